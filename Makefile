@@ -1,0 +1,64 @@
+# lossbench: `make help` lists the targets. Everything runs in .venv, made from the hash-locked requirements.lock.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint types lock reproduce-tables report tensorboard clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 6006
+
+# Options of reproduce-tables and report; the ones left empty keep their defaults (conf/reproduce.yaml).
+PROFILE ?=
+TABLES ?=
+SEEDS ?=
+DRY ?=
+RESULTS ?=
+ARGS ?=
+empty :=
+space := $(empty) $(empty)
+comma := ,
+options = $(if $(PROFILE),profile=$(PROFILE)) $(if $(TABLES),'tables=[$(subst $(space),$(comma),$(strip $(subst $(comma),$(space),$(TABLES))))]') $(if $(SEEDS),seeds=$(SEEDS))
+
+help:  ## list the targets
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready  ## create .venv and install the locked packages
+
+# The lock's own uv and setuptools come first, by hash as well; the rest then builds without fetching anything else.
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "lossbench needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another with PYTHON=..."; exit 1; }
+	@echo "installing the locked packages into .venv (about 5 GB with a plain torch; under a minute on a quick network)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@awk '/^[a-z]/ {keep = /^(uv|setuptools)==/} keep' requirements.lock > .venv/first.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/first.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --no-build-isolation requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: setup  ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup  ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## check types, strictly
+	$(BIN)/mypy
+
+reproduce-tables: setup  ## train what is missing and write Tables 3-5 and Figures 1-2 (PROFILE=paper|quick TABLES="3 5" SEEDS=1 DRY=1)
+	@$(BIN)/python scripts/reproduce.py $(options) $(if $(DRY),dry=true) $(if $(RESULTS),results_dir=$(RESULTS)) $(ARGS)
+
+report: setup  ## rebuild tables and figures from the records, nothing is trained (PROFILE=paper|quick)
+	@$(BIN)/python scripts/report.py $(if $(PROFILE),profile=$(PROFILE)) $(if $(RESULTS),results_dir=$(RESULTS)) $(ARGS)
+
+tensorboard: setup  ## show all runs in TensorBoard (PORT=6006)
+	$(BIN)/tensorboard --logdir outputs/runs --port $(PORT)
+
+lock: setup  ## regenerate requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header --upgrade --quiet --output-file requirements.lock
+
+clean:  ## remove .venv and caches; run folders, reports and data stay
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

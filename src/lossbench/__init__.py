@@ -1,0 +1,6 @@
+"""lossbench: compare classification losses fairly, and reproduce one paper's tables to show how."""
+
+__version__ = "0.1.0"
+
+NUMERICS = 1
+"""Raised whenever the same config would give other numbers; part of every run's name."""

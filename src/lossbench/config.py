@@ -1,0 +1,375 @@
+"""What is this run, and what is it called?
+
+One dataclass a choice, each the schema of a YAML file under `conf/`. The dataclasses hold the defaults for Python; a
+test composes every YAML and finds the same values there. Hydra is known here and at the entry points, nowhere else.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from lossbench import NUMERICS
+
+IDENTITY = ("dataset", "model", "loss", "schedule", "seed")
+"""The keys of a config that can change a number; `runtime` cannot, beyond rounding."""
+
+
+class Normalization(StrEnum):
+    """How pixels in 0..1 are shifted and scaled before the network sees them."""
+
+    mnist = "mnist"  # 0.1307 and 0.3081, as PyTorch's public MNIST example
+    dataset = "dataset"  # mean and standard deviation of the own training images, per channel
+    none = "none"  # pixels stay in 0..1
+
+
+class Precision(StrEnum):
+    """Arithmetic of the matrix products and convolutions; weights and losses stay in float32."""
+
+    fp32 = "fp32"
+    tf32 = "tf32"
+    bf16 = "bf16"
+
+
+class Init(StrEnum):
+    """Initial weights."""
+
+    default = "default"  # what PyTorch's layers do by themselves
+    he_fan_out = "he_fan_out"  # He et al. 2015 for convolutions, N(0, 0.01) for linear layers, as torchvision's ResNet
+
+
+class Head(StrEnum):
+    """Layers after CNN2C's 800 features."""
+
+    hidden = "hidden"  # 800-500-10, as PyTorch's public MNIST example of 2019
+    direct = "direct"  # 800-10, as printed in Table 2
+
+
+class Padding(StrEnum):
+    """Readings of Table 2 under which CNN5C ends in 512 features."""
+
+    first = "first"  # one pixel around the input of convolution 1
+    second = "second"  # ... of convolution 2
+    third = "third"  # ... of convolution 3
+    valid_k7 = "valid_k7"  # none, and the last pooling is 7x7
+    same_adaptive = "same_adaptive"  # one pixel everywhere, and the last pooling takes the whole map
+
+
+class LglReduction(StrEnum):
+    """How LGL's B x K terms become one number."""
+
+    mean = "mean"  # over batch and classes
+    sum_classes = "sum_classes"  # mean over the batch, sum over classes
+
+
+class Counts(StrEnum):
+    """Which class sizes N_j LGL-INR divides by."""
+
+    batch = "batch"  # of the batch, as the published implementation
+    dataset = "dataset"  # of the training set, as Eq. 11 is printed
+
+
+class Missing(StrEnum):
+    """What happens to a class without samples in the batch when LGL-INR shares out its weights."""
+
+    drop = "drop"  # gets no weight, as the published implementation
+    keep = "keep"  # takes part with mean probability 0, and its share is lost
+
+
+def _require(condition: bool, key: str, rule: str, value: object) -> None:
+    if not condition:
+        raise ValueError(f"{key} must be {rule}, got {value}")
+
+
+@dataclass
+class DatasetConfig:
+    """A data set."""
+
+    name: str = "???"
+    num_train: int | None = None  # the first n of a fixed stratified permutation; None: all
+    normalization: Normalization = Normalization.mnist
+
+    def __post_init__(self) -> None:
+        _require(self.num_train is None or self.num_train >= 1, "dataset.num_train", ">= 1", self.num_train)
+
+
+@dataclass
+class MnistType(DatasetConfig):
+    """MNIST, Fashion-MNIST or KMNIST: 60,000 + 10,000 gray images of 28 x 28, ten classes."""
+
+    name: str = "mnist"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name in ("mnist", "fmnist", "kmnist"), "dataset.name", "mnist, fmnist or kmnist", self.name)
+
+
+@dataclass
+class Cifar10(DatasetConfig):
+    """CIFAR-10: 50,000 + 10,000 colour images of 32 x 32, ten classes."""
+
+    name: str = "cifar10"
+    normalization: Normalization = Normalization.dataset
+    augment: bool = True  # random crop and horizontal flip
+    crop_padding: int = 4  # pixels
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name == "cifar10", "dataset.name", "cifar10", self.name)
+        _require(0 <= self.crop_padding <= 16, "dataset.crop_padding", "in 0..16", self.crop_padding)
+
+
+@dataclass
+class Digits(DatasetConfig):
+    """scikit-learn's 1,797 real 8 x 8 digits, enlarged: 1,297 to train and 500 to test. Needs no network."""
+
+    name: str = "digits"
+    normalization: Normalization = Normalization.dataset
+    image_shape: list[int] = field(default_factory=lambda: [1, 28, 28])  # channels, height, width
+    augment: bool = False
+    crop_padding: int = 4  # pixels
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name == "digits", "dataset.name", "digits", self.name)
+        shape = self.image_shape
+        valid = len(shape) == 3 and shape[0] in (1, 3) and all(8 <= side <= 224 for side in shape[1:])
+        _require(valid, "dataset.image_shape", "[1 or 3, height, width] with sides in 8..224", shape)
+        _require(0 <= self.crop_padding <= 16, "dataset.crop_padding", "in 0..16", self.crop_padding)
+
+
+@dataclass
+class ModelConfig:
+    """A network."""
+
+    name: str = "???"
+    init: Init = Init.default
+
+
+@dataclass
+class Cnn2c(ModelConfig):
+    """CNN2C of Table 2: two convolutions; 431,080 parameters for ten classes of 28 x 28, 33,580 with the direct head."""
+
+    name: str = "cnn2c"
+    head: Head = Head.hidden
+
+    def __post_init__(self) -> None:
+        _require(self.name == "cnn2c", "model.name", "cnn2c", self.name)
+
+
+@dataclass
+class Cnn5c(ModelConfig):
+    """CNN5C of Table 2: five convolutions, three of them batch-normalised; 1,573,834 parameters for ten classes."""
+
+    name: str = "cnn5c"
+    padding: Padding = Padding.first
+
+    def __post_init__(self) -> None:
+        _require(self.name == "cnn5c", "model.name", "cnn5c", self.name)
+
+
+@dataclass
+class MobileNetV2(ModelConfig):
+    """MobileNetV2 for 32 x 32 images, as the public implementation of 2019; 2,296,922 parameters for ten classes."""
+
+    name: str = "mobilenetv2"
+
+    def __post_init__(self) -> None:
+        _require(self.name == "mobilenetv2", "model.name", "mobilenetv2", self.name)
+
+
+@dataclass
+class ResNet18(ModelConfig):
+    """ResNet-18 with the CIFAR stem (3 x 3, stride 1, no pooling); 11,173,962 parameters for ten classes."""
+
+    name: str = "resnet18"
+
+    def __post_init__(self) -> None:
+        _require(self.name == "resnet18", "model.name", "resnet18", self.name)
+
+
+@dataclass
+class LossConfig:
+    """A loss."""
+
+    name: str = "???"
+    scale: float = 1.0  # factor on the loss, > 0; without weight decay the same as a factor on lr
+
+    def __post_init__(self) -> None:
+        _require(self.scale > 0, "loss.scale", "> 0", self.scale)
+
+
+@dataclass
+class Sml(LossConfig):
+    """SML: softmax cross-entropy (Eq. 1 with equal weights)."""
+
+    name: str = "sml"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name == "sml", "loss.name", "sml", self.name)
+
+
+@dataclass
+class Lgl(LossConfig):
+    """LGL: one-vs-all logistic loss."""
+
+    name: str = "lgl"
+    reduction: LglReduction = LglReduction.mean
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name == "lgl", "loss.name", "lgl", self.name)
+
+
+@dataclass
+class LglInr(LossConfig):
+    """LGL-INR: one-vs-all logistic loss with re-weighted non-target classes (Eq. 11)."""
+
+    name: str = "lgl_inr"
+    beta: float = 1.0  # sharpness of the class weights, >= 0
+    detach_weights: bool = False  # the weights count as constants in the gradient
+    eps: float | None = None  # inside the logarithm, as the published code (1e-7); None: log-sigmoid
+    counts: Counts = Counts.batch
+    missing: Missing = Missing.drop
+    reduction: LglReduction = LglReduction.sum_classes  # over the K classifiers
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name == "lgl_inr", "loss.name", "lgl_inr", self.name)
+        _require(self.beta >= 0, "loss.beta", ">= 0", self.beta)
+        _require(self.eps is None or 0 < self.eps < 0.1, "loss.eps", "null or in (0, 0.1)", self.eps)
+
+
+@dataclass
+class Schedule:
+    """How the weights move: SGD. The defaults are the paper's for MNIST-type data."""
+
+    epochs: int = 20
+    batch_size: int = 64
+    lr: float = 0.01
+    momentum: float = 0.5
+    weight_decay: float = 0.0
+    milestones: list[float] = field(default_factory=list)  # fractions of `epochs` at which lr is multiplied by gamma
+    gamma: float = 0.1
+    precision: Precision = Precision.fp32
+    nesterov: bool = False
+    decay_bias: bool = True  # weight decay acts on biases and batch-norm parameters too, as PyTorch's SGD does
+    drop_last: bool = False  # leave out the last, smaller batch of an epoch
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, "schedule.epochs", ">= 1", self.epochs)
+        _require(self.batch_size >= 1, "schedule.batch_size", ">= 1", self.batch_size)
+        _require(0 < self.lr < float("inf"), "schedule.lr", "> 0", self.lr)
+        _require(0 <= self.momentum < 1, "schedule.momentum", "in [0, 1)", self.momentum)
+        _require(0 <= self.weight_decay < float("inf"), "schedule.weight_decay", ">= 0", self.weight_decay)
+        rising = sorted(set(self.milestones)) == list(self.milestones) and all(0 < m < 1 for m in self.milestones)
+        _require(rising, "schedule.milestones", "rising fractions of the epochs, each in (0, 1)", self.milestones)
+        _require(0 < self.gamma <= 1, "schedule.gamma", "in (0, 1]", self.gamma)
+        _require(not self.nesterov or self.momentum > 0, "schedule.momentum", "> 0 with nesterov", self.momentum)
+
+    def lr_at(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 1."""
+        passed = sum(epoch - 1 >= fraction * self.epochs for fraction in self.milestones)
+        return self.lr * self.gamma**passed
+
+
+def paper_schedule(dataset: str) -> Schedule:
+    """The paper's schedule for a data set, as in `conf/schedule/<dataset>.yaml`."""
+    if dataset == "cifar10":
+        return Schedule(epochs=100, lr=0.1, momentum=0.9, weight_decay=1e-4, milestones=[0.5, 0.75])
+    return Schedule()
+
+
+@dataclass
+class Runtime:
+    """How and where a run is done; no part of its name."""
+
+    device: str = "auto"  # auto | cpu | cuda | cuda:1; auto: a GPU where there is one
+    output_dir: str = "outputs"
+    data_dir: str | None = None  # None: the environment variable LOSSBENCH_DATA, else data/
+    num_threads: int | None = None  # CPU threads a run; None: the cores shared out among the runs at a time
+    parallel: int | None = None  # runs at a time; None: one a core on a CPU, one on a GPU
+    deterministic: bool = False  # on a GPU: the same bits every time, slower
+    tensorboard: bool = True
+    experiment: str | None = None  # what the run was made for; kept in its record
+    profile: str | None = None  # likewise
+    num_seeds: int | None = None  # likewise
+
+    def __post_init__(self) -> None:
+        _require(self.num_threads is None or self.num_threads >= 1, "runtime.num_threads", ">= 1", self.num_threads)
+        _require(self.parallel is None or self.parallel >= 1, "runtime.parallel", ">= 1", self.parallel)
+        kind, _, index = self.device.partition(":")
+        valid = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdigit())
+        _require(valid, "runtime.device", "auto, cpu, cuda or cuda:<n>", self.device)
+
+
+@dataclass
+class Config:
+    """A run, whole."""
+
+    dataset: DatasetConfig
+    model: ModelConfig
+    loss: LossConfig
+    schedule: Schedule
+    seed: int = 0
+    runtime: Runtime = field(default_factory=Runtime)
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**31, "seed", "in 0..2147483647", self.seed)
+
+
+DATASETS = {"mnist": MnistType, "fmnist": MnistType, "kmnist": MnistType, "cifar10": Cifar10, "digits": Digits}
+MODELS = {"cnn2c": Cnn2c, "cnn5c": Cnn5c, "mobilenetv2": MobileNetV2, "resnet18": ResNet18}
+LOSSES = {"lgl": Lgl, "sml": Sml, "lgl_inr": LglInr}
+
+
+def run_id(config: Config) -> str:
+    """Name of a run: words for people and a hash of all that can change a number."""
+    return name_of(asdict(config), NUMERICS)
+
+
+def name_of(config: Mapping[str, Any], numerics: int) -> str:
+    """Name of the run that a config, as a plain mapping, describes under the given `NUMERICS`."""
+    identity = {key: _canonical(config[key]) for key in IDENTITY} | {"numerics": numerics}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    words = (config["dataset"]["name"], config["model"]["name"], config["loss"]["name"], f"s{config['seed']}", digest)
+    return "-".join(words)
+
+
+def _canonical(value: Any) -> Any:
+    """The same value in the one form that is hashed: numbers as floats (1 is 1.0), no keys that are None."""
+    if isinstance(value, Mapping):
+        return {key: _canonical(item) for key, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(item) for item in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def register_schemas() -> None:
+    """Give Hydra the dataclasses above as the schemas that the YAML files name."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="config_schema", node=Config)
+    store.store(group="runtime", name="runtime_schema", node=Runtime)
+    store.store(group="schedule", name="schedule_schema", node=Schedule)
+    for name, dataset in {"mnist_type": MnistType, "cifar10": Cifar10, "digits": Digits}.items():
+        store.store(group="dataset", name=f"{name}_schema", node=dataset)
+    for name, model in MODELS.items():
+        store.store(group="model", name=f"{name}_schema", node=model)
+    for name, loss in LOSSES.items():
+        store.store(group="loss", name=f"{name}_schema", node=loss)
+
+
+def to_config(composed: Any) -> Config:
+    """The composed Hydra config as a plain, validated `Config`."""
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, Config)
+    return config

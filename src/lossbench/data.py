@@ -1,0 +1,330 @@
+"""Which images, split how, prepared how? uint8 tensors that live on the training device, no work per sample in Python."""
+
+import gzip
+import hashlib
+import os
+import pickle
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossbench.config import Cifar10, DatasetConfig, Digits, Normalization, Runtime
+from lossbench.files import write_atomically
+from lossbench.randomness import generator
+
+CACHE_VERSION = 1  # raised when the prepared arrays change
+DIGITS_NUM_TRAIN = 1397  # of 1,797; 400 are left to test
+
+Arrays = dict[str, np.ndarray]
+"""train_images and test_images, uint8 [N, C, H, W]; train_labels and test_labels, uint8 [N]."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a published data set's files lie below the data folder, and what they are."""
+
+    torchvision: str  # the class that downloads it
+    folder: str
+    digests: Mapping[str, str]  # file -> SHA-256 of its unpacked bytes, as published
+    parse: Callable[[Mapping[str, bytes]], Arrays]
+
+
+def _parse_idx(files: Mapping[str, bytes]) -> Arrays:
+    def images(name: str) -> np.ndarray:
+        return np.frombuffer(files[name], np.uint8, offset=16).reshape(-1, 1, 28, 28)
+
+    def labels(name: str) -> np.ndarray:
+        return np.frombuffer(files[name], np.uint8, offset=8)
+
+    return {
+        "train_images": images("train-images-idx3-ubyte"),
+        "train_labels": labels("train-labels-idx1-ubyte"),
+        "test_images": images("t10k-images-idx3-ubyte"),
+        "test_labels": labels("t10k-labels-idx1-ubyte"),
+    }
+
+
+def _parse_cifar(files: Mapping[str, bytes]) -> Arrays:
+    # Unpickling runs code: it happens only after the digests have shown the files to be the published ones.
+    batches = {name: pickle.loads(content, encoding="latin1") for name, content in files.items()}
+    train = [batches[f"data_batch_{number}"] for number in range(1, 6)]
+    return {
+        "train_images": np.concatenate([batch["data"] for batch in train]).reshape(-1, 3, 32, 32),
+        "train_labels": np.concatenate([batch["labels"] for batch in train]).astype(np.uint8),
+        "test_images": batches["test_batch"]["data"].reshape(-1, 3, 32, 32),
+        "test_labels": np.asarray(batches["test_batch"]["labels"], np.uint8),
+    }
+
+
+def _mnist_type(torchvision: str, *digests: str) -> Source:
+    names = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    return Source(torchvision, f"{torchvision}/raw", dict(zip(names, digests, strict=True)), _parse_idx)
+
+
+SOURCES = {
+    "mnist": _mnist_type(
+        "MNIST",
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+    "fmnist": _mnist_type(
+        "FashionMNIST",
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+    "kmnist": _mnist_type(
+        "KMNIST",
+        "7112ba9ec422d98de4885262d4a4dff14cc4fefb81c11ace8bf563a8255df5c3",
+        "2a16eeae62da984b8bd24fa32e31d47291f01dac3fe84d5594f304f71e7d374b",
+        "76fbd229ce87db80dd281af5e6670de4ad0e42fb30a7bd643972994c47c1f42e",
+        "a11dc742be8e781a40a92f53d6a4957e7b7d36df2faa097659131ebfd8fd60c6",
+    ),
+    "cifar10": Source(
+        "CIFAR10",
+        "cifar-10-batches-py",
+        {
+            "data_batch_1": "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
+            "data_batch_2": "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8",
+            "data_batch_3": "0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9",
+            "data_batch_4": "3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b",
+            "data_batch_5": "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
+            "test_batch": "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
+        },
+        _parse_cifar,
+    ),
+}
+
+
+def data_dir(runtime: Runtime) -> Path:
+    """The folder of the published files: `runtime.data_dir`, else $LOSSBENCH_DATA, else data/."""
+    return Path(runtime.data_dir or os.environ.get("LOSSBENCH_DATA") or "data")
+
+
+def _read_published(path: Path, digest: str) -> bytes:
+    """The unpacked bytes of a published file, raw or gzipped, whichever is there; verified.
+
+    Raises:
+        FileNotFoundError: neither is there.
+        ValueError: the file is not the published one.
+    """
+    packed = path.with_name(path.name + ".gz")
+    found = path if path.exists() else packed
+    try:
+        content = found.read_bytes() if found == path else gzip.decompress(found.read_bytes())
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{found} is damaged ({error}); remove it, and the next run fetches it again") from error
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != digest:
+        raise ValueError(
+            f"{found} is not the published file: {len(content)} bytes unpacked with SHA-256 {actual[:12]}..., "
+            f"expected {digest[:12]}...; remove it, and the next run fetches it again"
+        )
+    return content
+
+
+def _download(name: str, source: Source, folder: Path) -> None:
+    import torchvision.datasets
+
+    print(f"{name}: not in {folder}, downloading it there", flush=True)
+    try:
+        getattr(torchvision.datasets, source.torchvision)(str(folder), train=True, download=True)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"{name}: {folder / source.folder} lacks its files, and the download failed ({error}); put the published "
+            f"files there, or name the folder that has them with runtime.data_dir or LOSSBENCH_DATA"
+        ) from error
+
+
+def _published(name: str, folder: Path) -> Arrays:
+    source = SOURCES[name]
+
+    def read() -> dict[str, bytes]:
+        return {file: _read_published(folder / source.folder / file, digest) for file, digest in source.digests.items()}
+
+    try:
+        files = read()
+    except FileNotFoundError:
+        _download(name, source, folder)
+        files = read()
+    return source.parse(files)
+
+
+def _digits(config: Digits) -> Arrays:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    channels, height, width = config.image_shape
+    small = torch.from_numpy(digits.images)[:, None] * (255 / 16)  # [1797, 1, 8, 8], 0..255
+    large = F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
+    images = large.round().to(torch.uint8).expand(-1, channels, -1, -1).numpy()
+    labels = digits.target.astype(np.uint8)
+    order = stratified_permutation(labels)
+    train, test = order[:DIGITS_NUM_TRAIN], order[DIGITS_NUM_TRAIN:]
+    return {
+        "train_images": images[train],
+        "train_labels": labels[train],
+        "test_images": images[test],
+        "test_labels": labels[test],
+    }
+
+
+def stratified_permutation(labels: np.ndarray) -> np.ndarray:
+    """A fixed random order of the samples in which every beginning has the classes in proportion; indices [N]."""
+    labels = np.asarray(labels, np.int64)
+    shuffled = torch.randperm(len(labels), generator=generator(0, 0, "stratified permutation")).numpy()
+    place = np.empty(len(labels))  # how far through its own class a sample comes, in 0..1
+    for label in np.unique(labels):
+        members = shuffled[labels[shuffled] == label]
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return shuffled[np.argsort(place[shuffled], kind="stable")]
+
+
+def prepare(config: DatasetConfig, runtime: Runtime) -> Path:
+    """Verify, unpack and cache a data set, unless that has been done; returns the cache file.
+
+    Raises:
+        ValueError: the files are neither there nor to be had, or not the published ones.
+    """
+    shape = "x".join(map(str, config.image_shape)) if isinstance(config, Digits) else "published"
+    path = Path(runtime.output_dir) / "cache" / f"{config.name}-{shape}-v{CACHE_VERSION}.npz"
+    if not path.exists():
+        arrays = _digits(config) if isinstance(config, Digits) else _published(config.name, data_dir(runtime))
+        write_atomically(path, lambda file: np.savez(file, **arrays))
+    return path
+
+
+def _prepared(config: DatasetConfig, runtime: Runtime) -> Arrays:
+    path = prepare(config, runtime)
+    try:
+        with np.load(path) as arrays:  # the archive's checksums are verified as it is read
+            return dict(arrays)
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, zlib.error):
+        path.unlink()
+        with np.load(prepare(config, runtime)) as arrays:
+            return dict(arrays)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 [N, C, H, W] and labels int64 [N] on the device."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set on the training device, with what turns its pixels into the network's input."""
+
+    train: Split
+    test: Split
+    shape: tuple[int, int, int]
+    num_classes: int
+    class_counts: Tensor  # training images of each class, int64 [K]
+    scale: Tensor  # [C, 1, 1]; input = pixel * scale + shift
+    shift: Tensor
+    padded: Tensor | None  # training images with a zero border, for random crops; None: no augmentation
+
+    def inputs(self, pixels: Tensor) -> Tensor:
+        """Normalised float32 images, channels last in memory, from uint8 [B, C, H, W]."""
+        images = pixels.to(torch.float32).mul_(self.scale).add_(self.shift)
+        return images.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """What an epoch shows, in which order; drawn on the CPU, used on the device."""
+
+    order: Tensor  # indices of training images, int64 [N]
+    top: Tensor | None  # crop offsets in the padded image, int64 [N], in the order of the epoch
+    left: Tensor | None
+    flip: Tensor | None  # bool [N]
+
+    def batch(self, data: Data, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Inputs [B, C, H, W] and target [B] of the epoch's samples start..stop-1, augmented."""
+        index = self.order[start:stop]
+        target = data.train.labels[index]
+        if data.padded is None or self.top is None or self.left is None or self.flip is None:
+            return data.inputs(data.train.images[index]), target
+        channels, height, width = data.shape
+        device = index.device
+        columns = torch.arange(width, device=device)
+        columns = torch.where(self.flip[start:stop, None], width - 1 - columns, columns)  # [B, W]
+        rows = self.top[start:stop, None] + torch.arange(height, device=device)  # [B, H]
+        columns = self.left[start:stop, None] + columns
+        pixels = data.padded[
+            index[:, None, None, None],
+            torch.arange(channels, device=device)[None, :, None, None],
+            rows[:, None, :, None],
+            columns[:, None, None, :],
+        ]
+        return data.inputs(pixels), target
+
+
+def plan_epoch(data: Data, seed: int, epoch: int) -> EpochPlan:
+    """Order, crop offsets and flips of an epoch, a function of (seed, epoch), sent to the device at once."""
+    num = len(data.train.labels)
+    device = data.train.labels.device
+    order = torch.randperm(num, generator=generator(seed, epoch, "order")).to(device)
+    if data.padded is None:
+        return EpochPlan(order, None, None, None)
+    reach = data.padded.shape[-1] - data.shape[-1] + 1
+    offsets = torch.randint(reach, (2, num), generator=generator(seed, epoch, "crop")).to(device)
+    flip = (torch.rand(num, generator=generator(seed, epoch, "flip")) < 0.5).to(device)
+    return EpochPlan(order, offsets[0], offsets[1], flip)
+
+
+def load_data(config: DatasetConfig, runtime: Runtime, device: torch.device) -> Data:
+    """The data set that a config names, on the device.
+
+    Raises:
+        ValueError: the files are missing or wrong, or fewer training images are there than asked for.
+    """
+    arrays = _prepared(config, runtime)
+    images, labels = arrays["train_images"], arrays["train_labels"]
+    num_classes = int(labels.max()) + 1
+    if config.num_train is not None:
+        if config.num_train > len(labels):
+            raise ValueError(f"dataset.num_train must be <= {len(labels)} for {config.name}, got {config.num_train}")
+        chosen = stratified_permutation(labels)[: config.num_train]
+        images, labels = images[chosen], labels[chosen]
+    mean, std = _pixel_statistics(images) if config.normalization is Normalization.dataset else (None, None)
+    if config.normalization is Normalization.mnist:
+        mean, std = np.array([0.1307]), np.array([0.3081])
+    elif mean is None or std is None:
+        mean, std = np.array([0.0]), np.array([1.0])
+
+    def on_device(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
+
+    train = Split(on_device(images, torch.uint8), on_device(labels, torch.int64))
+    padding = config.crop_padding if isinstance(config, (Cifar10, Digits)) and config.augment else None
+    return Data(
+        train=train,
+        test=Split(on_device(arrays["test_images"], torch.uint8), on_device(arrays["test_labels"], torch.int64)),
+        shape=(images.shape[1], images.shape[2], images.shape[3]),
+        num_classes=num_classes,
+        class_counts=on_device(np.bincount(labels, minlength=num_classes), torch.int64),
+        scale=on_device((1 / (255 * std)).reshape(-1, 1, 1), torch.float32),
+        shift=on_device((-mean / std).reshape(-1, 1, 1), torch.float32),
+        padded=None if padding is None else F.pad(train.images, (padding,) * 4),
+    )
+
+
+def _pixel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Exact mean and standard deviation of the pixels in 0..1, per channel [C], from their histogram."""
+    counts = np.stack([np.bincount(images[:, channel].ravel(), minlength=256) for channel in range(images.shape[1])])
+    values = np.arange(256) / 255
+    mean = counts @ values / counts.sum(axis=1)
+    return mean, np.sqrt(counts @ values**2 / counts.sum(axis=1) - mean**2)

@@ -1,0 +1,28 @@
+"""LGL."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossbench.losses.checks import checked, one_hot
+
+
+def lgl(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """LGL: logistic loss, one sigmoid a class against all others (section "Preliminaries", one-vs-all).
+
+    Args:
+        logits: raw scores, [B, K].
+        target: class indices in 0..K-1, int64 [B].
+        reduction: "mean" over batch and classes, torch's default; "sum_classes": mean over the batch, sum over classes,
+            K times larger. The paper is silent; with "mean" LGL falls behind SML as in Table 3.
+
+    Returns:
+        Scalar loss in nats.
+
+    Raises:
+        ValueError: logits and target disagree in shape, or the reduction is unknown.
+    """
+    if reduction not in ("mean", "sum_classes"):
+        raise ValueError(f"reduction must be mean or sum_classes, got {reduction!r}")
+    logits = checked(logits, target)
+    loss = F.binary_cross_entropy_with_logits(logits, one_hot(logits, target))
+    return loss * logits.shape[1] if reduction == "sum_classes" else loss

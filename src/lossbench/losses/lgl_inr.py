@@ -1,0 +1,96 @@
+"""LGL-INR, in matrix form: three products of [K, B] and [B, K], no loop, no wait for the device."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lossbench.losses.checks import checked, one_hot
+
+
+def lgl_inr(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    beta: float = 1.0,
+    detach_weights: bool = False,
+    eps: float | None = None,
+    class_counts: Tensor | None = None,
+    missing: str = "drop",
+    reduction: str = "sum_classes",
+) -> Tensor:
+    """LGL-INR: one-vs-all logistic loss that weighs each non-target class by how hard it is (Eq. 11).
+
+    Classifier k pays the mean of -log p_k over the samples of class k, plus for every other class j the mean of
+    -log(1 - p_k) over its samples, weighted by lambda_jk = softmax over j != k of beta * (mean p_k over class j).
+
+    Deviation: Eq. 11 divides by the data set's class sizes, the published implementation by the batch's; the default
+    follows the implementation, `class_counts` the equation.
+
+    Args:
+        logits: raw scores, [B, K].
+        target: class indices in 0..K-1, int64 [B].
+        beta: sharpness of the weights, >= 0; at 0 all non-target classes weigh the same.
+        detach_weights: treat the weights as constants in the gradient (the paper is silent; the published code does
+            not). Attached, a far from hard class can get a negative's gradient reversed once beta is large.
+        eps: added inside the logarithms, as 1e-7 in the published code; None: exact log-sigmoid.
+        class_counts: training images of each class, [K]; None: the counts of the batch.
+        missing: "drop": classes without samples in the batch get no weight; "keep": they take part with mean
+            probability 0, and their share of the weight is lost.
+        reduction: "sum_classes": sum over the K classifiers; "mean": their mean.
+
+    Returns:
+        Scalar loss in nats; each class in the batch counts once.
+
+    Raises:
+        ValueError: logits and target disagree in shape, beta is negative, or an option is unknown.
+    """
+    if beta < 0:
+        raise ValueError(f"beta must be >= 0, got {beta}")
+    if missing not in ("drop", "keep"):
+        raise ValueError(f"missing must be drop or keep, got {missing!r}")
+    if reduction not in ("sum_classes", "mean"):
+        raise ValueError(f"reduction must be sum_classes or mean, got {reduction!r}")
+    logits = checked(logits, target)
+    samples = one_hot(logits, target)  # [B, K]
+    counts = samples.sum(dim=0)  # [K]
+    averages = samples / counts.clamp_min(1)  # [B, K]: its transpose takes means over the classes of the batch
+    if class_counts is None:
+        shares = averages
+    else:
+        size = class_counts.to(logits.dtype).clamp_min(1)
+        shares = samples * (size.sum() / (logits.shape[0] * size))
+
+    probabilities = torch.sigmoid(logits)  # [B, K]
+    if eps is None:
+        log_p, log_not_p = F.logsigmoid(logits), F.logsigmoid(-logits)
+    else:
+        log_p, log_not_p = torch.log(probabilities + eps), torch.log(1 - probabilities + eps)
+
+    present = counts > 0 if missing == "drop" else torch.ones_like(counts, dtype=torch.bool)
+    weights = class_weights(averages.T @ probabilities, beta, present)  # [K, K]
+    if detach_weights:
+        weights = weights.detach()
+    positives = (shares * log_p).sum()
+    negatives = (weights * (shares.T @ log_not_p)).sum()
+    loss = -(positives + negatives)
+    return loss / logits.shape[1] if reduction == "mean" else loss
+
+
+def class_weights(mean_probability: Tensor, beta: float, present: Tensor | None = None) -> Tensor:
+    """The weights lambda_jk of LGL-INR ("Choice of lambdas"): how much class j counts among the negatives of k.
+
+    Args:
+        mean_probability: mean sigmoid of classifier k over the samples of class j, [K, K] (row j, column k).
+        beta: sharpness, >= 0.
+        present: which classes take part, bool [K]; None: all.
+
+    Returns:
+        Weights [K, K], zero on the diagonal; each column sums to 1, or to 0 where no other class is present.
+    """
+    allowed = ~torch.eye(mean_probability.shape[0], dtype=torch.bool, device=mean_probability.device)
+    if present is not None:
+        allowed = allowed & present[:, None]
+    scores = (beta * mean_probability).masked_fill(~allowed, -torch.inf)
+    highest = scores.detach().amax(dim=0).clamp_min(torch.finfo(scores.dtype).min)  # finite where nothing is allowed
+    exponentials = torch.exp(scores - highest)
+    return exponentials / exponentials.sum(dim=0).clamp_min(torch.finfo(scores.dtype).tiny)

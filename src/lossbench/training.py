@@ -1,0 +1,354 @@
+"""How do the weights move, fast, and go on after a stop? Plain SGD; nothing inside an epoch waits for the device."""
+
+import contextlib
+import copy
+import io
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lossbench import NUMERICS, metrics
+from lossbench.config import Config, LglInr, Precision, Schedule
+from lossbench.data import Data, Split, load_data, plan_epoch
+from lossbench.environment import PeakMemory, commit, device_name, versions
+from lossbench.losses import Loss, build_loss, class_weights
+from lossbench.models import build_model, count_parameters, output_layer
+from lossbench.randomness import derived_seed
+from lossbench.runs import Run
+
+EVALUATION_BATCH = 500
+PROBE_PER_CLASS = 3  # images of each class whose gradient is measured before the first step
+MAX_CLASSES_TRACED = 100  # beyond, the class weights [K, K] are not kept for every epoch
+
+OnStep = Callable[[int, float], None]
+"""Called now and then with the epoch, from 1, and the fraction of it that has been queued."""
+
+
+@dataclass
+class State:
+    """All that training changes, and what it is changed with."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Loss
+    data: Data
+
+
+def choose_device(name: str, precision: Precision) -> torch.device:
+    """The device that `runtime.device` names.
+
+    Raises:
+        ValueError: it is not there, or does not know the precision.
+    """
+    available = torch.cuda.is_available()
+    if name.startswith("cuda") and not available:
+        raise ValueError(f"runtime.device={name}: no CUDA device is available; use runtime.device=cpu")
+    device = torch.device("cuda" if name == "auto" and available else "cpu" if name == "auto" else name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"runtime.device={name}: there are only {torch.cuda.device_count()} CUDA devices")
+    if precision is Precision.tf32 and device.type != "cuda":
+        raise ValueError("schedule.precision=tf32 needs a CUDA device; use fp32 or bf16 on a CPU")
+    return device
+
+
+@contextlib.contextmanager
+def process_settings(num_threads: int, precision: Precision, deterministic: bool) -> Iterator[None]:
+    """Set what torch keeps per process, and put it back, so that runs in one process do not influence each other."""
+    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.benchmark,
+        matmul.fp32_precision,
+        conv.fp32_precision,
+    )
+    torch.set_num_threads(num_threads)
+    torch.backends.cudnn.benchmark = not deterministic
+    matmul.fp32_precision = conv.fp32_precision = "tf32" if precision is Precision.tf32 else "ieee"
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        torch.backends.cudnn.benchmark = before[2]
+        matmul.fp32_precision, conv.fp32_precision = before[3], before[4]
+
+
+def build_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """SGD as the schedule says; without `decay_bias`, weight decay spares biases and batch-norm parameters."""
+    parameters = list(model.parameters())
+    spared = [] if schedule.decay_bias else [parameter for parameter in parameters if parameter.ndim == 1]
+    decayed = [parameter for parameter in parameters if schedule.decay_bias or parameter.ndim > 1]
+    groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+    return torch.optim.SGD(
+        [group for group in groups if group["params"]],
+        lr=schedule.lr,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+        nesterov=schedule.nesterov,
+        fused=True,
+    )
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Mixed precision for bf16, nothing otherwise; losses compute in float32 all the same."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision is Precision.bf16)
+
+
+def train_epoch(state: State, config: Config, epoch: int, on_step: OnStep) -> tuple[Tensor, Tensor, int]:
+    """Train one epoch; returns the sums of loss and of correct predictions, on the device, and the images seen."""
+    state.model.train()
+    schedule, labels = config.schedule, state.data.train.labels
+    device, size = labels.device, schedule.batch_size
+    plan = plan_epoch(state.data, config.seed, epoch)
+    num = len(labels) - len(labels) % size if schedule.drop_last else len(labels)
+    loss_sum = torch.zeros((), device=device, dtype=torch.float64)
+    correct_sum = torch.zeros((), device=device, dtype=torch.int64)
+    for step, start in enumerate(range(0, num, size)):
+        stop = min(start + size, num)
+        images, target = plan.batch(state.data, start, stop)
+        with autocast(device, schedule.precision):
+            logits = state.model(images)
+        loss = state.loss(logits, target)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        state.optimizer.step()
+        with torch.no_grad():
+            loss_sum += loss * (stop - start)
+            correct_sum += metrics.num_correct(logits, target)
+        if step % 20 == 0:
+            on_step(epoch, start / num)
+    return loss_sum, correct_sum, num
+
+
+@torch.inference_mode()
+def predict(state: State, split: Split, precision: Precision) -> Tensor:
+    """Logits [N, K], float32, of all images of a split, in evaluation mode and without augmentation."""
+    state.model.eval()
+    outputs = []
+    for start in range(0, len(split.labels), EVALUATION_BATCH):
+        with autocast(split.labels.device, precision):
+            outputs.append(state.model(state.data.inputs(split.images[start : start + EVALUATION_BATCH])))
+    return torch.cat(outputs).float()
+
+
+def gradient_norms(state: State) -> Tensor:
+    """How hard each class pulls before the first step: norm of its samples' part of the loss gradient, [K].
+
+    The loss gradient with respect to the parameters is a sum over samples; the probe is the first few training images
+    of each class as one batch, in training mode, on a copy of the network.
+    """
+    labels, num_classes = state.data.train.labels, state.data.num_classes
+    probe = torch.cat([torch.nonzero(labels == label)[:PROBE_PER_CLASS, 0] for label in range(num_classes)])
+    model, target = copy.deepcopy(state.model).train(), labels[probe]
+    logits = model(state.data.inputs(state.data.train.images[probe]))
+    (slope,) = torch.autograd.grad(state.loss(logits, target), logits, retain_graph=True)
+    norms = []
+    for label in range(num_classes):
+        own = slope * (target == label)[:, None]
+        gradients = torch.autograd.grad(logits, list(model.parameters()), own, retain_graph=True)
+        norms.append(torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt())
+    return torch.stack(norms)
+
+
+def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction: None) -> dict[str, Any]:
+    """Train a run to its end, from wherever it stands, and return its record.
+
+    Args:
+        config: the run.
+        run: its folder; checkpoint, metrics, arrays and record are kept there.
+        on_step: told how far the run is.
+
+    Raises:
+        ValueError: the device, the data or an option is not to be had.
+        FloatingPointError: the loss is no longer finite.
+    """
+    device = choose_device(config.runtime.device, config.schedule.precision)
+    content = run.read_checkpoint()
+    checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True) if content else None
+    run.start(config)
+    if checkpoint is not None and checkpoint["device"] != device.type:
+        run.log(f"begun on {checkpoint['device']}, starting afresh on {device.type}")
+        print(f"{run.id} was begun on {checkpoint['device']} and starts afresh on {device.type}", flush=True)
+        checkpoint = None
+    if checkpoint is None:
+        run.restart()
+    num_threads = checkpoint["num_threads"] if checkpoint else config.runtime.num_threads or torch.get_num_threads()
+    with process_settings(num_threads, config.schedule.precision, config.runtime.deterministic):
+        return _fit(config, run, device, num_threads, checkpoint, on_step)
+
+
+def _fit(
+    config: Config, run: Run, device: torch.device, num_threads: int, checkpoint: dict[str, Any] | None, on_step: OnStep
+) -> dict[str, Any]:
+    memory = PeakMemory(device)
+    began = time.perf_counter()
+    schedule = config.schedule
+    data = load_data(config.dataset, config.runtime, device)
+    if schedule.batch_size > len(data.train.labels):
+        raise ValueError(f"schedule.batch_size must be <= {len(data.train.labels)} images, got {schedule.batch_size}")
+    model = build_model(config.model, data.shape, data.num_classes, derived_seed(config.seed, 0, "initial weights"))
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = State(model, build_optimizer(model, schedule), build_loss(config.loss, data.class_counts), data)
+    if checkpoint is None:
+        checkpoint = {
+            "epoch": 0,
+            "device": device.type,
+            "num_threads": num_threads,
+            "wall_s": 0.0,
+            "gradient_norms": gradient_norms(state).cpu(),
+            "class_weights": [],
+        }
+    else:
+        model.load_state_dict(checkpoint["model"])
+        state.optimizer.load_state_dict(checkpoint["optimizer"])
+    history = run.metrics(checkpoint["epoch"])
+    run.log(f"{run.id}: epoch {checkpoint['epoch'] + 1} of {schedule.epochs} on {device}, {num_threads} threads")
+    tracker = _tracker(config, run, history, checkpoint["class_weights"])
+    wall_before = checkpoint["wall_s"]
+    logits = None
+    for epoch in range(checkpoint["epoch"] + 1, schedule.epochs + 1):
+        line, logits = _epoch(state, config, epoch, on_step)
+        history.append(line)
+        weights = _traced_weights(config, logits, data)
+        checkpoint |= {"epoch": epoch, "wall_s": wall_before + time.perf_counter() - began}
+        checkpoint["class_weights"] += [] if weights is None else [weights]
+        run.append_metrics(line)
+        run.write_checkpoint(_serialised(checkpoint, state))
+        run.log(_readable(line, schedule.epochs))
+        tracker.epoch(line, weights)
+        on_step(epoch, 1.0)
+    if logits is None:
+        logits = predict(state, data.test, schedule.precision)
+    arrays = _arrays(state, config, logits, checkpoint)
+    wall_s = wall_before + time.perf_counter() - began
+    record = _record(config, run, history, state, device, num_threads, wall_s, memory.mb())
+    run.finish(record, arrays)
+    tracker.finish(config, record, arrays)
+    return record
+
+
+def _epoch(state: State, config: Config, epoch: int, on_step: OnStep) -> tuple[dict[str, Any], Tensor]:
+    """One epoch of training and a test; returns its line of metrics and the test logits."""
+    began = time.perf_counter()
+    lr = config.schedule.lr_at(epoch)
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    loss_sum, correct_sum, num = train_epoch(state, config, epoch, on_step)
+    train_loss, train_accuracy = loss_sum.item() / num, correct_sum.item() / num
+    trained = time.perf_counter()
+    if not math.isfinite(train_loss):
+        raise FloatingPointError(f"epoch {epoch}: the training loss is {train_loss} at lr {lr}, loss {config.loss.name}")
+    target = state.data.test.labels
+    logits = predict(state, state.data.test, config.schedule.precision)
+    confusion = metrics.confusion_matrix(logits, target)
+    line = {
+        "epoch": epoch,
+        "lr": lr,
+        "train/loss": train_loss,
+        "train/accuracy": train_accuracy,
+        "test/loss": state.loss(logits, target).item(),  # the whole test set as one batch
+        "test/accuracy": confusion.diagonal().sum().item() / len(target),
+        "test/class_accuracy": metrics.class_accuracy(confusion.double()).tolist(),
+        "time/train_s": trained - began,
+        "time/test_s": time.perf_counter() - trained,
+        "time/images_per_s": num / (trained - began),
+    }
+    return line, logits
+
+
+def _traced_weights(config: Config, logits: Tensor, data: Data) -> Tensor | None:
+    """LGL-INR's class weights over the whole test set, [K, K], where the loss has them."""
+    if not isinstance(config.loss, LglInr) or data.num_classes > MAX_CLASSES_TRACED:
+        return None
+    means = metrics.class_means(torch.sigmoid(logits), data.test.labels)
+    return class_weights(means, config.loss.beta).float().cpu()
+
+
+def _serialised(checkpoint: dict[str, Any], state: State) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(checkpoint | {"model": state.model.state_dict(), "optimizer": state.optimizer.state_dict()}, buffer)
+    return buffer.getvalue()
+
+
+def _readable(line: dict[str, Any], epochs: int) -> str:
+    return (
+        f"epoch {line['epoch']:3d}/{epochs}  lr {line['lr']:.4g}  "
+        f"train loss {line['train/loss']:.4f} accuracy {line['train/accuracy']:.4f}  "
+        f"test loss {line['test/loss']:.4f} accuracy {line['test/accuracy']:.4f}  "
+        f"{line['time/images_per_s']:.0f} images/s"
+    )
+
+
+def _tracker(config: Config, run: Run, history: list[dict[str, Any]], weights: list[Tensor]) -> Any:
+    from lossbench.tracking import NoTracker, TensorBoard
+
+    return TensorBoard(run.folder, history, weights) if config.runtime.tensorboard else NoTracker()
+
+
+def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What `arrays.npz` holds: see docs/files.md."""
+    target = state.data.test.labels
+    train_logits = predict(state, state.data.train, config.schedule.precision)
+    arrays: dict[str, np.ndarray] = {
+        "test_predictions": logits.argmax(dim=1).cpu().numpy().astype(np.min_scalar_type(logits.shape[1] - 1)),
+        "test_logits": logits.cpu().numpy().astype(np.float16),
+        "confusion_matrix": metrics.confusion_matrix(logits, target).cpu().numpy(),
+        "output_bias": output_layer(state.model).bias.detach().float().cpu().numpy(),
+        "gradient_norms_init": checkpoint["gradient_norms"].numpy(),
+    }
+    for split, values, labels in (("test", logits, target), ("train", train_logits, state.data.train.labels)):
+        for name, means in metrics.mean_probabilities(values, labels).items():
+            arrays[f"{split}_mean_{name}"] = means.cpu().numpy()
+    if checkpoint["class_weights"]:
+        arrays["class_weights"] = torch.stack(checkpoint["class_weights"]).numpy()
+    return arrays
+
+
+def _record(
+    config: Config,
+    run: Run,
+    history: list[dict[str, Any]],
+    state: State,
+    device: torch.device,
+    num_threads: int,
+    wall_s: float,
+    peak_mb: float,
+) -> dict[str, Any]:
+    best = max(history, key=lambda line: line["test/accuracy"])
+    curves = ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "lr")
+    train_s = sum(line["time/train_s"] for line in history)
+    return {
+        "run_id": run.id,
+        "numerics": NUMERICS,
+        "config": asdict(config),
+        "test_accuracy": history[-1]["test/accuracy"],
+        "test_accuracy_best": best["test/accuracy"],  # selected on the test set
+        "test_accuracy_best_epoch": best["epoch"],
+        "test_loss": history[-1]["test/loss"],
+        "train_accuracy": history[-1]["train/accuracy"],
+        "num_parameters": count_parameters(state.model),
+        "num_train": len(state.data.train.labels),
+        "num_test": len(state.data.test.labels),
+        "device": device.type,
+        "device_name": device_name(device),
+        "num_threads": num_threads,
+        "precision": config.schedule.precision.value,
+        "deterministic": config.runtime.deterministic,
+        "versions": versions(),
+        "commit": commit(),
+        "wall_s": wall_s,
+        "images_per_s": sum(line["time/images_per_s"] * line["time/train_s"] for line in history) / train_s,
+        "peak_memory_mb": peak_mb,
+        "curves": {name: [line[name] for line in history] for name in curves},
+    }
