@@ -321,6 +321,39 @@ class Config:
         _require(0 <= self.seed < 2**31, "seed", "in 0..2147483647", self.seed)
 
 
+class Profile(StrEnum):
+    """Which grid of runs makes the tables."""
+
+    auto = "auto"  # paper where a GPU is present, else quick
+    paper = "paper"  # the paper's protocol
+    quick = "quick"  # the same pipeline, reduced, on digits
+
+
+class Selection(StrEnum):
+    """Which epoch's test accuracy a table shows."""
+
+    last = "last"
+    best = "best"  # selected on the test set, and labelled so
+
+
+@dataclass
+class Reproduce:
+    """What `scripts/reproduce.py` and `scripts/report.py` do."""
+
+    profile: Profile = Profile.auto
+    tables: list[int] = field(default_factory=lambda: [3, 4, 5])
+    seeds: int | None = None  # runs a cell; None: the profile's
+    dry: bool = False  # say what would be run, and run nothing
+    selection: Selection = Selection.last
+    results_dir: str | None = "results"  # committed records; they count as done. None: leave them out
+    runtime: Runtime = field(default_factory=Runtime)
+
+    def __post_init__(self) -> None:
+        known = bool(self.tables) and all(table in (3, 4, 5) for table in self.tables)
+        _require(known, "tables", "some of [3,4,5]", self.tables)
+        _require(self.seeds is None or self.seeds >= 1, "seeds", ">= 1", self.seeds)
+
+
 DATASETS = {"mnist": MnistType, "fmnist": MnistType, "kmnist": MnistType, "cifar10": Cifar10, "digits": Digits}
 MODELS = {"cnn2c": Cnn2c, "cnn5c": Cnn5c, "mobilenetv2": MobileNetV2, "resnet18": ResNet18}
 LOSSES = {"lgl": Lgl, "sml": Sml, "lgl_inr": LglInr}
@@ -356,7 +389,7 @@ def register_schemas() -> None:
 
     store = ConfigStore.instance()
     store.store(name="config_schema", node=Config)
-    store.store(group="runtime", name="runtime_schema", node=Runtime)
+    store.store(name="reproduce_schema", node=Reproduce)
     store.store(group="schedule", name="schedule_schema", node=Schedule)
     for name, dataset in {"mnist_type": MnistType, "cifar10": Cifar10, "digits": Digits}.items():
         store.store(group="dataset", name=f"{name}_schema", node=dataset)
@@ -366,10 +399,12 @@ def register_schemas() -> None:
         store.store(group="loss", name=f"{name}_schema", node=loss)
 
 
-def to_config(composed: Any) -> Config:
-    """The composed Hydra config as a plain, validated `Config`."""
+def to_config(composed: Any) -> Any:
+    """The composed Hydra config as the plain, validated dataclass of its schema, `Config` or `Reproduce`.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
     from omegaconf import OmegaConf
 
-    config = OmegaConf.to_object(composed)
-    assert isinstance(config, Config)
-    return config
+    return OmegaConf.to_object(composed)

@@ -215,6 +215,18 @@ def _prepared(config: DatasetConfig, runtime: Runtime) -> Arrays:
             return dict(arrays)
 
 
+def published_sizes(config: DatasetConfig) -> tuple[int, int, tuple[int, int, int]]:
+    """Training images, test images and image shape that a config will give; nothing is read."""
+    if isinstance(config, Digits):
+        channels, height, width = config.image_shape
+        sizes = (DIGITS_NUM_TRAIN, 1797 - DIGITS_NUM_TRAIN, (channels, height, width))
+    elif isinstance(config, Cifar10):
+        sizes = (50_000, 10_000, (3, 32, 32))
+    else:
+        sizes = (60_000, 10_000, (1, 28, 28))
+    return config.num_train or sizes[0], sizes[1], sizes[2]
+
+
 @dataclass(frozen=True)
 class Split:
     """Images uint8 [N, C, H, W] and labels int64 [N] on the device."""

@@ -27,8 +27,8 @@ EVALUATION_BATCH = 500
 PROBE_PER_CLASS = 3  # images of each class whose gradient is measured before the first step
 MAX_CLASSES_TRACED = 100  # beyond, the class weights [K, K] are not kept for every epoch
 
-OnStep = Callable[[int, float], None]
-"""Called now and then with the epoch, from 1, and the fraction of it that has been queued."""
+OnStep = Callable[[int, float, str], None]
+"""Called now and then with the epoch, from 1, the fraction of it that has been queued, and at its end its log line."""
 
 
 @dataclass
@@ -127,7 +127,7 @@ def train_epoch(state: State, config: Config, epoch: int, on_step: OnStep) -> tu
             loss_sum += loss * (stop - start)
             correct_sum += metrics.num_correct(logits, target)
         if step % 20 == 0:
-            on_step(epoch, start / num)
+            on_step(epoch, start / num, "")
     return loss_sum, correct_sum, num
 
 
@@ -161,7 +161,7 @@ def gradient_norms(state: State) -> Tensor:
     return torch.stack(norms)
 
 
-def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction: None) -> dict[str, Any]:
+def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line: None) -> dict[str, Any]:
     """Train a run to its end, from wherever it stands, and return its record.
 
     Args:
@@ -174,6 +174,7 @@ def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction: None
         FloatingPointError: the loss is no longer finite.
     """
     device = choose_device(config.runtime.device, config.schedule.precision)
+    commit()  # noted now: the files may change before the record is written
     content = run.read_checkpoint()
     checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True) if content else None
     run.start(config)
@@ -227,7 +228,7 @@ def _fit(
         run.write_checkpoint(_serialised(checkpoint, state))
         run.log(_readable(line, schedule.epochs))
         tracker.epoch(line, weights)
-        on_step(epoch, 1.0)
+        on_step(epoch, 1.0, _readable(line, schedule.epochs))
     if logits is None:
         logits = predict(state, data.test, schedule.precision)
     arrays = _arrays(state, config, logits, checkpoint)

@@ -1,0 +1,6 @@
+"""One run, or with -m and comma lists a sweep: python scripts/train.py dataset=fmnist model=cnn2c loss=lgl_inr seed=0."""
+
+from lossbench.cli import train
+
+if __name__ == "__main__":
+    train()

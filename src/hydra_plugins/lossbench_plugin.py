@@ -1,0 +1,49 @@
+"""Hydra's `-m` goes through lossbench's own sweep: all runs in one list, several at a time, and no files of Hydra's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+
+class LossbenchSweeper(BasicSweeper):
+    """Hydra's own expansion of comma lists, without the multirun.yaml that it leaves behind."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Hand every combination to the launcher at once."""
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        (jobs,) = self.split_arguments(parser.parse_overrides(arguments), None)
+        return self.launcher.launch(jobs, initial_job_idx=0)
+
+
+class LossbenchLauncher(Launcher):
+    """Composes all jobs first, so that a bad one is refused before any starts, and hands them to the task as a list."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra says of the sweep."""
+        self._loader, self._task, self._config = hydra_context.config_loader, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Do all jobs."""
+        jobs = [self._loader.load_sweep_config(self._config, list(overrides)) for overrides in job_overrides]
+        for job in jobs:
+            with open_dict(job):
+                del job["hydra"]
+        self._task(jobs)
+        return []
+
+
+store = ConfigStore.instance()
+for group, plugin in (("sweeper", LossbenchSweeper), ("launcher", LossbenchLauncher)):
+    node: dict[str, Any] = {"_target_": f"{plugin.__module__}.{plugin.__name__}"}
+    if group == "sweeper":
+        node["max_batch_size"] = None
+    store.store(group=f"hydra/{group}", name="lossbench", node=node, provider="lossbench")

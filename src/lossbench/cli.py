@@ -1,0 +1,196 @@
+"""What a user calls: the doors behind `scripts/*.py` and the `lossbench` command."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lossbench import __version__
+from lossbench.config import Config, Profile, Reproduce, register_schemas, to_config
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """A user's mistake is one sentence and exit code 1, no traceback; LOSSBENCH_TRACEBACK=1 shows it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("stopped; every run stands at its last finished epoch, and the same command goes on from there", flush=True)
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        if os.environ.get("LOSSBENCH_TRACEBACK"):
+            raise
+        print(f"lossbench: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def _hydra_main(task: Callable[[Any], None], config_name: str) -> None:
+    import hydra
+
+    register_schemas()
+
+    def guarded(composed: Any) -> None:
+        with _plain_errors():
+            task(composed)
+
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+
+
+def train() -> None:
+    """`scripts/train.py`: one run, or with -m and comma lists a sweep."""
+    _hydra_main(_train, "config")
+
+
+def _train(composed: Any) -> None:
+    configs = [to_config(one) for one in (composed if isinstance(composed, list) else [composed])]
+    _train_all(configs)
+
+
+def _train_all(configs: Sequence[Config]) -> None:
+    from lossbench.runs import open_run
+    from lossbench.sweep import run_all
+
+    summary = run_all(configs)
+    for name in summary.skipped:
+        print(f"{name}: finished before, test accuracy {_accuracy(configs, name):.4f}")
+    _say(summary)
+    if len(configs) == 1:
+        print(f"files: {open_run(configs[0]).folder}")
+    if summary.failed:
+        sys.exit(1)
+
+
+def _accuracy(configs: Sequence[Config], name: str) -> float:
+    from lossbench.runs import open_run
+
+    run = next(run for run in map(open_run, configs) if run.id == name)
+    return float(run.record()["test_accuracy"])
+
+
+def _say(summary: Any) -> None:
+    if len(summary.finished) + len(summary.skipped) + len(summary.failed) > 1:
+        counts = f"{len(summary.finished)} finished, {len(summary.skipped)} were done before, {len(summary.failed)} failed"
+        print(f"runs: {counts}")
+    for name, reason in summary.failed.items():
+        print(f"failed: {name}: {reason} (the whole story is in its failure.txt)", file=sys.stderr)
+
+
+def reproduce() -> None:
+    """`scripts/reproduce.py`: train what the tables lack, then write them."""
+    _hydra_main(_reproduce, "reproduce")
+
+
+def _reproduce(composed: Any) -> None:
+    if isinstance(composed, list):
+        raise ValueError("-m is for scripts/train.py; here name several tables as tables=[3,5]")
+    plan: Reproduce = to_config(composed)
+    profile, why = _choose_profile(plan)
+
+    from lossbench import experiments, report, sweep
+    from lossbench.runs import all_records
+
+    configs = experiments.configs(plan.tables, profile, plan.seeds, plan.runtime)
+    committed = set(all_records(plan.runtime.output_dir, plan.results_dir))
+    todo = sweep.remaining(configs, committed)
+    cost = sum(map(sweep.flops, todo))
+    other = "quick" if profile == "paper" else "paper"
+    print(
+        f"profile {profile} ({why}): {len(todo)} of {len(configs)} runs to do, {cost / 1e15:.3g} PFLOP; "
+        f"PROFILE={other} asks for the other",
+        flush=True,
+    )
+    if plan.dry:
+        for config in todo:
+            print(f"  {sweep.run_id(config)}  {sweep.flops(config) / 1e12:.3g} TFLOP")
+        return
+    summary = sweep.run_all(configs, committed)
+    _say(summary)
+    folder = report.write_report(profile, plan)
+    print((folder / "summary.md").read_text())
+    print(f"tables and figures: {folder}")
+    if summary.failed:
+        sys.exit(1)
+    if profile == "quick":
+        print(
+            "These are not the paper's tables: the quick profile trains the same networks and losses on small digits, "
+            "briefly. The paper's: make reproduce-tables PROFILE=paper (a GPU is advised)."
+        )
+
+
+def _choose_profile(plan: Reproduce) -> tuple[str, str]:
+    if plan.profile is not Profile.auto:
+        return plan.profile.value, "as asked"
+    import torch
+
+    if torch.cuda.is_available() and plan.runtime.device != "cpu":
+        return "paper", f"a GPU is present, {torch.cuda.get_device_name()}"
+    return "quick", "no GPU is present"
+
+
+def report() -> None:
+    """`scripts/report.py`: tables and figures from the records, nothing is trained."""
+    _hydra_main(_report, "reproduce")
+
+
+def _report(composed: Any) -> None:
+    if isinstance(composed, list):
+        raise ValueError("-m is for scripts/train.py")
+    plan: Reproduce = to_config(composed)
+
+    from lossbench import report
+
+    profiles = [plan.profile.value] if plan.profile is not Profile.auto else report.profiles_with_records(plan)
+    for profile in profiles:
+        print(f"tables and figures: {report.write_report(profile, plan)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The `lossbench` command."""
+    if arguments is None and len(sys.argv) > 1 and sys.argv[1] in _DOORS:
+        door = sys.argv.pop(1)
+        _DOORS[door]()
+        return
+    parser = argparse.ArgumentParser("lossbench", description="Compare classification losses fairly.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, door in _DOORS.items():
+        commands.add_parser(name, help=(door.__doc__ or "").partition(": ")[2], add_help=False)
+    for name, (_, text) in _FILES.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("path", type=Path)
+        command.add_argument("--output-dir", default="outputs", help="where runs/ is (default: outputs)")
+    chosen = parser.parse_args(arguments)
+    with _plain_errors():
+        _FILES[chosen.command][0](chosen.path, chosen.output_dir)
+
+
+def _export(path: Path, output_dir: str) -> None:
+    from lossbench.runs import export_archive
+
+    print(f"{export_archive(path, output_dir)} finished runs written to {path}")
+
+
+def _import(path: Path, output_dir: str) -> None:
+    from lossbench.runs import import_archive
+
+    new, known = import_archive(path, output_dir)
+    print(f"{new} runs added to {output_dir}/runs, {known} were there already")
+
+
+def _publish(path: Path, output_dir: str) -> None:
+    from lossbench.runs import publish
+
+    print(f"{publish(output_dir, path)} records added to {path}")
+
+
+_DOORS = {"train": train, "reproduce": reproduce, "report": report}
+_FILES = {
+    "export": (_export, "write all finished runs (config, metrics, arrays, record) into one archive"),
+    "import": (_import, "add the runs of an archive"),
+    "publish": (_publish, "add the finished runs to a folder of committed records, such as results/"),
+}

@@ -1,0 +1,203 @@
+"""What has to be run for this table, and which runs fill this cell?
+
+A table is a list of cells, a cell a list of configs that differ in their seed alone. The sweep asks for the configs,
+the report for the cells, so nothing else can slip into a table.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from itertools import product
+from typing import Any
+
+from lossbench.config import (
+    Cifar10,
+    Cnn2c,
+    Cnn5c,
+    Config,
+    DatasetConfig,
+    Digits,
+    Head,
+    Lgl,
+    LglInr,
+    LossConfig,
+    MnistType,
+    MobileNetV2,
+    ModelConfig,
+    ResNet18,
+    Runtime,
+    Schedule,
+    Sml,
+    name_of,
+    paper_schedule,
+    run_id,
+)
+
+TABLES = (3, 4, 5)
+SEEDS = {"paper": {3: 5, 4: 3, 5: 5}, "quick": {3: 2, 4: 2, 5: 2}}
+"""Runs a cell, unless asked otherwise."""
+
+LITERAL_HEAD = "CNN2C (800-10)"
+_LABELS = {
+    "mnist": "MNIST",
+    "fmnist": "FMNIST",
+    "kmnist": "KMNIST",
+    "cifar10": "CIFAR-10",
+    "digits": "digits",
+    "cnn2c": "CNN2C",
+    "cnn5c": "CNN5C",
+    "mobilenetv2": "MobileNetV2",
+    "resnet18": "ResNet-18",
+    "lgl": "LGL",
+    "sml": "SML",
+    "lgl_inr": "LGL-INR",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A place in a table: its labels, the paper's number, and the runs that fill it."""
+
+    table: int
+    row: str
+    column: str
+    paper: float | None  # percent
+    configs: tuple[Config, ...]  # one a seed
+
+    @property
+    def config(self) -> Config:
+        """What the cell's runs have in common, with the first seed."""
+        return self.configs[0]
+
+    @property
+    def loss(self) -> str:
+        """The loss, as tables write it."""
+        return _LABELS[self.config.loss.name]
+
+    @property
+    def dataset(self) -> str:
+        """The data set, as tables write it."""
+        return _LABELS[self.config.dataset.name]
+
+    @property
+    def key(self) -> str:
+        """What the names of the cell's runs have in common: the run with seed 0."""
+        return run_id(replace(self.config, seed=0))
+
+
+def cell_key(record: Mapping[str, Any]) -> str:
+    """The key of the cells that a run fills, from its record."""
+    return name_of({**record["config"], "seed": 0}, record["numerics"])
+
+
+def cells(table: int, profile: str, seeds: int | None = None, runtime: Runtime | None = None) -> list[Cell]:
+    """The cells of a table, row by row.
+
+    Args:
+        table: 3, 4 or 5.
+        profile: "paper" or "quick".
+        seeds: runs a cell; None: the profile's number.
+        runtime: how the runs are to be done.
+    """
+    num_seeds = seeds or SEEDS[profile][table]
+    runtime = replace(
+        runtime or Runtime(), experiment=f"table{table}", profile=profile, num_seeds=num_seeds
+    )  # kept in the records
+    found = []
+    for dataset, model, loss in _GRIDS[table](profile):
+        schedule = _schedule(profile, dataset, model)
+        configs = tuple(Config(dataset, model, loss, schedule, seed, runtime) for seed in range(num_seeds))
+        row, column = _place(table, profile, dataset, model, loss)
+        # The literal head is a second reading of the same printed numbers.
+        paper = paper_numbers().get((table, row.replace(LITERAL_HEAD, "CNN2C"), column))
+        found.append(Cell(table, row, column, paper if profile == "paper" else None, configs))
+    return found
+
+
+def configs(tables: Iterable[int], profile: str, seeds: int | None, runtime: Runtime) -> list[Config]:
+    """All runs of some tables, each once, all cells' first seeds before any second."""
+    unique: dict[str, Config] = {}
+    for cell in (cell for table in tables for cell in cells(table, profile, seeds, runtime)):
+        for config in cell.configs:
+            unique.setdefault(run_id(config), config)
+    return sorted(unique.values(), key=lambda config: config.seed)
+
+
+def figure_cells(profile: str) -> list[Cell]:
+    """The cells of Table 3 behind Figures 1 and 2: CNN2C with each loss."""
+    return [cell for cell in cells(3, profile) if cell.row.startswith("CNN2C ") and LITERAL_HEAD not in cell.row]
+
+
+@cache
+def paper_numbers() -> dict[tuple[int, str, str], float]:
+    """The paper's numbers in percent, by table, row and column."""
+    text = files("lossbench.paper").joinpath("numbers.csv").read_text()
+    return {
+        (int(line["table"]), line["row"], line["column"]): float(line["value"])
+        for line in csv.DictReader(text.splitlines())
+    }
+
+
+@cache
+def paper_confusions() -> dict[str, dict[tuple[int, int], int]]:
+    """What the paper's text tells of Figure 1: for each loss, counts by (true class, predicted class)."""
+    found: dict[str, dict[tuple[int, int], int]] = {}
+    for line in csv.DictReader(files("lossbench.paper").joinpath("figure1.csv").read_text().splitlines()):
+        found.setdefault(line["loss"], {})[int(line["true"]), int(line["predicted"])] = int(line["count"])
+    return found
+
+
+def _losses() -> list[LossConfig]:
+    return [Lgl(), Sml(), LglInr()]
+
+
+def _gray(profile: str) -> list[DatasetConfig]:
+    return [MnistType("mnist"), MnistType("fmnist"), MnistType("kmnist")] if profile == "paper" else [Digits()]
+
+
+Point = tuple[DatasetConfig, ModelConfig, LossConfig]
+
+
+def _table3(profile: str) -> Iterator[Point]:
+    for model, loss, dataset in product((Cnn2c(), Cnn5c(), Cnn2c(head=Head.direct)), _losses(), _gray(profile)):
+        big = profile == "quick" and model.name == "cnn5c"
+        yield replace(dataset, num_train=512) if big else dataset, model, loss
+
+
+def _table4(profile: str) -> Iterator[Point]:
+    quick = Digits(image_shape=[3, 32, 32], augment=True, num_train=512)
+    dataset = Cifar10() if profile == "paper" else quick
+    for loss, model in product(_losses(), (MobileNetV2(), ResNet18())):
+        yield dataset, model, loss
+
+
+def _table5(profile: str) -> Iterator[Point]:
+    for beta in (1.0, 2.0, 4.0):
+        yield MnistType("kmnist") if profile == "paper" else Digits(), Cnn2c(), LglInr(beta=beta)
+
+
+_GRIDS = {3: _table3, 4: _table4, 5: _table5}
+
+
+def _schedule(profile: str, dataset: DatasetConfig, model: ModelConfig) -> Schedule:
+    if profile == "paper":
+        return paper_schedule(dataset.name)
+    if isinstance(model, (MobileNetV2, ResNet18)):
+        return replace(paper_schedule("cifar10"), epochs=1)
+    return replace(paper_schedule(dataset.name), epochs=3)
+
+
+def _place(table: int, profile: str, dataset: DatasetConfig, model: ModelConfig, loss: LossConfig) -> tuple[str, str]:
+    """Row and column of a cell; the quick profile has the single column digits."""
+    literal = isinstance(model, Cnn2c) and model.head is Head.direct
+    network = LITERAL_HEAD if literal else _LABELS[model.name]
+    if table == 5:
+        assert isinstance(loss, LglInr)
+        return ("Accuracy", f"{loss.beta:g}") if profile == "paper" else (f"beta {loss.beta:g}", "digits")
+    if table == 4 and profile == "paper":
+        return _LABELS[loss.name], network
+    return f"{network} {_LABELS[loss.name]}", _LABELS[dataset.name]
+
+

@@ -1,0 +1,208 @@
+"""How does a list of runs get done on this machine? Finished ones are skipped, several go at a time, one failing stops none.
+
+A single run, Hydra's `-m` and `reproduce` all come through `run_all`.
+"""
+
+import multiprocessing
+import os
+import queue
+import signal
+import traceback
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from lossbench.config import Config, ModelConfig, run_id
+from lossbench.data import prepare, published_sizes
+from lossbench.models import flops_per_image
+from lossbench.runs import open_run
+from lossbench.tracking import Progress
+from lossbench.training import OnStep, choose_device, fit
+
+MAX_DEATHS = 2  # processes that may die under a run before it counts as failed
+
+
+@dataclass
+class Summary:
+    """What became of a list of runs, by name."""
+
+    finished: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)  # with the reason, in one line
+
+
+def flops(config: Config) -> float:
+    """Floating-point operations of a run: training, the tests after each epoch, the last look at both splits."""
+    num_train, num_test, shape = published_sizes(config.dataset)
+    forward, step = _flops_per_image(repr(config.model), shape, config.model)
+    epochs = config.schedule.epochs
+    return epochs * (num_train * step + num_test * forward) + num_train * forward
+
+
+_known_flops: dict[tuple[str, tuple[int, int, int]], tuple[float, float]] = {}
+
+
+def _flops_per_image(name: str, shape: tuple[int, int, int], model: ModelConfig) -> tuple[float, float]:
+    if (name, shape) not in _known_flops:
+        _known_flops[name, shape] = flops_per_image(model, shape, num_classes=10)
+    return _known_flops[name, shape]
+
+
+def remaining(configs: Iterable[Config], elsewhere: Collection[str] = ()) -> list[Config]:
+    """The runs of a list that are still to do, each once; `elsewhere` names runs whose records are at hand already."""
+    unique = {run_id(config): config for config in reversed(list(configs))}
+    todo = [config for name, config in unique.items() if name not in elsewhere and not open_run(config).finished]
+    return todo[::-1]
+
+
+def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summary:
+    """Do all runs of a list that are not done yet.
+
+    Args:
+        configs: the runs; all with the same runtime.
+        elsewhere: names of runs whose records are at hand already.
+
+    Raises:
+        ValueError: the device or a data set is not to be had; nothing is trained then.
+        KeyboardInterrupt: stopped by the user; every run stands at its last finished epoch.
+    """
+    todo = remaining(configs, elsewhere)
+    names = {run_id(config) for config in todo}
+    summary = Summary(skipped=sorted({run_id(config) for config in configs} - names))
+    if not todo:
+        return summary
+    for config in todo:
+        choose_device(config.runtime.device, config.schedule.precision)
+    for config in {repr(config.dataset): config for config in todo}.values():
+        prepare(config.dataset, config.runtime)
+    parallel = num_parallel(todo)
+    threads = todo[0].runtime.num_threads or max(1, num_cores() // parallel)
+    todo = [replace(config, runtime=replace(config.runtime, num_threads=threads)) for config in todo]
+    with _sigterm_as_interrupt(), Progress({run_id(config): flops(config) for config in todo}, parallel) as progress:
+        if parallel == 1:
+            _run_here(todo, summary, progress)
+        else:
+            _run_in_processes(todo, parallel, summary, progress)
+    return summary
+
+
+def num_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def num_parallel(todo: Sequence[Config]) -> int:
+    """Runs at a time: `runtime.parallel`, else one a core on a CPU and one on a GPU."""
+    runtime = todo[0].runtime
+    on_gpu = choose_device(runtime.device, todo[0].schedule.precision).type == "cuda"
+    return min(len(todo), runtime.parallel or (1 if on_gpu else num_cores()))
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread: the caller's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _attempt(config: Config, on_step: OnStep) -> tuple[float | None, str]:
+    """Do a run; returns its test accuracy, or None and the reason in one line. The traceback stays in its folder."""
+    run = open_run(config)
+    try:
+        return fit(config, run, on_step)["test_accuracy"], ""
+    except Exception as error:
+        run.fail(traceback.format_exc())
+        return None, f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _note(config: Config, outcome: tuple[float | None, str], summary: Summary, progress: Progress) -> None:
+    name, (accuracy, reason) = run_id(config), outcome
+    if accuracy is None:
+        summary.failed[name] = reason
+    else:
+        summary.finished.append(name)
+    progress.done(name, accuracy, reason)
+
+
+def _run_here(todo: Sequence[Config], summary: Summary, progress: Progress) -> None:
+    for config in todo:
+        _note(config, _attempt(config, partial(progress.step, config)), summary, progress)
+
+
+_messages: Any = None  # in a worker: where its progress goes
+_parent = 0
+
+
+def _start_worker(messages: Any) -> None:
+    global _messages, _parent
+    _messages, _parent = messages, os.getppid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once; its run stands at the last epoch
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _work(config: Config) -> tuple[float | None, str]:
+    name = run_id(config)
+
+    def on_step(epoch: int, fraction: float, line: str) -> None:
+        if os.getppid() != _parent:
+            os._exit(1)  # the sweep is gone: nobody waits for this run
+        _messages.put((name, epoch, fraction, line))
+
+    on_step(1, 0.0, "")
+    return _attempt(config, on_step)
+
+
+def _run_in_processes(todo: Sequence[Config], parallel: int, summary: Summary, progress: Progress) -> None:
+    """Costly runs first within a seed, so that the last ones to finish are short."""
+    ordered = sorted(todo, key=lambda config: (config.seed, -flops(config)))
+    waiting = {run_id(config): config for config in ordered}
+    deaths = dict.fromkeys(waiting, 0)
+    while waiting:
+        context = multiprocessing.get_context("spawn")
+        messages = context.Queue()
+        begun: set[str] = set()
+        pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages,))
+        futures: dict[Future[Any], Config] = {pool.submit(_work, config): config for config in waiting.values()}
+        try:
+            while futures:
+                done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
+                for name, *news in _drain(messages):
+                    if name in waiting:  # what comes after a run's end is stale
+                        begun.add(name)
+                        progress.step(waiting[name], *news)
+                for future in done:
+                    config = futures.pop(future)
+                    _note(config, future.result(), summary, progress)
+                    del waiting[run_id(config)]
+        except BrokenProcessPool:
+            for name in begun & waiting.keys() or list(waiting)[:parallel]:
+                deaths[name] += 1
+                if deaths[name] == MAX_DEATHS:
+                    reason = "its process died (killed, or out of memory)"
+                    open_run(waiting[name]).fail(reason)
+                    _note(waiting.pop(name), (None, reason), summary, progress)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+
+
+def _drain(messages: Any) -> Iterator[tuple[Any, ...]]:
+    while True:
+        try:
+            yield messages.get_nowait()
+        except queue.Empty:
+            return
