@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lossbench import __version__
-from lossbench.config import Config, Profile, Reproduce, register_schemas, to_config
+from lossbench.config import Config, Profile, Reproduce, register_schemas, run_id, to_config
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -20,8 +20,13 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("stopped; every run stands at its last finished epoch, and the same command goes on from there", flush=True)
+        print(
+            "stopped; every run stands at its last finished epoch, and the same command goes on from there", flush=True
+        )
         sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (ValueError, OSError) as error:
         if os.environ.get("LOSSBENCH_TRACEBACK"):
             raise
@@ -74,7 +79,9 @@ def _accuracy(configs: Sequence[Config], name: str) -> float:
 
 def _say(summary: Any) -> None:
     if len(summary.finished) + len(summary.skipped) + len(summary.failed) > 1:
-        counts = f"{len(summary.finished)} finished, {len(summary.skipped)} were done before, {len(summary.failed)} failed"
+        counts = (
+            f"{len(summary.finished)} finished, {len(summary.skipped)} were done before, {len(summary.failed)} failed"
+        )
         print(f"runs: {counts}")
     for name, reason in summary.failed.items():
         print(f"failed: {name}: {reason} (the whole story is in its failure.txt)", file=sys.stderr)
@@ -100,13 +107,13 @@ def _reproduce(composed: Any) -> None:
     cost = sum(map(sweep.flops, todo))
     other = "quick" if profile == "paper" else "paper"
     print(
-        f"profile {profile} ({why}): {len(todo)} of {len(configs)} runs to do, {cost / 1e15:.3g} PFLOP; "
+        f"profile {profile} ({why}): {len(todo)} of {len(configs)} runs to do, {_flops(cost)}; "
         f"PROFILE={other} asks for the other",
         flush=True,
     )
     if plan.dry:
         for config in todo:
-            print(f"  {sweep.run_id(config)}  {sweep.flops(config) / 1e12:.3g} TFLOP")
+            print(f"  {run_id(config)}  {_flops(sweep.flops(config))}")
         return
     summary = sweep.run_all(configs, committed)
     _say(summary)
@@ -120,6 +127,10 @@ def _reproduce(composed: Any) -> None:
             "These are not the paper's tables: the quick profile trains the same networks and losses on small digits, "
             "briefly. The paper's: make reproduce-tables PROFILE=paper (a GPU is advised)."
         )
+
+
+def _flops(count: float) -> str:
+    return f"{count / 1e15:.3g} PFLOP" if count >= 1e15 else f"{count / 1e12:.3g} TFLOP"
 
 
 def _choose_profile(plan: Reproduce) -> tuple[str, str]:
@@ -158,10 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("lossbench", description="Compare classification losses fairly.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, door in _DOORS.items():
-        commands.add_parser(name, help=(door.__doc__ or "").partition(": ")[2], add_help=False)
-    for name, (_, text) in _FILES.items():
-        command = commands.add_parser(name, help=text, description=text)
+    for name, entry in _DOORS.items():
+        commands.add_parser(name, help=(entry.__doc__ or "").partition(": ")[2], add_help=False)
+    for verb, (_, text) in _FILES.items():
+        command = commands.add_parser(verb, help=text, description=text)
         command.add_argument("path", type=Path)
         command.add_argument("--output-dir", default="outputs", help="where runs/ is (default: outputs)")
     chosen = parser.parse_args(arguments)

@@ -92,7 +92,11 @@ class DatasetConfig:
     normalization: Normalization = Normalization.mnist
 
     def __post_init__(self) -> None:
+        _require(self.name in self._names(), "dataset.name", " or ".join(self._names()), self.name)
         _require(self.num_train is None or self.num_train >= 1, "dataset.num_train", ">= 1", self.num_train)
+
+    def _names(self) -> tuple[str, ...]:
+        return (type(self).name,)
 
 
 @dataclass
@@ -101,9 +105,8 @@ class MnistType(DatasetConfig):
 
     name: str = "mnist"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.name in ("mnist", "fmnist", "kmnist"), "dataset.name", "mnist, fmnist or kmnist", self.name)
+    def _names(self) -> tuple[str, ...]:
+        return ("mnist", "fmnist", "kmnist")
 
 
 @dataclass
@@ -117,13 +120,12 @@ class Cifar10(DatasetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.name == "cifar10", "dataset.name", "cifar10", self.name)
         _require(0 <= self.crop_padding <= 16, "dataset.crop_padding", "in 0..16", self.crop_padding)
 
 
 @dataclass
 class Digits(DatasetConfig):
-    """scikit-learn's 1,797 real 8 x 8 digits, enlarged: 1,297 to train and 500 to test. Needs no network."""
+    """scikit-learn's 1,797 real 8 x 8 digits, enlarged: 1,497 to train and 300 to test. Needs no network."""
 
     name: str = "digits"
     normalization: Normalization = Normalization.dataset
@@ -133,7 +135,6 @@ class Digits(DatasetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.name == "digits", "dataset.name", "digits", self.name)
         shape = self.image_shape
         valid = len(shape) == 3 and shape[0] in (1, 3) and all(8 <= side <= 224 for side in shape[1:])
         _require(valid, "dataset.image_shape", "[1 or 3, height, width] with sides in 8..224", shape)
@@ -147,16 +148,16 @@ class ModelConfig:
     name: str = "???"
     init: Init = Init.default
 
+    def __post_init__(self) -> None:
+        _require(self.name == type(self).name, "model.name", type(self).name, self.name)
+
 
 @dataclass
 class Cnn2c(ModelConfig):
-    """CNN2C of Table 2: two convolutions; 431,080 parameters for ten classes of 28 x 28, 33,580 with the direct head."""
+    """CNN2C of Table 2: two convolutions; 431,080 parameters for ten classes, 33,580 with the direct head."""
 
     name: str = "cnn2c"
     head: Head = Head.hidden
-
-    def __post_init__(self) -> None:
-        _require(self.name == "cnn2c", "model.name", "cnn2c", self.name)
 
 
 @dataclass
@@ -166,9 +167,6 @@ class Cnn5c(ModelConfig):
     name: str = "cnn5c"
     padding: Padding = Padding.first
 
-    def __post_init__(self) -> None:
-        _require(self.name == "cnn5c", "model.name", "cnn5c", self.name)
-
 
 @dataclass
 class MobileNetV2(ModelConfig):
@@ -176,18 +174,12 @@ class MobileNetV2(ModelConfig):
 
     name: str = "mobilenetv2"
 
-    def __post_init__(self) -> None:
-        _require(self.name == "mobilenetv2", "model.name", "mobilenetv2", self.name)
-
 
 @dataclass
 class ResNet18(ModelConfig):
     """ResNet-18 with the CIFAR stem (3 x 3, stride 1, no pooling); 11,173,962 parameters for ten classes."""
 
     name: str = "resnet18"
-
-    def __post_init__(self) -> None:
-        _require(self.name == "resnet18", "model.name", "resnet18", self.name)
 
 
 @dataclass
@@ -198,6 +190,7 @@ class LossConfig:
     scale: float = 1.0  # factor on the loss, > 0; without weight decay the same as a factor on lr
 
     def __post_init__(self) -> None:
+        _require(self.name == type(self).name, "loss.name", type(self).name, self.name)
         _require(self.scale > 0, "loss.scale", "> 0", self.scale)
 
 
@@ -207,10 +200,6 @@ class Sml(LossConfig):
 
     name: str = "sml"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.name == "sml", "loss.name", "sml", self.name)
-
 
 @dataclass
 class Lgl(LossConfig):
@@ -218,10 +207,6 @@ class Lgl(LossConfig):
 
     name: str = "lgl"
     reduction: LglReduction = LglReduction.mean
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.name == "lgl", "loss.name", "lgl", self.name)
 
 
 @dataclass
@@ -238,7 +223,6 @@ class LglInr(LossConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.name == "lgl_inr", "loss.name", "lgl_inr", self.name)
         _require(self.beta >= 0, "loss.beta", ">= 0", self.beta)
         _require(self.eps is None or 0 < self.eps < 0.1, "loss.eps", "null or in (0, 0.1)", self.eps)
 
@@ -354,7 +338,6 @@ class Reproduce:
         _require(self.seeds is None or self.seeds >= 1, "seeds", ">= 1", self.seeds)
 
 
-DATASETS = {"mnist": MnistType, "fmnist": MnistType, "kmnist": MnistType, "cifar10": Cifar10, "digits": Digits}
 MODELS = {"cnn2c": Cnn2c, "cnn5c": Cnn5c, "mobilenetv2": MobileNetV2, "resnet18": ResNet18}
 LOSSES = {"lgl": Lgl, "sml": Sml, "lgl_inr": LglInr}
 
@@ -388,15 +371,15 @@ def register_schemas() -> None:
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    store.store(name="config_schema", node=Config)
-    store.store(name="reproduce_schema", node=Reproduce)
-    store.store(group="schedule", name="schedule_schema", node=Schedule)
+    store.store(group="schema", name="run", node=Config)
+    store.store(group="schema", name="reproduce", node=Reproduce)
+    store.store(group="schema/schedule", name="schedule", node=Schedule)
     for name, dataset in {"mnist_type": MnistType, "cifar10": Cifar10, "digits": Digits}.items():
-        store.store(group="dataset", name=f"{name}_schema", node=dataset)
+        store.store(group="schema/dataset", name=name, node=dataset)
     for name, model in MODELS.items():
-        store.store(group="model", name=f"{name}_schema", node=model)
+        store.store(group="schema/model", name=name, node=model)
     for name, loss in LOSSES.items():
-        store.store(group="loss", name=f"{name}_schema", node=loss)
+        store.store(group="schema/loss", name=name, node=loss)
 
 
 def to_config(composed: Any) -> Any:

@@ -61,10 +61,15 @@ class Cell:
     """A place in a table: its labels, the paper's number, and the runs that fill it."""
 
     table: int
-    row: str
+    rows: tuple[str, ...]  # labels of the row, outermost first
     column: str
     paper: float | None  # percent
     configs: tuple[Config, ...]  # one a seed
+
+    @property
+    def row(self) -> str:
+        """The row's labels in one."""
+        return " ".join(self.rows)
 
     @property
     def config(self) -> Config:
@@ -109,10 +114,10 @@ def cells(table: int, profile: str, seeds: int | None = None, runtime: Runtime |
     for dataset, model, loss in _GRIDS[table](profile):
         schedule = _schedule(profile, dataset, model)
         configs = tuple(Config(dataset, model, loss, schedule, seed, runtime) for seed in range(num_seeds))
-        row, column = _place(table, profile, dataset, model, loss)
+        rows, column = _place(table, profile, dataset, model, loss)
         # The literal head is a second reading of the same printed numbers.
-        paper = paper_numbers().get((table, row.replace(LITERAL_HEAD, "CNN2C"), column))
-        found.append(Cell(table, row, column, paper if profile == "paper" else None, configs))
+        paper = paper_numbers().get((table, " ".join(rows).replace(LITERAL_HEAD, "CNN2C"), column))
+        found.append(Cell(table, rows, column, paper if profile == "paper" else None, configs))
     return found
 
 
@@ -127,7 +132,7 @@ def configs(tables: Iterable[int], profile: str, seeds: int | None, runtime: Run
 
 def figure_cells(profile: str) -> list[Cell]:
     """The cells of Table 3 behind Figures 1 and 2: CNN2C with each loss."""
-    return [cell for cell in cells(3, profile) if cell.row.startswith("CNN2C ") and LITERAL_HEAD not in cell.row]
+    return [cell for cell in cells(3, profile) if cell.rows[0] == "CNN2C"]
 
 
 @cache
@@ -162,8 +167,8 @@ Point = tuple[DatasetConfig, ModelConfig, LossConfig]
 
 def _table3(profile: str) -> Iterator[Point]:
     for model, loss, dataset in product((Cnn2c(), Cnn5c(), Cnn2c(head=Head.direct)), _losses(), _gray(profile)):
-        big = profile == "quick" and model.name == "cnn5c"
-        yield replace(dataset, num_train=512) if big else dataset, model, loss
+        costly = profile == "quick" and isinstance(model, Cnn5c)
+        yield replace(dataset, num_train=256) if costly else dataset, model, loss
 
 
 def _table4(profile: str) -> Iterator[Point]:
@@ -189,15 +194,15 @@ def _schedule(profile: str, dataset: DatasetConfig, model: ModelConfig) -> Sched
     return replace(paper_schedule(dataset.name), epochs=3)
 
 
-def _place(table: int, profile: str, dataset: DatasetConfig, model: ModelConfig, loss: LossConfig) -> tuple[str, str]:
+def _place(
+    table: int, profile: str, dataset: DatasetConfig, model: ModelConfig, loss: LossConfig
+) -> tuple[tuple[str, ...], str]:
     """Row and column of a cell; the quick profile has the single column digits."""
     literal = isinstance(model, Cnn2c) and model.head is Head.direct
     network = LITERAL_HEAD if literal else _LABELS[model.name]
     if table == 5:
         assert isinstance(loss, LglInr)
-        return ("Accuracy", f"{loss.beta:g}") if profile == "paper" else (f"beta {loss.beta:g}", "digits")
+        return (("Accuracy",), f"{loss.beta:g}") if profile == "paper" else ((f"beta {loss.beta:g}",), "digits")
     if table == 4 and profile == "paper":
-        return _LABELS[loss.name], network
-    return f"{network} {_LABELS[loss.name]}", _LABELS[dataset.name]
-
-
+        return (_LABELS[loss.name],), network
+    return (network, _LABELS[loss.name]), _LABELS[dataset.name]

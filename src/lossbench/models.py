@@ -14,7 +14,7 @@ Shape = tuple[int, int, int]
 def num_features(layers: nn.Module, shape: Shape) -> int:
     """Features that come out of `layers` for an image of the given shape; nothing is computed."""
     with torch.device("meta"), torch.no_grad():
-        return layers.to("meta")(torch.empty(2, *shape)).flatten(1).shape[1]
+        return int(layers.to("meta")(torch.empty(2, *shape)).flatten(1).shape[1])
 
 
 def _cnn2c_features(channels: int) -> nn.Sequential:
@@ -37,7 +37,7 @@ def cnn2c(config: ModelConfig, shape: Shape, num_classes: int) -> nn.Module:
     assert isinstance(config, Cnn2c)
     size = num_features(_cnn2c_features(shape[0]), shape)
     if config.head is Head.direct:
-        head = [nn.Linear(size, num_classes)]
+        head: list[nn.Module] = [nn.Linear(size, num_classes)]
     else:
         head = [nn.Linear(size, 500), nn.ReLU(), nn.Linear(500, num_classes)]
     return nn.Sequential(*_cnn2c_features(shape[0]), nn.Flatten(), *head)
@@ -109,7 +109,9 @@ class InvertedResidual(nn.Module):
         self.shortcut: nn.Module | None = None
         if stride == 1:
             same = inp == oup
-            self.shortcut = nn.Identity() if same else nn.Sequential(nn.Conv2d(inp, oup, 1, bias=False), norm_layer(oup))
+            self.shortcut = (
+                nn.Identity() if same else nn.Sequential(nn.Conv2d(inp, oup, 1, bias=False), norm_layer(oup))
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x)

@@ -79,7 +79,9 @@ class Run:
 
     def finish(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Write arrays and record, in this order; the checkpoint goes."""
-        write_atomically(self.folder / "arrays.npz", lambda file: np.savez_compressed(file, **arrays))
+        write_atomically(
+            self.folder / "arrays.npz", lambda file: np.savez_compressed(file, allow_pickle=False, **arrays)
+        )
         write_bytes(self.folder / "result.json", _json(record))
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
 
@@ -206,7 +208,9 @@ def import_archive(file: Path, output_dir: str | Path) -> tuple[int, int]:
             if strange or names != {(run, name) for run in ids for name in FILES}:
                 raise ValueError(f"{file} is not an archive of whole runs, as `lossbench export` writes")
             archive.extractall(folder)
-            incoming = [_record((Path(folder) / id_ / "result.json").read_text(), Path("arrays.npz"), file) for id_ in ids]
+            incoming = [
+                _record((Path(folder) / id_ / "result.json").read_text(), Path("arrays.npz"), file) for id_ in ids
+            ]
             if [record.id for record in incoming] != ids:
                 raise ValueError(f"{file} holds a run under another run's name")
             merge(own_records(output_dir), incoming)

@@ -1,4 +1,4 @@
-"""How does a list of runs get done on this machine? Finished ones are skipped, several go at a time, one failing stops none.
+"""How does a list of runs get done on this machine? Done ones are skipped, several go at a time, no failure stops all.
 
 A single run, Hydra's `-m` and `reproduce` all come through `run_all`.
 """

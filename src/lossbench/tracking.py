@@ -1,4 +1,4 @@
-"""How does one watch a run? TensorBoard beside the run's own files, which nothing reads back, and a progress display."""
+"""How does one watch a run? TensorBoard beside the run's own files (nothing reads it back), and a progress display."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -28,24 +28,22 @@ class TensorBoard:
 
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
-        self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder))
         for index, line in enumerate(history):
             self.epoch(line, weights[index] if weights else None)
 
     def epoch(self, line: Mapping[str, Any], weights: Tensor | None) -> None:
         """Add an epoch's points, and LGL-INR's class weights [K, K] as an image."""
         epoch = line["epoch"]
-        names = {"lr": "schedule/lr", "time/images_per_s": "time/images_per_s"}
-        for name in ("train/loss", "train/accuracy", "test/loss", "test/accuracy"):
-            names[name] = name
-        for name, tag in names.items():
-            self._writer.add_scalar(tag, line[name], epoch)  # type: ignore[no-untyped-call]
+        for name in ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "time/images_per_s"):
+            self._writer.add_scalar(name, line[name], epoch)
+        self._writer.add_scalar("schedule/lr", line["lr"], epoch)
         for label, accuracy in enumerate(line["test/class_accuracy"]):
-            self._writer.add_scalar(f"class_accuracy/{label}", accuracy, epoch)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(f"class_accuracy/{label}", accuracy, epoch)
         if weights is not None:
             image = np.kron((weights / weights.max()).numpy(), np.ones((24, 24)))[None]
-            self._writer.add_image("lgl_inr/class_weights", image, epoch)  # type: ignore[no-untyped-call]
-        self._writer.flush()  # type: ignore[no-untyped-call]
+            self._writer.add_image("lgl_inr/class_weights", image, epoch)
+        self._writer.flush()
 
     def finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Add the final confusion matrix and class weights as figures, and the HParams row."""
@@ -63,11 +61,12 @@ class TensorBoard:
         }
         parameters = {key.removesuffix(".name"): value for key, value in parameters.items()} | {"seed": config.seed}
         results = {key: record[key] for key in ("test_accuracy", "test_accuracy_best", "wall_s")}
-        for summary in hparams(parameters, {f"result/{key}": value for key, value in results.items()}):
-            self._writer.file_writer.add_summary(summary)  # type: ignore[union-attr]
+        summaries: Any = hparams
+        for summary in summaries(parameters, {f"result/{key}": value for key, value in results.items()}):
+            self._writer.file_writer.add_summary(summary)
         for key, value in results.items():
-            self._writer.add_scalar(f"result/{key}", value, epochs)  # type: ignore[no-untyped-call]
-        self._writer.close()  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(f"result/{key}", value, epochs)
+        self._writer.close()
 
     def _figure(self, tag: str, matrix: np.ndarray, columns: str, rows: str, form: str, step: int) -> None:
         from matplotlib.figure import Figure
@@ -81,7 +80,7 @@ class TensorBoard:
             for (row, column), value in np.ndenumerate(matrix):
                 color = "white" if value > matrix.max() / 2 else "black"
                 axes.text(column, row, format(value, form), ha="center", va="center", fontsize=7, color=color)
-        self._writer.add_figure(tag, figure, step)  # type: ignore[no-untyped-call]
+        self._writer.add_figure(tag, figure, step)
 
 
 class Progress:
@@ -114,7 +113,9 @@ class Progress:
         self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bars.stop()
 
     def step(self, config: Config, epoch: int, fraction: float, line: str) -> None:

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from lossbench import NUMERICS, metrics
 from lossbench.config import Config, LglInr, Precision, Schedule
 from lossbench.data import Data, Split, load_data, plan_epoch
-from lossbench.environment import PeakMemory, commit, device_name, versions
+from lossbench.environment import PeakMemory, commit, device_name, keep_freed_memory, versions
 from lossbench.losses import Loss, build_loss, class_weights
 from lossbench.models import build_model, count_parameters, output_layer
 from lossbench.randomness import derived_seed
 from lossbench.runs import Run
 
 EVALUATION_BATCH = 500
-PROBE_PER_CLASS = 3  # images of each class whose gradient is measured before the first step
+PROBE_PER_CLASS = 2  # images of each class whose gradient is measured before the first step
 MAX_CLASSES_TRACED = 100  # beyond, the class weights [K, K] are not kept for every epoch
 
 OnStep = Callable[[int, float, str], None]
@@ -61,7 +61,8 @@ def choose_device(name: str, precision: Precision) -> torch.device:
 @contextlib.contextmanager
 def process_settings(num_threads: int, precision: Precision, deterministic: bool) -> Iterator[None]:
     """Set what torch keeps per process, and put it back, so that runs in one process do not influence each other."""
-    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    cudnn: Any = torch.backends.cudnn
+    matmul, conv = torch.backends.cuda.matmul, cudnn.conv
     before = (
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
@@ -89,7 +90,7 @@ def build_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimiz
     parameters = list(model.parameters())
     spared = [] if schedule.decay_bias else [parameter for parameter in parameters if parameter.ndim == 1]
     decayed = [parameter for parameter in parameters if schedule.decay_bias or parameter.ndim > 1]
-    groups = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
     return torch.optim.SGD(
         [group for group in groups if group["params"]],
         lr=schedule.lr,
@@ -121,7 +122,7 @@ def train_epoch(state: State, config: Config, epoch: int, on_step: OnStep) -> tu
             logits = state.model(images)
         loss = state.loss(logits, target)
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         state.optimizer.step()
         with torch.no_grad():
             loss_sum += loss * (stop - start)
@@ -174,6 +175,7 @@ def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line
         FloatingPointError: the loss is no longer finite.
     """
     device = choose_device(config.runtime.device, config.schedule.precision)
+    keep_freed_memory()
     commit()  # noted now: the files may change before the record is written
     content = run.read_checkpoint()
     checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True) if content else None
@@ -249,7 +251,9 @@ def _epoch(state: State, config: Config, epoch: int, on_step: OnStep) -> tuple[d
     train_loss, train_accuracy = loss_sum.item() / num, correct_sum.item() / num
     trained = time.perf_counter()
     if not math.isfinite(train_loss):
-        raise FloatingPointError(f"epoch {epoch}: the training loss is {train_loss} at lr {lr}, loss {config.loss.name}")
+        raise FloatingPointError(
+            f"epoch {epoch}: the training loss is {train_loss} at lr {lr}, loss {config.loss.name}"
+        )
     target = state.data.test.labels
     logits = predict(state, state.data.test, config.schedule.precision)
     confusion = metrics.confusion_matrix(logits, target)
@@ -303,7 +307,7 @@ def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, 
     train_logits = predict(state, state.data.train, config.schedule.precision)
     arrays: dict[str, np.ndarray] = {
         "test_predictions": logits.argmax(dim=1).cpu().numpy().astype(np.min_scalar_type(logits.shape[1] - 1)),
-        "test_logits": logits.cpu().numpy().astype(np.float16),
+        "test_logits": logits.clamp(-65504, 65504).cpu().numpy().astype(np.float16),
         "confusion_matrix": metrics.confusion_matrix(logits, target).cpu().numpy(),
         "output_bias": output_layer(state.model).bias.detach().float().cpu().numpy(),
         "gradient_norms_init": checkpoint["gradient_norms"].numpy(),
