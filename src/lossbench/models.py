@@ -12,20 +12,15 @@ Shape = tuple[int, int, int]
 
 
 def num_features(layers: nn.Module, shape: Shape) -> int:
-    """Features that come out of `layers` for an image of the given shape; nothing is computed."""
-    with torch.device("meta"), torch.no_grad():
-        return int(layers.to("meta")(torch.empty(2, *shape)).flatten(1).shape[1])
+    """Features that come out of `layers` for an image of the given shape.
 
-
-def _cnn2c_features(channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, 20, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(20, 50, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-    )
+    One image goes through for real: torch's meta device would do as well, but importing what it needs takes seconds.
+    """
+    layers.eval()
+    with torch.no_grad():
+        size = int(layers(torch.zeros(1, *shape)).numel())
+    layers.train()
+    return size
 
 
 def cnn2c(config: ModelConfig, shape: Shape, num_classes: int) -> nn.Module:
@@ -35,12 +30,20 @@ def cnn2c(config: ModelConfig, shape: Shape, num_classes: int) -> nn.Module:
     channels, kernels and every hyper-parameter; `head=direct` is the table as printed. ReLU is not printed either.
     """
     assert isinstance(config, Cnn2c)
-    size = num_features(_cnn2c_features(shape[0]), shape)
+    features = nn.Sequential(
+        nn.Conv2d(shape[0], 20, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(20, 50, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )
+    size = num_features(features, shape)
     if config.head is Head.direct:
         head: list[nn.Module] = [nn.Linear(size, num_classes)]
     else:
         head = [nn.Linear(size, 500), nn.ReLU(), nn.Linear(500, num_classes)]
-    return nn.Sequential(*_cnn2c_features(shape[0]), nn.Flatten(), *head)
+    return nn.Sequential(*features, nn.Flatten(), *head)
 
 
 _PADDINGS = {
@@ -52,17 +55,6 @@ _PADDINGS = {
 }
 
 
-def _cnn5c_features(channels: int, padding: Padding) -> nn.Sequential:
-    pads, last_pool = _PADDINGS[padding]
-    return nn.Sequential(
-        *(nn.Conv2d(channels, 32, 3, padding=pads[0]), nn.BatchNorm2d(32), nn.ReLU()),
-        *(nn.Conv2d(32, 64, 3, padding=pads[1]), nn.BatchNorm2d(64), nn.ReLU()),
-        *(nn.Conv2d(64, 128, 3, padding=pads[2]), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(128, 256, 3, padding=pads[3]), nn.BatchNorm2d(256), nn.ReLU()),
-        *(nn.Conv2d(256, 512, 3, padding=pads[4]), nn.ReLU(), last_pool),
-    )
-
-
 def cnn5c(config: ModelConfig, shape: Shape, num_classes: int) -> nn.Module:
     """CNN5C of Table 2: five 3 x 3 convolutions, batch normalisation after the first, second and fourth, 512-10.
 
@@ -70,8 +62,15 @@ def cnn5c(config: ModelConfig, shape: Shape, num_classes: int) -> nn.Module:
     (default: the first convolution is padded by 1). ReLU is not printed.
     """
     assert isinstance(config, Cnn5c)
-    size = num_features(_cnn5c_features(shape[0], config.padding), shape)
-    return nn.Sequential(*_cnn5c_features(shape[0], config.padding), nn.Flatten(), nn.Linear(size, num_classes))
+    pads, last_pool = _PADDINGS[config.padding]
+    features = nn.Sequential(
+        *(nn.Conv2d(shape[0], 32, 3, padding=pads[0]), nn.BatchNorm2d(32), nn.ReLU()),
+        *(nn.Conv2d(32, 64, 3, padding=pads[1]), nn.BatchNorm2d(64), nn.ReLU()),
+        *(nn.Conv2d(64, 128, 3, padding=pads[2]), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(128, 256, 3, padding=pads[3]), nn.BatchNorm2d(256), nn.ReLU()),
+        *(nn.Conv2d(256, 512, 3, padding=pads[4]), nn.ReLU(), last_pool),
+    )
+    return nn.Sequential(*features, nn.Flatten(), nn.Linear(num_features(features, shape), num_classes))
 
 
 def resnet18(config: ModelConfig, shape: Shape, num_classes: int) -> nn.Module:
@@ -188,12 +187,12 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def flops_per_image(config: ModelConfig, shape: Shape, num_classes: int) -> tuple[float, float]:
-    """Floating-point operations an image, forward and in a training step; nothing is computed.
+    """Floating-point operations an image, forward and in a training step, counted as one image goes through.
 
     Direct convolution: products and sums count one each, and only convolutions and matrix products count. A training
     step is the forward pass thrice, less the gradient of the images, which nobody needs.
     """
-    model = build_model(config, shape, num_classes, seed=0).to("meta").eval()
+    model = build_model(config, shape, num_classes, seed=0).eval()
     counts: list[float] = []
 
     def count(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -203,5 +202,5 @@ def flops_per_image(config: ModelConfig, shape: Shape, num_classes: int) -> tupl
     for layer in model.modules():
         layer.register_forward_hook(count)
     with torch.no_grad():
-        model(torch.empty(1, *shape, device="meta"))
+        model(torch.zeros(1, *shape))
     return sum(counts), 3 * sum(counts) - counts[0]

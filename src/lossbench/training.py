@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from lossbench import NUMERICS, metrics
-from lossbench.config import Config, LglInr, Precision, Schedule
+from lossbench.config import Config, LglInr, Precision
 from lossbench.data import Data, Split, load_data, plan_epoch
 from lossbench.environment import PeakMemory, commit, device_name, keep_freed_memory, versions
 from lossbench.losses import Loss, build_loss, class_weights
 from lossbench.models import build_model, count_parameters, output_layer
+from lossbench.optimizer import Sgd
 from lossbench.randomness import derived_seed
 from lossbench.runs import Run
 
@@ -36,7 +37,7 @@ class State:
     """All that training changes, and what it is changed with."""
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Sgd
     loss: Loss
     data: Data
 
@@ -80,25 +81,10 @@ def process_settings(num_threads: int, precision: Precision, deterministic: bool
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        if deterministic:  # not otherwise: the call imports torch's compiler
+            torch.use_deterministic_algorithms(before[1])
         torch.backends.cudnn.benchmark = before[2]
         matmul.fp32_precision, conv.fp32_precision = before[3], before[4]
-
-
-def build_optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """SGD as the schedule says; without `decay_bias`, weight decay spares biases and batch-norm parameters."""
-    parameters = list(model.parameters())
-    spared = [] if schedule.decay_bias else [parameter for parameter in parameters if parameter.ndim == 1]
-    decayed = [parameter for parameter in parameters if schedule.decay_bias or parameter.ndim > 1]
-    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
-    return torch.optim.SGD(
-        [group for group in groups if group["params"]],
-        lr=schedule.lr,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-        nesterov=schedule.nesterov,
-        fused=True,
-    )
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -121,7 +107,7 @@ def train_epoch(state: State, config: Config, epoch: int, on_step: OnStep) -> tu
         with autocast(device, schedule.precision):
             logits = state.model(images)
         loss = state.loss(logits, target)
-        state.optimizer.zero_grad(set_to_none=True)
+        state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
         state.optimizer.step()
         with torch.no_grad():
@@ -156,8 +142,8 @@ def gradient_norms(state: State) -> Tensor:
     (slope,) = torch.autograd.grad(state.loss(logits, target), logits, retain_graph=True)
     norms = []
     for label in range(num_classes):
-        own = slope * (target == label)[:, None]
-        gradients = torch.autograd.grad(logits, list(model.parameters()), own, retain_graph=True)
+        own = (logits * slope * (target == label)[:, None]).sum()  # its gradient is the class's part of the loss's
+        gradients = torch.autograd.grad(own, list(model.parameters()), retain_graph=True)
         norms.append(torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt())
     return torch.stack(norms)
 
@@ -202,7 +188,7 @@ def _fit(
         raise ValueError(f"schedule.batch_size must be <= {len(data.train.labels)} images, got {schedule.batch_size}")
     model = build_model(config.model, data.shape, data.num_classes, derived_seed(config.seed, 0, "initial weights"))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = State(model, build_optimizer(model, schedule), build_loss(config.loss, data.class_counts), data)
+    state = State(model, Sgd(model, schedule), build_loss(config.loss, data.class_counts), data)
     if checkpoint is None:
         checkpoint = {
             "epoch": 0,
@@ -214,7 +200,7 @@ def _fit(
         }
     else:
         model.load_state_dict(checkpoint["model"])
-        state.optimizer.load_state_dict(checkpoint["optimizer"])
+        state.optimizer.restore(checkpoint["velocities"])
     history = run.metrics(checkpoint["epoch"])
     run.log(f"{run.id}: epoch {checkpoint['epoch'] + 1} of {schedule.epochs} on {device}, {num_threads} threads")
     tracker = _tracker(config, run, history, checkpoint["class_weights"])
@@ -245,8 +231,7 @@ def _epoch(state: State, config: Config, epoch: int, on_step: OnStep) -> tuple[d
     """One epoch of training and a test; returns its line of metrics and the test logits."""
     began = time.perf_counter()
     lr = config.schedule.lr_at(epoch)
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr
+    state.optimizer.lr = lr
     loss_sum, correct_sum, num = train_epoch(state, config, epoch, on_step)
     train_loss, train_accuracy = loss_sum.item() / num, correct_sum.item() / num
     trained = time.perf_counter()
@@ -282,7 +267,7 @@ def _traced_weights(config: Config, logits: Tensor, data: Data) -> Tensor | None
 
 def _serialised(checkpoint: dict[str, Any], state: State) -> bytes:
     buffer = io.BytesIO()
-    torch.save(checkpoint | {"model": state.model.state_dict(), "optimizer": state.optimizer.state_dict()}, buffer)
+    torch.save(checkpoint | {"model": state.model.state_dict(), "velocities": state.optimizer.state()}, buffer)
     return buffer.getvalue()
 
 
