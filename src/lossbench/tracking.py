@@ -41,8 +41,11 @@ class TensorBoard:
         for label, accuracy in enumerate(line["test/class_accuracy"]):
             self._writer.add_scalar(f"class_accuracy/{label}", accuracy, epoch)
         if weights is not None:
-            image = np.kron((weights / weights.max()).numpy(), np.ones((24, 24)))[None]
-            self._writer.add_image("lgl_inr/class_weights", image, epoch)
+            low, high = _range_of_weights(weights.numpy())
+            shades = ((weights.numpy() - low) / max(high - low, 1e-9)).clip(
+                0, 1
+            )  # black: the least weight of all pairs
+            self._writer.add_image("lgl_inr/class_weights", np.kron(shades, np.ones((24, 24)))[None], epoch)
         self._writer.flush()
 
     def finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -54,12 +57,11 @@ class TensorBoard:
         if "class_weights" in arrays:
             final = arrays["class_weights"][-1]
             self._figure("lgl_inr/final_class_weights", final, "classifier k", "class j", ".3f", epochs)
-        parameters = {
-            f"{group}.{key}": value if isinstance(value, (bool, int, float)) else str(value)
-            for group in ("dataset", "model", "loss", "schedule")
-            for key, value in record["config"][group].items()
-        }
-        parameters = {key.removesuffix(".name"): value for key, value in parameters.items()} | {"seed": config.seed}
+        parameters: dict[str, Any] = {"seed": config.seed}
+        for group in ("dataset", "model", "loss", "schedule"):
+            for key, value in record["config"][group].items():
+                name = group if key == "name" else f"with {group}.{key}"  # the table sorts: the main words come first
+                parameters[name] = value if isinstance(value, (bool, int, float)) else str(value)
         results = {key: record[key] for key in ("test_accuracy", "test_accuracy_best", "wall_s")}
         summaries: Any = hparams
         for summary in summaries(parameters, {f"result/{key}": value for key, value in results.items()}):
@@ -73,14 +75,21 @@ class TensorBoard:
 
         figure = Figure(figsize=(6, 5.5), layout="constrained")
         axes = figure.add_subplot()
-        axes.imshow(matrix, cmap="Blues")
+        low, high = _range_of_weights(matrix) if matrix.dtype.kind == "f" else (0, matrix.max())
+        axes.imshow(matrix, cmap="Blues", vmin=low, vmax=high)
         axes.set(xlabel=columns, ylabel=rows)
         if len(matrix) <= 20:
             axes.set(xticks=range(len(matrix)), yticks=range(len(matrix)))
             for (row, column), value in np.ndenumerate(matrix):
-                color = "white" if value > matrix.max() / 2 else "black"
+                color = "white" if value > (low + high) / 2 else "black"
                 axes.text(column, row, format(value, form), ha="center", va="center", fontsize=7, color=color)
         self._writer.add_figure(tag, figure, step)
+
+
+def _range_of_weights(weights: np.ndarray) -> tuple[float, float]:
+    """The least and the greatest class weight off the diagonal, where they are all zero."""
+    pairs = weights[~np.eye(len(weights), dtype=bool)]
+    return float(pairs.min()), float(pairs.max())
 
 
 class Progress:
