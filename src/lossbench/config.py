@@ -256,7 +256,7 @@ class Schedule:
 
     def lr_at(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 1."""
-        passed = sum(epoch - 1 >= fraction * self.epochs for fraction in self.milestones)
+        passed = sum(epoch - 1 >= round(fraction * self.epochs, 6) for fraction in self.milestones)  # 0.29 * 100 is 29
         return self.lr * self.gamma**passed
 
 

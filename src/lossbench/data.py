@@ -221,7 +221,11 @@ def _prepared(config: DatasetConfig, runtime: Runtime) -> Arrays:
 
 
 def published_sizes(config: DatasetConfig) -> tuple[int, int, tuple[int, int, int]]:
-    """Training images, test images and image shape that a config will give; nothing is read."""
+    """Training images, test images and image shape that a config will give; nothing is read.
+
+    Raises:
+        ValueError: it asks for more training images than there are.
+    """
     if isinstance(config, Digits):
         channels, height, width = config.image_shape
         sizes = (DIGITS_NUM_TRAIN, 1797 - DIGITS_NUM_TRAIN, (channels, height, width))
@@ -229,6 +233,8 @@ def published_sizes(config: DatasetConfig) -> tuple[int, int, tuple[int, int, in
         sizes = (50_000, 10_000, (3, 32, 32))
     else:
         sizes = (60_000, 10_000, (1, 28, 28))
+    if config.num_train is not None and config.num_train > sizes[0]:
+        raise ValueError(f"dataset.num_train must be <= {sizes[0]} for {config.name}, got {config.num_train}")
     return config.num_train or sizes[0], sizes[1], sizes[2]
 
 
@@ -306,14 +312,13 @@ def load_data(config: DatasetConfig, runtime: Runtime, device: torch.device) -> 
     """The data set that a config names, on the device.
 
     Raises:
-        ValueError: the files are missing or wrong, or fewer training images are there than asked for.
+        ValueError: the files are missing or wrong.
     """
     arrays = _prepared(config, runtime)
     images, labels = arrays["train_images"], arrays["train_labels"]
     num_classes = int(labels.max()) + 1
     if config.num_train is not None:
-        if config.num_train > len(labels):
-            raise ValueError(f"dataset.num_train must be <= {len(labels)} for {config.name}, got {config.num_train}")
+        assert config.num_train <= published_sizes(config)[0]
         chosen = stratified_permutation(labels)[: config.num_train]
         images, labels = images[chosen], labels[chosen]
     mean, std = _pixel_statistics(images) if config.normalization is Normalization.dataset else (None, None)

@@ -7,6 +7,7 @@ done. Committed records lie in `results/` as lines of `records.jsonl`, their arr
 import json
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,21 +127,21 @@ def committed_records(results_dir: str | Path | None) -> list[Record]:
     path = Path(results_dir) / "records.jsonl" if results_dir else None
     if path is None or not path.exists():
         return []
-    return [_record(line, path.parent / "arrays", path) for line in path.read_text().splitlines() if line.strip()]
+    return [_record(line, path.parent / "arrays", path) for line in path.read_bytes().splitlines() if line.strip()]
 
 
 def own_records(output_dir: str | Path) -> list[Record]:
     """The records of the finished runs below `output_dir`."""
     paths = sorted(runs_dir(output_dir).glob("*/result.json"))
-    return [_record(path.read_text(), path.parent / "arrays.npz", path) for path in paths]
+    return [_record(path.read_bytes(), path.parent / "arrays.npz", path) for path in paths]
 
 
-def _record(text: str, arrays: Path, place: Path) -> Record:
+def _record(text: bytes, arrays: Path, place: Path) -> Record:
     try:
         fields = json.loads(text)
         identity = name_of(fields["config"], fields["numerics"])
         named, _ = fields["run_id"], float(fields["test_accuracy"])
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:  # json's and the decoder's errors are ValueErrors
         raise ValueError(f"{place} holds a damaged record ({error}); remove it, or restore the file") from error
     if named != identity:
         raise ValueError(f"{place} holds a record named {named} whose config is that of {identity}; remove it")
@@ -209,7 +210,7 @@ def import_archive(file: Path, output_dir: str | Path) -> tuple[int, int]:
                 raise ValueError(f"{file} is not an archive of whole runs, as `lossbench export` writes")
             archive.extractall(folder)
             incoming = [
-                _record((Path(folder) / id_ / "result.json").read_text(), Path("arrays.npz"), file) for id_ in ids
+                _record((Path(folder) / id_ / "result.json").read_bytes(), Path("arrays.npz"), file) for id_ in ids
             ]
             if [record.id for record in incoming] != ids:
                 raise ValueError(f"{file} holds a run under another run's name")
@@ -218,7 +219,7 @@ def import_archive(file: Path, output_dir: str | Path) -> tuple[int, int]:
             for id_ in new:
                 for name in FILES:
                     write_bytes(target / id_ / name, (Path(folder) / id_ / name).read_bytes())
-    except (zipfile.BadZipFile, FileNotFoundError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, FileNotFoundError) as error:
         raise ValueError(f"{file} is not a whole archive of runs ({error})") from error
     return len(new), len(ids) - len(new)
 

@@ -21,7 +21,7 @@ from lossbench.data import prepare, published_sizes
 from lossbench.models import flops_per_image
 from lossbench.runs import open_run
 from lossbench.tracking import Progress
-from lossbench.training import OnStep, choose_device, fit
+from lossbench.training import OnStep, check, fit
 
 MAX_DEATHS = 2  # processes that may die under a run before it counts as failed
 
@@ -76,7 +76,7 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
     if not todo:
         return summary
     for config in todo:
-        choose_device(config.runtime.device, config.schedule.precision)
+        check(config)
     for config in {repr(config.dataset): config for config in todo}.values():
         prepare(config.dataset, config.runtime)
     parallel = num_parallel(todo)
@@ -98,7 +98,7 @@ def num_cores() -> int:
 def num_parallel(todo: Sequence[Config]) -> int:
     """Runs at a time: `runtime.parallel`, else one a core on a CPU and one on a GPU."""
     runtime = todo[0].runtime
-    on_gpu = choose_device(runtime.device, todo[0].schedule.precision).type == "cuda"
+    on_gpu = check(todo[0]).type == "cuda"
     return min(len(todo), runtime.parallel or (1 if on_gpu else num_cores()))
 
 

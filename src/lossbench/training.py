@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lossbench import NUMERICS, metrics
 from lossbench.config import Config, LglInr, Precision
-from lossbench.data import Data, Split, load_data, plan_epoch
+from lossbench.data import Data, Split, load_data, plan_epoch, published_sizes
 from lossbench.environment import PeakMemory, commit, device_name, keep_freed_memory, versions
 from lossbench.losses import Loss, build_loss, class_weights
 from lossbench.models import build_model, count_parameters, output_layer
@@ -56,6 +56,21 @@ def choose_device(name: str, precision: Precision) -> torch.device:
         raise ValueError(f"runtime.device={name}: there are only {torch.cuda.device_count()} CUDA devices")
     if precision is Precision.tf32 and device.type != "cuda":
         raise ValueError("schedule.precision=tf32 needs a CUDA device; use fp32 or bf16 on a CPU")
+    return device
+
+
+def check(config: Config) -> torch.device:
+    """The device a run will be done on, once what can be known before any work is known to be good.
+
+    Raises:
+        ValueError: the device, the number of images or the batch size is not to be had.
+    """
+    device = choose_device(config.runtime.device, config.schedule.precision)
+    num_train, _, _ = published_sizes(config.dataset)
+    if config.schedule.batch_size > num_train:
+        raise ValueError(
+            f"schedule.batch_size must be <= {num_train}, the training images, got {config.schedule.batch_size}"
+        )
     return device
 
 
@@ -160,7 +175,7 @@ def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line
         ValueError: the device, the data or an option is not to be had.
         FloatingPointError: the loss is no longer finite.
     """
-    device = choose_device(config.runtime.device, config.schedule.precision)
+    device = check(config)
     keep_freed_memory()
     commit()  # noted now: the files may change before the record is written
     content = run.read_checkpoint()
@@ -184,8 +199,6 @@ def _fit(
     began = time.perf_counter()
     schedule = config.schedule
     data = load_data(config.dataset, config.runtime, device)
-    if schedule.batch_size > len(data.train.labels):
-        raise ValueError(f"schedule.batch_size must be <= {len(data.train.labels)} images, got {schedule.batch_size}")
     model = build_model(config.model, data.shape, data.num_classes, derived_seed(config.seed, 0, "initial weights"))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = State(model, Sgd(model, schedule), build_loss(config.loss, data.class_counts), data)
