@@ -219,7 +219,7 @@ def import_archive(file: Path, output_dir: str | Path) -> tuple[int, int]:
             for id_ in new:
                 for name in FILES:
                     write_bytes(target / id_ / name, (Path(folder) / id_ / name).read_bytes())
-    except (zipfile.BadZipFile, zlib.error, EOFError, FileNotFoundError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, FileNotFoundError) as error:
         raise ValueError(f"{file} is not a whole archive of runs ({error})") from error
     return len(new), len(ids) - len(new)
 
