@@ -5,7 +5,6 @@ done. Committed records lie in `results/` as lines of `records.jsonl`, their arr
 """
 
 import json
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -200,28 +199,30 @@ def import_archive(file: Path, output_dir: str | Path) -> tuple[int, int]:
     Raises:
         ValueError: the file is no whole archive of runs, or holds another result of a run that is there.
     """
-    target = runs_dir(output_dir)
-    try:
-        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(file) as archive:
-            names = {Path(member).parts for member in archive.namelist()}
-            ids = sorted({parts[0] for parts in names if len(parts) == 2})
-            strange = [parts for parts in names if len(parts) != 2 or parts[1] not in FILES or ".." in parts]
-            if strange or names != {(run, name) for run in ids for name in FILES}:
-                raise ValueError(f"{file} is not an archive of whole runs, as `lossbench export` writes")
-            archive.extractall(folder)
-            incoming = [
-                _record((Path(folder) / id_ / "result.json").read_bytes(), Path("arrays.npz"), file) for id_ in ids
-            ]
-            if [record.id for record in incoming] != ids:
-                raise ValueError(f"{file} holds a run under another run's name")
-            merge(own_records(output_dir), incoming)
-            new = [id_ for id_ in ids if not Run(target / id_).finished]
-            for id_ in new:
-                for name in FILES:
-                    write_bytes(target / id_ / name, (Path(folder) / id_ / name).read_bytes())
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, FileNotFoundError) as error:
-        raise ValueError(f"{file} is not a whole archive of runs ({error})") from error
+    contents = _read_archive(file)
+    ids = sorted({id_ for id_, _ in contents})
+    incoming = [_record(contents[id_, "result.json"], Path("arrays.npz"), file) for id_ in ids]
+    if [record.id for record in incoming] != ids:
+        raise ValueError(f"{file} holds a run under another run's name")
+    merge(own_records(output_dir), incoming)
+    new = [id_ for id_ in ids if not Run(runs_dir(output_dir) / id_).finished]
+    for id_ in new:
+        for name in FILES:
+            write_bytes(runs_dir(output_dir) / id_ / name, contents[id_, name])
     return len(new), len(ids) - len(new)
+
+
+def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
+    """The files of an archive by run and name; the archive's checksums are verified as it is read."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = {tuple(member.split("/")): archive.read(member) for member in archive.namelist()}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        raise ValueError(f"{file} is not a whole archive of runs ({error})") from error
+    ids = {parts[0] for parts in members}
+    if set(members) != {(id_, name) for id_ in ids for name in FILES} or ids & {"", ".", ".."}:
+        raise ValueError(f"{file} is not an archive of whole runs, as `lossbench export` writes")
+    return {(parts[0], parts[1]): content for parts, content in members.items()}
 
 
 def publish(output_dir: str | Path, results_dir: str | Path) -> int:
