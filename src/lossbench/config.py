@@ -191,7 +191,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _require(self.name == type(self).name, "loss.name", type(self).name, self.name)
-        _require(self.scale > 0, "loss.scale", "> 0", self.scale)
+        _require(0 < self.scale < float("inf"), "loss.scale", "> 0", self.scale)
 
 
 @dataclass
@@ -223,7 +223,7 @@ class LglInr(LossConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.beta >= 0, "loss.beta", ">= 0", self.beta)
+        _require(0 <= self.beta < float("inf"), "loss.beta", ">= 0", self.beta)
         _require(self.eps is None or 0 < self.eps < 0.1, "loss.eps", "null or in (0, 0.1)", self.eps)
 
 

@@ -1,0 +1,257 @@
+"""The commands as a user gives them: what they write and say, what they refuse, and how they go on after Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import lossbench
+from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Runtime, Schedule, Sml, run_id
+from lossbench.data import prepare
+from lossbench.experiments import configs
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+SMALL = ("dataset=digits", "dataset.num_train=64", "schedule.batch_size=32", "runtime.num_threads=1")
+FILES = {"config.json", "metrics.jsonl", "arrays.npz", "result.json", "train.log"}
+
+
+def small(**changes: Any) -> Config:
+    """The run that SMALL asks for."""
+    return replace(Config(Digits(num_train=64), Cnn2c(), Sml(), Schedule(batch_size=32)), **changes)
+
+
+def command(name: str, *arguments: str) -> list[str]:
+    """`train`, `reproduce` or `report` as scripts, anything else as a verb of the `lossbench` command."""
+    script = SCRIPTS / f"{name}.py"
+    door = [str(script)] if script.exists() else ["-c", "from lossbench.cli import main; main()", name]
+    return [sys.executable, *door, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Without a GPU, without anything of the user's, and with the package under test."""
+    source = str(Path(lossbench.__file__).parents[1])
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LOSSBENCH", "HYDRA"))}
+    return kept | {"PYTHONPATH": source, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
+
+
+def run(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(name, *arguments), cwd=folder, env=environment(), capture_output=True, text=True)
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    return done
+
+
+def said(folder: Path, name: str, *arguments: str) -> str:
+    """What a command that must succeed says."""
+    done = run(folder, name, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def events(folder: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def steps(accumulator: EventAccumulator, tag: str) -> list[int]:
+    return [event.step for event in accumulator.Scalars(tag)]
+
+
+def interrupt_after(num_epochs: int, folder: Path, metrics: Path, *arguments: str) -> tuple[int, str, str]:
+    """Start a training, press Ctrl-C once so many epochs are done; returns exit code, output and errors."""
+    process = subprocess.Popen(
+        command("train", *arguments),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # even where pytest ignores it
+    )
+    deadline = time.monotonic() + 180
+    while not metrics.exists() or metrics.read_bytes().count(b"\n") < num_epochs:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
+
+
+def test_a_run_goes_on_after_ctrl_c_and_leaves_its_files_and_nothing_else(tmp_path: Path) -> None:
+    epochs = 30
+    arguments = (*SMALL, "loss=lgl_inr", f"schedule.epochs={epochs}")
+    config = small(loss=LglInr(), schedule=Schedule(epochs=epochs, batch_size=32))
+    folder = tmp_path / "outputs" / "runs" / run_id(config)
+    code, output, errors = interrupt_after(2, tmp_path, folder / "metrics.jsonl", *arguments)
+    assert code == 130
+    assert "stopped; every run stands at its last finished epoch, and the same command goes on from there" in output
+    assert "Traceback" not in output + errors
+    assert (folder / "checkpoint.pt").exists()
+    assert not (folder / "result.json").exists()
+    num_before = (folder / "metrics.jsonl").read_bytes().count(b"\n")
+    assert 2 <= num_before < epochs
+
+    output = said(tmp_path, "train", *arguments)
+    first = next(line for line in output.splitlines() if line.startswith("epoch "))
+    assert first.split()[1] in (f"{num_before}/{epochs}", f"{num_before + 1}/{epochs}")
+    assert f"epoch  {epochs}/{epochs}" in output
+    assert f"files: outputs/runs/{run_id(config)}" in output
+    record = json.loads((folder / "result.json").read_text())
+    assert f"{run_id(config)}: test accuracy {record['test_accuracy']:.4f}" in output
+
+    (event_file,) = folder.glob("events.out.tfevents.*")
+    assert {path.name for path in folder.iterdir()} == FILES | {event_file.name}
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"runs", "cache"}
+    assert [path.name for path in (tmp_path / "outputs" / "runs").iterdir()] == [folder.name]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, epochs + 1))
+    for name in ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "lr", "time/train_s", "time/test_s"):
+        assert all(isinstance(line[name], float) for line in lines)
+    assert record["run_id"] == folder.name
+    assert record["config"] == json.loads((folder / "config.json").read_text())
+    assert record["test_accuracy"] == lines[-1]["test/accuracy"] > 0.5
+    assert record["test_accuracy_best"] == max(line["test/accuracy"] for line in lines)
+    assert (record["num_parameters"], record["device"], record["precision"]) == (431_080, "cpu", "fp32")
+    with np.load(folder / "arrays.npz") as arrays:
+        assert arrays["test_predictions"].dtype == np.uint8
+        assert arrays["test_logits"].shape == (300, 10)
+        assert arrays["confusion_matrix"].trace() == round(300 * record["test_accuracy"])
+    check_events(folder, epochs)
+
+    before = contents(tmp_path)
+    output = said(tmp_path, "train", *arguments)
+    assert f"{run_id(config)}: finished before, test accuracy {record['test_accuracy']:.4f}" in output
+    assert "epoch" not in output
+    assert contents(tmp_path) == before
+
+
+def check_events(folder: Path, epochs: int) -> None:
+    """TensorBoard has everything, and no point twice although the run was stopped once."""
+    found = events(folder)
+    every_epoch = ["train/loss", "train/accuracy", "test/loss", "test/accuracy", "schedule/lr", "time/images_per_s"]
+    for tag in every_epoch + [f"class_accuracy/{label}" for label in range(10)]:
+        assert steps(found, tag) == list(range(1, epochs + 1)), tag
+    assert set(found.Tags()["images"]) >= {"lgl_inr/class_weights", "test/confusion_matrix"}
+    assert [event.step for event in found.Images("test/confusion_matrix")] == [epochs]
+    assert [event.step for event in found.Images("lgl_inr/class_weights")][-1] == epochs
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for tag in ("train/loss", "test/accuracy"):
+        values = [event.value for event in found.Scalars(tag)]
+        assert values == pytest.approx([line[tag] for line in metrics], rel=1e-6)
+    hparams = found.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"lgl_inr" in hparams
+    assert b"seed" in hparams
+    assert steps(found, "result/test_accuracy") == [epochs]
+
+
+def test_a_sweep_makes_all_runs_and_an_archive_carries_them(tmp_path: Path) -> None:
+    prepare(Digits(), Runtime(output_dir=str(tmp_path / "outputs")))
+    arguments = (*SMALL, "schedule.epochs=1", "runtime.tensorboard=false")
+    output = said(tmp_path, "train", "-m", *arguments, "loss=sml,lgl", "seed=0,1", "runtime.parallel=2")
+    wanted = [
+        small(loss=loss, schedule=Schedule(epochs=1, batch_size=32), seed=seed)
+        for loss in (Sml(), Lgl())
+        for seed in (0, 1)
+    ]
+    ids = {run_id(config) for config in wanted}
+    assert "runs: 4 finished, 0 were done before, 0 failed" in output
+    assert all(f"{id_}: test accuracy " in output for id_ in ids)
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    folders = list((tmp_path / "outputs" / "runs").iterdir())
+    assert {folder.name for folder in folders} == ids
+    assert all({path.name for path in folder.iterdir()} == FILES for folder in folders)
+
+    there = tmp_path / "there"
+    there.mkdir()
+    assert "4 finished runs written to runs.zip" in said(tmp_path, "export", "runs.zip")
+    assert "4 runs added to outputs/runs, 0 were there already" in said(there, "import", "../runs.zip")
+    assert "0 runs added to outputs/runs, 4 were there already" in said(there, "import", "../runs.zip")
+    carried = {f"outputs/runs/{id_}/{name}" for id_ in ids for name in FILES - {"train.log"}}
+    before = contents(tmp_path / "outputs")
+    assert contents(there) == {name: before[name.removeprefix("outputs/")] for name in carried}
+    output = said(there, "train", "-m", *arguments, "loss=lgl,sml", "seed=0,1")
+    assert "runs: 0 finished, 4 were done before, 0 failed" in output
+    assert output.count("finished before, test accuracy") == 4
+    assert contents(tmp_path / "outputs") == before
+
+
+MISTAKES = [
+    ("train loss=sml loss.beta=2", "Key 'beta' not in 'Sml'"),
+    ("train dataset=imagenet", "Could not find 'dataset/imagenet'"),
+    ("train schedule.lr=-1", "lossbench: schedule.lr must be > 0, got -1.0"),
+    ("train -m dataset=digits seed=0,-1", "lossbench: seed must be in 0..2147483647, got -1"),
+    ("train -m dataset=digits loss=sml,focal", "Could not find 'loss/focal'"),
+    ("reproduce tables=[6]", "lossbench: tables must be some of [3,4,5], got [6]"),
+    ("reproduce -m tables=[3],[4]", "lossbench: -m is for scripts/train.py"),
+    ("import nowhere.zip", "lossbench: nowhere.zip"),
+]
+
+
+@pytest.mark.parametrize(("mistake", "words"), MISTAKES)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(mistake: str, words: str, tmp_path: Path) -> None:
+    done = run(tmp_path, *mistake.split())
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def commit_record(folder: Path, config: Config) -> None:
+    """Add a record of a run that was never trained to the committed ones."""
+    record: dict[str, Any] = {"run_id": run_id(config), "numerics": lossbench.NUMERICS, "config": asdict(config)}
+    record |= {"test_accuracy": 0.5, "test_accuracy_best": 0.5, "device": "cpu", "device_name": "a processor"}
+    record |= {"precision": "fp32", "versions": {"torch": "1"}, "commit": None, "num_threads": 1}
+    folder.mkdir(exist_ok=True)
+    with (folder / "records.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path) -> None:
+    wanted = configs([5], "quick", 1, Runtime())
+    for config in wanted[:2]:
+        commit_record(tmp_path / "results", config)
+    before = contents(tmp_path)
+    lines = said(tmp_path, "reproduce", "profile=quick", "tables=[5,3]", "seeds=2", "dry=true").splitlines()
+    assert lines[0].startswith("profile quick (as asked): 20 of 22 runs to do, ")
+    assert lines[0].endswith("PROFILE=paper asks for the other")
+    ids = [run_id(config) for config in configs([5, 3], "quick", 2, Runtime())]
+    assert [line.split()[0] for line in lines[1:]] == [id_ for id_ in ids if id_ not in map(run_id, wanted[:2])]
+    assert all(line.endswith("FLOP") for line in lines[1:])
+    assert contents(tmp_path) == before
+
+    prepare(Digits(), Runtime(output_dir=str(tmp_path / "outputs")))
+    output = said(tmp_path, "reproduce", "tables=[5]", "seeds=1", "runtime.tensorboard=false", "runtime.num_threads=1")
+    lines = output.splitlines()
+    assert lines[0].startswith("profile quick (no GPU is present): 1 of 3 runs to do, ")
+    assert "runs: 1 finished, 2 were done before, 0 failed" in lines
+    assert lines[-1].startswith("These are not the paper's tables: ")
+    assert "make reproduce-tables PROFILE=paper" in lines[-1]
+    report = tmp_path / "outputs" / "report" / "quick"
+    tables = contents(report)
+    assert {"table5.csv", "table5.md", "table5.tex", "table5.html"} < set(tables)
+    table = (report / "table5.md").read_text()
+    assert table in output
+    assert table.count("50.00 (n=1)") == 2
+    assert table.count("(n=1)") == 3
+    assert [path.name for path in (tmp_path / "outputs" / "runs").iterdir()] == [run_id(wanted[2])]
+    for path in report.iterdir():
+        path.unlink()
+    assert said(tmp_path, "report", "tables=[5]", "seeds=1") == "tables and figures: outputs/report/quick\n"
+    assert contents(report) == tables
+    assert {path.name for path in tmp_path.iterdir()} == {"outputs", "results"}

@@ -1,0 +1,298 @@
+"""Losses against twins with plain loops, the published implementation's values, and what every loss promises."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from lossbench.config import Counts, Lgl, LglInr, LglReduction, LossConfig, Missing, Sml
+from lossbench.losses import build_loss, class_weights, lgl, lgl_inr, sml
+
+COUNTS = torch.tensor([40, 10, 30, 20])  # training images of each class
+TARGETS = {"all": [2, 0, 1, 3, 0, 2, 2], "some": [3, 1, 1, 3, 1, 3, 3], "one": [2] * 7}
+BETAS = [0.0, 1.0, 2.0, 4.0, 50.0]
+CONFIGS: list[LossConfig] = [
+    Sml(),
+    Lgl(),
+    Lgl(reduction=LglReduction.sum_classes),
+    LglInr(),
+    LglInr(beta=4.0),
+    LglInr(detach_weights=True),
+    LglInr(eps=1e-3),
+    LglInr(counts=Counts.dataset),
+    LglInr(missing=Missing.keep),
+    LglInr(reduction=LglReduction.mean),
+]
+REFERENCE = json.loads((Path(__file__).parent / "golden" / "lgl_inr_reference.json").read_text())["cases"]
+
+
+def words(config: LossConfig) -> str:
+    """Name of the loss and the option that is not the default, for the name of a test."""
+    changed = vars(config).items() - vars(type(config)()).items()
+    return "-".join([config.name, *(f"{name}={value}" for name, value in changed)])
+
+
+def sml_as_defined(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over the samples of -log of the softmax probability of the sample's class."""
+    total = torch.zeros((), dtype=logits.dtype)
+    for row, label in zip(logits, target.tolist(), strict=True):
+        total = total - torch.log(torch.exp(row[label]) / sum(torch.exp(score) for score in row))
+    return total / len(target)
+
+
+def lgl_as_defined(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """-log p_k for the sample's class and -log(1 - p_k) for every other, p_k the sigmoid of logit k."""
+    total = torch.zeros((), dtype=logits.dtype)
+    for row, label in zip(logits, target.tolist(), strict=True):
+        for k, score in enumerate(row):
+            p = 1 / (1 + torch.exp(-score))
+            total = total - (torch.log(p) if k == label else torch.log(1 - p))
+    return total / len(target) if reduction == "sum_classes" else total / logits.numel()
+
+
+def weights_as_defined(
+    logits: Tensor, target: Tensor, *, beta: float = 1.0, missing: str = "drop"
+) -> dict[tuple[int, int], Tensor]:
+    """lambda[j, k]: softmax over the classes j other than k of beta times the mean p_k over the samples of class j."""
+    num_classes, labels = logits.shape[1], target.tolist()
+    taking_part = [j for j in range(num_classes) if missing == "keep" or j in labels]
+    weights = {}
+    for k in range(num_classes):
+        exponentials = {}
+        for j in taking_part:
+            if j == k:
+                continue
+            probabilities = [1 / (1 + torch.exp(-logits[i, k])) for i, label in enumerate(labels) if label == j]
+            mean = sum(probabilities) / len(probabilities) if probabilities else torch.zeros((), dtype=logits.dtype)
+            exponentials[j] = torch.exp(beta * mean)
+        for j, exponential in exponentials.items():
+            weights[j, k] = exponential / sum(exponentials.values())
+    return weights
+
+
+def lgl_inr_as_defined(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    beta: float = 1.0,
+    detach_weights: bool = False,
+    eps: float | None = None,
+    class_counts: Tensor | None = None,
+    missing: str = "drop",
+    reduction: str = "sum_classes",
+    weights: dict[tuple[int, int], Tensor] | None = None,
+) -> Tensor:
+    """Eq. 11, classifier by classifier and sample by sample; `weights` replaces the lambdas by constants."""
+    if weights is None:
+        weights = weights_as_defined(logits.detach() if detach_weights else logits, target, beta=beta, missing=missing)
+    labels, num_classes = target.tolist(), logits.shape[1]
+    total = torch.zeros((), dtype=logits.dtype)
+    for k in range(num_classes):
+        for i, j in enumerate(labels):
+            if class_counts is None:
+                share = 1 / labels.count(j)
+            else:  # 1 / N_j, times N / B: each sample of the batch stands for that many of the data set
+                share = class_counts.sum().item() / len(labels) / class_counts[j].item()
+            p = 1 / (1 + torch.exp(-logits[i, k]))
+            p = p if j == k else 1 - p
+            log = torch.log(p) if eps is None else torch.log(p + eps)
+            total = total - share * log * (1 if j == k else weights[j, k])
+    return total / num_classes if reduction == "mean" else total
+
+
+def random_logits(num: int, num_classes: int, scale: float = 2.0, seed: int = 0) -> Tensor:
+    noise = torch.randn(num, num_classes, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return (scale * noise).requires_grad_()
+
+
+def value_and_grad(loss: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    return loss.detach(), torch.autograd.grad(loss, logits)[0]
+
+
+def assert_same(loss: Tensor, expected: Tensor, logits: Tensor) -> None:
+    torch.testing.assert_close(value_and_grad(loss, logits), value_and_grad(expected, logits), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("present", TARGETS)
+def test_sml_and_lgl_equal_their_twins(present: str) -> None:
+    logits, target = random_logits(7, 4), torch.tensor(TARGETS[present])
+    assert_same(sml(logits, target), sml_as_defined(logits, target), logits)
+    for reduction in ("mean", "sum_classes"):
+        assert_same(
+            lgl(logits, target, reduction=reduction), lgl_as_defined(logits, target, reduction=reduction), logits
+        )
+
+
+@pytest.mark.parametrize("present", TARGETS)
+@pytest.mark.parametrize("beta", BETAS)
+@pytest.mark.parametrize("detach_weights", [False, True])
+@pytest.mark.parametrize("eps", [None, 1e-7])
+def test_lgl_inr_equals_its_twin(present: str, beta: float, detach_weights: bool, eps: float | None) -> None:
+    logits, target = random_logits(7, 4), torch.tensor(TARGETS[present])
+    options = {"beta": beta, "detach_weights": detach_weights, "eps": eps}
+    assert_same(lgl_inr(logits, target, **options), lgl_inr_as_defined(logits, target, **options), logits)
+
+
+@pytest.mark.parametrize("present", TARGETS)
+@pytest.mark.parametrize("missing", ["drop", "keep"])
+@pytest.mark.parametrize("class_counts", [None, COUNTS], ids=["batch", "dataset"])
+@pytest.mark.parametrize("reduction", ["sum_classes", "mean"])
+def test_lgl_inr_options_equal_the_twin(
+    present: str, missing: str, class_counts: Tensor | None, reduction: str
+) -> None:
+    logits, target = random_logits(7, 4, seed=1), torch.tensor(TARGETS[present])
+    for beta in (0.0, 2.0):
+        options = {"beta": beta, "class_counts": class_counts, "missing": missing, "reduction": reduction}
+        assert_same(lgl_inr(logits, target, **options), lgl_inr_as_defined(logits, target, **options), logits)
+
+
+@pytest.mark.parametrize("case", REFERENCE, ids=range(len(REFERENCE)))
+def test_lgl_inr_equals_the_published_implementation(case: dict) -> None:
+    logits = torch.tensor(case["logits"], dtype=torch.float64, requires_grad=True)
+    options = {name: case[name] for name in ("beta", "detach_weights", "eps")}
+    loss, grad = value_and_grad(lgl_inr(logits, torch.tensor(case["target"]), **options), logits)
+    torch.testing.assert_close(loss.item(), case["loss"], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(grad, torch.tensor(case["grad"], dtype=torch.float64), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("num", "num_classes"), [(6, 2), (2, 1000), (1, 5)], ids=["K=2", "K=1000", "one sample"])
+def test_extreme_shapes_equal_the_twins(num: int, num_classes: int) -> None:
+    logits = random_logits(num, num_classes)
+    target = torch.randint(num_classes, (num,), generator=torch.Generator().manual_seed(0))
+    assert_same(lgl_inr(logits, target), lgl_inr_as_defined(logits, target), logits)
+    assert_same(lgl(logits, target), lgl_as_defined(logits, target), logits)
+    assert_same(sml(logits, target), sml_as_defined(logits, target), logits)
+
+
+def test_one_class_alone_has_negatives_in_the_other_columns_only() -> None:
+    logits = torch.tensor([[0.0, 1.0, -2.0]], dtype=torch.float64)
+    expected = math.log1p(math.exp(-1.0)) + math.log(2.0) + math.log1p(math.exp(-2.0))
+    assert lgl_inr(logits, torch.tensor([1])).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("config", [c for c in CONFIGS if not getattr(c, "detach_weights", False)], ids=words)
+@pytest.mark.parametrize("present", TARGETS)
+def test_gradient_is_that_of_the_value(config: LossConfig, present: str) -> None:
+    loss, target = build_loss(config, COUNTS), torch.tensor(TARGETS[present])
+    assert torch.autograd.gradcheck(lambda logits: loss(logits, target), random_logits(7, 4))
+
+
+@pytest.mark.parametrize("present", TARGETS)
+def test_gradient_with_detached_weights_is_that_of_constant_weights(present: str) -> None:
+    logits, target, step = random_logits(7, 4), torch.tensor(TARGETS[present]), 1e-5
+    _, grad = value_and_grad(lgl_inr(logits, target, beta=2.0, detach_weights=True), logits)
+    values = logits.detach()
+    weights = weights_as_defined(values, target, beta=2.0)
+    for i, k in [(0, 0), (0, 2), (3, 1), (3, 3), (6, 2)]:
+        shift = torch.zeros_like(values)
+        shift[i, k] = step
+        above, below = (lgl_inr_as_defined(values + sign * shift, target, weights=weights) for sign in (1, -1))
+        assert grad[i, k].item() == pytest.approx((above - below).item() / (2 * step), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("config", [*CONFIGS, LglInr(beta=50.0)], ids=words)
+def test_large_float32_logits_stay_finite(config: LossConfig) -> None:
+    loss = build_loss(config, COUNTS)
+    logits = random_logits(7, 4).detach().float().clamp(-1, 1) * 1e4
+    logits[0], logits[1] = 1e4, -1e4
+    for target in TARGETS.values():
+        value, grad = value_and_grad(loss(logits.requires_grad_(), torch.tensor(target)), logits)
+        assert value.isfinite()
+        assert grad.isfinite().all()
+
+
+def test_large_logits_give_the_exact_value() -> None:
+    logits, target = torch.tensor([[1e4, -1e4]]), torch.tensor([1])
+    assert sml(logits, target).item() == 2e4
+    assert lgl(logits, target, reduction="sum_classes").item() == 2e4
+    assert lgl_inr(logits, target).item() == 2e4
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=words)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str)
+def test_losses_compute_in_at_least_float32(config: LossConfig, dtype: torch.dtype) -> None:
+    loss, target = build_loss(config, COUNTS), torch.tensor(TARGETS["some"])
+    logits = random_logits(7, 4).detach().to(dtype).requires_grad_()
+    wider = torch.float64 if dtype == torch.float64 else torch.float32
+    value, grad = value_and_grad(loss(logits, target), logits)
+    assert value.dtype == wider
+    assert grad.dtype == dtype
+    assert torch.equal(value, loss(logits.to(wider), target))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=words)
+def test_order_of_samples_and_names_of_classes_do_not_matter(config: LossConfig) -> None:
+    logits, target = random_logits(7, 4).detach(), torch.tensor(TARGETS["some"])
+    samples, classes = torch.tensor([3, 6, 0, 2, 5, 1, 4]), torch.tensor([2, 0, 3, 1])
+    expected = build_loss(config, COUNTS)(logits, target)
+    torch.testing.assert_close(build_loss(config, COUNTS)(logits[samples], target[samples]), expected)
+    renamed = build_loss(config, COUNTS[classes])(logits[:, classes], torch.argsort(classes)[target])
+    torch.testing.assert_close(renamed, expected)
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_class_weights_share_out_one_among_the_other_classes(beta: float) -> None:
+    means = torch.rand(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weights = class_weights(means, beta)
+    torch.testing.assert_close(weights.sum(dim=0), torch.ones(5, dtype=torch.float64))
+    assert torch.equal(weights.diagonal(), torch.zeros(5, dtype=torch.float64))
+    assert weights[1:, 0].max() == weights[1 + int(means[1:, 0].argmax()), 0]  # the hardest class weighs most
+    torch.testing.assert_close(weights[1, 0] / weights[2, 0], torch.exp(beta * (means[1, 0] - means[2, 0])))
+
+
+def test_class_weights_are_uniform_over_present_classes_at_beta_zero() -> None:
+    present = torch.tensor([True, False, True, True])
+    weights = class_weights(torch.rand(4, 4), 0.0, present)
+    expected = torch.tensor(
+        [[0, 1 / 3, 1 / 2, 1 / 2], [0, 0, 0, 0], [1 / 2, 1 / 3, 0, 1 / 2], [1 / 2, 1 / 3, 1 / 2, 0]]
+    )
+    torch.testing.assert_close(weights, expected)
+    alone = class_weights(torch.rand(3, 3), 1.0, torch.tensor([False, True, False]))
+    torch.testing.assert_close(alone, torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("loss", [sml, lgl, lgl_inr])
+def test_wrong_shapes_are_refused_by_name(loss) -> None:
+    target = torch.tensor([0, 1, 2])
+    for shape in ([3], [3, 4, 1], [0, 4], [3, 1]):
+        with pytest.raises(ValueError, match=f"logits.*{shape}".replace("[", r"\[").replace("]", r"\]")):
+            loss(torch.zeros(shape), target)
+    with pytest.raises(ValueError, match=r"target.*\[2\].*\[3\]"):
+        loss(torch.zeros(2, 4), target)
+    with pytest.raises(ValueError, match=r"target.*\[3\].*\[3, 1\]"):
+        loss(torch.zeros(3, 4), target[:, None])
+
+
+def test_unknown_options_are_refused_by_name() -> None:
+    logits, target = torch.zeros(2, 3), torch.tensor([0, 1])
+    with pytest.raises(ValueError, match=r"reduction.*'sum'"):
+        lgl(logits, target, reduction="sum")
+    for name, value in (("reduction", "sum"), ("missing", "skip"), ("beta", -0.5)):
+        with pytest.raises(ValueError, match=f"{name} must be .* got '?{value}"):
+            lgl_inr(logits, target, **{name: value})
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=words)
+def test_build_loss_passes_every_option_on(config: LossConfig) -> None:
+    logits, target = random_logits(7, 4), torch.tensor(TARGETS["some"])
+    options = {name: value for name, value in vars(config).items() if name not in ("name", "scale", "counts")}
+    if isinstance(config, LglInr):
+        options["class_counts"] = COUNTS if config.counts is Counts.dataset else None
+    twins = {"sml": sml_as_defined, "lgl": lgl_as_defined, "lgl_inr": lgl_inr_as_defined}
+    expected = twins[config.name](logits, target, **options)
+    assert_same(build_loss(replace(config, scale=2.5), COUNTS)(logits, target), 2.5 * expected, logits)
+    assert torch.allclose(build_loss(config, COUNTS)(logits, target), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=words)
+def test_nothing_waits_for_the_device(config: LossConfig) -> None:
+    logits = torch.empty(7, 4, device="meta", requires_grad=True)  # no values: whatever reads one raises
+    target = torch.empty(7, device="meta", dtype=torch.int64)
+    loss = build_loss(config, COUNTS.to("meta"))(logits, target)
+    loss.backward()
+    assert loss.shape == ()
+    assert logits.grad.shape == logits.shape

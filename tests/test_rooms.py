@@ -1,0 +1,133 @@
+"""The import rule of the rooms: one way from config to report, Hydra at the doors, torch where it is needed."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import lossbench
+
+PACKAGE = Path(lossbench.__file__).parent
+PLUGIN = PACKAGE.parent / "hydra_plugins" / "lossbench_plugin.py"
+
+ALLOWED = {
+    "__init__": "",
+    "config": "",
+    "files": "",
+    "randomness": "",
+    "metrics": "",
+    "paper": "",
+    "environment": "",
+    "experiments": "config",
+    "data": "config files randomness",
+    "models": "config",
+    "losses": "config",
+    "optimizer": "config",
+    "runs": "config files",
+    "tracking": "config",
+    "training": "config data environment losses metrics models optimizer randomness runs tracking",
+    "sweep": "config data models runs tracking training",
+    "report": "config experiments files runs",
+    "cli": "config experiments report runs sweep",
+}
+"""What a room may import of the others, now or later in a function; all may import the package's own numbers."""
+
+LATE_TORCH = ("__init__", "config", "experiments", "files", "runs", "report", "cli", "paper")
+"""Rooms that start without torch."""
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def modules() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(path: Path, tree: ast.AST) -> Iterator[str]:
+    """Full names of what a tree imports, such as lossbench.config.run_id."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def at_start(tree: ast.Module) -> ast.Module:
+    """The tree without what functions do when they are called."""
+
+    class WithoutFunctions(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+            return None
+
+    return WithoutFunctions().visit(ast.parse(ast.unparse(tree)))
+
+
+def imports_of_rooms() -> dict[str, set[str]]:
+    """The rooms that each room imports anywhere."""
+    found: dict[str, set[str]] = {}
+    rooms = {room_of(path) for path in modules()}
+    for path, tree in modules().items():
+        own = found.setdefault(room_of(path), set())
+        own |= {parts[1] for name in imported(path, tree) if (parts := name.split("."))[0] == "lossbench"} & rooms
+    return {room: others - {room} for room, others in found.items()}
+
+
+def users_of(package: str) -> set[str]:
+    """The files that import a foreign package anywhere."""
+    users = set()
+    for path, tree in [*modules().items(), (PLUGIN, ast.parse(PLUGIN.read_text()))]:
+        if any(name.split(".")[0] == package for name in imported(path, tree)):
+            users.add(path.stem)
+    return users
+
+
+def test_a_room_imports_only_what_it_may() -> None:
+    found = imports_of_rooms()
+    assert set(found) == set(ALLOWED), "every room has a line in ALLOWED"
+    beyond = {room: others - set(ALLOWED[room].split()) for room, others in found.items()}
+    assert {room: others for room, others in beyond.items() if others} == {}
+
+
+def test_imports_go_one_way() -> None:
+    order = list(TopologicalSorter(imports_of_rooms()).static_order())  # raises CycleError
+    assert set(order) == set(ALLOWED)
+    within = {
+        path.stem: {name.split(".")[2] for name in imported(path, tree) if name.startswith("lossbench.losses.")}
+        for path, tree in modules().items()
+        if room_of(path) == "losses"
+    }
+    list(TopologicalSorter(within).static_order())
+
+
+def test_only_training_joins_data_models_and_losses() -> None:
+    joined = {"data", "models", "losses"}
+    assert {room for room, others in imports_of_rooms().items() if joined <= others} == {"training"}
+    assert {room for room, others in imports_of_rooms().items() if "losses" in others} == {"training"}
+
+
+def test_hydra_is_known_at_the_entry_points_only() -> None:
+    assert users_of("hydra") == {"config", "cli", "lossbench_plugin"}
+    assert users_of("omegaconf") == {"config", "lossbench_plugin"}
+    assert not any("instantiate" in path.read_text() for path in modules())
+
+
+def test_torch_waits_until_it_is_needed() -> None:
+    early = {
+        room_of(path)
+        for path, tree in modules().items()
+        if any(name.split(".")[0] in ("torch", "torchvision") for name in imported(path, at_start(tree)))
+    }
+    assert early & set(LATE_TORCH) == set()
+    code = "import sys, lossbench.cli, lossbench.report, lossbench.runs; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_scripts_are_doors_to_the_command_line() -> None:
+    scripts = Path(__file__).parents[1] / "scripts"
+    doors = {path.stem: list(imported(path, ast.parse(path.read_text()))) for path in scripts.glob("*.py")}
+    assert doors == {name: [f"lossbench.cli.{name}"] for name in ("train", "reproduce", "report")}

@@ -1,0 +1,283 @@
+"""A list of runs: what is skipped, what fails alone, how many go at a time, and what survives a kill or Ctrl-C."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lossbench import sweep
+from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Precision, Runtime, Schedule, Sml, run_id
+from lossbench.runs import Run, open_run
+from lossbench.sweep import num_parallel, remaining, run_all
+from lossbench.tracking import Progress
+
+SAME = ("run_id", "test_accuracy", "test_loss", "train_accuracy", "curves", "num_threads", "num_train")
+"""What a record tells of the weights, not of the clock."""
+
+
+def config(folder: Path, seed: int = 0, **runtime: Any) -> Config:
+    """A run of a second or less, one at a time on one thread unless `runtime` says otherwise."""
+    settings: dict[str, Any] = {"device": "cpu", "num_threads": 1, "parallel": 1, "tensorboard": False}
+    schedule = Schedule(epochs=1, batch_size=32)
+    runtime = settings | {"output_dir": str(folder)} | runtime
+    return Config(Digits(num_train=64), Cnn2c(), Sml(), schedule, seed, Runtime(**runtime))
+
+
+def longer(config: Config, epochs: int) -> Config:
+    return replace(config, schedule=replace(config.schedule, epochs=epochs))
+
+
+def moved(configs: list[Config], folder: Path, parallel: int = 1) -> list[Config]:
+    """The same runs elsewhere."""
+    return [
+        replace(config, runtime=replace(config.runtime, output_dir=str(folder), parallel=parallel))
+        for config in configs
+    ]
+
+
+def outcome(config: Config) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What must not depend on how a run was done."""
+    run = open_run(config)
+    with np.load(run.folder / "arrays.npz") as arrays:
+        return {key: run.record()[key] for key in SAME}, {name: arrays[name].tobytes() for name in arrays}
+
+
+class Fits:
+    """A stand-in for training: notes what it was given, and fails or stops where told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **errors: BaseException) -> None:
+        self.given: list[Config] = []
+        self._errors = errors
+        monkeypatch.setattr(sweep, "fit", self)
+
+    def __call__(self, config: Config, run: Run, on_step: Callable[[int, float, str], None]) -> dict[str, Any]:
+        self.given.append(config)
+        run.start(config)
+        on_step(1, 0.5, "")
+        if error := self._errors.get(f"seed{config.seed}"):
+            raise error
+        record = {"run_id": run.id, "test_accuracy": 0.5}
+        run.finish(record, {"confusion_matrix": np.eye(10)})
+        return record
+
+    @property
+    def seeds(self) -> list[int]:
+        return [config.seed for config in self.given]
+
+
+def test_each_run_is_done_once_and_never_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = Fits(monkeypatch)
+    one, two, three, four = configs = [config(tmp_path, seed) for seed in range(4)]
+    again = replace(one, runtime=replace(one.runtime, experiment="table3"))
+    assert [run_id(each) for each in remaining([two, one, two, again])] == [run_id(two), run_id(one)]
+    first = run_all([two, one, two, again])
+    assert fits.seeds == [1, 0]
+    assert first.finished == [run_id(two), run_id(one)]
+    assert first.skipped == []
+    assert first.failed == {}
+    second = run_all(configs, elsewhere={run_id(four)})
+    assert fits.seeds == [1, 0, 2]
+    assert second.finished == [run_id(three)]
+    assert second.skipped == sorted(run_id(each) for each in (one, two, four))
+    third = run_all(configs, elsewhere=[run_id(four)])
+    assert (third.finished, third.failed, len(third.skipped)) == ([], {}, 4)
+    assert not open_run(four).folder.exists()
+    assert remaining(configs) == [four]
+    assert remaining([]) == []
+
+
+def test_a_failing_run_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = Fits(monkeypatch, seed1=ZeroDivisionError("two\nlines"))
+    configs = [config(tmp_path, seed) for seed in range(3)]
+    summary = run_all(configs)
+    assert fits.seeds == [0, 1, 2]
+    assert summary.finished == [run_id(configs[0]), run_id(configs[2])]
+    assert summary.failed == {run_id(configs[1]): "ZeroDivisionError: two"}
+    story = (open_run(configs[1]).folder / "failure.txt").read_text()
+    assert story.startswith("Traceback (most recent call last):")
+    assert "in __call__" in story
+    assert story.endswith("ZeroDivisionError: two\nlines\n")
+    assert not any((open_run(configs[seed]).folder / "failure.txt").exists() for seed in (0, 2))
+    assert not open_run(configs[1]).finished
+    Fits(monkeypatch)
+    assert run_all(configs).finished == [run_id(configs[1])]
+    assert not (open_run(configs[1]).folder / "failure.txt").exists()
+
+
+def test_runs_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "num_cores", lambda: 8)
+    few, many = [config(tmp_path, seed, parallel=None) for seed in range(5)], [config(tmp_path, parallel=None)] * 20
+    assert num_parallel(few) == 5
+    assert num_parallel(many) == 8
+    assert num_parallel([config(tmp_path, parallel=3)] * 5) == 3
+    assert num_parallel([config(tmp_path, parallel=12)] * 20) == 12
+    given: list[tuple[int, set[int | None]]] = []
+
+    def note(todo: list[Config], parallel: int, *_: Any) -> None:
+        given.append((parallel, {each.runtime.num_threads for each in todo}))
+
+    monkeypatch.setattr(sweep, "_run_in_processes", note)
+    for parallel, num_threads in ((None, None), (3, None), (12, None), (2, 3)):
+        run_all([config(tmp_path, seed, parallel=parallel, num_threads=num_threads) for seed in range(16)])
+    assert given == [(8, {1}), (3, {2}), (12, {1}), (2, {3})]
+    fits = Fits(monkeypatch)
+    run_all([config(tmp_path, 0, parallel=None, num_threads=None)])
+    run_all([config(tmp_path, seed, parallel=1, num_threads=None) for seed in (1, 2)])
+    run_all([config(tmp_path, 3, parallel=1, num_threads=5)])
+    assert [each.runtime.num_threads for each in fits.given] == [8, 8, 8, 5]
+
+
+def test_a_gpu_does_one_run_at_a_time_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for device in ("auto", "cuda", "cuda:0"):
+        assert num_parallel([config(tmp_path, device=device, parallel=None)] * 4) == 1
+        assert num_parallel([config(tmp_path, device=device, parallel=3)] * 4) == 3
+
+
+def test_nothing_is_written_when_one_run_cannot_be_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    fits, folder = Fits(monkeypatch), tmp_path / "outputs"
+    good, tf32 = config(folder), Schedule(epochs=1, batch_size=32, precision=Precision.tf32)
+    for bad, said in (
+        (config(folder, 1, device="cuda"), "runtime.device=cuda: no CUDA device"),
+        (replace(config(folder, 1), schedule=tf32), "schedule.precision=tf32 needs a CUDA device"),
+        (replace(config(folder, 1, device="auto"), schedule=tf32), "schedule.precision=tf32 needs a CUDA device"),
+        (replace(config(folder, 1), schedule=Schedule(batch_size=65)), "schedule.batch_size must be <= 64"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            run_all([good, bad])
+        assert list(tmp_path.iterdir()) == []
+    assert fits.given == []
+
+
+def test_sigterm_stops_like_ctrl_c_and_only_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    fits = Fits(monkeypatch)
+
+    def killed(config: Config, run: Run, on_step: Any) -> dict[str, Any]:
+        if config.seed == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        return fits(config, run, on_step)
+
+    monkeypatch.setattr(sweep, "fit", killed)
+    configs = [config(tmp_path, seed) for seed in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        run_all(configs)
+    assert fits.seeds == [0]
+    assert signal.getsignal(signal.SIGTERM) == before
+    fits = Fits(monkeypatch)
+    assert run_all(configs).skipped == [run_id(configs[0])]
+    assert fits.seeds == [1, 2]
+
+
+def test_ctrl_c_leaves_runs_that_go_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = [longer(replace(config(tmp_path / "a", seed), loss=LglInr()), 3) for seed in (0, 1)]
+    whole = moved(configs, tmp_path / "b")
+    assert len(run_all(whole).finished) == 2
+    step = Progress.step
+
+    def interrupted(self: Progress, config: Config, epoch: int, fraction: float, line: str) -> None:
+        step(self, config, epoch, fraction, line)
+        if (config.seed, epoch, fraction) == (1, 2, 1.0):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_all(configs)
+    stopped = open_run(configs[1])
+    assert open_run(configs[0]).finished
+    assert not stopped.finished
+    assert len((stopped.folder / "metrics.jsonl").read_text().splitlines()) == 2
+    assert not (stopped.folder / "failure.txt").exists()
+    summary = run_all(configs)
+    assert summary.skipped == [run_id(configs[0])]
+    assert summary.finished == [run_id(configs[1])]
+    assert [outcome(each) for each in configs] == [outcome(each) for each in whole]
+
+
+def soon(condition: Callable[[], bool], then: Callable[[], None]) -> threading.Thread:
+    """A thread that waits for `condition`, then does `then`; it gives up after two minutes."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            if condition():
+                return then()
+            time.sleep(0.02)
+        return None
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def epochs_done(config: Config) -> int:
+    path = open_run(config).folder / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_neither_a_kill_nor_a_stop_costs_anything_but_time(tmp_path: Path) -> None:
+    configs = [longer(replace(config(tmp_path / "a", parallel=2), loss=loss), 40) for loss in (LglInr(), Lgl())]
+    whole = moved(configs, tmp_path / "b")
+    assert len(run_all(whole).finished) == 2
+    killed: list[list[int]] = []
+
+    def kill() -> None:
+        multiprocessing.active_children()[0].kill()
+        killed.append([epochs_done(each) for each in configs])
+
+    def on_the_way() -> bool:
+        return bool(killed) and any(
+            epochs_done(each) > before + 1 for each, before in zip(configs, *killed, strict=True)
+        )
+
+    threads = [
+        soon(lambda: all(epochs_done(each) >= 2 for each in configs), kill),
+        soon(on_the_way, lambda: os.kill(os.getpid(), signal.SIGTERM)),
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        run_all(configs)
+    for thread in threads:
+        thread.join()
+    for child in multiprocessing.active_children():
+        child.join(20)
+    assert multiprocessing.active_children() == []
+    assert any(4 <= epochs_done(each) < 40 for each in configs)
+    assert not any((open_run(each).folder / "failure.txt").exists() for each in configs)
+    summary = run_all(moved(configs, tmp_path / "a"))
+    assert summary.finished
+    assert sorted(summary.finished + summary.skipped) == sorted(run_id(each) for each in configs)
+    assert [outcome(each) for each in configs] == [outcome(each) for each in whole]
+
+
+class Deadly(Config):
+    """A run that takes its process with it."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (1,)
+
+
+def test_neither_an_error_nor_a_dying_process_takes_other_runs_with_it(tmp_path: Path) -> None:
+    good = longer(config(tmp_path, parallel=2), 40)
+    deadly = Deadly(**vars(replace(good, seed=1)))
+    diverging = replace(good, schedule=replace(good.schedule, lr=1e30), seed=2)
+    summary = run_all([good, deadly, diverging])
+    assert summary.finished == [run_id(good)]
+    assert set(summary.failed) == {run_id(deadly), run_id(diverging)}
+    assert summary.failed[run_id(deadly)] == "its process died (killed, or out of memory)"
+    assert summary.failed[run_id(diverging)].startswith("FloatingPointError: epoch 1: the training loss is ")
+    stories = [(open_run(each).folder / "failure.txt").read_text() for each in (deadly, diverging)]
+    assert "its process died" in stories[0]
+    assert "Traceback" in stories[1]

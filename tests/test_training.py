@@ -1,0 +1,366 @@
+"""Training: stopping and going on, runs that do not touch each other, and each step as the schedule says."""
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from make_traces import PATH, TRACES, first_losses
+from torch import Tensor, nn
+
+from lossbench import training
+from lossbench.config import (
+    Cnn2c,
+    Config,
+    Digits,
+    Head,
+    Lgl,
+    LglInr,
+    LossConfig,
+    MnistType,
+    Precision,
+    Runtime,
+    Schedule,
+    Sml,
+)
+from lossbench.data import Data, Split
+from lossbench.losses import build_loss
+from lossbench.optimizer import Sgd
+from lossbench.runs import Run, open_run
+from lossbench.training import State, fit, gradient_norms
+
+UNREPEATABLE = ("wall_s", "images_per_s", "peak_memory_mb")
+
+
+def config(folder: Path, **changes: Any) -> Config:
+    """Three epochs of four steps on 100 digits, one thread."""
+    schedule = Schedule(epochs=3, batch_size=32)
+    runtime = Runtime(device="cpu", output_dir=str(folder), num_threads=1, tensorboard=False)
+    parts = {"dataset": Digits(num_train=100), "model": Cnn2c(head=Head.direct), "loss": LglInr()}
+    return Config(**(parts | {"schedule": schedule, "runtime": runtime} | changes))
+
+
+def colourful(folder: Path) -> Config:
+    schedule = Schedule(epochs=3, batch_size=32, lr=0.02, momentum=0.9, weight_decay=1e-3, milestones=[0.4, 0.7])
+    dataset = Digits(num_train=100, image_shape=[3, 32, 32], augment=True)
+    return config(folder, dataset=dataset, schedule=schedule, loss=Sml())
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """All that a finished run says, but for its times and its memory."""
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    lines = [{key: value for key, value in line.items() if not key.startswith("time/")} for line in lines]
+    record = {key: value for key, value in run.record().items() if key not in UNREPEATABLE}
+    record["config"] = {key: value for key, value in record["config"].items() if key != "runtime"}
+    with np.load(run.folder / "arrays.npz") as arrays:
+        return {"metrics": lines, "record": record, "arrays": {name: array.tobytes() for name, array in arrays.items()}}
+
+
+def finished(config: Config) -> dict[str, Any]:
+    """What a run says that nothing stopped."""
+    run = open_run(config)
+    fit(config, run)
+    return outcome(run)
+
+
+def stop_in(epoch: int, at: float) -> training.OnStep:
+    """What stops a run at the beginning (0.0) or the end (1.0) of an epoch."""
+
+    def on_step(now: int, fraction: float, line: str) -> None:
+        if (now, fraction) == (epoch, at):
+            raise KeyboardInterrupt
+
+    return on_step
+
+
+def stopped(config: Config, on_step: training.OnStep) -> Run:
+    run = open_run(config)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, run, on_step)
+    assert not run.finished
+    return run
+
+
+def change_checkpoint(run: Run, **changes: Any) -> None:
+    content = run.read_checkpoint()
+    assert content is not None
+    buffer = io.BytesIO()
+    torch.save(torch.load(io.BytesIO(content), weights_only=True) | changes, buffer)
+    run.write_checkpoint(buffer.getvalue())
+
+
+@pytest.mark.parametrize("make", [config, colourful])
+@pytest.mark.parametrize(("epoch", "at"), [(1, 0.0), (2, 0.0), (3, 1.0)], ids=["no epoch", "one epoch", "all epochs"])
+def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
+    make: Callable[[Path], Config], epoch: int, at: float, tmp_path: Path
+) -> None:
+    expected = finished(make(tmp_path / "a"))
+    run = stopped(make(tmp_path / "b"), stop_in(epoch, at))
+    record = fit(make(tmp_path / "b"), run)
+    assert outcome(run) == expected
+    assert record == run.record()
+    assert len(expected["metrics"]) == 3
+    assert sorted(path.name for path in run.folder.iterdir()) == [
+        *("arrays.npz", "config.json", "metrics.jsonl", "result.json", "train.log")
+    ]
+
+
+def test_a_run_stopped_between_metrics_and_checkpoint_repeats_the_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = finished(config(tmp_path / "a"))
+
+    def stop(run: Run, state: bytes) -> None:
+        if len((run.folder / "metrics.jsonl").read_text().splitlines()) == 2:
+            raise KeyboardInterrupt
+        write(run, state)
+
+    write = Run.write_checkpoint
+    monkeypatch.setattr(Run, "write_checkpoint", stop)
+    run = stopped(config(tmp_path / "b"), lambda *_: None)
+    monkeypatch.undo()
+    with (run.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "lr"')
+    fit(config(tmp_path / "b"), run)
+    assert outcome(run) == expected
+
+
+def test_runs_in_one_process_do_not_influence_each_other(tmp_path: Path) -> None:
+    def settings() -> tuple[Any, ...]:
+        backends = torch.backends
+        precisions = (backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision)
+        rng = bytes(torch.get_rng_state().tolist())
+        return torch.get_num_threads(), backends.cudnn.benchmark, *precisions, rng
+
+    before = settings()
+    alone = finished(config(tmp_path / "a"))
+    other = config(tmp_path / "b", loss=Lgl(), seed=1, schedule=Schedule(1, 10, lr=0.5, precision=Precision.bf16))
+    finished(replace(other, runtime=replace(other.runtime, num_threads=2)))
+    with pytest.raises(KeyboardInterrupt):
+        fit(config(tmp_path / "b"), open_run(config(tmp_path / "b")), stop_in(2, 0.0))
+    assert settings() == before
+    torch.rand(1)
+    assert finished(config(tmp_path / "c")) == alone
+    assert finished(config(tmp_path / "d", seed=1))["metrics"] != alone["metrics"]
+
+
+def test_every_loss_starts_from_the_same_weights_and_sees_the_same_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[Tensor]] = []
+    shown: list[list[int]] = []
+
+    def spying(config: LossConfig, class_counts: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        loss, targets = build_loss(config, class_counts), shown[-1]
+
+        def recorded(logits: Tensor, target: Tensor) -> Tensor:
+            targets.extend(target.tolist())
+            return loss(logits, target)
+
+        return recorded
+
+    def measured(state: State) -> Tensor:
+        started.append([parameter.detach().clone() for parameter in state.model.parameters()])
+        return torch.zeros(10)
+
+    monkeypatch.setattr(training, "build_loss", spying)
+    monkeypatch.setattr(training, "gradient_norms", measured)
+    for loss in (Sml(), Lgl(), LglInr()):
+        shown.append([])
+        made = config(tmp_path, loss=loss)
+        fit(made, open_run(made))
+    assert shown[0] == shown[1] == shown[2]
+    assert shown[0][:100] != shown[0][400:500]  # three epochs and after each the 300 test images
+    assert sorted(shown[0][:100]) == sorted(shown[0][400:500])
+    for first, *others in zip(*started, strict=True):
+        assert all(torch.equal(first, other) for other in others)
+
+
+def test_a_resumed_run_keeps_its_number_of_threads(tmp_path: Path) -> None:
+    run = stopped(config(tmp_path), stop_in(2, 0.0))
+    seen = set()
+    torch.set_num_threads(2)
+    try:
+        fit(
+            replace(config(tmp_path), runtime=replace(config(tmp_path).runtime, num_threads=None)),
+            run,
+            lambda *_: seen.add(torch.get_num_threads()),
+        )
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert seen == {1}
+    assert run.record()["num_threads"] == 1
+
+
+def test_a_run_begun_on_another_device_starts_afresh_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = finished(config(tmp_path / "a"))
+    run = stopped(config(tmp_path / "b"), stop_in(3, 0.0))
+    change_checkpoint(run, device="cuda")
+    epochs: list[int] = []
+    fit(config(tmp_path / "b"), run, lambda epoch, fraction, line: epochs.append(epoch))
+    assert sorted(set(epochs)) == [1, 2, 3]
+    assert "begun on cuda and starts afresh on cpu" in capsys.readouterr().out
+    assert "begun on cuda, starting afresh on cpu" in (run.folder / "train.log").read_text()
+    assert outcome(run) == expected
+
+
+def test_drop_last_leaves_out_the_smaller_batch(tmp_path: Path) -> None:
+    sizes: dict[bool, list[int]] = {}
+    for drop_last in (False, True):
+        made = config(tmp_path, schedule=Schedule(epochs=1, batch_size=32, drop_last=drop_last))
+        data = training.load_data(made.dataset, made.runtime, torch.device("cpu"))
+        seen = sizes.setdefault(drop_last, [])
+        model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
+
+        def loss(logits: Tensor, target: Tensor, seen: list[int] = seen) -> Tensor:
+            seen.append(len(target))
+            return logits.sum() * 0 + len(target)
+
+        state = State(model, Sgd(model, made.schedule), loss, data)
+        loss_sum, correct, num = training.train_epoch(state, made, 1, lambda *_: None)
+        assert num == sum(seen)
+        assert loss_sum.item() == sum(size * size for size in seen)
+        assert 0 <= correct.item() <= num
+    assert sizes == {False: [32, 32, 32, 4], True: [32, 32, 32]}
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("decay_bias", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_steps_equal_sgd_written_out(nesterov: bool, decay_bias: bool, momentum: float) -> None:
+    if nesterov and not momentum:
+        with pytest.raises(ValueError, match=r"momentum must be > 0 with nesterov, got 0\.0"):
+            Schedule(momentum=momentum, nesterov=nesterov)
+        return
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 4)).double()
+    schedule = Schedule(lr=0.1, momentum=momentum, weight_decay=0.3, nesterov=nesterov, decay_bias=decay_bias)
+    optimizer = Sgd(model, schedule)
+    weights = [parameter.detach().clone() for parameter in model.parameters()]
+    velocities = [torch.zeros_like(weight) for weight in weights]
+    for lr in (0.1, 0.1, 0.02):
+        optimizer.lr = lr
+        optimizer.zero_grad()
+        model(torch.randn(5, 2, 4, 4, dtype=torch.float64)).square().sum().backward()
+        gradients = [parameter.grad for parameter in model.parameters()]
+        optimizer.step()
+        for weight, velocity, gradient in zip(weights, velocities, gradients, strict=True):
+            assert gradient is not None
+            slope = gradient + (0.3 * weight if decay_bias or weight.ndim > 1 else 0.0)
+            velocity.mul_(momentum).add_(slope)
+            weight.sub_(lr * (slope + momentum * velocity if nesterov else velocity))
+        for weight, parameter in zip(weights, model.parameters(), strict=True):
+            torch.testing.assert_close(parameter.detach(), weight, rtol=1e-12, atol=1e-12)
+
+
+def test_the_rate_of_each_epoch_follows_the_milestones(tmp_path: Path) -> None:
+    schedule = Schedule(epochs=100, lr=0.1, milestones=[0.5, 0.75])
+    rates = [schedule.lr_at(epoch) for epoch in range(1, 101)]
+    assert rates == pytest.approx([0.1] * 50 + [0.01] * 25 + [0.001] * 25, rel=1e-12)
+    assert [line["lr"] for line in finished(colourful(tmp_path))["metrics"]] == pytest.approx([0.02, 0.02, 0.002])
+
+
+def test_the_rate_of_an_epoch_moves_the_weights(tmp_path: Path) -> None:
+    still = Schedule(epochs=2, batch_size=32, lr=0.02, momentum=0.0, milestones=[0.5], gamma=1e-30)
+    run = open_run(config(tmp_path, schedule=still))
+    lines = [fit(config(tmp_path, schedule=still), run)["curves"], run.metrics(2)]
+    assert lines[0]["test/loss"][0] == lines[0]["test/loss"][1] == lines[1][1]["test/loss"]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_epoch_and_rate(tmp_path: Path) -> None:
+    made = config(tmp_path, schedule=Schedule(epochs=2, batch_size=32, lr=1e20))
+    with pytest.raises(FloatingPointError, match=r"epoch 1: .*(nan|inf) at lr 1e\+20"):
+        fit(made, open_run(made))
+    assert not open_run(made).finished
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
+    made = config(tmp_path, schedule=Schedule(batch_size=101))
+    with pytest.raises(ValueError, match=r"schedule\.batch_size must be <= 100.* got 101"):
+        fit(made, open_run(made))
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensorboard_has_each_epoch_of_a_resumed_run_once(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    made = config(tmp_path)
+    made.runtime.tensorboard = True
+    run = stopped(made, stop_in(3, 0.0))
+    fit(made, run)
+    events = EventAccumulator(str(run.folder), size_guidance={"images": 0}).Reload()
+    metrics = run.metrics(3)
+    for name in ("train/loss", "train/accuracy", "test/loss", "test/accuracy"):
+        points = [(event.step, event.value) for event in events.Scalars(name)]
+        assert points == [(line["epoch"], pytest.approx(line[name])) for line in metrics]
+    assert [event.step for event in events.Scalars("schedule/lr")] == [1, 2, 3]
+    assert [event.step for event in events.Images("lgl_inr/class_weights")] == [1, 2, 3]
+    assert [event.step for event in events.Images("test/confusion_matrix")] == [3]
+
+
+@pytest.mark.parametrize("loss", [Sml(), Lgl()], ids=["sml", "lgl"])
+def test_gradient_norms_equal_a_loop_over_the_samples(loss: LossConfig) -> None:
+    torch.manual_seed(0)
+    images, labels = (
+        torch.randint(256, (12, 1, 5, 5), dtype=torch.uint8),
+        torch.tensor([0, 1, 2, 0, 0, 1, 2, 2] + [1] * 4),
+    )
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(18, 3))
+    counts = torch.bincount(labels)
+    split = Split(images, labels)
+    data = Data(split, split, (1, 5, 5), 3, counts, torch.tensor([[[1 / 255]]]), torch.tensor([[[0.0]]]), None)
+    first = {0: [0, 3, 4], 1: [1, 5, 8], 2: [2, 6, 7]}
+    per_class = training.PROBE_PER_CLASS
+    expected = []
+    for label, members in first.items():
+        total = [torch.zeros_like(parameter) for parameter in model.parameters()]
+        for member in members[:per_class]:
+            logits = model(images[member][None] / 255)[0]
+            if isinstance(loss, Sml):
+                value = -torch.log_softmax(logits, dim=0)[label] / (3 * per_class)
+            else:
+                signs = torch.tensor([1.0 if k == label else -1.0 for k in range(3)])
+                value = -torch.nn.functional.logsigmoid(signs * logits).sum() / (3 * 3 * per_class)
+            gradients = torch.autograd.grad(value, list(model.parameters()))
+            total = [before + gradient for before, gradient in zip(total, gradients, strict=True)]
+        expected.append(sum(float(part.square().sum()) for part in total) ** 0.5)
+    state = State(model, Sgd(model, Schedule()), build_loss(loss, counts), data)
+    assert gradient_norms(state).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradient_norms_leave_the_network_alone(tmp_path: Path) -> None:
+    made = config(tmp_path)
+    data = training.load_data(made.dataset, made.runtime, torch.device("cpu"))
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(28 * 28, 10))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    gradient_norms(State(model, Sgd(model, made.schedule), build_loss(made.loss, data.class_counts), data))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_the_first_losses_of_each_network_are_the_golden_ones(name: str, tmp_path: Path) -> None:
+    golden = json.loads(PATH.read_text())[name]  # written by `python tests/make_traces.py`
+    # Rounding, 1e-16 a step, reaches 1e-13 in 20 steps, and 1e-9 in ten of MobileNetV2.
+    assert first_losses(TRACES[name], str(tmp_path)) == pytest.approx(golden, rel=1e-6)
+
+
+def test_an_epoch_of_fashion_mnist_reaches_its_accuracy(tmp_path: Path) -> None:
+    folder = Path(os.environ.get("LOSSBENCH_DATA", "data"))
+    if not (folder / "FashionMNIST").exists():
+        pytest.skip("LOSSBENCH_DATA has no FashionMNIST")
+    made = config(tmp_path, dataset=MnistType("fmnist", num_train=6400), schedule=Schedule(epochs=1))
+    made.model = Cnn2c()
+    record = fit(made, open_run(made))
+    shutil.rmtree(tmp_path / "cache")  # it is large
+    assert 0.60 < record["test_accuracy"] < 0.80
