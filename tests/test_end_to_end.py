@@ -30,9 +30,8 @@ def small(**changes: Any) -> Config:
 
 
 def command(name: str, *arguments: str) -> list[str]:
-    """`train`, `reproduce` or `report` as scripts, anything else as a verb of the `lossbench` command."""
-    script = SCRIPTS / f"{name}.py"
-    door = [str(script)] if script.exists() else ["-c", "from lossbench.cli import main; main()", name]
+    """How to start a script, `train`, `reproduce` or `report`, or the `lossbench` command."""
+    door = ["-c", "from lossbench.cli import main; main()"] if name == "lossbench" else [str(SCRIPTS / f"{name}.py")]
     return [sys.executable, *door, *arguments]
 
 
@@ -179,9 +178,9 @@ def test_a_sweep_makes_all_runs_and_an_archive_carries_them(tmp_path: Path) -> N
 
     there = tmp_path / "there"
     there.mkdir()
-    assert "4 finished runs written to runs.zip" in said(tmp_path, "export", "runs.zip")
-    assert "4 runs added to outputs/runs, 0 were there already" in said(there, "import", "../runs.zip")
-    assert "0 runs added to outputs/runs, 4 were there already" in said(there, "import", "../runs.zip")
+    assert "4 finished runs written to runs.zip" in said(tmp_path, "lossbench", "export", "runs.zip")
+    assert "4 runs added to outputs/runs, 0 were there already" in said(there, "lossbench", "import", "../runs.zip")
+    assert "0 runs added to outputs/runs, 4 were there already" in said(there, "lossbench", "import", "../runs.zip")
     carried = {f"outputs/runs/{id_}/{name}" for id_ in ids for name in FILES - {"train.log"}}
     before = contents(tmp_path / "outputs")
     assert contents(there) == {name: before[name.removeprefix("outputs/")] for name in carried}
@@ -199,7 +198,8 @@ MISTAKES = [
     ("train -m dataset=digits loss=sml,focal", "Could not find 'loss/focal'"),
     ("reproduce tables=[6]", "lossbench: tables must be some of [3,4,5], got [6]"),
     ("reproduce -m tables=[3],[4]", "lossbench: -m is for scripts/train.py"),
-    ("import nowhere.zip", "lossbench: nowhere.zip"),
+    ("lossbench import nowhere.zip", "lossbench: nowhere.zip"),
+    ("lossbench train seed=-1", "lossbench: seed must be in 0..2147483647, got -1"),
 ]
 
 

@@ -194,7 +194,7 @@ def test_gradient_with_detached_weights_is_that_of_constant_weights(present: str
         assert grad[i, k].item() == pytest.approx((above - below).item() / (2 * step), rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize("config", [*CONFIGS, LglInr(beta=50.0)], ids=words)
+@pytest.mark.parametrize("config", [*CONFIGS, LglInr(beta=50.0), LglInr(beta=1e4)], ids=words)
 def test_large_float32_logits_stay_finite(config: LossConfig) -> None:
     loss = build_loss(config, COUNTS)
     logits = random_logits(7, 4).detach().float().clamp(-1, 1) * 1e4

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,28 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from make_traces import PATH, TRACES, first_losses
 from torch import Tensor, nn
 
 from lossbench import training
-from lossbench.config import (
-    Cnn2c,
-    Config,
-    Digits,
-    Head,
-    Lgl,
-    LglInr,
-    LossConfig,
-    MnistType,
-    Precision,
-    Runtime,
-    Schedule,
-    Sml,
-)
+from lossbench.config import Cnn2c, Config, Digits, Head, Lgl, LglInr, LossConfig, Precision, Runtime, Schedule, Sml
 from lossbench.data import Data, Split
 from lossbench.losses import build_loss
 from lossbench.optimizer import Sgd
-from lossbench.runs import Run, open_run
+from lossbench.runs import FILES, Run, open_run
 from lossbench.training import State, fit, gradient_norms
 
 UNREPEATABLE = ("wall_s", "images_per_s", "peak_memory_mb")
@@ -107,9 +91,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
     assert outcome(run) == expected
     assert record == run.record()
     assert len(expected["metrics"]) == 3
-    assert sorted(path.name for path in run.folder.iterdir()) == [
-        *("arrays.npz", "config.json", "metrics.jsonl", "result.json", "train.log")
-    ]
+    assert {path.name for path in run.folder.iterdir()} == {*FILES, "train.log"}
 
 
 def test_a_run_stopped_between_metrics_and_checkpoint_repeats_the_epoch(
@@ -185,14 +167,11 @@ def test_every_loss_starts_from_the_same_weights_and_sees_the_same_images(
 
 def test_a_resumed_run_keeps_its_number_of_threads(tmp_path: Path) -> None:
     run = stopped(config(tmp_path), stop_in(2, 0.0))
+    made = replace(config(tmp_path), runtime=replace(config(tmp_path).runtime, num_threads=None))
     seen = set()
     torch.set_num_threads(2)
     try:
-        fit(
-            replace(config(tmp_path), runtime=replace(config(tmp_path).runtime, num_threads=None)),
-            run,
-            lambda *_: seen.add(torch.get_num_threads()),
-        )
+        fit(made, run, lambda *_: seen.add(torch.get_num_threads()))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -234,35 +213,6 @@ def test_drop_last_leaves_out_the_smaller_batch(tmp_path: Path) -> None:
     assert sizes == {False: [32, 32, 32, 4], True: [32, 32, 32]}
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("decay_bias", [False, True])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_steps_equal_sgd_written_out(nesterov: bool, decay_bias: bool, momentum: float) -> None:
-    if nesterov and not momentum:
-        with pytest.raises(ValueError, match=r"momentum must be > 0 with nesterov, got 0\.0"):
-            Schedule(momentum=momentum, nesterov=nesterov)
-        return
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 4)).double()
-    schedule = Schedule(lr=0.1, momentum=momentum, weight_decay=0.3, nesterov=nesterov, decay_bias=decay_bias)
-    optimizer = Sgd(model, schedule)
-    weights = [parameter.detach().clone() for parameter in model.parameters()]
-    velocities = [torch.zeros_like(weight) for weight in weights]
-    for lr in (0.1, 0.1, 0.02):
-        optimizer.lr = lr
-        optimizer.zero_grad()
-        model(torch.randn(5, 2, 4, 4, dtype=torch.float64)).square().sum().backward()
-        gradients = [parameter.grad for parameter in model.parameters()]
-        optimizer.step()
-        for weight, velocity, gradient in zip(weights, velocities, gradients, strict=True):
-            assert gradient is not None
-            slope = gradient + (0.3 * weight if decay_bias or weight.ndim > 1 else 0.0)
-            velocity.mul_(momentum).add_(slope)
-            weight.sub_(lr * (slope + momentum * velocity if nesterov else velocity))
-        for weight, parameter in zip(weights, model.parameters(), strict=True):
-            torch.testing.assert_close(parameter.detach(), weight, rtol=1e-12, atol=1e-12)
-
-
 def test_the_rate_of_each_epoch_follows_the_milestones(tmp_path: Path) -> None:
     schedule = Schedule(epochs=100, lr=0.1, milestones=[0.5, 0.75])
     rates = [schedule.lr_at(epoch) for epoch in range(1, 101)]
@@ -270,11 +220,11 @@ def test_the_rate_of_each_epoch_follows_the_milestones(tmp_path: Path) -> None:
     assert [line["lr"] for line in finished(colourful(tmp_path))["metrics"]] == pytest.approx([0.02, 0.02, 0.002])
 
 
-def test_the_rate_of_an_epoch_moves_the_weights(tmp_path: Path) -> None:
-    still = Schedule(epochs=2, batch_size=32, lr=0.02, momentum=0.0, milestones=[0.5], gamma=1e-30)
-    run = open_run(config(tmp_path, schedule=still))
-    lines = [fit(config(tmp_path, schedule=still), run)["curves"], run.metrics(2)]
-    assert lines[0]["test/loss"][0] == lines[0]["test/loss"][1] == lines[1][1]["test/loss"]
+def test_the_weights_move_at_the_rate_of_the_epoch(tmp_path: Path) -> None:
+    schedule = Schedule(epochs=4, batch_size=32, lr=0.02, momentum=0.0, milestones=[0.5], gamma=1e-30)
+    metrics = finished(config(tmp_path, schedule=schedule))["metrics"]
+    losses = [line["test/loss"] for line in metrics]
+    assert losses[0] != losses[1] == losses[2] == losses[3]  # nothing moves at 2e-32
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_epoch_and_rate(tmp_path: Path) -> None:
@@ -346,21 +296,3 @@ def test_gradient_norms_leave_the_network_alone(tmp_path: Path) -> None:
     gradient_norms(State(model, Sgd(model, made.schedule), build_loss(made.loss, data.class_counts), data))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
-
-
-@pytest.mark.parametrize("name", TRACES)
-def test_the_first_losses_of_each_network_are_the_golden_ones(name: str, tmp_path: Path) -> None:
-    golden = json.loads(PATH.read_text())[name]  # written by `python tests/make_traces.py`
-    # Rounding, 1e-16 a step, reaches 1e-13 in 20 steps, and 1e-9 in ten of MobileNetV2.
-    assert first_losses(TRACES[name], str(tmp_path)) == pytest.approx(golden, rel=1e-6)
-
-
-def test_an_epoch_of_fashion_mnist_reaches_its_accuracy(tmp_path: Path) -> None:
-    folder = Path(os.environ.get("LOSSBENCH_DATA", "data"))
-    if not (folder / "FashionMNIST").exists():
-        pytest.skip("LOSSBENCH_DATA has no FashionMNIST")
-    made = config(tmp_path, dataset=MnistType("fmnist", num_train=6400), schedule=Schedule(epochs=1))
-    made.model = Cnn2c()
-    record = fit(made, open_run(made))
-    shutil.rmtree(tmp_path / "cache")  # it is large
-    assert 0.60 < record["test_accuracy"] < 0.80

@@ -386,8 +386,19 @@ def to_config(composed: Any) -> Any:
     """The composed Hydra config as the plain, validated dataclass of its schema, `Config` or `Reproduce`.
 
     Raises:
-        ValueError: a value is out of its range.
+        ValueError: a value is out of its range, or a key was added that nothing reads.
     """
     from omegaconf import OmegaConf
 
-    return OmegaConf.to_object(composed)
+    config: Any = OmegaConf.to_object(composed)
+    _refuse_strangers(OmegaConf.to_container(composed), asdict(config), "")
+    return config
+
+
+def _refuse_strangers(given: Any, known: Mapping[str, Any], path: str) -> None:
+    """Hydra's `+key=value` adds keys past the schema; they would silently do nothing."""
+    for key, value in given.items():
+        if key not in known:
+            raise ValueError(f"{path}{key} is no option; there are {', '.join(path + name for name in known)}")
+        if isinstance(value, Mapping):
+            _refuse_strangers(value, known[key], f"{path}{key}.")

@@ -214,7 +214,7 @@ def _prepared(config: DatasetConfig, runtime: Runtime) -> Arrays:
     try:
         with np.load(path) as arrays:  # the archive's checksums are verified as it is read
             return dict(arrays)
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, zlib.error):
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError, RuntimeError):
         path.unlink()
         with np.load(prepare(config, runtime)) as arrays:
             return dict(arrays)

@@ -23,8 +23,6 @@ from lossbench.runs import open_run
 from lossbench.tracking import Progress
 from lossbench.training import OnStep, check, fit
 
-MAX_DEATHS = 2  # processes that may die under a run before it counts as failed
-
 
 @dataclass
 class Summary:
@@ -169,35 +167,46 @@ def _run_in_processes(todo: Sequence[Config], parallel: int, summary: Summary, p
     """Costly runs first within a seed, so that the last ones to finish are short."""
     ordered = sorted(todo, key=lambda config: (config.seed, -flops(config)))
     waiting = {run_id(config): config for config in ordered}
-    deaths = dict.fromkeys(waiting, 0)
-    while waiting:
-        context = multiprocessing.get_context("spawn")
-        messages = context.Queue()
-        begun: set[str] = set()
-        pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages,))
-        futures: dict[Future[Any], Config] = {pool.submit(_work, config): config for config in waiting.values()}
-        try:
-            while futures:
-                done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
-                for name, *news in _drain(messages):
-                    if name in waiting:  # what comes after a run's end is stale
-                        begun.add(name)
-                        progress.step(waiting[name], *news)
-                for future in done:
-                    config = futures.pop(future)
-                    _note(config, future.result(), summary, progress)
-                    del waiting[run_id(config)]
-        except BrokenProcessPool:
-            for name in begun & waiting.keys() or list(waiting)[:parallel]:
-                deaths[name] += 1
-                if deaths[name] == MAX_DEATHS:
-                    reason = "its process died (killed, or out of memory)"
-                    open_run(waiting[name]).fail(reason)
-                    _note(waiting.pop(name), (None, reason), summary, progress)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()
+    while waiting and not _run_pool(waiting, list(waiting), parallel, summary, progress):
+        # A process died. Runs are handed out in order, so it was under one of the first; alone, each shows whether it
+        # is to blame, or only wanted the memory of its neighbours.
+        for name in list(waiting)[: parallel + 1]:
+            if not _run_pool(waiting, [name], 1, summary, progress):
+                reason = "its process died (killed, or out of memory)"
+                open_run(waiting[name]).fail(reason)
+                _note(waiting.pop(name), (None, reason), summary, progress)
+
+
+def _run_pool(
+    waiting: dict[str, Config], names: Sequence[str], parallel: int, summary: Summary, progress: Progress
+) -> bool:
+    """Do the named runs and take them out of `waiting`; False: a process died, and what it left is still in there."""
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages,))
+    futures: dict[Future[Any], str] = {}
+    try:
+        futures.update((pool.submit(_work, waiting[name]), name) for name in names)
+        while futures:
+            done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
+            for name, *news in _drain(messages):
+                if name in waiting:  # what comes after a run's end is stale
+                    progress.step(waiting[name], *news)
+            for future in done:
+                name = futures.pop(future)
+                _note(waiting[name], future.result(), summary, progress)
+                del waiting[name]
+    except BrokenProcessPool:
+        return False
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        workers = set(multiprocessing.active_children()) - others
+        for worker in workers:  # a run's files are whole at every moment
+            worker.kill()
+        for worker in workers:
+            worker.join()
+    return True
 
 
 def _drain(messages: Any) -> Iterator[tuple[Any, ...]]:
