@@ -34,12 +34,11 @@ from lossbench.config import (
     Selection,
     Sml,
     paper_schedule,
-    register_schemas,
-    to_config,
 )
 from lossbench.data import published_sizes
 from lossbench.losses import build_loss
 from lossbench.models import build_model
+from lossbench.schemas import register_schemas, to_config
 
 DATASETS: dict[str, DatasetConfig] = {
     "mnist": MnistType("mnist"),

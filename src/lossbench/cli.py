@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lossbench import __version__
-from lossbench.config import Config, Profile, Reproduce, register_schemas, run_id, to_config
+from lossbench.config import Config, Profile, Reproduce, run_id
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -37,11 +37,13 @@ def _plain_errors() -> Iterator[None]:
 def _hydra_main(task: Callable[[Any], None], config_name: str) -> None:
     import hydra
 
+    from lossbench.schemas import register_schemas, to_config
+
     register_schemas()
 
     def guarded(composed: Any) -> None:
         with _plain_errors():
-            task(composed)
+            task([to_config(one) for one in composed] if isinstance(composed, list) else to_config(composed))
 
     hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
 
@@ -51,9 +53,8 @@ def train() -> None:
     _hydra_main(_train, "config")
 
 
-def _train(composed: Any) -> None:
-    configs = [to_config(one) for one in (composed if isinstance(composed, list) else [composed])]
-    _train_all(configs)
+def _train(composed: Config | list[Config]) -> None:
+    _train_all(composed if isinstance(composed, list) else [composed])
 
 
 def _train_all(configs: Sequence[Config]) -> None:
@@ -92,10 +93,9 @@ def reproduce() -> None:
     _hydra_main(_reproduce, "reproduce")
 
 
-def _reproduce(composed: Any) -> None:
-    if isinstance(composed, list):
+def _reproduce(plan: Reproduce | list[Reproduce]) -> None:
+    if isinstance(plan, list):
         raise ValueError("-m is for scripts/train.py; here name several tables as tables=[3,5]")
-    plan: Reproduce = to_config(composed)
     profile, why = _choose_profile(plan)
 
     from lossbench import experiments, report, sweep
@@ -148,10 +148,9 @@ def report() -> None:
     _hydra_main(_report, "reproduce")
 
 
-def _report(composed: Any) -> None:
-    if isinstance(composed, list):
+def _report(plan: Reproduce | list[Reproduce]) -> None:
+    if isinstance(plan, list):
         raise ValueError("-m is for scripts/train.py")
-    plan: Reproduce = to_config(composed)
 
     from lossbench import report
 

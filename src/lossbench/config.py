@@ -1,7 +1,7 @@
 """What is this run, and what is it called?
 
 One dataclass a choice, each the schema of a YAML file under `conf/`. The dataclasses hold the defaults for Python; a
-test composes every YAML and finds the same values there. Hydra is known here and at the entry points, nowhere else.
+test composes every YAML and finds the same values there.
 """
 
 import hashlib
@@ -364,41 +364,3 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     return value
-
-
-def register_schemas() -> None:
-    """Give Hydra the dataclasses above as the schemas that the YAML files name."""
-    from hydra.core.config_store import ConfigStore
-
-    store = ConfigStore.instance()
-    store.store(group="schema", name="run", node=Config)
-    store.store(group="schema", name="reproduce", node=Reproduce)
-    store.store(group="schema/schedule", name="schedule", node=Schedule)
-    for name, dataset in {"mnist_type": MnistType, "cifar10": Cifar10, "digits": Digits}.items():
-        store.store(group="schema/dataset", name=name, node=dataset)
-    for name, model in MODELS.items():
-        store.store(group="schema/model", name=name, node=model)
-    for name, loss in LOSSES.items():
-        store.store(group="schema/loss", name=name, node=loss)
-
-
-def to_config(composed: Any) -> Any:
-    """The composed Hydra config as the plain, validated dataclass of its schema, `Config` or `Reproduce`.
-
-    Raises:
-        ValueError: a value is out of its range, or a key was added that nothing reads.
-    """
-    from omegaconf import OmegaConf
-
-    config: Any = OmegaConf.to_object(composed)
-    _refuse_strangers(OmegaConf.to_container(composed), asdict(config), "")
-    return config
-
-
-def _refuse_strangers(given: Any, known: Mapping[str, Any], path: str) -> None:
-    """Hydra's `+key=value` adds keys past the schema; they would silently do nothing."""
-    for key, value in given.items():
-        if key not in known:
-            raise ValueError(f"{path}{key} is no option; there are {', '.join(path + name for name in known)}")
-        if isinstance(value, Mapping):
-            _refuse_strangers(value, known[key], f"{path}{key}.")
