@@ -116,6 +116,25 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM are noted in the list that is given, and take effect after the block."""
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = [signal.signal(number, lambda number, frame: held.append(number)) for number in numbers]
+    except ValueError:  # not in the main thread: no interrupts here
+        yield held
+        return
+    try:
+        yield held
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    if held:
+        raise KeyboardInterrupt
+
+
 def _attempt(config: Config, on_step: OnStep) -> tuple[float | None, str]:
     """Do a run; returns its test accuracy, or None and the reason in one line. The traceback stays in its folder."""
     run = open_run(config)
@@ -181,31 +200,32 @@ def _run_pool(
     waiting: dict[str, Config], names: Sequence[str], parallel: int, summary: Summary, progress: Progress
 ) -> bool:
     """Do the named runs and take them out of `waiting`; False: a process died, and what it left is still in there."""
-    context = multiprocessing.get_context("spawn")
-    messages = context.Queue()
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages,))
-    futures: dict[Future[Any], str] = {}
-    try:
-        futures.update((pool.submit(_work, waiting[name]), name) for name in names)
-        while futures:
-            done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
-            for name, *news in _drain(messages):
-                if name in waiting:  # what comes after a run's end is stale
-                    progress.step(waiting[name], *news)
-            for future in done:
-                name = futures.pop(future)
-                _note(waiting[name], future.result(), summary, progress)
-                del waiting[name]
-    except BrokenProcessPool:
-        return False
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        workers = set(multiprocessing.active_children()) - others
-        for worker in workers:  # a run's files are whole at every moment
-            worker.kill()
-        for worker in workers:
-            worker.join()
+    with _interrupts_held() as held:  # else one could strike between a worker's start and its end
+        context = multiprocessing.get_context("spawn")
+        messages = context.Queue()
+        others = set(multiprocessing.active_children())
+        pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages,))
+        futures: dict[Future[Any], str] = {}
+        try:
+            futures.update((pool.submit(_work, waiting[name]), name) for name in names)
+            while futures and not held:
+                done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
+                for name, *news in _drain(messages):
+                    if name in waiting:  # what comes after a run's end is stale
+                        progress.step(waiting[name], *news)
+                for future in done:
+                    name = futures.pop(future)
+                    _note(waiting[name], future.result(), summary, progress)
+                    del waiting[name]
+        except BrokenProcessPool:
+            return False
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            workers = set(multiprocessing.active_children()) - others
+            for worker in workers:  # a run's files are whole at every moment
+                worker.kill()
+            for worker in workers:
+                worker.join()
     return True
 
 
