@@ -274,7 +274,7 @@ def _write_figure2(folder: Path, filled: Filled) -> None:
     from matplotlib.figure import Figure
 
     datasets = list(dict.fromkeys(cell.dataset for cell, _ in filled))
-    figure = Figure(figsize=(4.6 * len(datasets) + 0.4, 7.2), layout="constrained")
+    figure = Figure(figsize=(max(7.2, 4.6 * len(datasets) + 0.4), 7.2), layout="constrained")
     grid = figure.subplots(2, len(datasets), squeeze=False, sharex=True)
     lines = []
     for (row, split), (column, dataset) in ((r, c) for r in enumerate(("test", "train")) for c in enumerate(datasets)):
@@ -289,7 +289,7 @@ def _write_figure2(folder: Path, filled: Filled) -> None:
             axes.fill_between(epochs, curves.min(axis=0), curves.max(axis=0), color=COLORS[cell.loss], alpha=0.2, lw=0)
             if cell.paper is not None and split == "test":
                 axes.axhline(cell.paper, color=COLORS[cell.loss], ls=":", lw=1)
-            late.append(curves[:, min(2, curves.shape[1] - 1) :].min())
+            late.append(curves[:, curves.shape[1] // 10 :].min())  # the first steep epochs may lie below
             lines += [
                 {"split": split, "dataset": dataset, "loss": cell.loss, "epoch": epoch, "mean": value, "n": len(curves)}
                 for epoch, value in zip(epochs, mean, strict=True)
@@ -302,7 +302,7 @@ def _write_figure2(folder: Path, filled: Filled) -> None:
         axes.set(title=f"{dataset}, {split}", ylabel="accuracy (%)" if column == 0 else None)
         axes.set_xlabel("epoch" if row == 1 else "")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8, loc="lower right")
+        axes.legend(fontsize=8, loc="best")
     dotted = "; dotted: the paper's Table 3" if any(cell.paper is not None for cell, _ in filled) else ""
     figure.suptitle(f"Figure 2. Accuracy after each epoch, CNN2C: mean and range over n seeds{dotted}")
     _save(figure, folder, "figure2")
