@@ -226,7 +226,7 @@ def _write_figure1(folder: Path, filled: Filled) -> None:
     from matplotlib.figure import Figure
 
     chosen = [(cell, found) for cell, found in filled if cell.dataset in ("KMNIST", "digits")]
-    figure = Figure(figsize=(5.4 * len(chosen), 5.9), layout="constrained")
+    figure = Figure(figsize=(5.4 * len(chosen), 6.2), layout="constrained")
     lines = []
     for axes, (cell, records) in zip(figure.subplots(1, len(chosen)), chosen, strict=True):
         matrices = [arrays["confusion_matrix"] for record in records if (arrays := record.arrays()) is not None]
@@ -260,13 +260,12 @@ def _draw_confusion(axes: Any, mean: np.ndarray, paper: Mapping[tuple[int, int],
     num_classes = len(mean)
     shares = mean / mean.sum(axis=1, keepdims=True).clip(1)
     axes.imshow(shares**0.4, cmap="Blues", vmin=0, vmax=1)  # the root makes the rare errors visible
-    axes.set(xticks=range(num_classes), yticks=range(num_classes), xlabel="predicted class", ylabel="true class")
+    said = [f"{row} as {column}: {mean[row, column]:.1f} (paper {count})" for (row, column), count in paper.items()]
+    axes.set(xticks=range(num_classes), yticks=range(num_classes), ylabel="true class")
+    axes.set_xlabel("\n".join(["predicted class", *(["; ".join(said)] if said else [])]))
     for (row, column), value in np.ndenumerate(mean):
         color = "white" if shares[row, column] > 0.3 else "black" if value >= 0.5 else "#bbbbbb"
         axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=color)
-    if paper:
-        said = [f"{row} as {column}: {mean[row, column]:.1f} (paper {count})" for (row, column), count in paper.items()]
-        axes.text(0.5, -0.16, "; ".join(said), ha="center", va="top", transform=axes.transAxes, fontsize=9)
 
 
 def _write_figure2(folder: Path, filled: Filled) -> None:
