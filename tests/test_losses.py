@@ -4,10 +4,13 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lossbench.config import Counts, Lgl, LglInr, LglReduction, LossConfig, Missing, Sml
 from lossbench.losses import build_loss, class_weights, lgl, lgl_inr, sml
@@ -127,24 +130,26 @@ def test_sml_and_lgl_equal_their_twins(present: str) -> None:
         )
 
 
+@pytest.mark.parametrize("num", [7, 3], ids=["by class", "by sample"])
 @pytest.mark.parametrize("present", TARGETS)
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("detach_weights", [False, True])
 @pytest.mark.parametrize("eps", [None, 1e-7])
-def test_lgl_inr_equals_its_twin(present: str, beta: float, detach_weights: bool, eps: float | None) -> None:
-    logits, target = random_logits(7, 4), torch.tensor(TARGETS[present])
+def test_lgl_inr_equals_its_twin(num: int, present: str, beta: float, detach_weights: bool, eps: float | None) -> None:
+    logits, target = random_logits(num, 4), torch.tensor(TARGETS[present][:num])
     options = {"beta": beta, "detach_weights": detach_weights, "eps": eps}
     assert_same(lgl_inr(logits, target, **options), lgl_inr_as_defined(logits, target, **options), logits)
 
 
+@pytest.mark.parametrize("num", [7, 3], ids=["by class", "by sample"])
 @pytest.mark.parametrize("present", TARGETS)
 @pytest.mark.parametrize("missing", ["drop", "keep"])
 @pytest.mark.parametrize("class_counts", [None, COUNTS], ids=["batch", "dataset"])
 @pytest.mark.parametrize("reduction", ["sum_classes", "mean"])
 def test_lgl_inr_options_equal_the_twin(
-    present: str, missing: str, class_counts: Tensor | None, reduction: str
+    num: int, present: str, missing: str, class_counts: Tensor | None, reduction: str
 ) -> None:
-    logits, target = random_logits(7, 4, seed=1), torch.tensor(TARGETS[present])
+    logits, target = random_logits(num, 4, seed=1), torch.tensor(TARGETS[present][:num])
     for beta in (0.0, 2.0):
         options = {"beta": beta, "class_counts": class_counts, "missing": missing, "reduction": reduction}
         assert_same(lgl_inr(logits, target, **options), lgl_inr_as_defined(logits, target, **options), logits)
@@ -166,6 +171,24 @@ def test_extreme_shapes_equal_the_twins(num: int, num_classes: int) -> None:
     assert_same(lgl_inr(logits, target), lgl_inr_as_defined(logits, target), logits)
     assert_same(lgl(logits, target), lgl_as_defined(logits, target), logits)
     assert_same(sml(logits, target), sml_as_defined(logits, target), logits)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that an operation returns."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.numel = max([self.numel, *(x.numel() for x in tree_leaves(result) if isinstance(x, Tensor))])
+        return result
+
+
+def test_with_thousands_of_classes_nothing_is_classes_by_classes() -> None:
+    logits, target = random_logits(8, 3000), torch.arange(8) * 300
+    with Largest() as largest:
+        lgl_inr(logits, target).backward()
+    assert largest.numel == logits.numel()
 
 
 def test_one_class_alone_has_negatives_in_the_other_columns_only() -> None:

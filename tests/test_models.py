@@ -63,7 +63,7 @@ def test_cnn5c_paddings_differ_in_the_maps_they_name() -> None:
 def test_cnn5c_normalises_after_convolutions_one_two_and_four() -> None:
     layers = list(build_model(Cnn5c(), GRAY, 10, seed=0).children())
     after = [type(layers[place + 1]) for place, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
-    assert after == [nn.BatchNorm2d, nn.BatchNorm2d, nn.ReLU, nn.BatchNorm2d, nn.ReLU]
+    assert after == [nn.BatchNorm2d, nn.BatchNorm2d, nn.MaxPool2d, nn.BatchNorm2d, nn.MaxPool2d]
     assert sum(isinstance(layer, nn.ReLU) for layer in layers) == 5
 
 

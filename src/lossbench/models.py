@@ -31,12 +31,8 @@ def cnn2c(config: ModelConfig, shape: Shape, num_classes: int) -> nn.Module:
     """
     assert isinstance(config, Cnn2c)
     features = nn.Sequential(
-        nn.Conv2d(shape[0], 20, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(20, 50, 5),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
+        *(nn.Conv2d(shape[0], 20, 5), nn.MaxPool2d(2), nn.ReLU()),  # ReLU and maximum may change places:
+        *(nn.Conv2d(20, 50, 5), nn.MaxPool2d(2), nn.ReLU()),  # the same numbers, a quarter of the work
     )
     size = num_features(features, shape)
     if config.head is Head.direct:
@@ -66,9 +62,9 @@ def cnn5c(config: ModelConfig, shape: Shape, num_classes: int) -> nn.Module:
     features = nn.Sequential(
         *(nn.Conv2d(shape[0], 32, 3, padding=pads[0]), nn.BatchNorm2d(32), nn.ReLU()),
         *(nn.Conv2d(32, 64, 3, padding=pads[1]), nn.BatchNorm2d(64), nn.ReLU()),
-        *(nn.Conv2d(64, 128, 3, padding=pads[2]), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(64, 128, 3, padding=pads[2]), nn.MaxPool2d(2), nn.ReLU()),
         *(nn.Conv2d(128, 256, 3, padding=pads[3]), nn.BatchNorm2d(256), nn.ReLU()),
-        *(nn.Conv2d(256, 512, 3, padding=pads[4]), nn.ReLU(), last_pool),
+        *(nn.Conv2d(256, 512, 3, padding=pads[4]), last_pool, nn.ReLU()),
     )
     return nn.Sequential(*features, nn.Flatten(), nn.Linear(num_features(features, shape), num_classes))
 

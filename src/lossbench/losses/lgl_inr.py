@@ -1,4 +1,4 @@
-"""LGL-INR, in matrix form: three products of [K, B] and [B, K], no loop, no wait for the device."""
+"""LGL-INR, in matrix form: three products of [G, B] and [B, K], no loop, no wait for the device."""
 
 import torch
 import torch.nn.functional as F
@@ -51,14 +51,16 @@ def lgl_inr(
     if reduction not in ("sum_classes", "mean"):
         raise ValueError(f"reduction must be sum_classes or mean, got {reduction!r}")
     logits = checked(logits, target)
+    num_classes = logits.shape[1]
     samples = one_hot(logits, target)  # [B, K]
     counts = samples.sum(dim=0)  # [K]
-    averages = samples / counts.clamp_min(1)  # [B, K]: its transpose takes means over the classes of the batch
-    if class_counts is None:
-        shares = averages
-    else:
-        size = class_counts.to(logits.dtype).clamp_min(1)
-        shares = samples * (size.sum() / (logits.shape[0] * size))
+    own = samples / counts.clamp_min(1)  # [B, K]: its transpose takes means over the classes of the batch
+    if num_classes <= len(target):  # G groups of samples over which means are taken: the classes ...
+        label, mass, averages = torch.arange(num_classes, device=logits.device), counts > 0, own.T
+    else:  # ... or, where there are more classes than samples, one a sample, so that nothing is [K, K]
+        label, mass = target, 1 / counts[target]
+        averages = (target[:, None] == target) * mass[:, None]
+    others = mass[:, None] * (label[:, None] != torch.arange(num_classes, device=logits.device))  # [G, K]
 
     probabilities = torch.sigmoid(logits)  # [B, K]
     if eps is None:
@@ -66,14 +68,18 @@ def lgl_inr(
     else:
         log_p, log_not_p = torch.log(probabilities + eps), torch.log(1 - probabilities + eps)
 
-    present = counts > 0 if missing == "drop" else torch.ones_like(counts, dtype=torch.bool)
-    weights = class_weights(averages.T @ probabilities, beta, present)  # [K, K]
+    absent = (counts == 0).to(logits.dtype)
+    weights = _weights(averages @ probabilities, beta, others, absent.sum() - absent if missing == "keep" else None)
     if detach_weights:
         weights = weights.detach()
-    positives = (shares * log_p).sum()
-    negatives = (weights * (shares.T @ log_not_p)).sum()
+    if class_counts is not None:
+        size = class_counts.to(logits.dtype).clamp_min(1)
+        share = counts * (size.sum() / (len(target) * size))  # of a class in the batch, over that in the data set
+        own, weights = own * share, weights * share[label, None]
+    positives = (own * log_p).sum()
+    negatives = (weights * (averages @ log_not_p)).sum()
     loss = -(positives + negatives)
-    return loss / logits.shape[1] if reduction == "mean" else loss
+    return loss / num_classes if reduction == "mean" else loss
 
 
 def class_weights(mean_probability: Tensor, beta: float, present: Tensor | None = None) -> Tensor:
@@ -87,10 +93,23 @@ def class_weights(mean_probability: Tensor, beta: float, present: Tensor | None 
     Returns:
         Weights [K, K], zero on the diagonal; each column sums to 1, or to 0 where no other class is present.
     """
-    allowed = ~torch.eye(mean_probability.shape[0], dtype=torch.bool, device=mean_probability.device)
-    if present is not None:
-        allowed = allowed & present[:, None]
-    scores = (beta * mean_probability).masked_fill(~allowed, -torch.inf)
-    highest = scores.detach().amax(dim=0).clamp_min(torch.finfo(scores.dtype).min)  # finite where nothing is allowed
-    exponentials = torch.exp(scores - highest)
-    return exponentials / exponentials.sum(dim=0).clamp_min(torch.finfo(scores.dtype).tiny)
+    others = ~torch.eye(mean_probability.shape[0], dtype=torch.bool, device=mean_probability.device)
+    return _weights(mean_probability, beta, others if present is None else others & present[:, None])
+
+
+def _weights(means: Tensor, beta: float, others: Tensor, absent: Tensor | None = None) -> Tensor:
+    """Softmax over groups of samples, [G, K], of beta * means.
+
+    Args:
+        means: mean sigmoid of classifier k over group g, [G, K].
+        beta: sharpness, >= 0.
+        others: how often group g counts among the negatives of k, [G, K].
+        absent: other classes that take part with mean probability 0, [K].
+    """
+    scores = (beta * means).masked_fill(others == 0, -torch.inf)
+    highest = scores.detach().amax(dim=0).clamp_min(0.0)  # no score is negative
+    exponentials = others * torch.exp(scores - highest)
+    total = exponentials.sum(dim=0)
+    if absent is not None:
+        total = total + absent * torch.exp(-highest)
+    return exponentials / total.clamp_min(torch.finfo(total.dtype).tiny)
