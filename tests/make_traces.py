@@ -3,6 +3,7 @@
 import json
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from lossbench.losses import build_loss
 from lossbench.models import build_model
 from lossbench.optimizer import Sgd
 from lossbench.randomness import derived_seed
-from lossbench.training import State, train_epoch
+from lossbench.steps import State, train_epoch, train_step
 
 PATH = Path(__file__).parent / "golden" / "traces.json"
 
@@ -78,7 +79,8 @@ def first_losses(trace: Trace, output_dir: str) -> list[float]:
         losses.append(value.item())
         return value
 
-    train_epoch(State(model, Sgd(model, schedule), recorded, data), config, 1, lambda epoch, fraction, line: None)
+    state = State(model, Sgd(model, schedule), recorded, data)
+    train_epoch(state, partial(train_step, state), config, 1, lambda epoch, fraction, line: None)
     return losses
 
 

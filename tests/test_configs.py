@@ -50,7 +50,10 @@ DATASETS: dict[str, DatasetConfig] = {
 
 GRAY = "name num_train normalization"
 SCHEDULE = "epochs batch_size lr momentum weight_decay milestones gamma precision nesterov decay_bias drop_last"
-RUNTIME = "device output_dir data_dir num_threads parallel deterministic tensorboard experiment profile num_seeds"
+RUNTIME = (
+    "device output_dir data_dir num_threads parallel runs_per_gpu budget_min deterministic cuda_graphs tensorboard "
+    "experiment profile num_seeds"
+)
 KEYS = {
     "dataset": {
         "mnist": GRAY,
@@ -200,7 +203,8 @@ OUT_OF_RANGE = [
     *("schedule.milestones=[0.75,0.5]", "schedule.milestones=[0.5,0.5]", "schedule.milestones=[0]"),
     *("schedule.milestones=[1]", "schedule.milestones=[50,75]", "schedule.gamma=0", "schedule.gamma=1.1"),
     *("runtime.device=tpu", "runtime.device=cuda:", "runtime.device=cpu:0", "runtime.num_threads=0"),
-    *("runtime.parallel=0", "schedule.momentum=0 schedule.nesterov=true"),
+    *("runtime.parallel=0", "runtime.parallel=some", "runtime.runs_per_gpu=0", "runtime.budget_min=0"),
+    "schedule.momentum=0 schedule.nesterov=true",
 ]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lossbench import data
 from lossbench.config import Cifar10, DatasetConfig, Digits, MnistType, Normalization, Runtime
-from lossbench.data import Data, load_data, plan_epoch, published_sizes, stratified_permutation
+from lossbench.data import Data, batch, load_data, plan_epoch, published_sizes, stratified_permutation
 
 CPU = torch.device("cpu")
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -212,14 +212,14 @@ def test_the_order_of_an_epoch_depends_on_seed_and_epoch_only(tmp_path: Path) ->
     state = torch.get_rng_state()
     plan = plan_epoch(plain, seed=3, epoch=2)
     assert torch.equal(torch.get_rng_state(), state)
-    assert sorted(plan.order.tolist()) == list(range(60))
-    assert plan.top is plan.left is plan.flip is None
-    assert torch.equal(plan.order, plan_epoch(padded, seed=3, epoch=2).order)
-    others = [plan_epoch(plain, seed, epoch).order for seed, epoch in ((3, 1), (4, 2), (2, 3))]
-    assert not any(torch.equal(plan.order, other) for other in others)
-    inputs, target = plan.batch(plain, 10, 25)
-    assert torch.equal(inputs, plain.inputs(plain.train.images)[plan.order[10:25]])
-    assert torch.equal(target, plain.train.labels[plan.order[10:25]])
+    (order,) = plan
+    assert sorted(order.tolist()) == list(range(60))
+    assert torch.equal(order, plan_epoch(padded, seed=3, epoch=2)[0])
+    others = [plan_epoch(plain, seed, epoch) for seed, epoch in ((3, 1), (4, 2), (2, 3))]
+    assert not any(torch.equal(plan, other) for other in others)
+    inputs, target = batch(plain, plan[:, 10:25])
+    assert torch.equal(inputs, plain.inputs(plain.train.images)[order[10:25]])
+    assert torch.equal(target, plain.train.labels[order[10:25]])
 
 
 def crop_and_flip(image: Tensor, padding: int, top: int, left: int, flip: bool) -> Tensor:
@@ -239,11 +239,10 @@ def crop_and_flip(image: Tensor, padding: int, top: int, left: int, flip: bool) 
 def test_augmentation_equals_its_twin(padding: int, tmp_path: Path) -> None:
     loaded = load(Digits(num_train=60, image_shape=[3, 8, 11], augment=True, crop_padding=padding), tmp_path)
     plan = plan_epoch(loaded, seed=1, epoch=5)
-    inputs, target = plan.batch(loaded, 12, 30)
+    inputs, target = batch(loaded, plan[:, 12:30])
     for i, place in enumerate(range(12, 30)):
-        index = int(plan.order[place])
-        top, left, flip = int(plan.top[place]), int(plan.left[place]), bool(plan.flip[place])
-        expected = crop_and_flip(loaded.train.images[index], padding, top, left, flip)
+        index, top, left, flip = plan[:, place].tolist()
+        expected = crop_and_flip(loaded.train.images[index], padding, top, left, bool(flip))
         assert torch.equal(inputs[i], loaded.inputs(expected[None])[0])
         assert target[i] == loaded.train.labels[index]
 
@@ -251,15 +250,14 @@ def test_augmentation_equals_its_twin(padding: int, tmp_path: Path) -> None:
 def test_crops_and_flips_are_drawn_anew_over_their_whole_range(tmp_path: Path) -> None:
     loaded = load(Digits(image_shape=[1, 8, 11], augment=True, crop_padding=2), tmp_path)
     plan, again, other = (plan_epoch(loaded, seed=1, epoch=epoch) for epoch in (1, 1, 2))
-    for name in ("top", "left", "flip"):
-        assert torch.equal(getattr(plan, name), getattr(again, name))
-        assert not torch.equal(getattr(plan, name), getattr(other, name))
-    for offsets in (plan.top, plan.left):
+    assert torch.equal(plan, again)
+    assert all((row != row_of_other).any() for row, row_of_other in zip(plan, other, strict=True))
+    for offsets in plan[1:3]:
         counts = torch.bincount(offsets)
         assert len(counts) == 5
         assert counts.min() > 230  # of 1497, 299 expected with a standard deviation of 15
-    assert not torch.equal(plan.top, plan.left)
-    assert 650 < int(plan.flip.sum()) < 850
+    assert not torch.equal(plan[1], plan[2])
+    assert 650 < int(plan[3].sum()) < 850
 
 
 REAL_SETS = {  # class counts of both splits, first labels of both, mean and standard deviation of the training pixels

@@ -18,7 +18,7 @@ def test_steps_equal_sgd_written_out(momentum: float, nesterov: bool, decay_bias
     weights = [parameter.detach().clone() for parameter in model.parameters()]
     velocities = [torch.zeros_like(weight) for weight in weights]
     for lr in (0.1, 0.1, 0.02):
-        optimizer.lr = lr
+        optimizer.set_lr(lr)
         optimizer.zero_grad()
         model(torch.randn(5, 2, 4, 4, dtype=torch.float64)).square().sum().backward()
         gradients = [parameter.grad for parameter in model.parameters()]

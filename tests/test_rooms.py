@@ -28,8 +28,10 @@ ALLOWED = {
     "optimizer": "config",
     "runs": "config files",
     "tracking": "config",
-    "training": "config data environment losses metrics models optimizer randomness runs tracking",
-    "sweep": "config data models runs tracking training",
+    "steps": "config data metrics optimizer",
+    "capture": "",
+    "training": "capture config data environment losses metrics models optimizer randomness runs steps tracking",
+    "sweep": "config data models runs steps tracking training",
     "report": "config experiments files runs",
     "cli": "config experiments report runs schemas sweep",
 }

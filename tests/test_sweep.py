@@ -115,7 +115,7 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path: Path, monkeypatch: pyt
 
 def test_runs_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "num_cores", lambda: 8)
-    few, many = [config(tmp_path, seed, parallel=None) for seed in range(5)], [config(tmp_path, parallel=None)] * 20
+    few, many = [config(tmp_path, seed, parallel="auto") for seed in range(5)], [config(tmp_path, parallel="auto")] * 20
     assert num_parallel(few) == 5
     assert num_parallel(many) == 8
     assert num_parallel([config(tmp_path, parallel=3)] * 5) == 3
@@ -126,11 +126,11 @@ def test_runs_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         given.append((parallel, {each.runtime.num_threads for each in todo}))
 
     monkeypatch.setattr(sweep, "_run_in_processes", note)
-    for parallel, num_threads in ((None, None), (3, None), (12, None), (2, 3)):
+    for parallel, num_threads in (("auto", None), (3, None), (12, None), (2, 3)):
         run_all([config(tmp_path, seed, parallel=parallel, num_threads=num_threads) for seed in range(16)])
     assert given == [(8, {1}), (3, {2}), (12, {1}), (2, {3})]
     fits = Fits(monkeypatch)
-    run_all([config(tmp_path, 0, parallel=None, num_threads=None)])
+    run_all([config(tmp_path, 0, parallel="auto", num_threads=None)])
     run_all([config(tmp_path, seed, parallel=1, num_threads=None) for seed in (1, 2)])
     run_all([config(tmp_path, 3, parallel=1, num_threads=5)])
     assert [each.runtime.num_threads for each in fits.given] == [8, 8, 8, 5]
@@ -140,7 +140,7 @@ def test_a_gpu_does_one_run_at_a_time_unless_told_otherwise(tmp_path: Path, monk
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     for device in ("auto", "cuda", "cuda:0"):
-        assert num_parallel([config(tmp_path, device=device, parallel=None)] * 4) == 1
+        assert num_parallel([config(tmp_path, device=device, parallel="auto")] * 4) == 1
         assert num_parallel([config(tmp_path, device=device, parallel=3)] * 4) == 3
 
 

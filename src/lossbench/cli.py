@@ -84,6 +84,10 @@ def _say(summary: Any) -> None:
             f"{len(summary.finished)} finished, {len(summary.skipped)} were done before, {len(summary.failed)} failed"
         )
         print(f"runs: {counts}")
+    if summary.postponed:
+        print(
+            f"runtime.budget_min is spent: {len(summary.postponed)} runs are left; the same command goes on with them"
+        )
     for name, reason in summary.failed.items():
         print(f"failed: {name}: {reason} (the whole story is in its failure.txt)", file=sys.stderr)
 

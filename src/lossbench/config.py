@@ -275,8 +275,11 @@ class Runtime:
     output_dir: str = "outputs"
     data_dir: str | None = None  # None: the environment variable LOSSBENCH_DATA, else data/
     num_threads: int | None = None  # CPU threads a run; None: the cores shared out among the runs at a time
-    parallel: int | None = None  # runs at a time; None: one a core on a CPU, one on a GPU
+    parallel: int | str = "auto"  # runs at a time; auto: one a core on a CPU, `runs_per_gpu` on each GPU
+    runs_per_gpu: int = 1
+    budget_min: float | None = None  # minutes after which a sweep stops, everything resumable
     deterministic: bool = False  # on a GPU: the same bits every time, slower
+    cuda_graphs: bool = True  # on a GPU: record the step once and replay it; false: the plain step
     tensorboard: bool = True
     experiment: str | None = None  # what the run was made for; kept in its record
     profile: str | None = None  # likewise
@@ -284,7 +287,10 @@ class Runtime:
 
     def __post_init__(self) -> None:
         _require(self.num_threads is None or self.num_threads >= 1, "runtime.num_threads", ">= 1", self.num_threads)
-        _require(self.parallel is None or self.parallel >= 1, "runtime.parallel", ">= 1", self.parallel)
+        valid = self.parallel == "auto" or (isinstance(self.parallel, int) and self.parallel >= 1)
+        _require(valid, "runtime.parallel", "auto or >= 1", self.parallel)
+        _require(self.runs_per_gpu >= 1, "runtime.runs_per_gpu", ">= 1", self.runs_per_gpu)
+        _require(self.budget_min is None or self.budget_min > 0, "runtime.budget_min", "> 0", self.budget_min)
         kind, _, index = self.device.partition(":")
         valid = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdigit())
         _require(valid, "runtime.device", "auto, cpu, cuda or cuda:<n>", self.device)

@@ -265,47 +265,40 @@ class Data:
         return images.contiguous(memory_format=torch.channels_last)
 
 
-@dataclass(frozen=True)
-class EpochPlan:
-    """What an epoch shows, in which order; drawn on the CPU, used on the device."""
+def plan_epoch(data: Data, seed: int, epoch: int) -> Tensor:
+    """What an epoch shows, in which order: a function of (seed, epoch), drawn on the CPU, sent to the device at once.
 
-    order: Tensor  # indices of training images, int64 [N]
-    top: Tensor | None  # crop offsets in the padded image, int64 [N], in the order of the epoch
-    left: Tensor | None
-    flip: Tensor | None  # bool [N]
-
-    def batch(self, data: Data, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Inputs [B, C, H, W] and target [B] of the epoch's samples start..stop-1, augmented."""
-        index = self.order[start:stop]
-        target = data.train.labels[index]
-        if data.padded is None or self.top is None or self.left is None or self.flip is None:
-            return data.inputs(data.train.images[index]), target
-        channels, height, width = data.shape
-        device = index.device
-        columns = torch.arange(width, device=device)
-        columns = torch.where(self.flip[start:stop, None], width - 1 - columns, columns)  # [B, W]
-        rows = self.top[start:stop, None] + torch.arange(height, device=device)  # [B, H]
-        columns = self.left[start:stop, None] + columns
-        pixels = data.padded[
-            index[:, None, None, None],
-            torch.arange(channels, device=device)[None, :, None, None],
-            rows[:, None, :, None],
-            columns[:, None, None, :],
-        ]
-        return data.inputs(pixels), target
-
-
-def plan_epoch(data: Data, seed: int, epoch: int) -> EpochPlan:
-    """Order, crop offsets and flips of an epoch, a function of (seed, epoch), sent to the device at once."""
+    Returns:
+        Int64 [1, N], indices of training images; with augmentation [4, N], below them each one's crop offsets from the
+        top and from the left of the padded image, and whether it is flipped.
+    """
     num = len(data.train.labels)
-    device = data.train.labels.device
-    order = torch.randperm(num, generator=generator(seed, epoch, "order")).to(device)
+    rows = [torch.randperm(num, generator=generator(seed, epoch, "order"))[None]]
+    if data.padded is not None:
+        reach = data.padded.shape[-1] - data.shape[-1] + 1
+        rows.append(torch.randint(reach, (2, num), generator=generator(seed, epoch, "crop")))
+        rows.append((torch.rand(1, num, generator=generator(seed, epoch, "flip")) < 0.5).long())
+    return torch.cat(rows).to(data.train.labels.device)
+
+
+def batch(data: Data, plan: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs [B, C, H, W] and target [B] that the columns of a plan, [1, B] or [4, B], name; augmented."""
+    target = data.train.labels[plan[0]]
     if data.padded is None:
-        return EpochPlan(order, None, None, None)
-    reach = data.padded.shape[-1] - data.shape[-1] + 1
-    offsets = torch.randint(reach, (2, num), generator=generator(seed, epoch, "crop")).to(device)
-    flip = (torch.rand(num, generator=generator(seed, epoch, "flip")) < 0.5).to(device)
-    return EpochPlan(order, offsets[0], offsets[1], flip)
+        return data.inputs(data.train.images[plan[0]]), target
+    index, top, left, flip = plan
+    channels, height, width = data.shape
+    columns = torch.arange(width, device=index.device)
+    columns = torch.where(flip[:, None] > 0, width - 1 - columns, columns)  # [B, W]
+    rows = top[:, None] + torch.arange(height, device=index.device)  # [B, H]
+    columns = left[:, None] + columns
+    pixels = data.padded[
+        index[:, None, None, None],
+        torch.arange(channels, device=index.device)[None, :, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None, :],
+    ]
+    return data.inputs(pixels), target
 
 
 def load_data(config: DatasetConfig, runtime: Runtime, device: torch.device) -> Data:

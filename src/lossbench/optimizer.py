@@ -18,9 +18,11 @@ class Sgd:
     """
 
     def __init__(self, model: nn.Module, schedule: Schedule) -> None:
-        self.lr = schedule.lr
+        self._lr: float | Tensor = schedule.lr
         self._momentum, self._nesterov = schedule.momentum, schedule.nesterov
         parameters: list[Tensor] = list(model.parameters())
+        if parameters[0].is_cuda:  # there a tensor, so that a recorded step sees when it changes
+            self._lr = torch.tensor(schedule.lr, device=parameters[0].device)
         spared = [] if schedule.decay_bias else [parameter for parameter in parameters if parameter.ndim == 1]
         decayed = [parameter for parameter in parameters if schedule.decay_bias or parameter.ndim > 1]
         self._groups = [
@@ -28,6 +30,13 @@ class Sgd:
             for group, decay in ((decayed, schedule.weight_decay), (spared, 0.0))
             if group
         ]
+
+    def set_lr(self, lr: float) -> None:
+        """Change the learning rate from the next step on."""
+        if isinstance(self._lr, Tensor):
+            self._lr.fill_(lr)
+        else:
+            self._lr = lr
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -43,7 +52,7 @@ class Sgd:
                 parameters,
                 [parameter.grad for parameter in parameters if parameter.grad is not None],
                 velocities,
-                lr=self.lr,
+                lr=self._lr,
                 momentum=self._momentum,
                 weight_decay=decay,
                 dampening=0.0,

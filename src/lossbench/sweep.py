@@ -3,10 +3,12 @@
 A single run, Hydra's `-m` and `reproduce` all come through `run_all`.
 """
 
+import math
 import multiprocessing
 import os
 import queue
 import signal
+import time
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -16,12 +18,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import torch
+
 from lossbench.config import Config, ModelConfig, run_id
 from lossbench.data import prepare, published_sizes
 from lossbench.models import flops_per_image
 from lossbench.runs import open_run
+from lossbench.steps import OnStep
 from lossbench.tracking import Progress
-from lossbench.training import OnStep, check, fit
+from lossbench.training import check, fit
 
 
 @dataclass
@@ -31,6 +36,11 @@ class Summary:
     finished: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # with the reason, in one line
+    postponed: list[str] = field(default_factory=list)  # `runtime.budget_min` was spent
+
+
+class BudgetSpent(Exception):  # noqa: N818  # no error
+    """`runtime.budget_min` leaves no time for another epoch of this run."""
 
 
 def flops(config: Config) -> float:
@@ -80,12 +90,19 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
     parallel = num_parallel(todo)
     threads = todo[0].runtime.num_threads or max(1, num_cores() // parallel)
     todo = [replace(config, runtime=replace(config.runtime, num_threads=threads)) for config in todo]
+    deadline = _deadline(todo[0].runtime.budget_min)
     with _sigterm_as_interrupt(), Progress({run_id(config): flops(config) for config in todo}, parallel) as progress:
         if parallel == 1:
-            _run_here(todo, summary, progress)
+            _run_here(todo, summary, progress, deadline)
         else:
-            _run_in_processes(todo, parallel, summary, progress)
+            _run_in_processes(todo, parallel, summary, progress, deadline)
+    summary.postponed = sorted(names - set(summary.finished) - set(summary.failed))
     return summary
+
+
+def _deadline(budget_min: float | None) -> float:
+    """When all runs must have stopped, on the monotonic clock: a tenth of the budget before its end, 15 s at most."""
+    return math.inf if budget_min is None else time.monotonic() + 60 * budget_min - min(6 * budget_min, 15.0)
 
 
 def num_cores() -> int:
@@ -94,10 +111,18 @@ def num_cores() -> int:
 
 
 def num_parallel(todo: Sequence[Config]) -> int:
-    """Runs at a time: `runtime.parallel`, else one a core on a CPU and one on a GPU."""
-    runtime = todo[0].runtime
-    on_gpu = check(todo[0]).type == "cuda"
-    return min(len(todo), runtime.parallel or (1 if on_gpu else num_cores()))
+    """Runs at a time: `runtime.parallel`, else one a core on a CPU and `runtime.runs_per_gpu` on each GPU."""
+    runtime, devices = todo[0].runtime, _devices(todo[0])
+    wanted = len(devices) * runtime.runs_per_gpu if devices[0].startswith("cuda") else num_cores()
+    return min(len(todo), wanted if runtime.parallel == "auto" else int(runtime.parallel))
+
+
+def _devices(config: Config) -> list[str]:
+    """The devices that runs at a time take in turn: every GPU, unless one is named."""
+    device = check(config)
+    if device.type == "cuda" and device.index is None:
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return [str(device)]
 
 
 @contextmanager
@@ -135,18 +160,37 @@ def _interrupts_held() -> Iterator[list[int]]:
         raise KeyboardInterrupt
 
 
-def _attempt(config: Config, on_step: OnStep) -> tuple[float | None, str]:
-    """Do a run; returns its test accuracy, or None and the reason in one line. The traceback stays in its folder."""
+Outcome = tuple[float | None, str]
+"""Test accuracy of a run; None where it failed, with the reason in one line, or where it is postponed, without."""
+
+
+def _attempt(config: Config, on_step: OnStep, deadline: float) -> Outcome:
+    """Do a run, unless its next epoch would not end before the deadline. A traceback stays in its folder."""
     run = open_run(config)
+    epoch_began = time.monotonic()
+
+    def timed(epoch: int, fraction: float, line: str) -> None:
+        nonlocal epoch_began
+        on_step(epoch, fraction, line)
+        now = time.monotonic()
+        if now > deadline or (line and epoch < config.schedule.epochs and 2 * now - epoch_began > deadline):
+            raise BudgetSpent
+        if line:
+            epoch_began = now
+
     try:
-        return fit(config, run, on_step)["test_accuracy"], ""
+        return fit(config, run, timed)["test_accuracy"], ""
+    except BudgetSpent:
+        return None, ""
     except Exception as error:
         run.fail(traceback.format_exc())
         return None, f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _note(config: Config, outcome: tuple[float | None, str], summary: Summary, progress: Progress) -> None:
+def _note(config: Config, outcome: Outcome, summary: Summary, progress: Progress) -> None:
     name, (accuracy, reason) = run_id(config), outcome
+    if accuracy is None and not reason:
+        return
     if accuracy is None:
         summary.failed[name] = reason
     else:
@@ -154,61 +198,76 @@ def _note(config: Config, outcome: tuple[float | None, str], summary: Summary, p
     progress.done(name, accuracy, reason)
 
 
-def _run_here(todo: Sequence[Config], summary: Summary, progress: Progress) -> None:
+def _run_here(todo: Sequence[Config], summary: Summary, progress: Progress, deadline: float) -> None:
     for config in todo:
-        _note(config, _attempt(config, partial(progress.step, config)), summary, progress)
+        if time.monotonic() < deadline:
+            _note(config, _attempt(config, partial(progress.step, config), deadline), summary, progress)
 
 
 _messages: Any = None  # in a worker: where its progress goes
+_device = ""
 _parent = 0
 
 
-def _start_worker(messages: Any) -> None:
-    global _messages, _parent
-    _messages, _parent = messages, os.getppid()
+def _start_worker(messages: Any, devices: Any) -> None:
+    global _messages, _device, _parent
+    _messages, _device, _parent = messages, devices.get(), os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once; its run stands at the last epoch
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _work(config: Config) -> tuple[float | None, str]:
+def _work(config: Config, deadline: float) -> Outcome:
     name = run_id(config)
+    config = replace(config, runtime=replace(config.runtime, device=_device))
 
     def on_step(epoch: int, fraction: float, line: str) -> None:
         if os.getppid() != _parent:
             os._exit(1)  # the sweep is gone: nobody waits for this run
         _messages.put((name, epoch, fraction, line))
 
+    if time.monotonic() > deadline:
+        return None, ""
     on_step(1, 0.0, "")
-    return _attempt(config, on_step)
+    return _attempt(config, on_step, deadline)
 
 
-def _run_in_processes(todo: Sequence[Config], parallel: int, summary: Summary, progress: Progress) -> None:
+def _run_in_processes(
+    todo: Sequence[Config], parallel: int, summary: Summary, progress: Progress, deadline: float
+) -> None:
     """Costly runs first within a seed, so that the last ones to finish are short."""
     ordered = sorted(todo, key=lambda config: (config.seed, -flops(config)))
     waiting = {run_id(config): config for config in ordered}
-    while waiting and not _run_pool(waiting, list(waiting), parallel, summary, progress):
+    while waiting and not _run_pool(waiting, list(waiting), parallel, summary, progress, deadline):
         # A process died. Runs are handed out in order, so it was under one of the first; alone, each shows whether it
         # is to blame, or only wanted the memory of its neighbours.
         for name in list(waiting)[: parallel + 1]:
-            if not _run_pool(waiting, [name], 1, summary, progress):
+            if not _run_pool(waiting, [name], 1, summary, progress, deadline):
                 reason = "its process died (killed, or out of memory)"
                 open_run(waiting[name]).fail(reason)
                 _note(waiting.pop(name), (None, reason), summary, progress)
 
 
 def _run_pool(
-    waiting: dict[str, Config], names: Sequence[str], parallel: int, summary: Summary, progress: Progress
+    waiting: dict[str, Config],
+    names: Sequence[str],
+    parallel: int,
+    summary: Summary,
+    progress: Progress,
+    deadline: float,
 ) -> bool:
     """Do the named runs and take them out of `waiting`; False: a process died, and what it left is still in there."""
     with _interrupts_held() as held:  # else one could strike between a worker's start and its end
         context = multiprocessing.get_context("spawn")
         messages = context.Queue()
         others = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages,))
+        devices, of_workers = _devices(waiting[names[0]]), context.Queue()
+        for index in range(parallel):
+            of_workers.put(devices[index % len(devices)])
+        pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages, of_workers))
         futures: dict[Future[Any], str] = {}
         try:
-            futures.update((pool.submit(_work, waiting[name]), name) for name in names)
-            while futures and not held:
+            futures.update((pool.submit(_work, waiting[name], deadline), name) for name in names)
+            while futures and not held and time.monotonic() < deadline + 2.0:  # workers stop by themselves
                 done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
                 for name, *news in _drain(messages):
                     if name in waiting:  # what comes after a run's end is stale

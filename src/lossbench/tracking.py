@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from torch import Tensor
@@ -21,19 +21,28 @@ class NoTracker:
 
 
 class TensorBoard:
-    """A run's TensorBoard events, written anew from its metrics when it goes on, so that no point is there twice."""
+    """A run's TensorBoard events, written anew from its metrics when it goes on, so that no point is there twice.
+
+    The first epoch is trained before TensorBoard is imported.
+    """
 
     def __init__(self, folder: Path, history: Sequence[Mapping[str, Any]], weights: Sequence[Tensor]) -> None:
+        self._folder, self._before, self._writer = folder, list(enumerate(history)), cast("Any", None)
+        self._weights_before = list(weights)
+
+    def _open(self) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        for old in folder.glob("events.out.tfevents.*"):
+        for old in self._folder.glob("events.out.tfevents.*"):
             old.unlink()
-        self._writer: Any = SummaryWriter(str(folder))
-        for index, line in enumerate(history):
-            self.epoch(line, weights[index] if weights else None)
+        self._writer = SummaryWriter(str(self._folder))
+        for index, line in self._before:
+            self.epoch(line, self._weights_before[index] if self._weights_before else None)
 
     def epoch(self, line: Mapping[str, Any], weights: Tensor | None) -> None:
         """Add an epoch's points, and LGL-INR's class weights [K, K] as an image."""
+        if self._writer is None:
+            self._open()
         epoch = line["epoch"]
         for name in ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "time/images_per_s"):
             self._writer.add_scalar(name, line[name], epoch)
@@ -52,6 +61,8 @@ class TensorBoard:
         """Add the final confusion matrix and class weights as figures, and the HParams row."""
         from torch.utils.tensorboard.summary import hparams
 
+        if self._writer is None:  # the last epoch was done before a stop
+            self._open()
         epochs = config.schedule.epochs
         self._figure("test/confusion_matrix", arrays["confusion_matrix"], "predicted", "true class", "d", epochs)
         if "class_weights" in arrays:

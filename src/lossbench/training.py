@@ -1,4 +1,4 @@
-"""How do the weights move, fast, and go on after a stop? Plain SGD; nothing inside an epoch waits for the device."""
+"""How does a run get from its config to its record, and go on after a stop?"""
 
 import contextlib
 import copy
@@ -7,39 +7,28 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lossbench import NUMERICS, metrics
+from lossbench.capture import CapturedStep
 from lossbench.config import Config, LglInr, Precision
-from lossbench.data import Data, Split, load_data, plan_epoch, published_sizes
+from lossbench.data import Data, load_data, published_sizes
 from lossbench.environment import PeakMemory, commit, device_name, keep_freed_memory, versions
-from lossbench.losses import Loss, build_loss, class_weights
+from lossbench.losses import build_loss, class_weights
 from lossbench.models import build_model, count_parameters, output_layer
 from lossbench.optimizer import Sgd
 from lossbench.randomness import derived_seed
 from lossbench.runs import Run
+from lossbench.steps import OnStep, State, predict, train_epoch, train_step
 
-EVALUATION_BATCH = 500
 PROBE_PER_CLASS = 2  # images of each class whose gradient is measured before the first step
 MAX_CLASSES_TRACED = 100  # beyond, the class weights [K, K] are not kept for every epoch
-
-OnStep = Callable[[int, float, str], None]
-"""Called now and then with the epoch, from 1, the fraction of it that has been queued, and at its end its log line."""
-
-
-@dataclass
-class State:
-    """All that training changes, and what it is changed with."""
-
-    model: nn.Module
-    optimizer: Sgd
-    loss: Loss
-    data: Data
 
 
 def choose_device(name: str, precision: Precision) -> torch.device:
@@ -102,48 +91,6 @@ def process_settings(num_threads: int, precision: Precision, deterministic: bool
         matmul.fp32_precision, conv.fp32_precision = before[3], before[4]
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Mixed precision for bf16, nothing otherwise; losses compute in float32 all the same."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision is Precision.bf16)
-
-
-def train_epoch(state: State, config: Config, epoch: int, on_step: OnStep) -> tuple[Tensor, Tensor, int]:
-    """Train one epoch; returns the sums of loss and of correct predictions, on the device, and the images seen."""
-    state.model.train()
-    schedule, labels = config.schedule, state.data.train.labels
-    device, size = labels.device, schedule.batch_size
-    plan = plan_epoch(state.data, config.seed, epoch)
-    num = len(labels) - len(labels) % size if schedule.drop_last else len(labels)
-    loss_sum = torch.zeros((), device=device, dtype=torch.float64)
-    correct_sum = torch.zeros((), device=device, dtype=torch.int64)
-    for step, start in enumerate(range(0, num, size)):
-        stop = min(start + size, num)
-        images, target = plan.batch(state.data, start, stop)
-        with autocast(device, schedule.precision):
-            logits = state.model(images)
-        loss = state.loss(logits, target)
-        state.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
-        state.optimizer.step()
-        with torch.no_grad():
-            loss_sum += loss * (stop - start)
-            correct_sum += metrics.num_correct(logits, target)
-        if step % 20 == 0:
-            on_step(epoch, start / num, "")
-    return loss_sum, correct_sum, num
-
-
-@torch.inference_mode()
-def predict(state: State, split: Split, precision: Precision) -> Tensor:
-    """Logits [N, K], float32, of all images of a split, in evaluation mode and without augmentation."""
-    state.model.eval()
-    outputs = []
-    for start in range(0, len(split.labels), EVALUATION_BATCH):
-        with autocast(split.labels.device, precision):
-            outputs.append(state.model(state.data.inputs(split.images[start : start + EVALUATION_BATCH])))
-    return torch.cat(outputs).float()
-
-
 def gradient_norms(state: State) -> Tensor:
     """How hard each class pulls before the first step: norm of its samples' part of the loss gradient, [K].
 
@@ -161,6 +108,23 @@ def gradient_norms(state: State) -> Tensor:
         gradients = torch.autograd.grad(own, list(model.parameters()), retain_graph=True)
         norms.append(torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt())
     return torch.stack(norms)
+
+
+def start_state(config: Config, device: torch.device) -> State:
+    """A run before its first step."""
+    data = load_data(config.dataset, config.runtime, device)
+    model = build_model(config.model, data.shape, data.num_classes, derived_seed(config.seed, 0, "initial weights"))
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loss = build_loss(config.loss, data.class_counts)
+    return State(model, Sgd(model, config.schedule), loss, data, config.schedule.precision)
+
+
+def step_for(state: State, config: Config) -> Callable[[Tensor], None]:
+    """How a run does a step: plainly on a CPU, recorded and replayed on a GPU."""
+    plain = partial(train_step, state)
+    if state.data.train.labels.is_cuda and config.runtime.cuda_graphs:
+        return CapturedStep(plain, state.changing())
+    return plain
 
 
 def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line: None) -> dict[str, Any]:
@@ -198,10 +162,7 @@ def _fit(
     memory = PeakMemory(device)
     began = time.perf_counter()
     schedule = config.schedule
-    data = load_data(config.dataset, config.runtime, device)
-    model = build_model(config.model, data.shape, data.num_classes, derived_seed(config.seed, 0, "initial weights"))
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = State(model, Sgd(model, schedule), build_loss(config.loss, data.class_counts), data)
+    state = start_state(config, device)
     if checkpoint is None:
         checkpoint = {
             "epoch": 0,
@@ -212,17 +173,17 @@ def _fit(
             "class_weights": [],
         }
     else:
-        model.load_state_dict(checkpoint["model"])
+        state.model.load_state_dict(checkpoint["model"])
         state.optimizer.restore(checkpoint["velocities"])
     history = run.metrics(checkpoint["epoch"])
     run.log(f"{run.id}: epoch {checkpoint['epoch'] + 1} of {schedule.epochs} on {device}, {num_threads} threads")
     tracker = _tracker(config, run, history, checkpoint["class_weights"])
     wall_before = checkpoint["wall_s"]
-    logits = None
+    step, logits = step_for(state, config), None
     for epoch in range(checkpoint["epoch"] + 1, schedule.epochs + 1):
-        line, logits = _epoch(state, config, epoch, on_step)
+        line, logits = _epoch(state, step, config, epoch, on_step)
         history.append(line)
-        weights = _traced_weights(config, logits, data)
+        weights = _traced_weights(config, logits, state.data)
         checkpoint |= {"epoch": epoch, "wall_s": wall_before + time.perf_counter() - began}
         checkpoint["class_weights"] += [] if weights is None else [weights]
         run.append_metrics(line)
@@ -231,7 +192,7 @@ def _fit(
         tracker.epoch(line, weights)
         on_step(epoch, 1.0, _readable(line, schedule.epochs))
     if logits is None:
-        logits = predict(state, data.test, schedule.precision)
+        logits = predict(state, state.data.test)
     arrays = _arrays(state, config, logits, checkpoint)
     wall_s = wall_before + time.perf_counter() - began
     record = _record(config, run, history, state, device, num_threads, wall_s, memory.mb())
@@ -240,20 +201,22 @@ def _fit(
     return record
 
 
-def _epoch(state: State, config: Config, epoch: int, on_step: OnStep) -> tuple[dict[str, Any], Tensor]:
+def _epoch(
+    state: State, step: Callable[[Tensor], None], config: Config, epoch: int, on_step: OnStep
+) -> tuple[dict[str, Any], Tensor]:
     """One epoch of training and a test; returns its line of metrics and the test logits."""
     began = time.perf_counter()
     lr = config.schedule.lr_at(epoch)
-    state.optimizer.lr = lr
-    loss_sum, correct_sum, num = train_epoch(state, config, epoch, on_step)
-    train_loss, train_accuracy = loss_sum.item() / num, correct_sum.item() / num
+    state.optimizer.set_lr(lr)
+    num = train_epoch(state, step, config, epoch, on_step)
+    train_loss, train_accuracy = state.loss_sum.item() / num, state.correct_sum.item() / num
     trained = time.perf_counter()
     if not math.isfinite(train_loss):
         raise FloatingPointError(
             f"epoch {epoch}: the training loss is {train_loss} at lr {lr}, loss {config.loss.name}"
         )
     target = state.data.test.labels
-    logits = predict(state, state.data.test, config.schedule.precision)
+    logits = predict(state, state.data.test)
     confusion = metrics.confusion_matrix(logits, target)
     line = {
         "epoch": epoch,
@@ -266,6 +229,7 @@ def _epoch(state: State, config: Config, epoch: int, on_step: OnStep) -> tuple[d
         "time/train_s": trained - began,
         "time/test_s": time.perf_counter() - trained,
         "time/images_per_s": num / (trained - began),
+        "time/step_ms": 1e3 * (trained - began) / math.ceil(num / config.schedule.batch_size),
     }
     return line, logits
 
@@ -302,7 +266,7 @@ def _tracker(config: Config, run: Run, history: list[dict[str, Any]], weights: l
 def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, Any]) -> dict[str, np.ndarray]:
     """What `arrays.npz` holds: see docs/files.md."""
     target = state.data.test.labels
-    train_logits = predict(state, state.data.train, config.schedule.precision)
+    train_logits = predict(state, state.data.train)
     arrays: dict[str, np.ndarray] = {
         "test_predictions": logits.argmax(dim=1).cpu().numpy().astype(np.min_scalar_type(logits.shape[1] - 1)),
         "test_logits": logits.clamp(-65504, 65504).cpu().numpy().astype(np.float16),
@@ -331,6 +295,7 @@ def _record(
     best = max(history, key=lambda line: line["test/accuracy"])
     curves = ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "lr")
     train_s = sum(line["time/train_s"] for line in history)
+    num_steps = sum(1e3 * line["time/train_s"] / line["time/step_ms"] for line in history)
     return {
         "run_id": run.id,
         "numerics": NUMERICS,
@@ -352,6 +317,7 @@ def _record(
         "commit": commit(),
         "wall_s": wall_s,
         "images_per_s": sum(line["time/images_per_s"] * line["time/train_s"] for line in history) / train_s,
+        "step_ms": 1e3 * train_s / num_steps,
         "peak_memory_mb": peak_mb,
         "curves": {name: [line[name] for line in history] for name in curves},
     }

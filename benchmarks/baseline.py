@@ -1,0 +1,118 @@
+"""The conventional training loop, written as PyTorch's examples write it: what a user would have without lossbench.
+
+torchvision data sets with `ToTensor` and `Normalize` for every image, a `DataLoader`, the loss with Python loops over
+the classes, `torch.optim.SGD`, and `loss.item()` in every step; network, batch size and hyper-parameters of a config.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torchvision import datasets, transforms
+from torchvision.datasets import VisionDataset
+
+from lossbench.config import Cifar10, Config, LglInr
+from lossbench.data import load_data
+from lossbench.models import build_model
+from lossbench.randomness import derived_seed
+
+
+def looped_sml(logits: Tensor, target: Tensor) -> Tensor:
+    """SML: torch's own."""
+    return F.cross_entropy(logits, target)
+
+
+def looped_lgl(logits: Tensor, target: Tensor) -> Tensor:
+    """LGL, one class after the other."""
+    terms = [F.binary_cross_entropy_with_logits(logits[:, k], (target == k).float()) for k in range(logits.shape[1])]
+    return torch.stack(terms).mean()
+
+
+def looped_lgl_inr(logits: Tensor, target: Tensor) -> Tensor:
+    """LGL-INR at beta = 1 (Eq. 11), one classifier and one class after the other."""
+    probability = torch.sigmoid(logits)
+    classes = [int(k) for k in target.unique()]
+    loss = logits.new_zeros(())
+    for k in range(logits.shape[1]):
+        others = [j for j in classes if j != k]
+        if k in classes:
+            loss = loss - F.logsigmoid(logits[target == k, k]).mean()
+        if others:
+            weights = torch.softmax(torch.stack([probability[target == j, k].mean() for j in others]), dim=0)
+            negatives = torch.stack([F.logsigmoid(-logits[target == j, k]).mean() for j in others])
+            loss = loss - (weights * negatives).sum()
+    return loss
+
+
+LOSSES = {"sml": looped_sml, "lgl": looped_lgl, "lgl_inr": looped_lgl_inr}
+
+
+def dataset(config: Config) -> VisionDataset:
+    """The training images behind torchvision's own classes, which hand them out one at a time."""
+    data = load_data(config.dataset, config.runtime, torch.device("cpu"))
+    steps: list[Callable[[Any], Any]] = [transforms.ToTensor()]
+    if isinstance(config.dataset, Cifar10):
+        steps = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), *steps]
+        found: Any = datasets.CIFAR10.__new__(datasets.CIFAR10)
+        found.data, found.targets = data.train.images.permute(0, 2, 3, 1).numpy(), data.train.labels.tolist()
+    else:
+        found = datasets.MNIST.__new__(datasets.MNIST)
+        found.data, found.targets = data.train.images[:, 0], data.train.labels
+    std = 1 / (255 * data.scale.flatten())
+    normalize = transforms.Normalize((-data.shift.flatten() * std).tolist(), std.tolist())
+    VisionDataset.__init__(found, root="", transform=transforms.Compose([*steps, normalize]))
+    return found
+
+
+class Baseline:
+    """A conventional run that is advanced by a number of steps at a time.
+
+    Args:
+        config: network, loss (at its defaults), batch size and SGD.
+        num_workers: of the DataLoader.
+        device: where it trains.
+        sampler: order of the images; None: shuffled.
+    """
+
+    def __init__(
+        self, config: Config, num_workers: int, device: str = "cpu", sampler: Sampler[int] | None = None
+    ) -> None:
+        assert not isinstance(config.loss, LglInr) or config.loss == LglInr(), "the loop knows the default only"
+        shape = (3, 32, 32) if isinstance(config.dataset, Cifar10) else (1, 28, 28)
+        seed = derived_seed(config.seed, 0, "initial weights")
+        self.device, schedule = device, config.schedule
+        self.model = build_model(config.model, shape, 10, seed).to(device)
+        self.loss = LOSSES[config.loss.name]
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), schedule.lr, schedule.momentum, weight_decay=schedule.weight_decay
+        )
+        self.loader = DataLoader(
+            dataset(config),
+            schedule.batch_size,
+            shuffle=sampler is None,
+            sampler=sampler,
+            num_workers=num_workers,
+            pin_memory=device != "cpu",
+        )
+        self._batches = self._forever()
+
+    def _forever(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield from self.loader
+
+    def steps(self, num: int) -> list[float]:
+        """Train so many batches; returns their losses."""
+        self.model.train()
+        losses = []
+        for _ in range(num):
+            images, target = next(self._batches)
+            images, target = images.to(self.device), target.to(self.device)
+            self.optimizer.zero_grad()
+            loss = self.loss(self.model(images), target)
+            loss.backward()
+            self.optimizer.step()
+            losses.append(loss.item())
+        return losses
