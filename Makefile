@@ -1,7 +1,7 @@
 # lossbench: `make help` lists the targets. Everything runs in .venv, made from the hash-locked requirements.lock.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types lock reproduce-tables report tensorboard clean
+.PHONY: help setup test lint types lock reproduce-tables report tensorboard benchmark clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -54,6 +54,9 @@ report: setup  ## rebuild tables and figures from the records, nothing is traine
 
 tensorboard: setup  ## show all runs in TensorBoard (PORT=6006)
 	$(BIN)/tensorboard --logdir outputs/runs --port $(PORT)
+
+benchmark: setup  ## measure the runner beside the conventional loop and the hardware's bound (ARGS="--device cuda")
+	@$(BIN)/python benchmarks/benchmark.py $(ARGS)
 
 lock: setup  ## regenerate requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

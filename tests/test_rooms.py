@@ -31,9 +31,10 @@ ALLOWED = {
     "steps": "config data metrics optimizer",
     "capture": "",
     "training": "capture config data environment losses metrics models optimizer randomness runs steps tracking",
+    "profiling": "config data environment steps training",
     "sweep": "config data models runs steps tracking training",
     "report": "config experiments files runs",
-    "cli": "config experiments report runs schemas sweep",
+    "cli": "config experiments profiling report runs schemas sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 

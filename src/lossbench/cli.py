@@ -71,6 +71,20 @@ def _train_all(configs: Sequence[Config]) -> None:
         sys.exit(1)
 
 
+def profile_run() -> None:
+    """`scripts/profile_run.py`: where the time of a run's steps goes; nothing is trained to its end."""
+    _hydra_main(_profile_run, "config")
+
+
+def _profile_run(composed: Config | list[Config]) -> None:
+    from lossbench.profiling import profile_run
+
+    for config in composed if isinstance(composed, list) else [composed]:
+        folder = profile_run(config)
+        print((folder / "operations.md").read_text())
+        print(f"trace, for ui.perfetto.dev: {folder / 'trace.json'}")
+
+
 def _accuracy(configs: Sequence[Config], name: str) -> float:
     from lossbench.runs import open_run
 
@@ -202,7 +216,7 @@ def _publish(path: Path, output_dir: str) -> None:
     print(f"{publish(output_dir, path)} records added to {path}")
 
 
-_DOORS = {"train": train, "reproduce": reproduce, "report": report}
+_DOORS = {"train": train, "reproduce": reproduce, "report": report, "profile": profile_run}
 _FILES = {
     "export": (_export, "write all finished runs (config, metrics, arrays, record) into one archive"),
     "import": (_import, "add the runs of an archive"),

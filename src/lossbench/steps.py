@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -44,11 +45,11 @@ class State:
         return [*self.model.state_dict().values(), *self.optimizer.state(), self.loss_sum, self.correct_sum]
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Mixed precision for bf16, nothing otherwise; losses compute in float32 all the same."""
-    return torch.autocast(
-        device.type, dtype=torch.bfloat16, enabled=precision is Precision.bf16, cache_enabled=device.type == "cpu"
-    )
+    if precision is not Precision.bf16:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=device.type == "cpu")
 
 
 def train_step(state: State, plan: Tensor) -> None:

@@ -1,0 +1,64 @@
+"""`make benchmark`: how fast is the runner, beside the conventional loop and beside what the hardware can do?
+
+Prints tables and writes them to `<out>/<device>.md`, with the raw repetitions in `<device>.json`.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import cpu
+import gpu
+import torch
+from runners import Report
+
+from lossbench.config import Runtime
+from lossbench.environment import commit, device_name, versions
+from lossbench.sweep import num_cores
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--models", nargs="+", default=list(cpu.STEPS), choices=list(cpu.STEPS))
+    parser.add_argument("--parts", nargs="+", default=["networks", "losses", "evaluation", "start"])
+    parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")
+    parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"))
+    chosen = parser.parse_args()
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
+    began, report = time.monotonic(), Report()
+    with tempfile.TemporaryDirectory() as scratch:
+        data_dir = chosen.data_dir and str(Path(chosen.data_dir).resolve())
+        runtime = Runtime(chosen.device, scratch, data_dir, tensorboard=False)
+        name = device_name(torch.device(chosen.device))
+        facts = ", ".join(f"{package} {version}" for package, version in versions().items())
+        report.say(
+            f"{name}, {num_cores()} cores; {facts}; commit {commit()}; batch 64, LGL-INR, median (least-greatest) of "
+            f"{chosen.repetitions} repetitions that alternate."
+        )
+        if chosen.device == "cuda":
+            gpu.everything(report, runtime, chosen.repetitions, chosen.models)
+        else:
+            parts: dict[str, Callable[[], None]] = {
+                "networks": lambda: cpu.networks(report, runtime, chosen.repetitions, chosen.models),
+                "losses": lambda: cpu.losses(report, runtime, chosen.repetitions),
+                "evaluation": lambda: cpu.evaluation(report, runtime, chosen.repetitions, chosen.models),
+                "start": lambda: cpu.start_up(report, runtime, chosen.repetitions),
+            }
+            for part in chosen.parts:
+                parts[part]()
+    report.say(f"Measured in {time.monotonic() - began:.0f} s.")
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    (chosen.out / f"{chosen.device}.md").write_text("\n\n".join(report.text) + "\n")
+    (chosen.out / f"{chosen.device}.json").write_text(json.dumps(report.raw, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The part of `make benchmark` that runs on a CPU."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from baseline import LOSSES as LOOPED
+from measure import alternate, copy_rate, cost_of_step, matmul_rate, seconds, table
+from runners import Report, Runner, Together, baseline_speed, config_of
+
+from lossbench.config import LOSSES, Runtime
+from lossbench.losses import build_loss
+from lossbench.steps import State, predict
+from lossbench.sweep import num_cores
+
+HERE = Path(__file__).parent
+STEPS = {"cnn2c": 100, "cnn5c": 4, "mobilenetv2": 3, "resnet18": 2}
+"""Steps a repetition on a CPU, about a second each."""
+
+
+def networks(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:
+    """Each network against the conventional loop, and against the hardware's bound."""
+    cores, device = num_cores(), torch.device("cpu")
+    torch.set_num_threads(cores)
+    rates = {"fp32": matmul_rate(device, torch.float32), "bf16": matmul_rate(device, torch.bfloat16)}
+    copied = copy_rate(device)
+    report.say(
+        f"Yardsticks on {cores} cores: matrix product {rates['fp32'] / 1e9:.0f} GFLOP/s in float32, "
+        f"{rates['bf16'] / 1e9:.0f} in bfloat16; copy {copied / 1e9:.1f} GB/s."
+    )
+    rows = []
+    for model in models:
+        num = STEPS[model]
+        configs = {precision: config_of(model, precision, num, runtime) for precision in ("fp32", "bf16")}
+        variants: dict[str, Callable[[], float]] = {
+            f"baseline, {workers} workers": baseline_speed(configs["fp32"], workers, num) for workers in (0, 2)
+        }
+        variants |= {precision: Runner(config, cores) for precision, config in configs.items()}
+        together = Together(configs["fp32"], cores, 2.0) if model == "cnn2c" else None
+        if together is not None:
+            variants[f"fp32, {cores} runs of one thread"] = together
+        found = report.keep(model, alternate(variants, repetitions))
+        if together is not None:
+            together.close()
+        best = max((name for name in found if name.startswith("base")), key=lambda name: found[name].median)
+        for name, speed in found.items():
+            precision = "bf16" if name == "bf16" else "fp32"
+            cost = cost_of_step(configs[precision])
+            bound = cost.flops / rates[precision], cost.bytes / copied
+            measured = configs[precision].schedule.batch_size / speed.median
+            rows.append(
+                [model, name, speed, speed.over(found[best])]
+                + [f"{1e3 * part:.1f}" for part in (measured, *bound)]
+                + [f"{100 * sum(bound) / measured:.0f} %"]
+            )
+    header = ["network", "variant", "images/s", "over the better baseline", "step, ms"]
+    report.say(table([*header, "products at least, ms", "memory at least, ms", "of the bound"], rows))
+
+
+def losses(report: Report, runtime: Runtime, repetitions: int) -> None:
+    """Forward and backward of the losses alone, on one core, beside a CNN2C step on one core."""
+    step = 64 / Runner(config_of("cnn2c", "fp32", 60, runtime), 1)()
+    rows = []
+    torch.set_num_threads(1)
+    for num_classes in (10, 100, 1000, 10_000):
+        logits = torch.randn(64, num_classes, requires_grad=True)
+        target = torch.randint(num_classes, (64,))
+        losses: dict[str, Any] = {
+            name: build_loss(kind(), torch.ones(num_classes, dtype=torch.int64)) for name, kind in LOSSES.items()
+        }
+        if num_classes == 10:
+            losses["lgl_inr, looped"] = LOOPED["lgl_inr"]
+
+        def timed(loss: Any, logits: Any = logits, target: Any = target) -> Callable[[], float]:
+            def work() -> None:
+                for _ in range(10):
+                    torch.autograd.grad(loss(logits, target), logits)
+
+            return lambda: 1e2 * seconds(work, torch.device("cpu"))
+
+        found = alternate({name: timed(loss) for name, loss in losses.items()}, 4 * repetitions)
+        report.keep(f"losses, {num_classes} classes", found)
+        for name, spread in found.items():
+            share = f"{spread.median / step / 10:.1f} %" if num_classes == 10 else ""
+            rows.append([num_classes, name, spread, share])
+    report.say(table(["classes", "loss, batch 64, one core", "forward and backward, ms", "of a CNN2C step"], rows))
+
+
+def evaluation(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:
+    """Test images against the forward pass of training."""
+    rows = []
+    for model in models:
+        num = STEPS[model]
+        runner = Runner(config_of(model, "fp32", num, runtime), num_cores())
+        data, state = runner.state.data, runner.state
+        images = data.train.images
+
+        def forward(state: State = state, images: Any = images) -> float:
+            state.model.train()
+            took = seconds(
+                lambda: [state.model(state.data.inputs(images[i : i + 64])) for i in range(0, len(images), 64)],
+                torch.device("cpu"),
+            )
+            return 1e6 * took / len(images)
+
+        def evaluation(state: State = state, split: Any = data.train, num: int = len(images)) -> float:
+            return 1e6 * seconds(lambda: predict(state, split), torch.device("cpu")) / num
+
+        torch.set_num_threads(num_cores())
+        variants = {"forward in training": forward, "evaluation": evaluation}
+        found = report.keep(f"evaluation, {model}", alternate(variants, repetitions))
+        rows.append([model, *found.values(), found["evaluation"].over(found["forward in training"])])
+    report.say(table(["network", "forward in training, us/image", "evaluation, us/image", "ratio"], rows))
+
+
+def start_up(report: Report, runtime: Runtime, repetitions: int) -> None:
+    """From a fresh interpreter to the end of the first step, beside `import torch`."""
+    overrides = [f"runtime.{key}={value}" for key, value in vars(runtime).items() if key in ("output_dir", "device")]
+    overrides += [f"runtime.data_dir={runtime.data_dir}"] if runtime.data_dir else []
+
+    def importing() -> float:
+        return seconds(lambda: subprocess.run([sys.executable, "-c", "import torch"], check=True), torch.device("cpu"))
+
+    def first_step() -> float:
+        command = [sys.executable, str(HERE / "first_step.py"), str(time.time()), "dataset=fmnist", *overrides]
+        said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE.parent).stdout
+        return float(said.split()[-1])
+
+    found = report.keep("start", alternate({"import torch": importing, "first step": first_step}, repetitions))
+    ratio = found["first step"].over(found["import torch"])
+    report.say(f"Start to the end of the first step: {ratio} times `import torch`.")

@@ -1,0 +1,113 @@
+"""Runs that are advanced by a number of steps at a time, alone or together, and the report of what was measured."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+from baseline import Baseline
+from measure import Spread, seconds
+
+from lossbench.config import MODELS, Cifar10, Config, LglInr, MnistType, Precision, Runtime, paper_schedule
+from lossbench.environment import keep_freed_memory
+from lossbench.steps import State, train_epoch
+from lossbench.sweep import num_cores
+from lossbench.training import process_settings, start_state, step_for
+
+
+def config_of(model: str, precision: str, num_steps: int, runtime: Runtime) -> Config:
+    """LGL-INR on the network's data, with as many training images as the steps need."""
+    schedule = replace(paper_schedule("cifar10" if model in ("mobilenetv2", "resnet18") else "fmnist"))
+    schedule.precision = Precision(precision)
+    num_train = num_steps * schedule.batch_size
+    dataset = Cifar10(num_train=num_train) if schedule.epochs == 100 else MnistType("fmnist", num_train=num_train)
+    return Config(dataset, MODELS[model](), LglInr(), schedule, 0, runtime)
+
+
+class Runner:
+    """A run of lossbench that is advanced an epoch, which is a number of steps, at a time."""
+
+    def __init__(self, config: Config, num_threads: int) -> None:
+        keep_freed_memory()
+        self.config, self.num_threads = config, num_threads
+        self.device = torch.device("cpu" if config.runtime.device == "cpu" else "cuda")
+        self.state: State = start_state(config, self.device)
+        self._step, self._epoch = step_for(self.state, config), 0
+
+    def __call__(self) -> float:
+        """Train an epoch; returns images/s."""
+        self._epoch += 1
+        with process_settings(self.num_threads, self.config.schedule.precision, False):
+            took = seconds(
+                lambda: train_epoch(self.state, self._step, self.config, self._epoch, lambda *_: None), self.device
+            )
+        return len(self.state.data.train.labels) / took
+
+
+def baseline_speed(config: Config, num_workers: int, num_steps: int) -> Callable[[], float]:
+    """Images/s of the conventional loop, all cores its own."""
+    loop = Baseline(
+        replace(config, dataset=replace(config.dataset, num_train=None)), num_workers, config.runtime.device
+    )
+
+    def measure() -> float:
+        torch.set_num_threads(num_cores())
+        device = torch.device(config.runtime.device)
+        return num_steps * config.schedule.batch_size / seconds(lambda: loop.steps(num_steps), device)
+
+    return measure
+
+
+_runner: Runner | None = None
+
+
+def _start(config: Config, num_threads: int) -> None:
+    global _runner
+    _runner = Runner(config, num_threads)
+    _runner()
+
+
+def _until(end: float) -> tuple[int, float]:
+    """Train whole epochs until the system's clock shows `end`; returns images and seconds."""
+    assert _runner is not None
+    began, images = time.time(), 0
+    while time.time() < end:
+        _runner()
+        images += len(_runner.state.data.train.labels)
+    return images, time.time() - began
+
+
+class Together:
+    """Several runs at a time, a process each with its share of the cores."""
+
+    def __init__(self, config: Config, num: int, duration: float) -> None:
+        self._num, self._duration = num, duration
+        self._pool = get_context("spawn").Pool(num, _start, (config, max(1, num_cores() // num)))
+
+    def __call__(self) -> float:
+        """Images/s of all runs, each over its own time."""
+        end = time.time() + self._duration
+        done = [self._pool.apply_async(_until, (end,)) for _ in range(self._num)]
+        return sum(images / took for images, took in (each.get() for each in done))
+
+    def close(self) -> None:
+        self._pool.terminate()
+        self._pool.join()
+
+
+class Report:
+    """Sections, printed as they come and kept for the files."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.raw: dict[str, Any] = {}
+
+    def say(self, text: str) -> None:
+        print(text + "\n", flush=True)
+        self.text.append(text)
+
+    def keep(self, section: str, found: dict[str, Spread]) -> dict[str, Spread]:
+        self.raw[section] = {name: spread.values for name, spread in found.items()}
+        return found
