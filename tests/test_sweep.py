@@ -144,6 +144,37 @@ def test_a_gpu_does_one_run_at_a_time_unless_told_otherwise(tmp_path: Path, monk
         assert num_parallel([config(tmp_path, device=device, parallel=3)] * 4) == 3
 
 
+def test_runs_are_dealt_out_over_all_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    for device in ("auto", "cuda"):
+        assert num_parallel([config(tmp_path, device=device, parallel="auto")] * 20) == 3
+        assert num_parallel([config(tmp_path, device=device, parallel="auto", runs_per_gpu=4)] * 20) == 12
+        assert sweep._devices(config(tmp_path, device=device)) == ["cuda:0", "cuda:1", "cuda:2"]
+    assert num_parallel([config(tmp_path, device="cuda:1", parallel="auto", runs_per_gpu=4)] * 20) == 4
+    assert sweep._devices(config(tmp_path, device="cuda:1")) == ["cuda:1"]
+    assert sweep._devices(config(tmp_path, device="cpu")) == ["cpu"]
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_budget_stops_in_time_and_the_same_command_goes_on(parallel: int, tmp_path: Path) -> None:
+    budget_s = 12.0
+    configs = [
+        longer(config(tmp_path / "a", seed, parallel=parallel, budget_min=budget_s / 60), 1000) for seed in range(3)
+    ]
+    began = time.monotonic()
+    summary = run_all(configs)
+    assert time.monotonic() - began < budget_s
+    assert summary.postponed == sorted(run_id(each) for each in configs)
+    assert (summary.finished, summary.failed) == ([], {})
+    done = [epochs_done(each) for each in configs]
+    assert sum(count > 0 for count in done) == parallel
+    assert not any((open_run(each).folder / "failure.txt").exists() for each in configs)
+    first = [replace(configs[0], runtime=replace(configs[0].runtime, budget_min=1e-4))]
+    assert run_all(first).postponed == [run_id(configs[0])]
+    assert epochs_done(configs[0]) >= done[0] > 0
+
+
 def test_nothing_is_written_when_one_run_cannot_be_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     fits, folder = Fits(monkeypatch), tmp_path / "outputs"

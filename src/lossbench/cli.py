@@ -77,6 +77,7 @@ def profile_run() -> None:
 
 
 def _profile_run(composed: Config | list[Config]) -> None:
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # before torch is imported, or its profiler talks
     from lossbench.profiling import profile_run
 
     for config in composed if isinstance(composed, list) else [composed]:

@@ -1,0 +1,91 @@
+"""What only a GPU can show; the rest of the tests does without one."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lossbench.config import (
+    Cnn2c,
+    Cnn5c,
+    Config,
+    Digits,
+    LglInr,
+    MobileNetV2,
+    ModelConfig,
+    Precision,
+    Runtime,
+    Schedule,
+)
+from lossbench.data import plan_epoch
+from lossbench.runs import open_run
+from lossbench.training import fit, process_settings, start_state, step_for
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is present")
+
+
+def config(folder: Path, model: ModelConfig, precision: str = "fp32", **runtime: Any) -> Config:
+    shape = [3, 32, 32] if isinstance(model, MobileNetV2) else [1, 28, 28]
+    dataset = Digits(image_shape=shape, augment=isinstance(model, MobileNetV2))
+    schedule = Schedule(epochs=3, batch_size=24, lr=1e-3, momentum=0.9, precision=Precision(precision))
+    settings = {"device": "cuda", "output_dir": str(folder), "num_threads": 2, "tensorboard": False} | runtime
+    return Config(dataset, model, LglInr(), schedule, 0, Runtime(**settings))
+
+
+def losses(config: Config, device: str, num_steps: int) -> list[float]:
+    """Training losses of the first steps."""
+    found = []
+    with process_settings(2, config.schedule.precision, config.runtime.deterministic):
+        state = start_state(config, torch.device(device))
+        step, plan = step_for(state, config), plan_epoch(state.data, config.seed, 1)
+        state.model.train()
+        for start in range(0, num_steps * 24, 24):
+            state.loss_sum.zero_()
+            step(plan[:, start : start + 24])
+            found.append(state.loss_sum.item() / 24)
+    return found
+
+
+def test_fifty_steps_on_the_gpu_equal_those_on_the_cpu(tmp_path: Path) -> None:
+    made = config(tmp_path, Cnn2c())
+    assert losses(made, "cuda", 50) == pytest.approx(losses(made, "cpu", 50), rel=1e-4)
+
+
+@pytest.mark.parametrize("model", [Cnn2c(), Cnn5c(), MobileNetV2()], ids=lambda model: model.name)
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_recorded_step_equals_the_plain_one(model: ModelConfig, precision: str, tmp_path: Path) -> None:
+    made = config(tmp_path, model, precision, deterministic=True)
+    plain = replace(made, runtime=replace(made.runtime, cuda_graphs=False))
+    rel = 1e-4 if precision == "fp32" else 1e-2
+    assert losses(made, "cuda", 20) == pytest.approx(losses(plain, "cuda", 20), rel=rel)
+
+
+def test_a_step_does_not_wait_for_the_device(tmp_path: Path) -> None:
+    made = config(tmp_path, Cnn2c())
+    state = start_state(made, torch.device("cuda"))
+    step, plan = step_for(state, made), plan_epoch(state.data, made.seed, 1)
+    step(plan[:, :24])
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for start in range(0, 240, 24):
+            step(plan[:, start : start + 24])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("cuda_graphs", [True, False])
+def test_a_deterministic_run_repeats_to_the_bit_also_over_a_stop(cuda_graphs: bool, tmp_path: Path) -> None:
+    def made(name: str) -> Config:
+        return config(tmp_path / name, Cnn5c(), deterministic=True, cuda_graphs=cuda_graphs)
+
+    def stop(epoch: int, fraction: float, line: str) -> None:
+        if epoch == 2 and line:
+            raise KeyboardInterrupt
+
+    whole = [fit(made(name), open_run(made(name))) for name in ("a", "b")]
+    with pytest.raises(KeyboardInterrupt):
+        fit(made("c"), open_run(made("c")), stop)
+    whole.append(fit(made("c"), open_run(made("c"))))
+    assert len({str(record["curves"]) for record in whole}) == 1
