@@ -21,6 +21,9 @@ from lossbench.config import Runtime
 from lossbench.environment import commit, device_name, versions
 from lossbench.sweep import num_cores
 
+PARTS = ["networks", "losses", "evaluation", "alternatives", "sizes", "start"]
+"""Of the CPU's tables; a GPU has one set."""
+
 
 def main() -> None:
     """Measure, print, write."""
@@ -28,7 +31,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--models", nargs="+", default=list(cpu.STEPS), choices=list(cpu.STEPS))
-    parser.add_argument("--parts", nargs="+", default=["networks", "losses", "evaluation", "start"])
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"))
     chosen = parser.parse_args()
@@ -50,6 +53,8 @@ def main() -> None:
                 "networks": lambda: cpu.networks(report, runtime, chosen.repetitions, chosen.models),
                 "losses": lambda: cpu.losses(report, runtime, chosen.repetitions),
                 "evaluation": lambda: cpu.evaluation(report, runtime, chosen.repetitions, chosen.models),
+                "alternatives": lambda: cpu.alternatives(report, runtime, chosen.repetitions),
+                "sizes": lambda: cpu.sizes(report, runtime, chosen.repetitions),
                 "start": lambda: cpu.start_up(report, runtime, chosen.repetitions),
             }
             for part in chosen.parts:

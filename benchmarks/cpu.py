@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import torch
 from baseline import LOSSES as LOOPED
 from measure import alternate, copy_rate, cost_of_step, matmul_rate, seconds, table
 from runners import Report, Runner, Together, baseline_speed, config_of
+from torch import Tensor, nn
 
 from lossbench.config import LOSSES, Runtime
+from lossbench.data import Data
 from lossbench.losses import build_loss
 from lossbench.steps import State, predict
 from lossbench.sweep import num_cores
@@ -115,6 +118,95 @@ def evaluation(report: Report, runtime: Runtime, repetitions: int, models: list[
         found = report.keep(f"evaluation, {model}", alternate(variants, repetitions))
         rows.append([model, *found.values(), found["evaluation"].over(found["forward in training"])])
     report.say(table(["network", "forward in training, us/image", "evaluation, us/image", "ratio"], rows))
+
+
+class ContiguousData(Data):
+    """Inputs in PyTorch's default memory format."""
+
+    def inputs(self, pixels: Tensor) -> Tensor:
+        return super().inputs(pixels).contiguous()
+
+
+class TorchSgd(torch.optim.SGD):
+    """torch's own optimiser where lossbench's stood."""
+
+    def __init__(self, runner: Runner, **options: bool) -> None:
+        schedule = runner.config.schedule
+        super().__init__(runner.state.model.parameters(), schedule.lr, schedule.momentum, **options)  # type: ignore
+
+
+def _contiguous(runner: Runner) -> None:
+    data = runner.state.data
+    runner.state.data = ContiguousData(**{field.name: getattr(data, field.name) for field in fields(Data)})
+    runner.state.model.to(memory_format=torch.contiguous_format)
+
+
+def _relu_before_pooling(runner: Runner) -> None:
+    layers = list(runner.state.model.children())
+    for place, layer in enumerate(layers[:-1]):
+        if isinstance(layer, nn.MaxPool2d):
+            layers[place : place + 2] = [layers[place + 1], layer]
+    runner.state.model = nn.Sequential(*layers)
+
+
+def _looped_loss(runner: Runner) -> None:
+    runner.state.loss = LOOPED["lgl_inr"]
+
+
+def _optimiser(**options: bool) -> Callable[[Runner], None]:
+    def exchange(runner: Runner) -> None:
+        runner.state.optimizer = TorchSgd(runner, **options)  # type: ignore[assignment]
+
+    return exchange
+
+
+def _compiled(runner: Runner) -> None:
+    runner.state.model = torch.compile(runner.state.model)  # type: ignore[assignment]
+    runner.state.loss = torch.compile(runner.state.loss)
+
+
+ALTERNATIVES: dict[str, Callable[[Runner], None]] = {
+    "as it is": lambda runner: None,
+    "PyTorch's default memory format": _contiguous,
+    "ReLU before pooling": _relu_before_pooling,
+    "torch.optim.SGD, foreach": _optimiser(foreach=True),
+    "torch.optim.SGD, a tensor at a time": _optimiser(foreach=False),
+    "LGL-INR with loops": _looped_loss,
+    "torch.compile of network and loss": _compiled,
+}
+
+
+def alternatives(report: Report, runtime: Runtime, repetitions: int) -> None:
+    """What each choice in a CNN2C step brings: the step with one of them undone, or another one made."""
+    variants: dict[str, Callable[[], float]] = {}
+    for name, change in ALTERNATIVES.items():
+        runner = Runner(config_of("cnn2c", "fp32", STEPS["cnn2c"] // 2, runtime), num_cores())
+        change(runner)
+        variants[name] = runner
+    try:
+        variants["torch.compile of network and loss"]()
+    except Exception as error:  # it wants a C++ compiler
+        report.say(f"torch.compile does not work here: {type(error).__name__}.")
+        del variants["torch.compile of network and loss"]
+    found = report.keep("alternatives", alternate(variants, repetitions))
+    rows = [[name, speed, speed.over(found["as it is"])] for name, speed in found.items()]
+    report.say(table(["CNN2C step on all cores", "images/s", "over the step as it is"], rows))
+
+
+def sizes(report: Report, runtime: Runtime, repetitions: int) -> None:
+    """Images/s of CNN2C against batch size, and of several runs at a time."""
+    config = config_of("cnn2c", "fp32", STEPS["cnn2c"], runtime)
+    variants: dict[str, Callable[[], float]] = {
+        f"batch {size}": Runner(replace(config, schedule=replace(config.schedule, batch_size=size)), num_cores())
+        for size in (16, 32, 64, 128, 256, 1024)
+    }
+    together = {num: Together(config, num, 2.0) for num in (1, 2, 4)}
+    variants |= {f"{num} runs at a time, a thread each": runs for num, runs in together.items()}
+    found = report.keep("sizes", alternate(variants, repetitions))
+    for runs in together.values():
+        runs.close()
+    rows = [[name, speed, speed.over(found["batch 64"])] for name, speed in found.items()]
+    report.say(table(["CNN2C", "images/s of all runs", "over batch 64 on all cores"], rows))
 
 
 def start_up(report: Report, runtime: Runtime, repetitions: int) -> None:

@@ -80,11 +80,11 @@ def _until(end: float) -> tuple[int, float]:
 
 
 class Together:
-    """Several runs at a time, a process each with its share of the cores."""
+    """Several runs at a time, a process of one thread each."""
 
-    def __init__(self, config: Config, num: int, duration: float) -> None:
+    def __init__(self, config: Config, num: int, duration: float, num_threads: int = 1) -> None:
         self._num, self._duration = num, duration
-        self._pool = get_context("spawn").Pool(num, _start, (config, max(1, num_cores() // num)))
+        self._pool = get_context("spawn").Pool(num, _start, (config, num_threads))
 
     def __call__(self) -> float:
         """Images/s of all runs, each over its own time."""
