@@ -8,7 +8,6 @@ import json
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +34,6 @@ def main() -> None:
     parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"))
     chosen = parser.parse_args()
-    warnings.filterwarnings("ignore", message="This DataLoader will create")
     began, report = time.monotonic(), Report()
     with tempfile.TemporaryDirectory() as scratch:
         data_dir = chosen.data_dir and str(Path(chosen.data_dir).resolve())

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from baseline import LOSSES as LOOPED
 from measure import alternate, copy_rate, cost_of_step, matmul_rate, seconds, table
-from runners import Report, Runner, Together, baseline_speed, config_of
+from runners import BaselineSpeed, Report, Runner, Together, config_of
 from torch import Tensor, nn
 
 from lossbench.config import LOSSES, Runtime
@@ -40,15 +40,16 @@ def networks(report: Report, runtime: Runtime, repetitions: int, models: list[st
         num = STEPS[model]
         configs = {precision: config_of(model, precision, num, runtime) for precision in ("fp32", "bf16")}
         variants: dict[str, Callable[[], float]] = {
-            f"baseline, {workers} workers": baseline_speed(configs["fp32"], workers, num) for workers in (0, 2)
+            f"baseline, {workers} workers": BaselineSpeed(configs["fp32"], workers, num) for workers in (0, 2)
         }
         variants |= {precision: Runner(config, cores) for precision, config in configs.items()}
         together = Together(configs["fp32"], cores, 2.0) if model == "cnn2c" else None
         if together is not None:
             variants[f"fp32, {cores} runs of one thread"] = together
         found = report.keep(model, alternate(variants, repetitions))
-        if together is not None:
-            together.close()
+        for variant in variants.values():
+            if isinstance(variant, BaselineSpeed | Together):
+                variant.close()
         best = max((name for name in found if name.startswith("base")), key=lambda name: found[name].median)
         for name, speed in found.items():
             precision = "bf16" if name == "bf16" else "fp32"

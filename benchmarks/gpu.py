@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from measure import Spread, alternate, copy_rate, cost_of_step, matmul_rate, seconds, table
-from runners import Report, Runner, Together, baseline_speed, config_of
+from runners import BaselineSpeed, Report, Runner, Together, config_of
 
 from lossbench import experiments
 from lossbench.config import Config, Precision, Runtime
@@ -64,9 +64,11 @@ def _alone(report: Report, runtime: Runtime, repetitions: int, models: list[str]
         }
         plain = Runner(config_of(model, "fp32", num, replace(runtime, cuda_graphs=False)), torch.get_num_threads())
         slow = config_of(model, "fp32", num, runtime)
-        variants: dict[str, Callable[[], float]] = {"baseline": baseline_speed(slow, 8, max(20, num // 8))}
+        baseline = BaselineSpeed(slow, 8, max(20, num // 8))
+        variants: dict[str, Callable[[], float]] = {"baseline": baseline}
         variants |= {"fp32, plain step": plain, **runners}
         found = report.keep(model, alternate(variants, repetitions))
+        baseline.close()
         for name, speed in found.items():
             precision = name if name in PRECISIONS else "fp32"
             cost = cost_of_step(slow)

@@ -1,7 +1,8 @@
 """Runs that are advanced by a number of steps at a time, alone or together, and the report of what was measured."""
 
 import time
-from collections.abc import Callable
+import warnings
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
@@ -46,18 +47,40 @@ class Runner:
         return len(self.state.data.train.labels) / took
 
 
-def baseline_speed(config: Config, num_workers: int, num_steps: int) -> Callable[[], float]:
-    """Images/s of the conventional loop, all cores its own."""
-    loop = Baseline(
-        replace(config, dataset=replace(config.dataset, num_train=None)), num_workers, config.runtime.device
-    )
+_baseline: Baseline | None = None
 
-    def measure() -> float:
-        torch.set_num_threads(num_cores())
-        device = torch.device(config.runtime.device)
-        return num_steps * config.schedule.batch_size / seconds(lambda: loop.steps(num_steps), device)
 
-    return measure
+def _start_baseline(config: Config, num_workers: int, num_threads: int) -> None:
+    global _baseline
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
+    torch.set_num_threads(num_threads)
+    _baseline = Baseline(config, num_workers, config.runtime.device)
+
+
+def _baseline_speed(num_steps: int) -> float:
+    assert _baseline is not None
+    loop = _baseline
+    took = seconds(lambda: loop.steps(num_steps), torch.device(loop.device))
+    return num_steps * (loop.loader.batch_size or 1) / took
+
+
+class BaselineSpeed:
+    """Images/s of the conventional loop, all cores its own, in a process that lossbench has not touched."""
+
+    def __init__(self, config: Config, num_workers: int, num_steps: int) -> None:
+        config = replace(config, dataset=replace(config.dataset, num_train=None))
+        self._num_steps = num_steps
+        self._process = ProcessPoolExecutor(
+            1, get_context("spawn"), _start_baseline, (config, num_workers, num_cores())
+        )
+
+    def __call__(self) -> float:
+        speed = self._process.submit(_baseline_speed, self._num_steps).result()
+        time.sleep(0.3)  # its workers read ahead
+        return speed
+
+    def close(self) -> None:
+        self._process.shutdown()
 
 
 _runner: Runner | None = None

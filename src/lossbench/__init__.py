@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised whenever the same config would give other numbers; part of every run's name."""

@@ -55,12 +55,13 @@ def lgl_inr(
     samples = one_hot(logits, target)  # [B, K]
     counts = samples.sum(dim=0)  # [K]
     own = samples / counts.clamp_min(1)  # [B, K]: its transpose takes means over the classes of the batch
+    classes = torch.arange(num_classes, device=logits.device)
     if num_classes <= len(target):  # G groups of samples over which means are taken: the classes ...
-        label, mass, averages = torch.arange(num_classes, device=logits.device), counts > 0, own.T
+        label, mass, averages = classes, (counts > 0).to(logits.dtype), own.T
     else:  # ... or, where there are more classes than samples, one a sample, so that nothing is [K, K]
         label, mass = target, 1 / counts[target]
         averages = (target[:, None] == target) * mass[:, None]
-    others = mass[:, None] * (label[:, None] != torch.arange(num_classes, device=logits.device))  # [G, K]
+    others = mass[:, None] * (label[:, None] != classes)  # [G, K]: how often a group counts among the negatives
 
     probabilities = torch.sigmoid(logits)  # [B, K]
     if eps is None:
@@ -68,8 +69,11 @@ def lgl_inr(
     else:
         log_p, log_not_p = torch.log(probabilities + eps), torch.log(1 - probabilities + eps)
 
-    absent = (counts == 0).to(logits.dtype)
-    weights = _weights(averages @ probabilities, beta, others, absent.sum() - absent if missing == "keep" else None)
+    absent = None
+    if missing == "keep":
+        absent = (counts == 0).to(logits.dtype)
+        absent = absent.sum() - absent
+    weights = _weights(averages @ probabilities, beta, others, absent)
     if detach_weights:
         weights = weights.detach()
     if class_counts is not None:
@@ -93,8 +97,8 @@ def class_weights(mean_probability: Tensor, beta: float, present: Tensor | None 
     Returns:
         Weights [K, K], zero on the diagonal; each column sums to 1, or to 0 where no other class is present.
     """
-    others = ~torch.eye(mean_probability.shape[0], dtype=torch.bool, device=mean_probability.device)
-    return _weights(mean_probability, beta, others if present is None else others & present[:, None])
+    others = 1 - torch.eye(mean_probability.shape[0], dtype=mean_probability.dtype, device=mean_probability.device)
+    return _weights(mean_probability, beta, others if present is None else others * present[:, None])
 
 
 def _weights(means: Tensor, beta: float, others: Tensor, absent: Tensor | None = None) -> Tensor:
@@ -104,12 +108,14 @@ def _weights(means: Tensor, beta: float, others: Tensor, absent: Tensor | None =
         means: mean sigmoid of classifier k over group g, [G, K].
         beta: sharpness, >= 0.
         others: how often group g counts among the negatives of k, [G, K].
-        absent: other classes that take part with mean probability 0, [K].
+        absent: how many other classes take part with mean probability 0, [K].
     """
-    scores = (beta * means).masked_fill(others == 0, -torch.inf)
-    highest = scores.detach().amax(dim=0).clamp_min(0.0)  # no score is negative
-    exponentials = others * torch.exp(scores - highest)
-    total = exponentials.sum(dim=0)
-    if absent is not None:
-        total = total + absent * torch.exp(-highest)
-    return exponentials / total.clamp_min(torch.finfo(total.dtype).tiny)
+    scores = torch.add(_log(others), means, alpha=beta)
+    if absent is not None:  # one more group, of which only the share of the weight matters
+        scores = torch.cat([scores, _log(absent)[None]])
+    return torch.softmax(scores, dim=0)[: len(others)] * (others > 0)
+
+
+def _log(counts: Tensor) -> Tensor:
+    """Logarithm, finite at 0 yet far below any score: there a softmax is exactly 0, or uniform where all are 0."""
+    return torch.log(counts).clamp_min(-1e30)
