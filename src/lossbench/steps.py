@@ -91,9 +91,11 @@ def train_epoch(state: State, step: Callable[[Tensor], None], config: Config, ep
 def predict(state: State, split: Split) -> Tensor:
     """Logits [N, K], float32, of all images of a split, in evaluation mode and without augmentation."""
     state.model.eval()
-    outputs, device = [], split.labels.device
+    device = split.labels.device
+    # Made at once: small results kept among the large blocks of each batch would keep those from being used again.
+    logits = torch.empty(len(split.labels), state.data.num_classes, device=device)
     size = EVALUATION_BATCH.get(device.type, 100)
-    for start in range(0, len(split.labels), size):
+    for start in range(0, len(logits), size):
         with autocast(device, state.precision):
-            outputs.append(state.model(state.data.inputs(split.images[start : start + size])))
-    return torch.cat(outputs).float()
+            logits[start : start + size] = state.model(state.data.inputs(split.images[start : start + size]))
+    return logits
