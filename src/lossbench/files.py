@@ -23,3 +23,17 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically."""
     write_atomically(path, lambda file: file.write(content))
+
+
+def append_bytes(path: Path, content: bytes) -> None:
+    """Add `content` to the end of `path` and flush it to disk; a kill may leave a part of it."""
+    with path.open("ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes left; for a folder in which nobody else is writing."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)

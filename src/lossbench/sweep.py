@@ -1,8 +1,11 @@
 """How does a list of runs get done on this machine? Done ones are skipped, several go at a time, no failure stops all.
 
-A single run, Hydra's `-m` and `reproduce` all come through `run_all`.
+A single run, Hydra's `-m` and `reproduce` all come through `run_all`. Several processes may be given the same runs: a
+run's lock says who does it, and what another process does is waited for.
 """
 
+import contextlib
+import errno
 import math
 import multiprocessing
 import os
@@ -10,11 +13,13 @@ import queue
 import signal
 import time
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -23,7 +28,7 @@ import torch
 from lossbench.config import Config, ModelConfig, run_id
 from lossbench.data import prepare, published_sizes
 from lossbench.models import flops_per_image
-from lossbench.runs import open_run
+from lossbench.runs import Run, open_run
 from lossbench.steps import OnStep
 from lossbench.tracking import Progress
 from lossbench.training import check, fit
@@ -33,10 +38,13 @@ from lossbench.training import check, fit
 class Summary:
     """What became of a list of runs, by name."""
 
-    finished: list[str] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)  # here, or meanwhile by another process
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # with the reason, in one line
     postponed: list[str] = field(default_factory=list)  # `runtime.budget_min` was spent
+
+
+BUSY_WAIT_S = 0.2  # between two looks at a run that another process has
 
 
 class BudgetSpent(Exception):  # noqa: N818  # no error
@@ -80,7 +88,10 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
     """
     todo = remaining(configs, elsewhere)
     names = {run_id(config) for config in todo}
-    summary = Summary(skipped=sorted({run_id(config) for config in configs} - names))
+    done = {run_id(config): config for config in configs if run_id(config) not in names}
+    summary = Summary(skipped=sorted(done))
+    for config in done.values():
+        _tidy(config)
     if not todo:
         return summary
     for config in todo:
@@ -91,13 +102,22 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
     threads = todo[0].runtime.num_threads or max(1, num_cores() // parallel)
     todo = [replace(config, runtime=replace(config.runtime, num_threads=threads)) for config in todo]
     deadline = _deadline(todo[0].runtime.budget_min)
-    with _sigterm_as_interrupt(), Progress({run_id(config): flops(config) for config in todo}, parallel) as progress:
+    with stop_signals_interrupt(), Progress({run_id(config): flops(config) for config in todo}, parallel) as progress:
         if parallel == 1:
             _run_here(todo, summary, progress, deadline)
         else:
             _run_in_processes(todo, parallel, summary, progress, deadline)
     summary.postponed = sorted(names - set(summary.finished) - set(summary.failed))
     return summary
+
+
+def _tidy(config: Config) -> None:
+    """Remove what a kill between a run's record and its end left over."""
+    run = open_run(config)
+    if run.finished:
+        with contextlib.suppress(OSError), run.held() as mine:
+            if mine:
+                run.tidy()
 
 
 def _deadline(budget_min: float | None) -> float:
@@ -125,47 +145,69 @@ def _devices(config: Config) -> list[str]:
     return [str(device)]
 
 
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""Ctrl-C, a polite kill, and the warning that Slurm sends with `--signal=USR1`."""
+
+
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
+def stop_signals_interrupt() -> Iterator[None]:
+    """Every stop signal raises KeyboardInterrupt in the block."""
+
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
+    with _handled(interrupt):
+        yield
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[list[int]]:
+    """Stop signals are noted in the list that is given, and take effect after the block."""
+    held: list[int] = []
+    with _handled(lambda number, frame: held.append(number)):
+        yield held
+    if held:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
     try:
-        before = signal.signal(signal.SIGTERM, interrupt)
+        before = [signal.signal(number, handler) for number in STOP_SIGNALS]
     except ValueError:  # not in the main thread: the caller's business
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, previous in zip(STOP_SIGNALS, before, strict=True):
+            signal.signal(number, previous)
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM are noted in the list that is given, and take effect after the block."""
-    held: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    try:
-        before = [signal.signal(number, lambda number, frame: held.append(number)) for number in numbers]
-    except ValueError:  # not in the main thread: no interrupts here
-        yield held
-        return
-    try:
-        yield held
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-    if held:
-        raise KeyboardInterrupt
+class Ended(StrEnum):
+    """How an attempt at a run ended."""
+
+    finished = "finished"
+    failed = "failed"
+    postponed = "postponed"  # `runtime.budget_min` is spent
+    busy = "busy"  # another process has the run
 
 
-Outcome = tuple[float | None, str]
-"""Test accuracy of a run; None where it failed, with the reason in one line, or where it is postponed, without."""
+@dataclass(frozen=True)
+class Outcome:
+    """What an attempt at a run came to."""
+
+    ended: Ended
+    accuracy: float = 0.0  # on the test images, where finished
+    reason: str = ""  # where failed, in one line
 
 
-def _attempt(config: Config, on_step: OnStep, deadline: float) -> Outcome:
-    """Do a run, unless its next epoch would not end before the deadline. A traceback stays in its folder."""
+def _attempt(config: Config, on_step: OnStep, deadline: float, began: float) -> Outcome:
+    """Do a run, unless its next epoch would not end before the deadline, or another process has it.
+
+    What another process has made of it since the sweep `began`, on the system's clock, counts. A traceback stays in the
+    run's folder.
+    """
     run = open_run(config)
     epoch_began = time.monotonic()
 
@@ -179,29 +221,58 @@ def _attempt(config: Config, on_step: OnStep, deadline: float) -> Outcome:
             epoch_began = now
 
     try:
-        return fit(config, run, timed)["test_accuracy"], ""
+        with run.held() as mine:
+            if not mine:
+                return Outcome(Ended.busy)
+            if run.finished:
+                return Outcome(Ended.finished, float(run.record()["test_accuracy"]))
+            if run.failed_since(began):
+                return Outcome(Ended.failed, reason=run.failure() or "")
+            return _fit(config, run, timed)
+    except OSError as error:
+        return Outcome(Ended.failed, reason=_reason(error))
+
+
+def _fit(config: Config, run: Run, on_step: OnStep) -> Outcome:
+    try:
+        return Outcome(Ended.finished, fit(config, run, on_step)["test_accuracy"])
     except BudgetSpent:
-        return None, ""
+        return Outcome(Ended.postponed)
     except Exception as error:
-        run.fail(traceback.format_exc())
-        return None, f"{type(error).__name__}: {error}".splitlines()[0]
+        with contextlib.suppress(OSError):  # a full disk takes no more
+            run.fail(f"{traceback.format_exc()}\n{_reason(error)}")
+        return Outcome(Ended.failed, reason=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """A line for people."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full; make room, and the same command goes on from the last whole epoch"
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"out of GPU memory: {text.partition('. ')[0]}; a smaller runtime.runs_per_gpu or schedule.batch_size helps"
+    return f"{type(error).__name__}: {text}"
 
 
 def _note(config: Config, outcome: Outcome, summary: Summary, progress: Progress) -> None:
-    name, (accuracy, reason) = run_id(config), outcome
-    if accuracy is None and not reason:
-        return
-    if accuracy is None:
-        summary.failed[name] = reason
-    else:
+    name = run_id(config)
+    if outcome.ended is Ended.finished:
         summary.finished.append(name)
-    progress.done(name, accuracy, reason)
+        progress.done(name, outcome.accuracy, "")
+    elif outcome.ended is Ended.failed:
+        summary.failed[name] = outcome.reason
+        progress.done(name, None, outcome.reason)
 
 
 def _run_here(todo: Sequence[Config], summary: Summary, progress: Progress, deadline: float) -> None:
-    for config in todo:
-        if time.monotonic() < deadline:
-            _note(config, _attempt(config, partial(progress.step, config), deadline), summary, progress)
+    began, waiting = time.time(), deque(todo)
+    while waiting and time.monotonic() < deadline:
+        config = waiting.popleft()
+        outcome = _attempt(config, partial(progress.step, config), deadline, began)
+        if outcome.ended is Ended.busy:
+            waiting.append(config)
+            time.sleep(BUSY_WAIT_S)
+        _note(config, outcome, summary, progress)
 
 
 _messages: Any = None  # in a worker: where its progress goes
@@ -212,11 +283,11 @@ _parent = 0
 def _start_worker(messages: Any, devices: Any) -> None:
     global _messages, _device, _parent
     _messages, _device, _parent = messages, devices.get(), os.getppid()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once; its run stands at the last epoch
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in STOP_SIGNALS:  # Ctrl-C ends a worker at once; its run stands at the last epoch
+        signal.signal(number, signal.SIG_DFL)
 
 
-def _work(config: Config, deadline: float) -> Outcome:
+def _work(config: Config, deadline: float, began: float) -> Outcome:
     name = run_id(config)
     config = replace(config, runtime=replace(config.runtime, device=_device))
 
@@ -226,25 +297,27 @@ def _work(config: Config, deadline: float) -> Outcome:
         _messages.put((name, epoch, fraction, line))
 
     if time.monotonic() > deadline:
-        return None, ""
-    on_step(1, 0.0, "")
-    return _attempt(config, on_step, deadline)
+        return Outcome(Ended.postponed)
+    outcome = _attempt(config, on_step, deadline, began)
+    if outcome.ended is Ended.busy:
+        time.sleep(BUSY_WAIT_S)
+    return outcome
 
 
 def _run_in_processes(
     todo: Sequence[Config], parallel: int, summary: Summary, progress: Progress, deadline: float
 ) -> None:
     """Costly runs first within a seed, so that the last ones to finish are short."""
-    ordered = sorted(todo, key=lambda config: (config.seed, -flops(config)))
+    began, ordered = time.time(), sorted(todo, key=lambda config: (config.seed, -flops(config)))
     waiting = {run_id(config): config for config in ordered}
-    while waiting and not _run_pool(waiting, list(waiting), parallel, summary, progress, deadline):
+    while waiting and not _run_pool(waiting, list(waiting), parallel, summary, progress, deadline, began):
         # A process died. Runs are handed out in order, so it was under one of the first; alone, each shows whether it
         # is to blame, or only wanted the memory of its neighbours.
         for name in list(waiting)[: parallel + 1]:
-            if not _run_pool(waiting, [name], 1, summary, progress, deadline):
+            if not _run_pool(waiting, [name], 1, summary, progress, deadline, began):
                 reason = "its process died (killed, or out of memory)"
                 open_run(waiting[name]).fail(reason)
-                _note(waiting.pop(name), (None, reason), summary, progress)
+                _note(waiting.pop(name), Outcome(Ended.failed, reason=reason), summary, progress)
 
 
 def _run_pool(
@@ -254,6 +327,7 @@ def _run_pool(
     summary: Summary,
     progress: Progress,
     deadline: float,
+    began: float,
 ) -> bool:
     """Do the named runs and take them out of `waiting`; False: a process died, and what it left is still in there."""
     with _interrupts_held() as held:  # else one could strike between a worker's start and its end
@@ -266,16 +340,18 @@ def _run_pool(
         pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages, of_workers))
         futures: dict[Future[Any], str] = {}
         try:
-            futures.update((pool.submit(_work, waiting[name], deadline), name) for name in names)
+            futures.update((pool.submit(_work, waiting[name], deadline, began), name) for name in names)
             while futures and not held and time.monotonic() < deadline + 2.0:  # workers stop by themselves
                 done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
                 for name, *news in _drain(messages):
                     if name in waiting:  # what comes after a run's end is stale
                         progress.step(waiting[name], *news)
                 for future in done:
-                    name = futures.pop(future)
-                    _note(waiting[name], future.result(), summary, progress)
-                    del waiting[name]
+                    name, outcome = futures.pop(future), future.result()
+                    if outcome.ended is Ended.busy:
+                        futures[pool.submit(_work, waiting[name], deadline, began)] = name
+                        continue
+                    _note(waiting.pop(name), outcome, summary, progress)
         except BrokenProcessPool:
             return False
         finally:
