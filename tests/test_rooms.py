@@ -27,18 +27,19 @@ ALLOWED = {
     "losses": "config",
     "optimizer": "config",
     "runs": "config files",
+    "records": "config files runs",
     "tracking": "config",
     "steps": "config data metrics optimizer",
     "capture": "",
     "training": "capture config data environment losses metrics models optimizer randomness runs steps tracking",
     "profiling": "config data environment steps training",
     "sweep": "config data models runs steps tracking training",
-    "report": "config experiments files runs",
-    "cli": "config experiments profiling report runs schemas sweep",
+    "report": "config experiments files records runs",
+    "cli": "config experiments profiling records report runs schemas sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 
-LATE_TORCH = ("__init__", "config", "experiments", "files", "runs", "report", "cli", "paper")
+LATE_TORCH = ("__init__", "config", "experiments", "files", "runs", "records", "report", "cli", "paper")
 """Rooms that start without torch."""
 
 

@@ -118,10 +118,10 @@ def _reproduce(plan: Reproduce | list[Reproduce]) -> None:
     profile, why = _choose_profile(plan)
 
     from lossbench import experiments, report, sweep
-    from lossbench.runs import all_records
+    from lossbench.records import all_records
 
     configs = experiments.configs(plan.tables, profile, plan.seeds, plan.runtime)
-    committed = set(all_records(plan.runtime.output_dir, plan.results_dir))
+    committed = set(all_records(plan.runtime.output_dir, plan.results_dir).records)
     todo = sweep.remaining(configs, committed)
     cost = sum(map(sweep.flops, todo))
     other = "quick" if profile == "paper" else "paper"
@@ -199,20 +199,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _export(path: Path, output_dir: str) -> None:
-    from lossbench.runs import export_archive
+    from lossbench.records import export_archive
 
-    print(f"{export_archive(path, output_dir)} finished runs written to {path}")
+    found = export_archive(path, output_dir)
+    print(f"{len(found.records)} finished runs written to {path}")
+    for problem in found.problems:
+        print(f"left out: {problem}", file=sys.stderr)
 
 
 def _import(path: Path, output_dir: str) -> None:
-    from lossbench.runs import import_archive
+    from lossbench.records import import_archive
 
     new, known = import_archive(path, output_dir)
     print(f"{new} runs added to {output_dir}/runs, {known} were there already")
 
 
 def _publish(path: Path, output_dir: str) -> None:
-    from lossbench.runs import publish
+    from lossbench.records import publish
 
     print(f"{publish(output_dir, path)} records added to {path}")
 

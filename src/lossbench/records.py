@@ -1,6 +1,6 @@
 """Which results are at hand, and can they be trusted? Records of own runs, of `results/`, and of archives.
 
-A record is a run's `result.json`. Committed ones lie in `results/` as lines of `records.jsonl`, their arrays beside them.
+A record is a run's `result.json`. Committed ones lie in `results/` as lines of `records.jsonl`, arrays beside them.
 What is damaged or contradictory is left out and named as a problem; nothing is dropped in silence.
 """
 

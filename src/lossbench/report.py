@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lossbench import experiments
-from lossbench.config import Reproduce, Selection
+from lossbench import NUMERICS, experiments
+from lossbench.config import Reproduce, Selection, run_id
 from lossbench.experiments import Cell
 from lossbench.files import write_atomically, write_bytes
-from lossbench.runs import Record, all_records
+from lossbench.records import Found, Record, all_records, outdated, verify
+from lossbench.runs import all_runs
 
 MISSING = "missing"
 COLORS = {"LGL": "#4477aa", "SML": "#ee6677", "LGL-INR": "#228833"}
 
 Filled = list[tuple[Cell, list[Record]]]
 """Cells with the finished runs that fill them, by seed."""
+
+Failed = Mapping[str, str]
+"""Why runs failed, by name."""
 
 _TITLES = {
     3: "Table 3. Test accuracy (%) on MNIST-type data",
@@ -35,7 +39,7 @@ _ROW_NAMES = {1: ["Loss"], 2: ["Network", "Loss"]}
 
 def profiles_with_records(plan: Reproduce) -> list[str]:
     """The profiles that at least one record belongs to; the paper's where there is none at all."""
-    records = _by_cell(all_records(plan.runtime.output_dir, plan.results_dir).values())
+    records = _by_cell(all_records(plan.runtime.output_dir, plan.results_dir).records.values())
     present = [
         profile
         for profile in ("paper", "quick")
@@ -52,7 +56,13 @@ def write_report(profile: str, plan: Reproduce) -> Path:
         plan: which tables, seeds and selection rule, and where the records are.
     """
     folder = Path(plan.runtime.output_dir) / "report" / profile
-    records = _by_cell(all_records(plan.runtime.output_dir, plan.results_dir).values())
+    found = all_records(plan.runtime.output_dir, plan.results_dir)
+    records = _by_cell(found.records.values())
+    failed = {
+        run.id: reason
+        for run in all_runs(plan.runtime.output_dir)
+        if run.id not in found.records and (reason := run.failure()) is not None
+    }
 
     def fill(cells: Iterable[Cell]) -> Filled:
         return [(cell, records.get(cell.key, [])) for cell in cells]
@@ -61,7 +71,7 @@ def write_report(profile: str, plan: Reproduce) -> Path:
     for table in plan.tables:
         filled = fill(experiments.cells(table, profile, plan.seeds))
         title = (_TITLES if profile == "paper" else _QUICK_TITLES)[table]
-        markdown, page = _write_table(folder, table, title, filled, plan.selection)
+        markdown, page = _write_table(folder, table, title, filled, failed, plan.selection)
         summary.append(markdown)
         pages.append(page)
     if 3 in plan.tables:
@@ -71,9 +81,21 @@ def write_report(profile: str, plan: Reproduce) -> Path:
         pages += [
             f'<p><img src="{name}.png" alt="{name}" style="max-width:100%"></p>' for name in ("figure1", "figure2")
         ]
+    unused = _unused(found, failed)
+    if unused:
+        summary.append("Not in any table:\n\n" + "".join(f"- {line}\n" for line in unused))
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in unused)
+        pages.append(f"<h2>Not in any table</h2>\n<ul>{items}</ul>")
     _write_text(folder / "summary.md", "\n".join(summary))
     _write_text(folder / "index.html", _page(f"lossbench: {profile} profile", "\n".join(pages)))
     return folder
+
+
+def _unused(found: Found, failed: Failed) -> list[str]:
+    """A sentence for everything that lies there and is in no table."""
+    old = outdated(found.records.values())
+    by_other = f"{len(old)} runs made under another NUMERICS than {NUMERICS}: {', '.join(old)}"
+    return verify(found) + ([by_other] if old else []) + [f"{name} failed: {why}" for name, why in failed.items()]
 
 
 def _by_cell(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -88,7 +110,11 @@ def _percents(records: Sequence[Record], selection: Selection) -> list[float]:
     return [100 * float(record.fields[name]) for record in records]
 
 
-def _rows(filled: Filled, selection: Selection) -> pd.DataFrame:
+def _num_failed(cell: Cell, failed: Failed) -> int:
+    return sum(run_id(config) in failed for config in cell.configs)
+
+
+def _rows(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame:
     """One line a cell: labels, mean, sd (ddof 1) and n, the paper's number, and what the runs were done on."""
     lines = []
     for cell, records in filled:
@@ -101,6 +127,7 @@ def _rows(filled: Filled, selection: Selection) -> pd.DataFrame:
                 "sd": np.std(values, ddof=1) if len(values) > 1 else np.nan,
                 "n": len(values),
                 "n_wanted": len(cell.configs),
+                "n_failed": _num_failed(cell, failed),
                 "paper": np.nan if cell.paper is None else cell.paper,
                 "difference": np.nan if cell.paper is None or not values else np.mean(values) - cell.paper,
                 "epoch": selection.value,
@@ -117,13 +144,19 @@ def _distinct(values: Iterable[Any]) -> str:
     return " ".join(dict.fromkeys(str(value) for value in values))
 
 
-def _entry(values: Sequence[float], wanted: int) -> str:
-    """A cell's text: mean, standard deviation and n; "n of wanted" while runs are missing."""
+def _entry(cell: Cell, records: Sequence[Record], failed: Failed, selection: Selection) -> str:
+    """A cell's text: mean, standard deviation, n ("n of wanted" while runs are missing), failed runs, mixed devices."""
+    values, wanted, num_failed = _percents(records, selection), len(cell.configs), _num_failed(cell, failed)
     if not values:
-        return MISSING
+        return f"failed ({num_failed} of {wanted})" if num_failed else MISSING
     spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    count = f"n={len(values)}" if len(values) >= wanted else f"n={len(values)} of {wanted}"
-    return f"{np.mean(values):.2f}{spread} ({count})"
+    notes = [f"n={len(values)}" if len(values) >= wanted else f"n={len(values)} of {wanted}"]
+    if num_failed:
+        notes.append(f"{num_failed} failed")
+    devices = dict.fromkeys(str(record.fields["device"]) for record in records)
+    if len(devices) > 1:
+        notes.append(" and ".join(devices))
+    return f"{np.mean(values):.2f}{spread} ({', '.join(notes)})"
 
 
 def _caption(title: str, filled: Filled, selection: Selection) -> str:
@@ -154,11 +187,13 @@ def _short(commit: str | None) -> str:
     return commit[:10] + ("-dirty" if commit.endswith("-dirty") else "")
 
 
-def _write_table(folder: Path, table: int, title: str, filled: Filled, selection: Selection) -> tuple[str, str]:
+def _write_table(
+    folder: Path, table: int, title: str, filled: Filled, failed: Failed, selection: Selection
+) -> tuple[str, str]:
     """Write a table in its four forms; returns the Markdown and the HTML."""
     caption = _caption(title, filled, selection)
-    frame = _frame(filled, selection)
-    write_atomically(folder / f"table{table}.csv", lambda file: _rows(filled, selection).to_csv(file, index=False))
+    frame, rows = _frame(filled, failed, selection), _rows(filled, failed, selection)
+    write_atomically(folder / f"table{table}.csv", lambda file: rows.to_csv(file, index=False))
     flat = frame.reset_index()
     markdown = f"{caption}\n\n{flat.to_markdown(index=False, disable_numparse=True)}\n"
     _write_text(folder / f"table{table}.md", markdown)
@@ -170,12 +205,12 @@ def _write_table(folder: Path, table: int, title: str, filled: Filled, selection
     return markdown, body
 
 
-def _frame(filled: Filled, selection: Selection) -> pd.DataFrame:
+def _frame(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame:
     """The table in the paper's form; every column of ours is followed by the paper's, where it has one."""
     cells: dict[tuple[str, ...], dict[str, str]] = {}
     for cell, records in filled:
         line = cells.setdefault(cell.rows, {})
-        line[cell.column] = _entry(_percents(records, selection), len(cell.configs))
+        line[cell.column] = _entry(cell, records, failed, selection)
         if cell.paper is not None:
             line[f"{cell.column} (paper)"] = f"{cell.paper:.2f}"
     depth = len(next(iter(cells)))
@@ -229,7 +264,7 @@ def _write_figure1(folder: Path, filled: Filled) -> None:
     figure = Figure(figsize=(5.4 * len(chosen), 6.2), layout="constrained")
     lines = []
     for axes, (cell, records) in zip(figure.subplots(1, len(chosen)), chosen, strict=True):
-        matrices = [arrays["confusion_matrix"] for record in records if (arrays := record.arrays()) is not None]
+        matrices = [matrix for record in records if (matrix := _confusion(record)) is not None]
         axes.set_title(f"{cell.loss}, n={len(matrices)}")
         if not matrices:
             axes.text(0.5, 0.5, MISSING, ha="center", transform=axes.transAxes)
@@ -254,6 +289,14 @@ def _write_figure1(folder: Path, filled: Filled) -> None:
     _save(figure, folder, "figure1")
     table = pd.DataFrame(lines, columns=["loss", "true", "predicted", "mean", "n", "paper"])
     write_atomically(folder / "figure1.csv", lambda file: table.to_csv(file, index=False))
+
+
+def _confusion(record: Record) -> np.ndarray | None:
+    try:
+        arrays = record.arrays()
+    except ValueError:  # listed among what is in no table
+        return None
+    return None if arrays is None else arrays["confusion_matrix"]
 
 
 def _draw_confusion(axes: Any, mean: np.ndarray, paper: Mapping[tuple[int, int], int]) -> None:

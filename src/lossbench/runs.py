@@ -119,7 +119,7 @@ class Run:
             file.write(text + "\n")
 
     def finish(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Write arrays and record, in this order; the checkpoint goes. Returns the record, with the arrays' checksum."""
+        """Write arrays and record, in this order; the checkpoint goes. Returns the record with the arrays' checksum."""
         packed = BytesIO()
         np.savez_compressed(packed, allow_pickle=False, **arrays)
         whole = dict(record) | {"arrays_sha256": hashlib.sha256(packed.getvalue()).hexdigest()}

@@ -196,7 +196,7 @@ def _fit(
     arrays = _arrays(state, config, logits, checkpoint)
     wall_s = wall_before + time.perf_counter() - began
     record = _record(config, run, history, state, device, num_threads, wall_s, memory.mb())
-    run.finish(record, arrays)
+    record = run.finish(record, arrays)
     tracker.finish(config, record, arrays)
     return record
 
