@@ -177,7 +177,10 @@ def import_archive(file: Path, output_dir: str | Path) -> tuple[int, int]:
     incoming = _found((contents[id_, "result.json"], Path("arrays.npz"), str(file)) for id_ in ids)
     problems = incoming.problems or merge(own_records(output_dir), incoming).problems
     if not problems and list(incoming.records) != ids:
-        problems = [f"{file} holds a run under another run's name"]
+        raise ValueError(f"{file} holds a run under another run's name")
+    for id_, record in incoming.records.items():
+        if hashlib.sha256(contents[id_, "arrays.npz"]).hexdigest() != record.fields["arrays_sha256"]:
+            problems.append(f"{file} holds other arrays of {id_} than the run wrote")
     if problems:
         raise ValueError(problems[0])
     new = [id_ for id_ in ids if not Run(runs_dir(output_dir) / id_).finished]

@@ -164,7 +164,10 @@ def open_run(config: Config) -> Run:
 
 def all_runs(output_dir: str | Path) -> list[Run]:
     """Every run below `output_dir`, finished or not, by name."""
-    return [Run(path.parent) for path in sorted(runs_dir(output_dir).glob("*/config.json"))]
+    folders = {
+        path.parent for name in ("config.json", "result.json") for path in runs_dir(output_dir).glob(f"*/{name}")
+    }
+    return [Run(folder) for folder in sorted(folders)]
 
 
 def to_json(value: Any, indent: int | None = None) -> bytes:

@@ -1,0 +1,38 @@
+"""Run folders as training leaves them, without the training."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossbench import NUMERICS
+from lossbench.config import Cnn2c, Config, Digits, Runtime, Schedule, Sml, run_id
+from lossbench.runs import Run, open_run
+
+ARRAYS = {"confusion_matrix": np.eye(3, dtype=np.int64), "output_bias": np.array([0.5, -1.0, 2.0], np.float32)}
+
+
+def config(folder: Path, seed: int = 0) -> Config:
+    return Config(Digits(), Cnn2c(), Sml(), Schedule(), seed, Runtime(output_dir=str(folder)))
+
+
+def result(config: Config, test_accuracy: float = 0.9, **changes: Any) -> dict[str, Any]:
+    """The record of a run that was never trained."""
+    fields = {"run_id": run_id(config), "numerics": NUMERICS, "config": asdict(config)}
+    fields |= {"test_accuracy": test_accuracy, "test_accuracy_best": test_accuracy, "commit": None, "precision": "fp32"}
+    fields |= {"device": "cpu", "device_name": "a processor", "num_threads": 1}
+    return fields | {"deterministic": False, "versions": {"torch": "2.0"}} | changes
+
+
+def finished(folder: Path, seed: int = 0, test_accuracy: float = 0.9, **changes: Any) -> Run:
+    """A finished run below `folder`, its record as given."""
+    run = open_run(config(folder, seed))
+    run.start(config(folder, seed))
+    run.append_metrics({"epoch": 1, "test/accuracy": test_accuracy})
+    run.finish(result(config(folder, seed), test_accuracy, **changes), ARRAYS)
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
