@@ -318,7 +318,7 @@ def test_no_record_is_dropped_in_silence(tmp_path: Path) -> None:
     name = name_of(fields["config"], NUMERICS + 1)
     (old / "result.json").write_text(json.dumps(fields | {"numerics": NUMERICS + 1, "run_id": name}))
     folder = write_report("paper", plan(tmp_path))
-    assert line(folder, 5, "Accuracy", "2")["seeds"] == "1"
+    assert line(folder, 5, "Accuracy", "2")["seeds"] == 1
     for page in ("summary.md", "index.html"):
         said = (folder / page).read_text()
         assert f"{damaged / 'result.json'} holds a damaged record" in said

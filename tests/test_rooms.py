@@ -18,6 +18,7 @@ ALLOWED = {
     "files": "",
     "randomness": "",
     "metrics": "",
+    "stops": "",
     "paper": "",
     "environment": "",
     "schemas": "config",
@@ -33,9 +34,9 @@ ALLOWED = {
     "capture": "",
     "training": "capture config data environment losses metrics models optimizer randomness runs steps tracking",
     "profiling": "config data environment steps training",
-    "sweep": "config data models runs steps tracking training",
+    "sweep": "config data models runs steps stops tracking training",
     "report": "config experiments files records runs",
-    "cli": "config experiments profiling records report runs schemas sweep",
+    "cli": "config experiments profiling records report runs schemas stops sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 

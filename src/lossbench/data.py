@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from torch import Tensor
 
 from lossbench.config import Cifar10, DatasetConfig, Digits, Normalization, Runtime
-from lossbench.files import write_atomically
+from lossbench.files import remove_leftovers, write_atomically
 from lossbench.randomness import generator
 
 CACHE_VERSION = 1  # raised when the prepared arrays change
@@ -205,7 +206,10 @@ def prepare(config: DatasetConfig, runtime: Runtime) -> Path:
     path = Path(runtime.output_dir) / "cache" / f"{config.name}-{shape}-v{CACHE_VERSION}.npz"
     if not path.exists():
         arrays = _digits(config) if isinstance(config, Digits) else _published(config.name, data_dir(runtime))
-        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.parent / ".lock"):  # whoever writes here holds it
+            remove_leftovers(path.parent)
+            write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
     return path
 
 

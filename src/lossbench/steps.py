@@ -34,15 +34,23 @@ class State:
     precision: Precision = Precision.fp32
     loss_sum: Tensor = field(init=False)  # over the images of the epoch so far
     correct_sum: Tensor = field(init=False)
+    finite_steps: Tensor = field(init=False)  # steps of the epoch up to which the loss was finite
 
     def __post_init__(self) -> None:
         device = self.data.train.labels.device
         self.loss_sum = torch.zeros((), device=device, dtype=torch.float64)
         self.correct_sum = torch.zeros((), device=device, dtype=torch.int64)
+        self.finite_steps = torch.zeros((), device=device, dtype=torch.int64)
 
     def changing(self) -> list[Tensor]:
         """Every tensor that a step changes in place."""
-        return [*self.model.state_dict().values(), *self.optimizer.state(), self.loss_sum, self.correct_sum]
+        return [
+            *self.model.state_dict().values(),
+            *self.optimizer.state(),
+            self.loss_sum,
+            self.correct_sum,
+            self.finite_steps,
+        ]
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
@@ -64,6 +72,7 @@ def train_step(state: State, plan: Tensor) -> None:
     with torch.no_grad():
         state.loss_sum += loss * len(target)
         state.correct_sum += metrics.num_correct(logits, target)
+        state.finite_steps += torch.isfinite(state.loss_sum)
 
 
 def train_epoch(state: State, step: Callable[[Tensor], None], config: Config, epoch: int, on_step: OnStep) -> int:
@@ -74,6 +83,7 @@ def train_epoch(state: State, step: Callable[[Tensor], None], config: Config, ep
     state.model.train()
     state.loss_sum.zero_()
     state.correct_sum.zero_()
+    state.finite_steps.zero_()
     plan, size = plan_epoch(state.data, config.seed, epoch), config.schedule.batch_size
     num = plan.shape[1]
     if config.schedule.drop_last:

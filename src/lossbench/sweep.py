@@ -14,10 +14,9 @@ import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
@@ -30,6 +29,7 @@ from lossbench.data import prepare, published_sizes
 from lossbench.models import flops_per_image
 from lossbench.runs import Run, open_run
 from lossbench.steps import OnStep
+from lossbench.stops import STOP_SIGNALS, stops_held, stops_interrupt
 from lossbench.tracking import Progress
 from lossbench.training import check, fit
 
@@ -102,7 +102,7 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
     threads = todo[0].runtime.num_threads or max(1, num_cores() // parallel)
     todo = [replace(config, runtime=replace(config.runtime, num_threads=threads)) for config in todo]
     deadline = _deadline(todo[0].runtime.budget_min)
-    with stop_signals_interrupt(), Progress({run_id(config): flops(config) for config in todo}, parallel) as progress:
+    with stops_interrupt(), Progress({run_id(config): flops(config) for config in todo}, parallel) as progress:
         if parallel == 1:
             _run_here(todo, summary, progress, deadline)
         else:
@@ -143,45 +143,6 @@ def _devices(config: Config) -> list[str]:
     if device.type == "cuda" and device.index is None:
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return [str(device)]
-
-
-STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-"""Ctrl-C, a polite kill, and the warning that Slurm sends with `--signal=USR1`."""
-
-
-@contextmanager
-def stop_signals_interrupt() -> Iterator[None]:
-    """Every stop signal raises KeyboardInterrupt in the block."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    with _handled(interrupt):
-        yield
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[list[int]]:
-    """Stop signals are noted in the list that is given, and take effect after the block."""
-    held: list[int] = []
-    with _handled(lambda number, frame: held.append(number)):
-        yield held
-    if held:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    try:
-        before = [signal.signal(number, handler) for number in STOP_SIGNALS]
-    except ValueError:  # not in the main thread: the caller's business
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, previous in zip(STOP_SIGNALS, before, strict=True):
-            signal.signal(number, previous)
 
 
 class Ended(StrEnum):
@@ -332,7 +293,7 @@ def _run_pool(
     began: float,
 ) -> bool:
     """Do the named runs and take them out of `waiting`; False: a process died, and what it left is still in there."""
-    with _interrupts_held() as held:  # else one could strike between a worker's start and its end
+    with stops_held() as held:  # else one could strike between a worker's start and its end
         context = multiprocessing.get_context("spawn")
         messages = context.Queue()
         others = set(multiprocessing.active_children())

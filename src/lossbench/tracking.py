@@ -1,7 +1,8 @@
 """How does one watch a run? TensorBoard beside the run's own files (nothing reads it back), and a progress display."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -23,12 +24,33 @@ class NoTracker:
 class TensorBoard:
     """A run's TensorBoard events, written anew from its metrics when it goes on, so that no point is there twice.
 
-    The first epoch is trained before TensorBoard is imported.
+    The first epoch is trained before TensorBoard is imported. Where its files cannot be written, the run goes on
+    without it.
+
+    Args:
+        folder: the run's.
+        history: metrics of the epochs before.
+        weights: LGL-INR's class weights [K, K] of the epochs before, or none.
+        say: told once where the files cannot be written.
     """
 
-    def __init__(self, folder: Path, history: Sequence[Mapping[str, Any]], weights: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        history: Sequence[Mapping[str, Any]],
+        weights: Sequence[Tensor],
+        say: Callable[[str], object],
+    ) -> None:
         self._folder, self._before, self._writer = folder, list(enumerate(history)), cast("Any", None)
-        self._weights_before = list(weights)
+        self._weights_before, self._say, self._given_up = list(weights), say, False
+
+    @contextmanager
+    def _unless_unwritable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._given_up = True
+            self._say(f"TensorBoard: {self._folder} takes no events ({error}); the run goes on without them")
 
     def _open(self) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
@@ -37,12 +59,17 @@ class TensorBoard:
             old.unlink()
         self._writer = SummaryWriter(str(self._folder))
         for index, line in self._before:
-            self.epoch(line, self._weights_before[index] if self._weights_before else None)
+            self._add(line, self._weights_before[index] if self._weights_before else None)
 
     def epoch(self, line: Mapping[str, Any], weights: Tensor | None) -> None:
         """Add an epoch's points, and LGL-INR's class weights [K, K] as an image."""
-        if self._writer is None:
-            self._open()
+        if not self._given_up:
+            with self._unless_unwritable():
+                if self._writer is None:
+                    self._open()
+                self._add(line, weights)
+
+    def _add(self, line: Mapping[str, Any], weights: Tensor | None) -> None:
         epoch = line["epoch"]
         for name in ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "time/images_per_s"):
             self._writer.add_scalar(name, line[name], epoch)
@@ -59,6 +86,11 @@ class TensorBoard:
 
     def finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Add the final confusion matrix and class weights as figures, and the HParams row."""
+        if not self._given_up:
+            with self._unless_unwritable():
+                self._finish(config, record, arrays)
+
+    def _finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         from torch.utils.tensorboard.summary import hparams
 
         if self._writer is None:  # the last epoch was done before a stop

@@ -212,18 +212,24 @@ def _epoch(
     train_loss, train_accuracy = state.loss_sum.item() / num, state.correct_sum.item() / num
     trained = time.perf_counter()
     if not math.isfinite(train_loss):
+        step_number = state.finite_steps.item() + 1
         raise FloatingPointError(
-            f"epoch {epoch}: the training loss is {train_loss} at lr {lr}, loss {config.loss.name}"
+            f"epoch {epoch}, step {step_number}: the loss is {train_loss}; {_stands(config, epoch)}"
         )
     target = state.data.test.labels
     logits = predict(state, state.data.test)
+    test_loss = state.loss(logits, target).item()  # the whole test set as one batch
+    if not math.isfinite(test_loss):
+        raise FloatingPointError(
+            f"epoch {epoch}, after its last step: the loss is {test_loss}; {_stands(config, epoch)}"
+        )
     confusion = metrics.confusion_matrix(logits, target)
     line = {
         "epoch": epoch,
         "lr": lr,
         "train/loss": train_loss,
         "train/accuracy": train_accuracy,
-        "test/loss": state.loss(logits, target).item(),  # the whole test set as one batch
+        "test/loss": test_loss,
         "test/accuracy": confusion.diagonal().sum().item() / len(target),
         "test/class_accuracy": metrics.class_accuracy(confusion.double()).tolist(),
         "time/train_s": trained - began,
@@ -232,6 +238,11 @@ def _epoch(
         "time/step_ms": 1e3 * (trained - began) / math.ceil(num / config.schedule.batch_size),
     }
     return line, logits
+
+
+def _stands(config: Config, epoch: int) -> str:
+    what = f"loss {config.loss.name}, lr {config.schedule.lr_at(epoch):g}"
+    return f"{what}; the run stands at epoch {epoch - 1}, try a smaller schedule.lr"
 
 
 def _traced_weights(config: Config, logits: Tensor, data: Data) -> Tensor | None:
@@ -260,7 +271,11 @@ def _readable(line: dict[str, Any], epochs: int) -> str:
 def _tracker(config: Config, run: Run, history: list[dict[str, Any]], weights: list[Tensor]) -> Any:
     from lossbench.tracking import NoTracker, TensorBoard
 
-    return TensorBoard(run.folder, history, weights) if config.runtime.tensorboard else NoTracker()
+    def say(text: str) -> None:
+        run.log(text)
+        print(text, flush=True)
+
+    return TensorBoard(run.folder, history, weights, say) if config.runtime.tensorboard else NoTracker()
 
 
 def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, Any]) -> dict[str, np.ndarray]:
