@@ -309,7 +309,7 @@ def test_neither_an_error_nor_a_dying_process_takes_other_runs_with_it(tmp_path:
     assert summary.finished == [run_id(good)]
     assert set(summary.failed) == {run_id(deadly), run_id(diverging)}
     assert summary.failed[run_id(deadly)] == "its process died (killed, or out of memory)"
-    assert summary.failed[run_id(diverging)].startswith("FloatingPointError: epoch 1: the training loss is ")
+    assert summary.failed[run_id(diverging)].startswith("FloatingPointError: epoch 1, step 2: the loss sml is ")
     stories = [(open_run(each).folder / "failure.txt").read_text() for each in (deadly, diverging)]
     assert "its process died" in stories[0]
     assert "Traceback" in stories[1]

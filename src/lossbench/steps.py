@@ -44,13 +44,8 @@ class State:
 
     def changing(self) -> list[Tensor]:
         """Every tensor that a step changes in place."""
-        return [
-            *self.model.state_dict().values(),
-            *self.optimizer.state(),
-            self.loss_sum,
-            self.correct_sum,
-            self.finite_steps,
-        ]
+        sums = [self.loss_sum, self.correct_sum, self.finite_steps]
+        return [*self.model.state_dict().values(), *self.optimizer.state(), *sums]
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

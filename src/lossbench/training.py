@@ -212,17 +212,12 @@ def _epoch(
     train_loss, train_accuracy = state.loss_sum.item() / num, state.correct_sum.item() / num
     trained = time.perf_counter()
     if not math.isfinite(train_loss):
-        step_number = state.finite_steps.item() + 1
-        raise FloatingPointError(
-            f"epoch {epoch}, step {step_number}: the loss is {train_loss}; {_stands(config, epoch)}"
-        )
+        raise _sick(config, epoch, f"step {state.finite_steps.item() + 1}", train_loss)
     target = state.data.test.labels
     logits = predict(state, state.data.test)
     test_loss = state.loss(logits, target).item()  # the whole test set as one batch
     if not math.isfinite(test_loss):
-        raise FloatingPointError(
-            f"epoch {epoch}, after its last step: the loss is {test_loss}; {_stands(config, epoch)}"
-        )
+        raise _sick(config, epoch, "after its last step", test_loss)
     confusion = metrics.confusion_matrix(logits, target)
     line = {
         "epoch": epoch,
@@ -240,9 +235,12 @@ def _epoch(
     return line, logits
 
 
-def _stands(config: Config, epoch: int) -> str:
-    what = f"loss {config.loss.name}, lr {config.schedule.lr_at(epoch):g}"
-    return f"{what}; the run stands at epoch {epoch - 1}, try a smaller schedule.lr"
+def _sick(config: Config, epoch: int, place: str, loss: float) -> FloatingPointError:
+    rate = config.schedule.lr_at(epoch)
+    return FloatingPointError(
+        f"epoch {epoch}, {place}: the loss {config.loss.name} is {loss} at lr {rate:g}; the last whole epoch is "
+        f"{epoch - 1}; a smaller schedule.lr may help"
+    )
 
 
 def _traced_weights(config: Config, logits: Tensor, data: Data) -> Tensor | None:
