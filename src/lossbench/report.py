@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from lossbench import NUMERICS, experiments
 from lossbench.config import Reproduce, Selection, run_id
 from lossbench.experiments import Cell
-from lossbench.files import write_atomically, write_bytes
+from lossbench.files import remove_leftovers, write_atomically, write_bytes
 from lossbench.records import Found, Record, all_records, outdated, verify
 from lossbench.runs import all_runs
 
@@ -56,6 +57,14 @@ def write_report(profile: str, plan: Reproduce) -> Path:
         plan: which tables, seeds and selection rule, and where the records are.
     """
     folder = Path(plan.runtime.output_dir) / "report" / profile
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # whoever writes here holds it
+        remove_leftovers(folder)
+        _write_all(folder, profile, plan)
+    return folder
+
+
+def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     found = all_records(plan.runtime.output_dir, plan.results_dir)
     records = _by_cell(found.records.values())
     failed = {
@@ -88,7 +97,6 @@ def write_report(profile: str, plan: Reproduce) -> Path:
         pages.append(f"<h2>Not in any table</h2>\n<ul>{items}</ul>")
     _write_text(folder / "summary.md", "\n".join(summary))
     _write_text(folder / "index.html", _page(f"lossbench: {profile} profile", "\n".join(pages)))
-    return folder
 
 
 def _unused(found: Found, failed: Failed) -> list[str]:
