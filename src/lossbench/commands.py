@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,8 +52,9 @@ def with_doors(doors: Mapping[str, Callable[[], None]]) -> click.Group:
     """The whole command: the doors to Hydra first, then what looks after runs."""
     texts = {name: (door.__doc__ or "").partition(": ")[2] for name, door in doors.items()}
     opened = {name: Door(name, callback=door, short_help=texts[name].capitalize()) for name, door in doors.items()}
-    lossbench.commands = opened | dict(lossbench.commands)
-    return lossbench
+    whole = copy(lossbench)
+    whole.commands = opened | dict(lossbench.commands)
+    return whole
 
 
 def _known_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -62,7 +64,8 @@ def _known_runs(context: click.Context, parameter: click.Parameter, incomplete: 
 
 
 def _run_arguments(name: str, number: int, required: bool = True) -> Callable[[_Decorated], _Decorated]:
-    return click.argument(name, nargs=number, required=required, metavar="RUN", shell_complete=_known_runs)
+    metavar = "RUN" if number == 1 else "RUN RUN..." if required else "[RUN]..."
+    return click.argument(name, nargs=number, required=required, metavar=metavar, shell_complete=_known_runs)
 
 
 _OUTPUT_DIR = click.option(
@@ -82,8 +85,7 @@ def _filters(command: _Decorated) -> _Decorated:
     texts = {"dataset": "such as fmnist", "model": "such as cnn2c", "loss": "such as lgl_inr", "seed": "such as 0"}
     command = click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Only these.")(command)
     for name in reversed(texts):
-        option = click.option(f"--{name}", multiple=True, metavar="NAME", help=f"Only these, {texts[name]}.")
-        command = option(command)
+        command = click.option(f"--{name}", multiple=True, help=f"Only these, {texts[name]}.")(command)
     return command
 
 
@@ -330,11 +332,11 @@ def _plain(value: Any) -> str:
 def _rounded(value: Any) -> str:
     if not isinstance(value, float):
         return _plain(value)
-    return f"{value:.4g}" if abs(value) < 0.01 else f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+    return f"{value:.4g}" if 0 < abs(value) < 0.01 else f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
 def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB"
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB" if num_bytes else "0 kB"
 
 
 def _age(seconds: float) -> str:
