@@ -184,7 +184,7 @@ def remove(names: Sequence[str], yes: bool, output_dir: str, as_json: bool, **wa
     """
     chosen = _chosen(names, wanted, housekeeping.entries(output_dir))
     sizes = {entry.id: sum(entry.files.values()) for entry in chosen}
-    total = f"{len(chosen)} run{'s' if len(chosen) != 1 else ''}, {_size(sum(sizes.values()))}"
+    total = f"{_runs(len(chosen))}, {_size(sum(sizes.values()))}"
     if chosen and not as_json and not yes:
         _print_runs(chosen)
         yes = _on_terminal() and click.confirm(f"remove {total}?")
@@ -229,7 +229,7 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
     if as_json:
         _print_json({"runs": count, "problems": problems})
     elif not problems:
-        click.echo(f"{count} runs, all whole")
+        click.echo(f"{_runs(count)}, all whole")
     else:
         click.echo("\n".join(problems))
     if problems:
@@ -291,7 +291,7 @@ def _print_runs(found: Sequence[Entry]) -> None:
     if _on_terminal():
         counts = Counter(line["status"] for line in known)
         said = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
-        click.echo(f"{len(known)} runs: {said}; {_size(sum(line['bytes'] for line in known))}")
+        click.echo(f"{_runs(len(known))}: {said}; {_size(sum(line['bytes'] for line in known))}")
 
 
 def _print_section(title: str, values: Mapping[Any, str]) -> None:
@@ -323,6 +323,10 @@ def _print_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Seque
     for row in rows:
         table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in row))
     Console(highlight=False).print(table)
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
 
 
 def _plain(value: Any) -> str:
