@@ -1,8 +1,8 @@
 """The kill harness: real sweeps, killed at random moments and inside every kind of write, then gone on with.
 
-`make faults` runs it at length; `test_kills.py` in short. A sweep is killed with SIGKILL, together with its workers, and the
-same call is made again until it is done; results, metrics, arrays and tables must then be those of a sweep that nobody
-disturbed, to the bit.
+`make faults` runs it at length; `test_kills.py` in short. A sweep is killed with SIGKILL, together with its workers, and
+the same call is made again until it is done; results, metrics, arrays and tables must then be those of a sweep that
+nobody disturbed, to the bit.
 """
 
 import argparse
@@ -35,7 +35,7 @@ FORK.set_forkserver_preload(["lossbench.report", "lossbench.sweep", "torch.utils
 
 WRITES = ("cache", "config.json", "metrics.jsonl", "checkpoint.pt", "arrays.npz", "result.json", "table5.csv")
 STAGES = ("half", "written", "synced", "renamed")
-"""Before the second half of a file, before it is flushed, before it is renamed, just after; appending knows the first two."""
+"""Before the second half of a file, before it is flushed, before it is renamed, just after; appending knows two."""
 
 PLACES = [(name, stage) for name in WRITES for stage in STAGES[: 2 if name == "metrics.jsonl" else 4]]
 TIMES = {"wall_s", "images_per_s", "step_ms", "peak_memory_mb"}

@@ -1,6 +1,5 @@
 """What a user calls: the doors behind `scripts/*.py` and the `lossbench` command."""
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lossbench import __version__
 from lossbench.config import Config, Profile, Reproduce, run_id
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -180,49 +178,10 @@ def _report(plan: Reproduce | list[Reproduce]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `lossbench` command."""
-    if arguments is None and len(sys.argv) > 1 and sys.argv[1] in _DOORS:
-        door = sys.argv.pop(1)
-        _DOORS[door]()
-        return
-    parser = argparse.ArgumentParser("lossbench", description="Compare classification losses fairly.")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, entry in _DOORS.items():
-        commands.add_parser(name, help=(entry.__doc__ or "").partition(": ")[2], add_help=False)
-    for verb, (_, text) in _FILES.items():
-        command = commands.add_parser(verb, help=text, description=text)
-        command.add_argument("path", type=Path)
-        command.add_argument("--output-dir", default="outputs", help="where runs/ is (default: outputs)")
-    chosen = parser.parse_args(arguments)
+    from lossbench.commands import with_doors
+
     with _plain_errors():
-        _FILES[chosen.command][0](chosen.path, chosen.output_dir)
-
-
-def _export(path: Path, output_dir: str) -> None:
-    from lossbench.records import export_archive
-
-    found = export_archive(path, output_dir)
-    print(f"{len(found.records)} finished runs written to {path}")
-    for problem in found.problems:
-        print(f"left out: {problem}", file=sys.stderr)
-
-
-def _import(path: Path, output_dir: str) -> None:
-    from lossbench.records import import_archive
-
-    new, known = import_archive(path, output_dir)
-    print(f"{new} runs added to {output_dir}/runs, {known} were there already")
-
-
-def _publish(path: Path, output_dir: str) -> None:
-    from lossbench.records import publish
-
-    print(f"{publish(output_dir, path)} records added to {path}")
+        with_doors(_DOORS).main(arguments, prog_name="lossbench")
 
 
 _DOORS = {"train": train, "reproduce": reproduce, "report": report, "profile": profile_run}
-_FILES = {
-    "export": (_export, "write all finished runs (config, metrics, arrays, record) into one archive"),
-    "import": (_import, "add the runs of an archive"),
-    "publish": (_publish, "add the finished runs to a folder of committed records, such as results/"),
-}

@@ -6,6 +6,7 @@ done.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -132,6 +133,11 @@ class Run:
         """Remove what a finished run no longer needs, as a kill may have left it."""
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         remove_leftovers(self.folder)
+
+    def remove(self) -> None:
+        """Remove the folder, the record first: what a kill leaves of it is no finished run."""
+        (self.folder / "result.json").unlink(missing_ok=True)
+        shutil.rmtree(self.folder)
 
     def fail(self, reason: str) -> None:
         """Keep the reason why the run stopped: a traceback, or a sentence."""

@@ -1,0 +1,350 @@
+"""The `lossbench` command: its words, tables and exit codes. `housekeeping.py` knows the runs."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lossbench import __version__, housekeeping, records
+from lossbench.housekeeping import STATUSES, Entry, Filter
+from lossbench.runs import all_runs
+
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
+
+_COLORS = {"finished": "green", "running": "cyan", "stopped": "yellow", "failed": "red", "damaged": "red"}
+
+
+class Door(click.Command):
+    """A command whose words go to Hydra as they are, `--help` among them."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.args = list(args)
+        return []
+
+    def invoke(self, context: click.Context) -> Any:
+        sys.argv[1:] = context.args
+        return super().invoke(context)
+
+
+class InOrder(click.Group):
+    """A group that lists its commands as they were added."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lossbench", message="%(prog)s %(version)s")
+def lossbench() -> None:
+    """Compare classification losses fairly: train runs, look after them, and make tables of them.
+
+    RUN is a run's name, or a beginning of it that fits no other. Exit codes: 0 fine, 1 a mistake, or problems found,
+    2 wrong usage.
+    """
+
+
+def with_doors(doors: Mapping[str, Callable[[], None]]) -> click.Group:
+    """The whole command: the doors to Hydra first, then what looks after runs."""
+    texts = {name: (door.__doc__ or "").partition(": ")[2] for name, door in doors.items()}
+    opened = {name: Door(name, callback=door, short_help=texts[name].capitalize()) for name, door in doors.items()}
+    whole = copy(lossbench)
+    whole.commands = opened | dict(lossbench.commands)
+    return whole
+
+
+def _known_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    found = all_runs(context.params.get("output_dir") or "outputs")
+    return [run.id for run in found if run.id.startswith(incomplete)]
+
+
+def _run_arguments(name: str, number: int, required: bool = True) -> Callable[[_Decorated], _Decorated]:
+    metavar = "RUN" if number == 1 else "RUN RUN..." if required else "[RUN]..."
+    return click.argument(name, nargs=number, required=required, metavar=metavar, shell_complete=_known_runs)
+
+
+_OUTPUT_DIR = click.option(
+    "--output-dir", default="outputs", show_default=True, type=click.Path(file_okay=False), help="Where runs/ is."
+)
+_RESULTS_DIR = click.option(
+    "--results-dir",
+    default="results",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="Where the committed records are.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
+
+
+def _filters(command: _Decorated) -> _Decorated:
+    texts = {"dataset": "such as fmnist", "model": "such as cnn2c", "loss": "such as lgl_inr", "seed": "such as 0"}
+    command = click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Only these.")(command)
+    for name in reversed(texts):
+        command = click.option(f"--{name}", multiple=True, help=f"Only these, {texts[name]}.")(command)
+    return command
+
+
+@lossbench.command()
+@_filters
+@click.option("--committed", is_flag=True, help="Show the committed records, too.")
+@_RESULTS_DIR
+@_OUTPUT_DIR
+@_JSON
+def runs(committed: bool, results_dir: str, output_dir: str, as_json: bool, **wanted: Sequence[str]) -> None:
+    """List the runs.
+
+    How they stand, their last test accuracy (a fraction), how long ago they wrote something, and their size.
+    The options that choose may be given several times: --loss sml --loss lgl --status failed.
+    """
+    every = housekeeping.entries(output_dir, results_dir if committed else None)
+    found = [entry for entry in every if Filter(**wanted).takes(entry)]
+    if as_json:
+        _print_json([entry.summary() for entry in found])
+    elif found:
+        _print_runs(found)
+    else:
+        click.echo(f"none of {len(every)} runs fits" if every else f"no runs in {output_dir}/runs")
+
+
+@lossbench.command()
+@_run_arguments("name", 1)
+@_RESULTS_DIR
+@_OUTPUT_DIR
+@_JSON
+def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
+    """Show a run whole.
+
+    Its config, result, accuracy by class, last epoch, files, and what is wrong with them.
+    """
+    known = housekeeping.describe(housekeeping.find(name, housekeeping.entries(output_dir, results_dir)))
+    if as_json:
+        _print_json(known)
+        return
+    place = "committed" if known["committed"] else known["folder"]
+    age = "" if known["age_s"] is None else f", {_age(known['age_s'])} ago"
+    click.echo(f"{known['run_id']}: {known['status']}, epoch {known['epoch']}/{known['epochs'] or '?'}{age}")
+    if known["superseded"]:
+        click.echo("superseded: made under another NUMERICS, no table takes it")
+    if known["reason"]:
+        click.echo(f"reason: {known['reason']}")
+    _print_section("config", {key: _plain(value) for key, value in housekeeping.flat(known["config"]).items()})
+    _print_section("result", {key: _rounded(value) for key, value in housekeeping.flat(known["result"]).items()})
+    if known["class_accuracy"]:
+        _print_section("accuracy by class", dict(enumerate(map(_rounded, known["class_accuracy"]))))
+    last = {key: _rounded(value) for key, value in known["metrics"].items() if not isinstance(value, list)}
+    _print_section("last epoch", last)
+    _print_section(f"files, {place}", {key: _size(size) for key, size in known["files"].items()})
+    if known["arrays_sha256"] and not known["problems"]:
+        click.echo(f"\nall whole; the arrays are those that the run wrote (sha256 {known['arrays_sha256'][:12]}...)")
+    for problem in known["problems"]:
+        click.echo(f"\nproblem: {problem}")
+
+
+@lossbench.command()
+@_run_arguments("names", -1)
+@_RESULTS_DIR
+@_OUTPUT_DIR
+@_JSON
+def compare(names: Sequence[str], results_dir: str, output_dir: str, as_json: bool) -> None:
+    """Show runs side by side.
+
+    The options in which they differ, and what came of it.
+    """
+    if len(names) < 2:
+        raise click.UsageError("name two runs or more")
+    every = housekeeping.entries(output_dir, results_dir)
+    found = housekeeping.compare([housekeeping.find(name, every) for name in names])
+    if as_json:
+        _print_json(found)
+        return
+    rows = [[key, *map(_plain, values)] for key, values in found["config"].items()]
+    rows += [[]] if rows else []
+    rows += [[key, *map(_rounded, values)] for key, values in found["result"].items()]
+    _print_table(["", *found["runs"]], rows)
+
+
+@lossbench.command()
+@_run_arguments("names", -1, required=False)
+@_filters
+@click.option("--yes", is_flag=True, help="Remove them, and do not ask.")
+@_OUTPUT_DIR
+@_JSON
+def remove(names: Sequence[str], yes: bool, output_dir: str, as_json: bool, **wanted: Sequence[str]) -> None:
+    """Remove failed and superseded runs.
+
+    Or those of a --status, or the ones that are named; superseded is what another NUMERICS made.
+
+    Without --yes it says what would go; on a terminal it asks. A running run is never removed, a finished one only
+    where it is named or superseded.
+    """
+    chosen = _chosen(names, wanted, housekeeping.entries(output_dir))
+    sizes = {entry.id: sum(entry.files.values()) for entry in chosen}
+    total = f"{_runs(len(chosen))}, {_size(sum(sizes.values()))}"
+    if chosen and not as_json and not yes:
+        _print_runs(chosen)
+        yes = _on_terminal() and click.confirm(f"remove {total}?")
+    gone, kept = housekeeping.remove(chosen) if yes else ([], {})
+    if as_json:
+        _print_json({"chosen": sizes, "removed": gone, "kept": kept, "bytes": sum(sizes[name] for name in gone)})
+    elif not chosen:
+        click.echo("nothing to remove")
+    elif not yes:
+        click.echo(f"{total} would go; nothing is removed without --yes")
+    else:
+        click.echo(f"{len(gone)} of {total} removed" if kept else f"{total} removed")
+    for name, why in kept.items():
+        click.echo(f"kept: {name}: {why}", err=True)
+    if kept:
+        sys.exit(1)
+
+
+def _chosen(names: Sequence[str], wanted: Mapping[str, Sequence[str]], every: Sequence[Entry]) -> list[Entry]:
+    if not names:
+        fitting = [entry for entry in every if Filter(**wanted).takes(entry)]
+        return [entry for entry in fitting if housekeeping.may_go(entry, status_named=bool(wanted["status"]))]
+    if any(wanted.values()):
+        raise click.UsageError("either name runs or choose them by options")
+    named = {entry.id: entry for entry in (housekeeping.find(name, every) for name in names)}
+    running = [name for name, entry in named.items() if entry.status == "running"]
+    if running:
+        raise ValueError(f"{running[0]} is running; nothing is removed")
+    return list(named.values())
+
+
+@lossbench.command()
+@_RESULTS_DIR
+@_OUTPUT_DIR
+@_JSON
+def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
+    """Check that all runs are whole.
+
+    Every file of own runs and committed records is read; a line for everything that is wrong.
+    """
+    count, problems = housekeeping.check(output_dir, results_dir)
+    if as_json:
+        _print_json({"runs": count, "problems": problems})
+    elif not problems:
+        click.echo(f"{_runs(count)}, all whole")
+    else:
+        click.echo("\n".join(problems))
+    if problems:
+        sys.exit(1)
+
+
+@lossbench.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_OUTPUT_DIR
+def export(file: Path, output_dir: str) -> None:
+    """Write all finished runs into one archive.
+
+    Config, metrics, arrays and record of each.
+    """
+    found = records.export_archive(file, output_dir)
+    click.echo(f"{len(found.records)} finished runs written to {file}")
+    for problem in found.problems:
+        click.echo(f"left out: {problem}", err=True)
+
+
+@lossbench.command("import")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_OUTPUT_DIR
+def import_(file: Path, output_dir: str) -> None:
+    """Add the runs of an archive."""
+    new, known = records.import_archive(file, output_dir)
+    click.echo(f"{new} runs added to {output_dir}/runs, {known} were there already")
+
+
+@lossbench.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@_OUTPUT_DIR
+def publish(folder: Path, output_dir: str) -> None:
+    """Commit the finished runs' records to DIR.
+
+    A folder of committed records, such as results/; the arrays go along.
+    """
+    click.echo(f"{records.publish(output_dir, folder)} records added to {folder}")
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def _print_runs(found: Sequence[Entry]) -> None:
+    head, rows = ["run", "status", "epoch", "accuracy", "age", "size", "note"], []
+    known = [entry.summary() for entry in found]
+    for line in known:
+        accuracy = "-" if line["accuracy"] is None else f"{line['accuracy']:.4f}"
+        age = "-" if line["age_s"] is None else _age(line["age_s"])
+        note = " ".join(word for word in ("superseded", "committed") if line[word])
+        epoch = f"{line['epoch']}/{line['epochs'] or '?'}"
+        rows.append([line["run_id"], line["status"], epoch, accuracy, age, _size(line["bytes"]), note])
+    _print_table(head, rows, right=("epoch", "accuracy", "age", "size"))
+    if _on_terminal():
+        counts = Counter(line["status"] for line in known)
+        said = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+        click.echo(f"{_runs(len(known))}: {said}; {_size(sum(line['bytes'] for line in known))}")
+
+
+def _print_section(title: str, values: Mapping[Any, str]) -> None:
+    if values:
+        width = max(len(str(key)) for key in values)
+        click.echo(f"\n{title}\n" + "\n".join(f"  {key!s:{width}}  {value}" for key, value in values.items()))
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """A table on a terminal, the same as aligned text elsewhere; an empty row is an empty line."""
+    if sys.stdout.isatty():
+        _print_rich(head, rows, right)
+        return
+    widths = [max(len(row[place]) for row in (head, *rows) if row) for place in range(len(head))]
+    for row in (head, *rows):
+        cells = zip(row, head, widths, strict=False)
+        aligned = [cell.rjust(width) if name in right else cell.ljust(width) for cell, name, width in cells]
+        click.echo("  ".join(aligned).rstrip())
+
+
+def _print_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in head:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def _plain(value: Any) -> str:
+    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _rounded(value: Any) -> str:
+    if not isinstance(value, float):
+        return _plain(value)
+    return f"{value:.4g}" if 0 < abs(value) < 0.01 else f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB" if num_bytes else "0 kB"
+
+
+def _age(seconds: float) -> str:
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

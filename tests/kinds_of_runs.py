@@ -1,0 +1,43 @@
+"""Runs of every kind as the `lossbench` command finds them, without the training."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from lossbench import NUMERICS
+from lossbench.config import Cnn2c, Config, Digits, LglInr, LossConfig, Runtime, Schedule, Sml, name_of
+from lossbench.runs import Run, runs_dir
+
+EPOCHS = 3
+CONFUSION = np.array([[3, 1], [0, 4]])
+Made = dict[str, Run]
+
+
+def make_run(folder: Path, loss: LossConfig, seed: int, epochs: int, numerics: int = NUMERICS) -> Run:
+    """A run that stands after so many epochs, its test accuracy 0.1 for each; finished where that is all."""
+    config = Config(Digits(), Cnn2c(), loss, Schedule(epochs=EPOCHS), seed, Runtime(output_dir=str(folder)))
+    run = Run(runs_dir(folder) / name_of(asdict(config), numerics))
+    run.start(config)
+    for epoch in range(1, epochs + 1):
+        run.append_metrics({"epoch": epoch, "test/accuracy": epoch / 10, "test/class_accuracy": [0.25, 0.75]})
+    if epochs == EPOCHS:
+        record = {"run_id": run.id, "numerics": numerics, "config": asdict(config), "test_accuracy": 0.3}
+        record |= {"test_accuracy_best": 0.5, "test_loss": 1.5, "device": "cpu", "device_name": "a processor"}
+        record |= {"num_threads": 1, "precision": "fp32", "deterministic": False, "versions": {"torch": "2.0"}}
+        run.finish(record | {"wall_s": 60.0 + seed, "commit": None}, {"confusion_matrix": CONFUSION})
+    return run
+
+
+def make_all() -> Made:
+    """One run of each kind below `outputs` of the present folder."""
+    outputs = Path("outputs")
+    runs = {
+        "finished": make_run(outputs, Sml(), 2, EPOCHS),
+        "other": make_run(outputs, LglInr(beta=2.0), 10, EPOCHS),
+        "superseded": make_run(outputs, Sml(), 3, EPOCHS, NUMERICS - 1),
+        "failed": make_run(outputs, Sml(), 4, 1),
+        "stopped": make_run(outputs, Sml(), 5, 2),
+    }
+    runs["failed"].fail("Traceback\nFloatingPointError: the loss is nan")
+    return runs
