@@ -1,7 +1,7 @@
 """The kill harness: real sweeps, killed at random moments and inside every kind of write, then gone on with.
 
-`make faults` runs it at length; `test_kills.py` in short. A sweep is killed with SIGKILL, together with its workers, and
-the same call is made again until it is done; results, metrics, arrays and tables must then be those of a sweep that
+`make faults` runs it at length; `test_kills.py` in short. A sweep is killed with SIGKILL, together with its workers,
+and the same call is made again until it is done; results, metrics, arrays and tables must then be those of a sweep that
 nobody disturbed, to the bit.
 """
 

@@ -90,7 +90,7 @@ def text(folder: Path, table: int, form: str) -> str:
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.iterdir()} - {".lock"}
 
 
 @pytest.fixture(scope="module")
