@@ -70,7 +70,14 @@ def test_prediction_interval_with_the_pooled_spread() -> None:
 
 
 def test_pooling_leaves_out_what_cannot_be_known() -> None:
-    with_gaps = [[*CELLS[0], NAN, None], [None, *CELLS[1]], CELLS[2], [50.0], [None, NAN], []]
+    with_gaps: list[list[float | None]] = [
+        [*CELLS[0], NAN, None],
+        [None, *CELLS[1]],
+        [*CELLS[2]],
+        [50.0],
+        [None, NAN],
+        [],
+    ]
     assert pooled_spread(with_gaps) == pooled_spread(CELLS)
     assert astuple(pooled_spread([[1.0], []])) == near(NAN, 0)
 
@@ -157,13 +164,13 @@ def test_what_lies_beyond_the_margin_is_refuted() -> None:
 
 @pytest.mark.parametrize("n", [3, 5])
 def test_tost_errs_in_5_of_100_cases_at_the_margin_and_in_fewer_beyond(n: int) -> None:
-    generator, rounds = np.random.default_rng(n), 4000
-    small, large = 0.0002, 0.002
+    generator, rounds = np.random.default_rng(n), 2000
+    small, large = 0.0002, 0.004
     for mean, test in ((0.0025, tost), (-0.0025, tost), (-0.0025, non_inferiority)):
         shown = [test(pairs(*row), 0.0025).p < 0.05 for row in generator.normal(mean, small, (rounds, n))]
         assert np.mean(shown) == pytest.approx(0.05, abs=3.5 * math.sqrt(0.05 * 0.95 / rounds))
     for mean, sd in ((0.0025, large), (0.0030, small)):
-        shown = [tost(pairs(*row), 0.0025).p < 0.05 for row in generator.normal(mean, sd, (rounds // 4, n))]
+        shown = [tost(pairs(*row), 0.0025).p < 0.05 for row in generator.normal(mean, sd, (rounds // 2, n))]
         assert np.mean(shown) < 0.05
 
 

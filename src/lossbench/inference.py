@@ -172,7 +172,7 @@ def num_failed(values: Values) -> int:
 
 def pooled_spread(groups: Iterable[Values]) -> Spread:
     """The standard deviation within groups; a group with fewer than 2 finished runs adds nothing."""
-    known = [np.array(values) for group in groups if len(values := finished(group)) >= 2]
+    known = [np.array(values) for group in groups if (values := finished(group))]
     df = sum(len(values) - 1 for values in known)
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in known)
     return Spread(math.sqrt(squares / df) if df else math.nan, df)
