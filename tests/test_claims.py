@@ -86,7 +86,7 @@ def test_a_claims_cells_are_cells_of_its_arm(claim: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "claim", [claim for claim in CLAIMS if re.search(r"all \d+ (cells|pairs)|both", claim["rule"])]
+    "claim", [claim for claim in CLAIMS if re.search(r"all \d+ (cells|pairs)|both", claim["rule"] or "")]
 )
 def test_a_rule_knows_how_many_cells_there_are(claim: dict[str, str]) -> None:
     said = re.search(r"all (\d+) |both ", claim["rule"])
