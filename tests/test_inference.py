@@ -361,6 +361,8 @@ def test_a_proportion_holds_where_the_one_sided_test_says_so() -> None:
 def test_epochs_to_the_own_end() -> None:
     assert epochs_to_end([0.80, 0.904, 0.905, 0.91]) == 3
     assert epochs_to_end([0.80, 0.92, 0.85, 0.91]) == 2, "the first, even if later ones fall back"
+    assert epochs_to_end([0.80, 0.906, 0.92, 0.91]) == 2, "the end, not the best"
+    assert epochs_to_end([0.01, 0.4997, 0.5047]) == 2, "0.5 points, whatever the rounding"
     assert epochs_to_end([0.95, 0.90]) == 1
     assert epochs_to_end([0.7]) == 1
     assert math.isnan(epochs_to_end([]))
