@@ -35,6 +35,7 @@ ALLOWED = {
     "training": "capture config data environment losses metrics models optimizer randomness runs steps tracking",
     "profiling": "config data environment steps training",
     "sweep": "config data models runs steps stops tracking training",
+    "inference": "",
     "report": "config experiments files records runs",
     "housekeeping": "config records runs",
     "commands": "housekeeping records runs",
@@ -54,6 +55,7 @@ LATE_TORCH = (
     "paper",
     "housekeeping",
     "commands",
+    "inference",
 )
 """Rooms that start without torch."""
 
@@ -142,9 +144,14 @@ def test_torch_waits_until_it_is_needed() -> None:
         if any(name.split(".")[0] in ("torch", "torchvision") for name in imported(path, at_start(tree)))
     }
     assert early & set(LATE_TORCH) == set()
+<<<<<<< HEAD
     code = (
         "import sys, lossbench.cli, lossbench.commands, lossbench.report, lossbench.runs; print('torch' in sys.modules)"
     )
+=======
+    late = "lossbench.cli, lossbench.inference, lossbench.report, lossbench.runs"
+    code = f"import sys, {late}; print('torch' in sys.modules)"
+>>>>>>> f6baa26ff1dc329dc95fa1e981d1b3b311d656c0
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -1,1 +1,1 @@
-"""The paper's printed numbers, as package data."""
+"""The paper's printed numbers and its claims, as package data."""
