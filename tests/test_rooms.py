@@ -144,14 +144,8 @@ def test_torch_waits_until_it_is_needed() -> None:
         if any(name.split(".")[0] in ("torch", "torchvision") for name in imported(path, at_start(tree)))
     }
     assert early & set(LATE_TORCH) == set()
-<<<<<<< HEAD
-    code = (
-        "import sys, lossbench.cli, lossbench.commands, lossbench.report, lossbench.runs; print('torch' in sys.modules)"
-    )
-=======
-    late = "lossbench.cli, lossbench.inference, lossbench.report, lossbench.runs"
+    late = "lossbench.cli, lossbench.commands, lossbench.inference, lossbench.report, lossbench.runs"
     code = f"import sys, {late}; print('torch' in sys.modules)"
->>>>>>> f6baa26ff1dc329dc95fa1e981d1b3b311d656c0
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
