@@ -21,7 +21,7 @@ from lossbench.experiments import configs
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = ("dataset=digits", "dataset.num_train=64", "schedule.batch_size=32", "runtime.num_threads=1")
-FILES = {"config.json", "metrics.jsonl", "arrays.npz", "result.json", "train.log"}
+FILES = {"config.json", "metrics.jsonl", "arrays.npz", "result.json", "train.log", ".lock"}
 
 
 def small(**changes: Any) -> Config:
@@ -181,7 +181,7 @@ def test_a_sweep_makes_all_runs_and_an_archive_carries_them(tmp_path: Path) -> N
     assert "4 finished runs written to runs.zip" in said(tmp_path, "lossbench", "export", "runs.zip")
     assert "4 runs added to outputs/runs, 0 were there already" in said(there, "lossbench", "import", "../runs.zip")
     assert "0 runs added to outputs/runs, 4 were there already" in said(there, "lossbench", "import", "../runs.zip")
-    carried = {f"outputs/runs/{id_}/{name}" for id_ in ids for name in FILES - {"train.log"}}
+    carried = {f"outputs/runs/{id_}/{name}" for id_ in ids for name in FILES - {"train.log", ".lock"}}
     before = contents(tmp_path / "outputs")
     assert contents(there) == {name: before[name.removeprefix("outputs/")] for name in carried}
     output = said(there, "train", "-m", *arguments, "loss=lgl,sml", "seed=0,1")
@@ -217,6 +217,7 @@ def commit_record(folder: Path, config: Config) -> None:
     record: dict[str, Any] = {"run_id": run_id(config), "numerics": lossbench.NUMERICS, "config": asdict(config)}
     record |= {"test_accuracy": 0.5, "test_accuracy_best": 0.5, "device": "cpu", "device_name": "a processor"}
     record |= {"precision": "fp32", "versions": {"torch": "1"}, "commit": None, "num_threads": 1}
+    record |= {"arrays_sha256": "0" * 64}
     folder.mkdir(exist_ok=True)
     with (folder / "records.jsonl").open("a") as file:
         file.write(json.dumps(record) + "\n")

@@ -129,8 +129,13 @@ class Run:
         self.tidy()
         return whole
 
+    @property
+    def untidy(self) -> bool:
+        """Whether a kill just before its end left files that a finished run has no need of."""
+        return self.finished and ((self.folder / "checkpoint.pt").exists() or any(self.folder.glob(".*.tmp")))
+
     def tidy(self) -> None:
-        """Remove what a finished run no longer needs, as a kill may have left it."""
+        """Remove what a finished run has no need of."""
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         remove_leftovers(self.folder)
 

@@ -112,9 +112,8 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
 
 
 def _tidy(config: Config) -> None:
-    """Remove what a kill between a run's record and its end left over."""
     run = open_run(config)
-    if run.finished:
+    if run.untidy:
         with contextlib.suppress(OSError), run.held() as mine:
             if mine:
                 run.tidy()
