@@ -14,7 +14,7 @@ PLUGIN = PACKAGE.parent / "hydra_plugins" / "lossbench_plugin.py"
 
 ALLOWED = {
     "__init__": "",
-    "config": "",
+    "config": "files",
     "files": "",
     "randomness": "",
     "metrics": "",
@@ -22,7 +22,8 @@ ALLOWED = {
     "environment": "",
     "schemas": "config",
     "experiments": "config",
-    "data": "config files randomness",
+    "npz": "",
+    "data": "config files npz randomness",
     "models": "config",
     "losses": "config",
     "optimizer": "config",

@@ -9,9 +9,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from lossbench import NUMERICS
+from lossbench.files import sha256_of
 
 IDENTITY = ("dataset", "model", "loss", "schedule", "seed")
 """The keys of a config that can change a number; `runtime` cannot, beyond rounding."""
@@ -138,6 +140,29 @@ class Digits(DatasetConfig):
         shape = self.image_shape
         valid = len(shape) == 3 and shape[0] in (1, 3) and all(8 <= side <= 224 for side in shape[1:])
         _require(valid, "dataset.image_shape", "[1 or 3, height, width] with sides in 8..224", shape)
+        _require(0 <= self.crop_padding <= 16, "dataset.crop_padding", "in 0..16", self.crop_padding)
+
+
+@dataclass
+class Npz(DatasetConfig):
+    """Images and labels of one's own in a NumPy .npz file; docs/data.md says what it has to hold."""
+
+    name: str = "npz"
+    normalization: Normalization = Normalization.dataset
+    path: str | None = None  # of the file; no part of a run's name
+    sha256: str | None = None  # of the file, and so in its place in the name; None: what is found at `path`
+    augment: bool = False
+    crop_padding: int = 4  # pixels
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(bool(self.path), "dataset.path", "the .npz file with images and labels", self.path)
+        self.path = str(Path(str(self.path)).expanduser())
+        if self.sha256 is None:
+            _require(Path(self.path).is_file(), "dataset.path", "a file that is there", self.path)
+            self.sha256 = sha256_of(Path(self.path))
+        valid = len(self.sha256) == 64 and set(self.sha256) <= set("0123456789abcdef")
+        _require(valid, "dataset.sha256", "null or 64 digits 0-9a-f", self.sha256)
         _require(0 <= self.crop_padding <= 16, "dataset.crop_padding", "in 0..16", self.crop_padding)
 
 
@@ -356,6 +381,7 @@ def run_id(config: Config) -> str:
 def name_of(config: Mapping[str, Any], numerics: int) -> str:
     """Name of the run that a config, as a plain mapping, describes under the given `NUMERICS`."""
     identity = {key: _canonical(config[key]) for key in IDENTITY} | {"numerics": numerics}
+    identity["dataset"].pop("path", None)  # where a file lies; what is in it, its sha256 says
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     words = (config["dataset"]["name"], config["model"]["name"], config["loss"]["name"], f"s{config['seed']}", digest)
     return "-".join(words)

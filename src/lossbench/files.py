@@ -1,7 +1,9 @@
-"""How a file is written so that nobody ever reads half of it."""
+"""How a file is written so that nobody ever reads half of it, and how two are told apart."""
 
+import hashlib
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -23,3 +25,15 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically."""
     write_atomically(path, lambda file: file.write(content))
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal; the file is read again only when it has changed."""
+    found = path.stat()
+    return _sha256_of(path, found.st_mtime_ns, found.st_size)
+
+
+@cache
+def _sha256_of(path: Path, mtime_ns: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

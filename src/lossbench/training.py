@@ -21,7 +21,7 @@ from lossbench.config import Config, LglInr, Precision
 from lossbench.data import Data, load_data, published_sizes
 from lossbench.environment import PeakMemory, commit, device_name, keep_freed_memory, versions
 from lossbench.losses import build_loss, class_weights
-from lossbench.models import build_model, count_parameters, output_layer
+from lossbench.models import build_model, check_shape, count_parameters, output_layer
 from lossbench.optimizer import Sgd
 from lossbench.randomness import derived_seed
 from lossbench.runs import Run
@@ -52,10 +52,11 @@ def check(config: Config) -> torch.device:
     """The device a run will be done on, once what can be known before any work is known to be good.
 
     Raises:
-        ValueError: the device, the number of images or the batch size is not to be had.
+        ValueError: device, images or batch size are not to be had, or the images are too small for the network.
     """
     device = choose_device(config.runtime.device, config.schedule.precision)
-    num_train, _, _ = published_sizes(config.dataset)
+    num_train, _, shape = published_sizes(config.dataset)
+    check_shape(config.model, shape)
     if config.schedule.batch_size > num_train:
         raise ValueError(
             f"schedule.batch_size must be <= {num_train}, the training images, got {config.schedule.batch_size}"
