@@ -95,7 +95,7 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         _require(self.name in self._names(), "dataset.name", " or ".join(self._names()), self.name)
-        _require(self.num_train is None or self.num_train >= 1, "dataset.num_train", ">= 1", self.num_train)
+        _require(self.num_train is None or self.num_train >= 1, "dataset.num_train", "null or >= 1", self.num_train)
 
     def _names(self) -> tuple[str, ...]:
         return (type(self).name,)
@@ -216,7 +216,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _require(self.name == type(self).name, "loss.name", type(self).name, self.name)
-        _require(0 < self.scale < float("inf"), "loss.scale", "> 0", self.scale)
+        _require(0 < self.scale < float("inf"), "loss.scale", "> 0 and finite", self.scale)
 
 
 @dataclass
@@ -248,7 +248,7 @@ class LglInr(LossConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(0 <= self.beta < float("inf"), "loss.beta", ">= 0", self.beta)
+        _require(0 <= self.beta < float("inf"), "loss.beta", ">= 0 and finite", self.beta)
         _require(self.eps is None or 0 < self.eps < 0.1, "loss.eps", "null or in (0, 0.1)", self.eps)
 
 
@@ -271,9 +271,9 @@ class Schedule:
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "schedule.epochs", ">= 1", self.epochs)
         _require(self.batch_size >= 1, "schedule.batch_size", ">= 1", self.batch_size)
-        _require(0 < self.lr < float("inf"), "schedule.lr", "> 0", self.lr)
+        _require(0 < self.lr < float("inf"), "schedule.lr", "> 0 and finite", self.lr)
         _require(0 <= self.momentum < 1, "schedule.momentum", "in [0, 1)", self.momentum)
-        _require(0 <= self.weight_decay < float("inf"), "schedule.weight_decay", ">= 0", self.weight_decay)
+        _require(0 <= self.weight_decay < float("inf"), "schedule.weight_decay", ">= 0 and finite", self.weight_decay)
         rising = sorted(set(self.milestones)) == list(self.milestones) and all(0 < m < 1 for m in self.milestones)
         _require(rising, "schedule.milestones", "rising fractions of the epochs, each in (0, 1)", self.milestones)
         _require(0 < self.gamma <= 1, "schedule.gamma", "in (0, 1]", self.gamma)
@@ -311,11 +311,12 @@ class Runtime:
     num_seeds: int | None = None  # likewise
 
     def __post_init__(self) -> None:
-        _require(self.num_threads is None or self.num_threads >= 1, "runtime.num_threads", ">= 1", self.num_threads)
+        valid = self.num_threads is None or 1 <= self.num_threads <= 1024
+        _require(valid, "runtime.num_threads", "null or in 1..1024", self.num_threads)
         valid = self.parallel == "auto" or (isinstance(self.parallel, int) and self.parallel >= 1)
         _require(valid, "runtime.parallel", "auto or >= 1", self.parallel)
         _require(self.runs_per_gpu >= 1, "runtime.runs_per_gpu", ">= 1", self.runs_per_gpu)
-        _require(self.budget_min is None or self.budget_min > 0, "runtime.budget_min", "> 0", self.budget_min)
+        _require(self.budget_min is None or self.budget_min > 0, "runtime.budget_min", "null or > 0", self.budget_min)
         kind, _, index = self.device.partition(":")
         valid = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdigit())
         _require(valid, "runtime.device", "auto, cpu, cuda or cuda:<n>", self.device)
@@ -366,7 +367,7 @@ class Reproduce:
     def __post_init__(self) -> None:
         known = bool(self.tables) and all(table in (3, 4, 5) for table in self.tables)
         _require(known, "tables", "some of [3,4,5]", self.tables)
-        _require(self.seeds is None or self.seeds >= 1, "seeds", ">= 1", self.seeds)
+        _require(self.seeds is None or self.seeds >= 1, "seeds", "null or >= 1", self.seeds)
 
 
 MODELS = {"cnn2c": Cnn2c, "cnn5c": Cnn5c, "mobilenetv2": MobileNetV2, "resnet18": ResNet18}

@@ -22,6 +22,19 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def check_folder(folder: Path, key: str) -> None:
+    """Refuse a folder below which nothing could be written; it need not be there yet, and is not made.
+
+    Raises:
+        ValueError: something else is in its place, or it is not ours to write to.
+    """
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise ValueError(f"{key} must be a folder, there or new, got {folder}, and {there} is none; name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{key} must be a folder to write to, got {folder}, and {there} is read-only; name another")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically."""
     write_atomically(path, lambda file: file.write(content))
