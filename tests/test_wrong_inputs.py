@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,9 +15,10 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from lossbench import data
-from lossbench.config import Cifar10, Cnn2c, Config, DatasetConfig, MnistType, Runtime, Schedule, Sml
+from lossbench import cli, data
+from lossbench.config import Cifar10, Cnn2c, Config, DatasetConfig, MnistType, Precision, Runtime, Schedule, Sml
 from lossbench.sweep import run_all
+from lossbench.training import choose_device
 
 SETS: dict[str, DatasetConfig] = {
     "mnist": MnistType("mnist"),
@@ -194,3 +196,105 @@ def test_damages_of_the_real_mnist(file: str, tmp_path: Path) -> None:
     for damage, content in damages(whole, 7, path.suffix == ".gz"):
         path.write_bytes(content)
         assert refusal("mnist", tmp_path).startswith(f"{path} "), damage
+
+
+REFUSED = [
+    ("train", "schedule.lr=0", "schedule.lr must be > 0 and finite, got 0.0"),
+    ("train", "schedule.lr=nan", "schedule.lr must be > 0 and finite, got nan"),
+    ("train", "schedule.lr=inf", "schedule.lr must be > 0 and finite, got inf"),
+    ("train", "schedule.epochs=0", "schedule.epochs must be >= 1, got 0"),
+    (
+        "train",
+        "dataset=digits schedule.batch_size=1498",
+        "schedule.batch_size must be <= 1497, the training images, got 1498",
+    ),
+    (
+        "train",
+        "dataset=digits dataset.num_train=9 schedule.batch_size=10",
+        "schedule.batch_size must be <= 9, the training images, got 10",
+    ),
+    ("train", "dataset=digits dataset.num_train=1498", "dataset.num_train must be <= 1497 for digits, got 1498"),
+    ("train", "dataset.num_train=0", "dataset.num_train must be null or >= 1, got 0"),
+    ("train", "loss=lgl_inr loss.beta=-1", "loss.beta must be >= 0 and finite, got -1.0"),
+    ("train", "runtime.device=tpu", "runtime.device must be auto, cpu, cuda or cuda:<n>, got tpu"),
+    ("train", "runtime.device=cuda", "runtime.device=cuda: no CUDA device is available; use runtime.device=cpu"),
+    ("train", "schedule.precision=tf32", "schedule.precision=tf32 needs a CUDA device; use fp32 or bf16 on a CPU"),
+    ("train", "seed=-1", "seed must be in 0..2147483647, got -1"),
+    (
+        "train",
+        "schedule.milestones=[50,75]",
+        "schedule.milestones must be rising fractions of the epochs, each in (0, 1), got [50.0, 75.0]",
+    ),
+    ("train", "runtime.num_threads=100000", "runtime.num_threads must be null or in 1..1024, got 100000"),
+    (
+        "train",
+        "dataset=digits dataset.image_shape=[1,15,28]",
+        "model=cnn2c needs images of at least 16 x 16 pixels, and the data set's have 15 x 28; enlarge them, or choose "
+        "another network",
+    ),
+    (
+        "train",
+        "runtime.data_dir=nowhere",
+        "runtime.data_dir must be a folder that is there, got nowhere; make it, and the published files are fetched "
+        "into it",
+    ),
+    (
+        "train",
+        "dataset=digits runtime.output_dir=file",
+        "runtime.output_dir must be a folder, there or new, got file, and file is none; name another",
+    ),
+    (
+        "train",
+        "dataset=digits runtime.output_dir=file/below/it",
+        "runtime.output_dir must be a folder, there or new, got file/below/it, and file is none; name another",
+    ),
+    ("train", "-m seed=range(3,3)", "the sweep holds no run: one of its ranges or globs gives nothing"),
+    ("profile_run", "dataset=digits schedule.batch_size=2000", "schedule.batch_size must be <= 1497"),
+    ("profile_run", "runtime.output_dir=file", "runtime.output_dir must be a folder, there or new, got file"),
+    ("reproduce", "runtime.output_dir=file", "runtime.output_dir must be a folder, there or new, got file"),
+    ("reproduce", "seeds=0", "seeds must be null or >= 1, got 0"),
+    ("report", "runtime.output_dir=file", "runtime.output_dir must be a folder, there or new, got file"),
+]
+
+
+@pytest.mark.parametrize(("door", "line", "sentence"), REFUSED, ids=lambda part: str(part))
+def test_a_value_that_cannot_be_is_one_sentence(
+    door: str,
+    line: str,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOSSBENCH_DATA", raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", [f"{door}.py", *line.split()])
+    with pytest.raises(SystemExit) as ended:
+        getattr(cli, door)()
+    output, errors = capsys.readouterr()
+    assert ended.value.code == 1
+    assert errors.startswith(f"lossbench: {sentence}")
+    assert errors.count("\n") == 1
+    assert output == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(
+        ValueError, match=rf"^runtime\.output_dir must be a folder to write to, .*{tmp_path} is read-only"
+    ):
+        run_all([run_of(MnistType(), tmp_path)])
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"^runtime\.output_dir must be a folder, .*out is none"):
+        run_all([run_of(MnistType(), tmp_path)])
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"^runtime\.device=cuda:2: there are only 2 CUDA devices"):
+        choose_device("cuda:2", Precision.fp32)

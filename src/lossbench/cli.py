@@ -43,14 +43,19 @@ def _hydra_main(task: Callable[[Any], None], config_name: str) -> None:
     register_schemas()
     door = Door(task.__name__.lstrip("_"), CONF, config_name)
 
-    def guarded(composed: Any) -> None:
-        with _plain_errors():
-            with explained(door, sys.argv[1:]):
-                config = [to_config(one) for one in composed] if isinstance(composed, list) else to_config(composed)
-            task(config)
+    given: list[Any] = []
 
-    with _plain_errors(), explained(door, sys.argv[1:]):
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+    def keep(composed: Any) -> None:
+        given.append(composed)
+
+    with _plain_errors():
+        with explained(door, sys.argv[1:]):
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(keep)()
+            configs = [list(map(to_config, one)) if isinstance(one, list) else to_config(one) for one in given]
+        for config in configs:  # one, or none after --cfg and the like
+            if config == []:
+                raise ValueError("the sweep holds no run: one of its ranges or globs gives nothing")
+            task(config)
 
 
 def train() -> None:

@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, is_dataclass
 from enum import Enum
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -87,8 +88,8 @@ def _refuse_what_hydra_lets_pass(overrides: Iterable[str], door: Door) -> None:
             raise ValueError(f"{text}: nothing can be removed; left out of the command line, {key} keeps its default")
         if key in seen:
             raise ValueError(f"{key} is given twice, as {seen[key]} and as {text}; keep one of them")
-        if (door.conf / key).is_dir() and isinstance(override.value(), list):
-            raise ValueError(f"{text}: {key} takes one choice, without brackets; several make a sweep, -m {key}=a,b")
+        if (door.conf / key).is_dir() and isinstance(override.value(), (list, dict)):
+            raise ValueError(f"{text}: {key} takes one word, without brackets; several make a sweep, -m {key}=a,b")
         seen[key] = text
 
 
@@ -218,7 +219,16 @@ def _known(door: Door) -> list[str]:
 def closest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that a misspelt word probably is; None where none is near."""
     cutoff = 0.6 if len(word) > 3 else 0.5  # one wrong letter of two
-    return next(iter(difflib.get_close_matches(word, list(candidates), n=1, cutoff=cutoff)), None)
+    near = difflib.get_close_matches(word, list(candidates), n=5, cutoff=cutoff)
+    return next((other for other in near if _is_one_slip(word, other)), near[0] if near else None)
+
+
+def _is_one_slip(word: str, other: str) -> bool:
+    """Whether one letter is missing, too many or another, or two neighbours have changed places."""
+    for _ in range(2):  # what is the same goes, at the beginning, then at the end
+        same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(word, other, strict=False))))
+        word, other = word[same:][::-1], other[same:][::-1]
+    return max(len(word), len(other)) <= 1 or (len(word) == 2 and word == other[::-1])
 
 
 def _hint(meant: str | None) -> str:
