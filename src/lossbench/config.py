@@ -156,7 +156,7 @@ class Npz(DatasetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(bool(self.path), "dataset.path", "the .npz file with images and labels", self.path)
+        _require(bool(self.path), "dataset.path", "the .npz file with images and labels, such as my.npz", self.path)
         self.path = str(Path(str(self.path)).expanduser())
         if self.sha256 is None:
             _require(Path(self.path).is_file(), "dataset.path", "a file that is there", self.path)
