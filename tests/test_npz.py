@@ -21,12 +21,10 @@ from lossbench.cli import CONF
 from lossbench.config import (
     MODELS,
     Cnn2c,
-    Cnn5c,
     Config,
     LglInr,
     Normalization,
     Npz,
-    Padding,
     Runtime,
     Schedule,
     Sml,
@@ -34,7 +32,6 @@ from lossbench.config import (
     run_id,
 )
 from lossbench.data import load_data, num_classes, plan_epoch, published_sizes
-from lossbench.models import build_model, check_shape
 from lossbench.runs import open_run, own_records
 from lossbench.schemas import register_schemas, to_config
 
@@ -379,30 +376,6 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path: Path) -> None:
                 )
                 file.write(array.tobytes())
     refused(path, tmp_path / "out")
-
-
-SMALLEST = [
-    (Cnn2c(), 16),
-    *((Cnn5c(padding=padding), 28) for padding in Padding if padding is not Padding.same_adaptive),
-    (Cnn5c(padding=Padding.same_adaptive), 4),
-    (MODELS["resnet18"](), 9),
-    (MODELS["mobilenetv2"](), 9),
-]
-
-
-@pytest.mark.parametrize(("model", "side"), SMALLEST, ids=str)
-def test_images_too_small_for_a_network_are_refused_and_no_others(model: Any, side: int) -> None:
-    for shape in ((1, side, side + 5), (3, side + 5, side)):
-        check_shape(model, shape)
-        network = build_model(model, shape, num_classes=3, seed=0).train()
-        assert network(torch.zeros(1, *shape)).shape == (1, 3)
-    for shape in ((1, side - 1, 40), (1, 40, side - 1)):
-        with pytest.raises(ValueError, match=f"^model={model.name} needs images of at least {side} x {side} pixels"):
-            check_shape(model, shape)
-    with pytest.raises((RuntimeError, ValueError)):
-        build_model(model, (1, side - 1, side - 1), num_classes=3, seed=0).train()(
-            torch.zeros(1, 1, side - 1, side - 1)
-        )
 
 
 def test_a_run_with_images_too_small_leaves_nothing(tmp_path: Path) -> None:

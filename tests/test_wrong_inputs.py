@@ -10,13 +10,29 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 
 from lossbench import cli, data
-from lossbench.config import Cifar10, Cnn2c, Config, DatasetConfig, MnistType, Precision, Runtime, Schedule, Sml
+from lossbench.config import (
+    MODELS,
+    Cifar10,
+    Cnn2c,
+    Cnn5c,
+    Config,
+    DatasetConfig,
+    MnistType,
+    Padding,
+    Precision,
+    Runtime,
+    Schedule,
+    Sml,
+)
+from lossbench.models import build_model, check_shape
 from lossbench.sweep import run_all
 from lossbench.training import choose_device
 
@@ -298,3 +314,27 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     with pytest.raises(ValueError, match=r"^runtime\.device=cuda:2: there are only 2 CUDA devices"):
         choose_device("cuda:2", Precision.fp32)
+
+
+SMALLEST = [
+    (Cnn2c(), 16),
+    *((Cnn5c(padding=padding), 28) for padding in Padding if padding is not Padding.same_adaptive),
+    (Cnn5c(padding=Padding.same_adaptive), 4),
+    (MODELS["resnet18"](), 9),
+    (MODELS["mobilenetv2"](), 9),
+]
+
+
+@pytest.mark.parametrize(("model", "side"), SMALLEST, ids=str)
+def test_images_too_small_for_a_network_are_refused_and_no_others(model: Any, side: int) -> None:
+    for shape in ((1, side, side + 5), (3, side + 5, side)):
+        check_shape(model, shape)
+        network = build_model(model, shape, num_classes=3, seed=0).train()
+        assert network(torch.zeros(1, *shape)).shape == (1, 3)
+    for shape in ((1, side - 1, 40), (1, 40, side - 1)):
+        with pytest.raises(ValueError, match=f"^model={model.name} needs images of at least {side} x {side} pixels"):
+            check_shape(model, shape)
+    with pytest.raises((RuntimeError, ValueError)):
+        build_model(model, (1, side - 1, side - 1), num_classes=3, seed=0).train()(
+            torch.zeros(1, 1, side - 1, side - 1)
+        )
