@@ -61,6 +61,7 @@ KEYS = {
         "kmnist": GRAY,
         "cifar10": f"{GRAY} augment crop_padding",
         "digits": f"{GRAY} image_shape augment crop_padding",
+        "npz": f"{GRAY} path sha256 augment crop_padding",
     },
     "model": {
         "cnn2c": "name init head",
@@ -73,7 +74,7 @@ KEYS = {
         "lgl": "name scale reduction",
         "lgl_inr": "name scale beta detach_weights eps counts missing reduction",
     },
-    "schedule": dict.fromkeys(("mnist", "fmnist", "kmnist", "cifar10", "digits"), SCHEDULE),
+    "schedule": dict.fromkeys(("mnist", "fmnist", "kmnist", "cifar10", "digits", "npz"), SCHEDULE),
 }
 """Every key that a user can set, by group and choice: a new one is a promise, and belongs here and in the docs."""
 
@@ -94,7 +95,7 @@ def test_the_choices_are_these() -> None:
     assert choices == {group: set(keys) for group, keys in KEYS.items()}
     assert choices["loss"] == set(LOSSES)
     assert choices["model"] == set(MODELS)
-    assert choices["dataset"] == choices["schedule"] == set(DATASETS)
+    assert choices["dataset"] == choices["schedule"] == {*DATASETS, "npz"}  # tests/test_npz.py has a file for it
     assert {path.name for path in CONF.iterdir()} == {"base.yaml", "config.yaml", "reproduce.yaml", *KEYS}
     for path in CONF.rglob("*.yaml"):
         assert path.read_text().startswith("# "), f"{path.name} does not say what it is"

@@ -191,11 +191,11 @@ def test_a_sweep_makes_all_runs_and_an_archive_carries_them(tmp_path: Path) -> N
 
 
 MISTAKES = [
-    ("train loss=sml loss.beta=2", "Key 'beta' not in 'Sml'"),
-    ("train dataset=imagenet", "Could not find 'dataset/imagenet'"),
-    ("train schedule.lr=-1", "lossbench: schedule.lr must be > 0, got -1.0"),
+    ("train loss=sml loss.beta=2", "lossbench: loss.beta=2: beta is no option of loss=sml, but of loss=lgl_inr"),
+    ("train dataset=imagenet", "lossbench: dataset=imagenet: there is no such dataset, only cifar10, digits"),
+    ("train schedule.lr=-1", "lossbench: schedule.lr must be > 0 and finite, got -1.0"),
     ("train -m dataset=digits seed=0,-1", "lossbench: seed must be in 0..2147483647, got -1"),
-    ("train -m dataset=digits loss=sml,focal", "Could not find 'loss/focal'"),
+    ("train -m dataset=digits loss=sml,focal", "lossbench: loss=focal: there is no such loss, only lgl, lgl_inr, sml"),
     ("reproduce tables=[6]", "lossbench: tables must be some of [3,4,5], got [6]"),
     ("reproduce -m tables=[3],[4]", "lossbench: -m is for scripts/train.py"),
     ("lossbench import nowhere.zip", "lossbench: nowhere.zip"),

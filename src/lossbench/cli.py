@@ -35,15 +35,25 @@ def _plain_errors() -> Iterator[None]:
 def _hydra_main(task: Callable[[Any], None], config_name: str) -> None:
     import hydra
 
+    from lossbench.overrides import Door, explained
     from lossbench.schemas import register_schemas, to_config
 
     register_schemas()
+    door = Door(task.__name__.lstrip("_"), CONF, config_name)
 
-    def guarded(composed: Any) -> None:
-        with _plain_errors():
-            task([to_config(one) for one in composed] if isinstance(composed, list) else to_config(composed))
+    given: list[Any] = []
 
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+    def keep(composed: Any) -> None:
+        given.append(composed)
+
+    with _plain_errors():
+        with explained(door, sys.argv[1:]):
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(keep)()
+            configs = [list(map(to_config, one)) if isinstance(one, list) else to_config(one) for one in given]
+        for config in configs:  # one, or none after --cfg and the like
+            if config == []:
+                raise ValueError("the sweep holds no run: one of its ranges or globs gives nothing")
+            task(config)
 
 
 def train() -> None:
@@ -116,8 +126,10 @@ def _reproduce(plan: Reproduce | list[Reproduce]) -> None:
     profile, why = _choose_profile(plan)
 
     from lossbench import experiments, report, sweep
+    from lossbench.files import check_folder
     from lossbench.records import all_records
 
+    check_folder(Path(plan.runtime.output_dir), "runtime.output_dir")
     configs = experiments.configs(plan.tables, profile, plan.seeds, plan.runtime)
     committed = set(all_records(plan.runtime.output_dir, plan.results_dir).records)
     todo = sweep.remaining(configs, committed)
@@ -170,7 +182,9 @@ def _report(plan: Reproduce | list[Reproduce]) -> None:
         raise ValueError("-m is for scripts/train.py")
 
     from lossbench import report
+    from lossbench.files import check_folder
 
+    check_folder(Path(plan.runtime.output_dir), "runtime.output_dir")
     profiles = [plan.profile.value] if plan.profile is not Profile.auto else report.profiles_with_records(plan)
     for profile in profiles:
         print(f"tables and figures: {report.write_report(profile, plan)}")

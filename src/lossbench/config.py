@@ -9,9 +9,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from lossbench import NUMERICS
+from lossbench.files import sha256_of
 
 IDENTITY = ("dataset", "model", "loss", "schedule", "seed")
 """The keys of a config that can change a number; `runtime` cannot, beyond rounding."""
@@ -93,7 +95,7 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         _require(self.name in self._names(), "dataset.name", " or ".join(self._names()), self.name)
-        _require(self.num_train is None or self.num_train >= 1, "dataset.num_train", ">= 1", self.num_train)
+        _require(self.num_train is None or self.num_train >= 1, "dataset.num_train", "null or >= 1", self.num_train)
 
     def _names(self) -> tuple[str, ...]:
         return (type(self).name,)
@@ -138,6 +140,29 @@ class Digits(DatasetConfig):
         shape = self.image_shape
         valid = len(shape) == 3 and shape[0] in (1, 3) and all(8 <= side <= 224 for side in shape[1:])
         _require(valid, "dataset.image_shape", "[1 or 3, height, width] with sides in 8..224", shape)
+        _require(0 <= self.crop_padding <= 16, "dataset.crop_padding", "in 0..16", self.crop_padding)
+
+
+@dataclass
+class Npz(DatasetConfig):
+    """Images and labels of one's own in a NumPy .npz file; docs/data.md says what it has to hold."""
+
+    name: str = "npz"
+    normalization: Normalization = Normalization.dataset
+    path: str | None = None  # of the file; no part of a run's name
+    sha256: str | None = None  # of the file, and so in its place in the name; None: what is found at `path`
+    augment: bool = False
+    crop_padding: int = 4  # pixels
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(bool(self.path), "dataset.path", "the .npz file with images and labels, such as my.npz", self.path)
+        self.path = str(Path(str(self.path)).expanduser())
+        if self.sha256 is None:
+            _require(Path(self.path).is_file(), "dataset.path", "a file that is there", self.path)
+            self.sha256 = sha256_of(Path(self.path))
+        valid = len(self.sha256) == 64 and set(self.sha256) <= set("0123456789abcdef")
+        _require(valid, "dataset.sha256", "null or 64 digits 0-9a-f", self.sha256)
         _require(0 <= self.crop_padding <= 16, "dataset.crop_padding", "in 0..16", self.crop_padding)
 
 
@@ -191,7 +216,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         _require(self.name == type(self).name, "loss.name", type(self).name, self.name)
-        _require(0 < self.scale < float("inf"), "loss.scale", "> 0", self.scale)
+        _require(0 < self.scale < float("inf"), "loss.scale", "> 0 and finite", self.scale)
 
 
 @dataclass
@@ -223,7 +248,7 @@ class LglInr(LossConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(0 <= self.beta < float("inf"), "loss.beta", ">= 0", self.beta)
+        _require(0 <= self.beta < float("inf"), "loss.beta", ">= 0 and finite", self.beta)
         _require(self.eps is None or 0 < self.eps < 0.1, "loss.eps", "null or in (0, 0.1)", self.eps)
 
 
@@ -246,9 +271,9 @@ class Schedule:
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "schedule.epochs", ">= 1", self.epochs)
         _require(self.batch_size >= 1, "schedule.batch_size", ">= 1", self.batch_size)
-        _require(0 < self.lr < float("inf"), "schedule.lr", "> 0", self.lr)
+        _require(0 < self.lr < float("inf"), "schedule.lr", "> 0 and finite", self.lr)
         _require(0 <= self.momentum < 1, "schedule.momentum", "in [0, 1)", self.momentum)
-        _require(0 <= self.weight_decay < float("inf"), "schedule.weight_decay", ">= 0", self.weight_decay)
+        _require(0 <= self.weight_decay < float("inf"), "schedule.weight_decay", ">= 0 and finite", self.weight_decay)
         rising = sorted(set(self.milestones)) == list(self.milestones) and all(0 < m < 1 for m in self.milestones)
         _require(rising, "schedule.milestones", "rising fractions of the epochs, each in (0, 1)", self.milestones)
         _require(0 < self.gamma <= 1, "schedule.gamma", "in (0, 1]", self.gamma)
@@ -286,11 +311,12 @@ class Runtime:
     num_seeds: int | None = None  # likewise
 
     def __post_init__(self) -> None:
-        _require(self.num_threads is None or self.num_threads >= 1, "runtime.num_threads", ">= 1", self.num_threads)
+        valid = self.num_threads is None or 1 <= self.num_threads <= 1024
+        _require(valid, "runtime.num_threads", "null or in 1..1024", self.num_threads)
         valid = self.parallel == "auto" or (isinstance(self.parallel, int) and self.parallel >= 1)
         _require(valid, "runtime.parallel", "auto or >= 1", self.parallel)
         _require(self.runs_per_gpu >= 1, "runtime.runs_per_gpu", ">= 1", self.runs_per_gpu)
-        _require(self.budget_min is None or self.budget_min > 0, "runtime.budget_min", "> 0", self.budget_min)
+        _require(self.budget_min is None or self.budget_min > 0, "runtime.budget_min", "null or > 0", self.budget_min)
         kind, _, index = self.device.partition(":")
         valid = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdigit())
         _require(valid, "runtime.device", "auto, cpu, cuda or cuda:<n>", self.device)
@@ -341,7 +367,7 @@ class Reproduce:
     def __post_init__(self) -> None:
         known = bool(self.tables) and all(table in (3, 4, 5) for table in self.tables)
         _require(known, "tables", "some of [3,4,5]", self.tables)
-        _require(self.seeds is None or self.seeds >= 1, "seeds", ">= 1", self.seeds)
+        _require(self.seeds is None or self.seeds >= 1, "seeds", "null or >= 1", self.seeds)
 
 
 MODELS = {"cnn2c": Cnn2c, "cnn5c": Cnn5c, "mobilenetv2": MobileNetV2, "resnet18": ResNet18}
@@ -356,6 +382,7 @@ def run_id(config: Config) -> str:
 def name_of(config: Mapping[str, Any], numerics: int) -> str:
     """Name of the run that a config, as a plain mapping, describes under the given `NUMERICS`."""
     identity = {key: _canonical(config[key]) for key in IDENTITY} | {"numerics": numerics}
+    identity["dataset"].pop("path", None)  # where a file lies; what is in it, its sha256 says
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     words = (config["dataset"]["name"], config["model"]["name"], config["loss"]["name"], f"s{config['seed']}", digest)
     return "-".join(words)

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor
 
-from lossbench.config import Cifar10, DatasetConfig, Digits, Normalization, Runtime
+from lossbench import npz
+from lossbench.config import Cifar10, DatasetConfig, Digits, Normalization, Npz, Runtime
 from lossbench.files import remove_leftovers, write_atomically
 from lossbench.randomness import generator
 
@@ -25,7 +26,7 @@ CACHE_VERSION = 1  # raised when the prepared arrays change
 DIGITS_NUM_TRAIN = 1497  # of 1,797; 300 are left to test
 
 Arrays = dict[str, np.ndarray]
-"""train_images and test_images, uint8 [N, C, H, W]; train_labels and test_labels, uint8 [N]."""
+"""train_images and test_images, uint8 [N, C, H, W]; train_labels and test_labels, integers [N]."""
 
 
 @dataclass(frozen=True)
@@ -117,21 +118,23 @@ def _read_published(path: Path, digest: str) -> bytes:
     """The unpacked bytes of a published file, raw or gzipped, whichever is there; verified.
 
     Raises:
-        FileNotFoundError: neither is there.
+        FileNotFoundError, NotADirectoryError: neither is there.
         ValueError: the file is not the published one.
     """
     packed = path.with_name(path.name + ".gz")
     found = path if path.exists() else packed
+    again = f"expected SHA-256 {digest[:12]}... unpacked; remove it, and the next run fetches it again"
     try:
         content = found.read_bytes() if found == path else gzip.decompress(found.read_bytes())
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{found} is damaged ({error}); remove it, and the next run fetches it again") from error
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{found} cannot be read ({reason}), {again}") from error
     actual = hashlib.sha256(content).hexdigest()
     if actual != digest:
-        raise ValueError(
-            f"{found} is not the published file: {len(content)} bytes unpacked with SHA-256 {actual[:12]}..., "
-            f"expected {digest[:12]}...; remove it, and the next run fetches it again"
-        )
+        size = f"{len(content):,} bytes with SHA-256 {actual[:12]}..."
+        raise ValueError(f"{found} is not the published file: it holds {size}, {again}")
     return content
 
 
@@ -152,15 +155,26 @@ def _download(name: str, source: Source, folder: Path) -> None:
         ) from error
 
 
-def _published(name: str, folder: Path) -> Arrays:
-    source = SOURCES[name]
+def _check_data_dir(runtime: Runtime) -> None:
+    """Nothing is fetched into a folder that is there by its name only: the name may be misspelt."""
+    place = "runtime.data_dir" if runtime.data_dir else "LOSSBENCH_DATA"
+    if data_dir(runtime) != Path("data") and not data_dir(runtime).is_dir():
+        raise ValueError(
+            f"{place} must be a folder that is there, got {data_dir(runtime)}; make it, and the published files are "
+            f"fetched into it"
+        )
+
+
+def _published(name: str, runtime: Runtime) -> Arrays:
+    source, folder = SOURCES[name], data_dir(runtime)
 
     def read() -> dict[str, bytes]:
         return {file: _read_published(folder / source.folder / file, digest) for file, digest in source.digests.items()}
 
     try:
         files = read()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        _check_data_dir(runtime)
         _download(name, source, folder)
         files = read()
     return source.parse(files)
@@ -202,15 +216,32 @@ def prepare(config: DatasetConfig, runtime: Runtime) -> Path:
     Raises:
         ValueError: the files are neither there nor to be had, or not the published ones.
     """
-    shape = "x".join(map(str, config.image_shape)) if isinstance(config, Digits) else "published"
-    path = Path(runtime.output_dir) / "cache" / f"{config.name}-{shape}-v{CACHE_VERSION}.npz"
+    path = Path(runtime.output_dir) / "cache" / f"{config.name}-{_variant(config)}-v{CACHE_VERSION}.npz"
     if not path.exists():
-        arrays = _digits(config) if isinstance(config, Digits) else _published(config.name, data_dir(runtime))
+        if isinstance(config, Digits):
+            arrays = _digits(config)
+        elif isinstance(config, Npz):
+            arrays = npz.read(*_file(config))
+        else:
+            arrays = _published(config.name, runtime)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.parent / ".lock"):  # whoever writes here holds it
             remove_leftovers(path.parent)
             write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
     return path
+
+
+def _variant(config: DatasetConfig) -> str:
+    """What tells data sets of one name apart."""
+    if isinstance(config, Npz):
+        return _file(config)[1][:16]
+    return "x".join(map(str, config.image_shape)) if isinstance(config, Digits) else "published"
+
+
+def _file(config: Npz) -> tuple[str, str]:
+    assert config.path is not None
+    assert config.sha256 is not None
+    return config.path, config.sha256
 
 
 def _prepared(config: DatasetConfig, runtime: Runtime) -> Arrays:
@@ -225,12 +256,14 @@ def _prepared(config: DatasetConfig, runtime: Runtime) -> Arrays:
 
 
 def published_sizes(config: DatasetConfig) -> tuple[int, int, tuple[int, int, int]]:
-    """Training images, test images and image shape that a config will give; nothing is read.
+    """Training images, test images and image shape that a config will give; no image is read.
 
     Raises:
-        ValueError: it asks for more training images than there are.
+        ValueError: it asks for more training images than there are, or names an .npz file that is no data set.
     """
-    if isinstance(config, Digits):
+    if isinstance(config, Npz):
+        sizes = npz.sizes(*_file(config))[:3]
+    elif isinstance(config, Digits):
         channels, height, width = config.image_shape
         sizes = (DIGITS_NUM_TRAIN, 1797 - DIGITS_NUM_TRAIN, (channels, height, width))
     elif isinstance(config, Cifar10):
@@ -240,6 +273,11 @@ def published_sizes(config: DatasetConfig) -> tuple[int, int, tuple[int, int, in
     if config.num_train is not None and config.num_train > sizes[0]:
         raise ValueError(f"dataset.num_train must be <= {sizes[0]} for {config.name}, got {config.num_train}")
     return config.num_train or sizes[0], sizes[1], sizes[2]
+
+
+def num_classes(config: DatasetConfig) -> int:
+    """Classes of the data set that a config names; no image is read."""
+    return npz.sizes(*_file(config))[3] if isinstance(config, Npz) else 10
 
 
 @dataclass(frozen=True)
@@ -328,7 +366,7 @@ def load_data(config: DatasetConfig, runtime: Runtime, device: torch.device) -> 
         return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
 
     train = Split(on_device(images, torch.uint8), on_device(labels, torch.int64))
-    padding = config.crop_padding if isinstance(config, (Cifar10, Digits)) and config.augment else None
+    padding = config.crop_padding if isinstance(config, (Cifar10, Digits, Npz)) and config.augment else None
     return Data(
         train=train,
         test=Split(on_device(arrays["test_images"], torch.uint8), on_device(arrays["test_labels"], torch.int64)),

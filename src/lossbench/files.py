@@ -1,7 +1,9 @@
-"""How a file is written so that nobody ever reads half of it."""
+"""How a file is written so that nobody ever reads half of it, and how two are told apart."""
 
+import hashlib
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +20,19 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path, key: str) -> None:
+    """Refuse a folder below which nothing could be written; it need not be there yet, and is not made.
+
+    Raises:
+        ValueError: something else is in its place, or it is not ours to write to.
+    """
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise ValueError(f"{key} must be a folder, there or new, got {folder}, and {there} is none; name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{key} must be a folder to write to, got {folder}, and {there} is read-only; name another")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -37,3 +52,15 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files that killed processes left; for a folder in which nobody else is writing."""
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal; the file is read again only when it has changed."""
+    found = path.stat()
+    return _sha256_of(path, found.st_mtime_ns, found.st_size)
+
+
+@cache
+def _sha256_of(path: Path, mtime_ns: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

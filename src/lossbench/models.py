@@ -138,6 +138,22 @@ MODELS: dict[str, Callable[[ModelConfig, Shape, int], nn.Module]] = {
 }
 
 
+def check_shape(config: ModelConfig, shape: Shape) -> None:
+    """Refuse images that would be nothing, or a single pixel for batch normalisation, before a network's last layer.
+
+    Raises:
+        ValueError: a side is too short.
+    """
+    smallest = {"cnn2c": 16, "cnn5c": 28, "resnet18": 9, "mobilenetv2": 9}[config.name]
+    if isinstance(config, Cnn5c) and config.padding is Padding.same_adaptive:
+        smallest = 4
+    if min(shape[1:]) < smallest:
+        raise ValueError(
+            f"model={config.name} needs images of at least {smallest} x {smallest} pixels, and the data set's have "
+            f"{shape[1]} x {shape[2]}; enlarge them, or choose another network"
+        )
+
+
 def build_model(config: ModelConfig, shape: Shape, num_classes: int, seed: int) -> nn.Module:
     """The network that a config names, on the CPU, its initial weights a function of `seed` alone.
 

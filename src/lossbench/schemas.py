@@ -7,7 +7,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from lossbench.config import LOSSES, MODELS, Cifar10, Config, Digits, MnistType, Reproduce, Schedule
+from lossbench.config import LOSSES, MODELS, Cifar10, Config, Digits, MnistType, Npz, Reproduce, Schedule
 
 
 def register_schemas() -> None:
@@ -16,7 +16,7 @@ def register_schemas() -> None:
     store.store(group="schema", name="run", node=Config)
     store.store(group="schema", name="reproduce", node=Reproduce)
     store.store(group="schema/schedule", name="schedule", node=Schedule)
-    for name, dataset in {"mnist_type": MnistType, "cifar10": Cifar10, "digits": Digits}.items():
+    for name, dataset in {"mnist_type": MnistType, "cifar10": Cifar10, "digits": Digits, "npz": Npz}.items():
         store.store(group="schema/dataset", name=name, node=dataset)
     for name, model in MODELS.items():
         store.store(group="schema/model", name=name, node=model)

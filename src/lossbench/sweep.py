@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from lossbench.config import Config, ModelConfig, run_id
-from lossbench.data import prepare, published_sizes
+from lossbench.data import num_classes, prepare, published_sizes
 from lossbench.models import flops_per_image
 from lossbench.runs import Run, open_run
 from lossbench.steps import OnStep
@@ -54,18 +54,18 @@ class BudgetSpent(Exception):  # noqa: N818  # no error
 def flops(config: Config) -> float:
     """Floating-point operations of a run: training, the tests after each epoch, the last look at both splits."""
     num_train, num_test, shape = published_sizes(config.dataset)
-    forward, step = _flops_per_image(repr(config.model), shape, config.model)
+    forward, step = _flops_per_image(repr(config.model), shape, num_classes(config.dataset), config.model)
     epochs = config.schedule.epochs
     return epochs * (num_train * step + num_test * forward) + num_train * forward
 
 
-_known_flops: dict[tuple[str, tuple[int, int, int]], tuple[float, float]] = {}
+_known_flops: dict[tuple[str, tuple[int, int, int], int], tuple[float, float]] = {}
 
 
-def _flops_per_image(name: str, shape: tuple[int, int, int], model: ModelConfig) -> tuple[float, float]:
-    if (name, shape) not in _known_flops:
-        _known_flops[name, shape] = flops_per_image(model, shape, num_classes=10)
-    return _known_flops[name, shape]
+def _flops_per_image(name: str, shape: tuple[int, int, int], classes: int, model: ModelConfig) -> tuple[float, float]:
+    if (name, shape, classes) not in _known_flops:
+        _known_flops[name, shape, classes] = flops_per_image(model, shape, classes)
+    return _known_flops[name, shape, classes]
 
 
 def remaining(configs: Iterable[Config], elsewhere: Collection[str] = ()) -> list[Config]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from lossbench.capture import CapturedStep
 from lossbench.config import Config, LglInr, Precision
 from lossbench.data import Data, load_data, published_sizes
 from lossbench.environment import PeakMemory, commit, device_name, keep_freed_memory, versions
+from lossbench.files import check_folder
 from lossbench.losses import build_loss, class_weights
-from lossbench.models import build_model, count_parameters, output_layer
+from lossbench.models import build_model, check_shape, count_parameters, output_layer
 from lossbench.optimizer import Sgd
 from lossbench.randomness import derived_seed
 from lossbench.runs import Run
@@ -52,10 +54,12 @@ def check(config: Config) -> torch.device:
     """The device a run will be done on, once what can be known before any work is known to be good.
 
     Raises:
-        ValueError: the device, the number of images or the batch size is not to be had.
+        ValueError: device, folder, images or batch size are not to be had, or the images are too small for the network.
     """
     device = choose_device(config.runtime.device, config.schedule.precision)
-    num_train, _, _ = published_sizes(config.dataset)
+    check_folder(Path(config.runtime.output_dir), "runtime.output_dir")
+    num_train, _, shape = published_sizes(config.dataset)
+    check_shape(config.model, shape)
     if config.schedule.batch_size > num_train:
         raise ValueError(
             f"schedule.batch_size must be <= {num_train}, the training images, got {config.schedule.batch_size}"

@@ -1,0 +1,283 @@
+"""What is wrong with a command line's overrides, and what was probably meant? One sentence, where Hydra needs many.
+
+Hydra decides what is right. This room is asked once it has refused, and beforehand for what it would let pass.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, is_dataclass
+from enum import Enum
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where overrides come in."""
+
+    script: str  # of scripts/, without .py
+    conf: Path  # the folder of the YAML files
+    config_name: str  # which of them is composed
+
+
+@contextmanager
+def explained(door: Door, arguments: Sequence[str]) -> Iterator[None]:
+    """Whatever is wrong with a command line becomes a ValueError in plain words, ours in the place of Hydra's."""
+    overrides, is_sweep = _overrides_of(arguments)
+    _refuse_what_hydra_lets_pass(overrides, door)
+    every_option = f"python scripts/{door.script}.py --cfg job shows every option"
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        try:
+            _explain(overrides, is_sweep, door)
+        except ValueError as explanation:
+            raise ValueError(f"{explanation}\n{every_option}") from error
+        if not isinstance(error, (HydraException, OmegaConfBaseException)):
+            raise  # a value out of its range: it speaks for itself
+        said = str(error.__cause__ or error).partition("\n")[0]
+        raise ValueError(f"{said}\n{every_option}") from error
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR")
+        os.environ.update({} if before is None else {"HYDRA_FULL_ERROR": before})
+
+
+def _overrides_of(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """The overrides among a command line's arguments, and whether commas make a sweep."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ValueError(f"{message}; an override is written key=value, without dashes")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    known, unknown = parser.parse_known_args(list(arguments))
+    if unknown and not unknown[0].startswith("-"):
+        raise ValueError(f"{unknown[0]} comes too late; options such as -m stand before all overrides, or behind them")
+    if unknown:
+        refuse(f"{unknown[0]} is no option")
+    return known.overrides, known.multirun
+
+
+def _refuse_what_hydra_lets_pass(overrides: Iterable[str], door: Door) -> None:
+    """A key that is given twice or removed, and several choices of a group at once."""
+    seen: dict[str, str] = {}
+    for text in overrides:
+        override = _parsed(text)
+        if override is None:
+            continue
+        key = override.key_or_group
+        if override.is_delete():
+            raise ValueError(f"{text}: nothing can be removed; left out of the command line, {key} keeps its default")
+        if key in seen:
+            raise ValueError(f"{key} is given twice, as {seen[key]} and as {text}; keep one of them")
+        if (door.conf / key).is_dir() and isinstance(override.value(), (list, dict)):
+            raise ValueError(f"{text}: {key} takes one word, without brackets; several make a sweep, -m {key}=a,b")
+        seen[key] = text
+
+
+def _parsed(text: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
+
+
+def _explain(overrides: Sequence[str], is_sweep: bool, door: Door) -> None:
+    """Raise ValueError for the first override that cannot be; come back where each by itself is right."""
+    groups = _groups(door)
+    chosen: dict[str, list[Any]] = {}
+    parsed = {text: _parsed(text) for text in overrides}
+    for text, override in parsed.items():
+        if override is None or not override.key_or_group:
+            _refuse_unreadable(text, door)
+        elif override.key_or_group in groups:
+            chosen[override.key_or_group] = _values(override, is_sweep)
+    for group, choices in chosen.items():
+        for choice in choices:
+            _check_choice(group, choice, groups[group])
+    for override in parsed.values():
+        if override is None or override.key_or_group in groups or override.key_or_group.startswith("hydra"):
+            continue
+        values = _values(override, is_sweep)
+        group = override.key_or_group.partition(".")[0]
+        for choice in chosen.get(group, [None]):
+            _check_value(override, values, door, *([] if choice is None else [f"{group}={choice}"]))
+
+
+def _values(override: Override, is_sweep: bool) -> list[Any]:
+    """The values that an override has, one after the other."""
+    if not override.is_sweep_override():
+        return [override.value()]
+    if not is_sweep:
+        text = override.input_line
+        raise ValueError(f"{text} has several values; a sweep needs -m, a list brackets{_hint(f'-m {text}')}")
+    try:
+        return list(override.sweep_iterator())
+    except HydraException:  # only Hydra can tell
+        return []
+
+
+def _refuse_unreadable(text: str, door: Door) -> NoReturn:
+    key, _, value = text.lstrip("+~").partition("=")
+    if key and value:
+        raise ValueError(f"{text} cannot be read as key=value; a value with special signs stands in quotes, \"'...'\"")
+    words = {choice: f"{group}={choice}" for group, names in reversed(_groups(door).items()) for choice in names}
+    words |= {option: f"{option}=..." for option in _known(door)}
+    meant = words.get(key) or words.get(_meant(key, door) or closest(key, words) or "")
+    raise ValueError(f"{text or 'an empty word'} is no key=value{_hint(meant)}")
+
+
+def _check_choice(group: str, choice: Any, choices: Sequence[str]) -> None:
+    if choice not in choices:
+        meant = closest(_written(choice), choices)
+        there = f"there is no such {group}, only {', '.join(choices)}"
+        raise ValueError(f"{group}={_written(choice)}: {there}{_hint(meant and f'{group}={meant}')}")
+
+
+def _check_value(override: Override, values: Sequence[Any], door: Door, *choices: str) -> None:
+    key, config = override.key_or_group, _composed(door, *choices)
+    options = _options(config)
+    if key not in options:
+        raise ValueError(_no_option(override, values, door, choices))
+    if override.is_add():
+        text = str(override.input_line)
+        raise ValueError(f"{text}: {key} is there already{_hint(text.lstrip('+'))}")
+    for value in values:
+        try:
+            OmegaConf.update(deepcopy(config), key, value)
+        except (OmegaConfBaseException, ValueError):
+            if is_dataclass(options[key]):
+                example = next(option for option in options if option.startswith(f"{key}."))
+                raise ValueError(f"{key} has options of its own, such as {example}=...") from None
+            words = _words(options[key])
+            meant = closest(_written(value), words)
+            wrong = f"{key} must be {_kind(options[key])}, got {_written(value)}"
+            raise ValueError(f"{wrong}{_hint(meant and f'{key}={meant}')}") from None
+
+
+def _no_option(override: Override, values: Sequence[Any], door: Door, choices: Sequence[str]) -> str:
+    """What to say of a key that nothing reads."""
+    key = override.key_or_group
+    group, _, option = key.partition(".")
+    groups = _groups(door)
+    others = groups.get(group, [])
+    homes = [f"{group}={other}" for other in others if key in _options(_composed(door, f"{group}={other}"))]
+    if homes:
+        selected = choices[0] if choices else f"{group}={OmegaConf.select(_composed(door), f'{group}.name')}"
+        return f"{override.input_line}: {option} is no option of {selected}, but of {', '.join(homes)}"
+    meant, value = _meant(key, door), _written(values[0]) if values else "..."
+    if meant in groups and value not in groups[meant]:
+        value = closest(value, groups[meant]) or "..."
+    return f"{override.input_line}: there is no option {key}{_hint(meant and f'{meant}={value}')}"
+
+
+def _meant(key: str, door: Door) -> str | None:
+    """The group or option that a misspelt or shortened key may stand for."""
+    top, _, end = key.rpartition(".")
+    known = _known(door)
+    same_end = [option for option in known if option.rpartition(".")[2] == end]
+    if same_end:
+        return closest(key, same_end) or same_end[0]
+    if top and (beside := {option.rpartition(".")[2]: option for option in known if option.startswith(f"{top}.")}):
+        found = closest(end, beside)
+        return None if found is None else beside[found]
+    if top:
+        return closest(key, known)
+    ends = {option.rpartition(".")[2]: option for option in reversed(known)}
+    found = closest(key, ends)
+    return None if found is None else ends[found]
+
+
+@cache
+def _known(door: Door) -> list[str]:
+    """All groups and options that there are under any choice, the shortest first."""
+    known = dict.fromkeys(_options(_composed(door)))
+    for group, choices in _groups(door).items():
+        for choice in choices:
+            known |= dict.fromkeys(_options(_composed(door, f"{group}={choice}")))
+    return sorted(known, key=lambda option: option.count("."))
+
+
+def closest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that a misspelt word probably is; None where none is near."""
+    cutoff = 0.6 if len(word) > 3 else 0.5  # one wrong letter of two
+    near = difflib.get_close_matches(word, list(candidates), n=5, cutoff=cutoff)
+    return next((other for other in near if _is_one_slip(word, other)), near[0] if near else None)
+
+
+def _is_one_slip(word: str, other: str) -> bool:
+    """Whether one letter is missing, too many or another, or two neighbours have changed places."""
+    for _ in range(2):  # what is the same goes, at the beginning, then at the end
+        same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(word, other, strict=False))))
+        word, other = word[same:][::-1], other[same:][::-1]
+    return max(len(word), len(other)) <= 1 or (len(word) == 2 and word == other[::-1])
+
+
+def _hint(meant: str | None) -> str:
+    return f"; did you mean {meant}?" if meant else ""
+
+
+@cache
+def _composed(door: Door, *choices: str) -> Any:
+    with initialize_config_dir(str(door.conf), version_base="1.3"):
+        return compose(door.config_name, list(choices))
+
+
+@cache
+def _groups(door: Door) -> dict[str, list[str]]:
+    """The groups that a config has, each with its choices."""
+    folders = [door.conf / str(key) for key in _composed(door)]
+    return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders if folder.is_dir()}
+
+
+def _options(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The type of every option of a composed config, by its full key."""
+    options: dict[str, Any] = {}
+    for key, kind in get_type_hints(OmegaConf.get_type(config)).items():
+        options[prefix + key] = kind
+        if is_dataclass(kind):
+            options |= _options(config[key], f"{prefix}{key}.")
+    return options
+
+
+def _kind(kind: Any) -> str:
+    """A type in words."""
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_kind(part) for part in get_args(kind))
+    if get_origin(kind) is list:
+        return f"a list of {'whole ' if get_args(kind) == (int,) else ''}numbers in brackets"
+    return KINDS.get(kind) or f"one of {', '.join(_words(kind))}"
+
+
+def _words(kind: Any) -> list[str]:
+    """The words that an option can be."""
+    if kind is bool:
+        return ["true", "false"]
+    return [str(word.value) for word in kind] if isinstance(kind, type) and issubclass(kind, Enum) else []
+
+
+def _written(value: Any) -> str:
+    """A value as one would write it on a command line."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_written(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
