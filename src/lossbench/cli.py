@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from lossbench.config import Config, Profile, Reproduce, run_id
+from lossbench.stops import stops_interrupt
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """A user's mistake is one sentence and exit code 1, no traceback; LOSSBENCH_TRACEBACK=1 shows it."""
+    """A user's mistake is one sentence and exit code 1, no traceback; LOSSBENCH_TRACEBACK=1 shows it.
+
+    Ctrl-C, SIGTERM and SIGUSR1 stop politely from here on.
+    """
     try:
-        yield
+        with stops_interrupt():
+            yield
     except KeyboardInterrupt:
         print(
             "stopped; every run stands at its last finished epoch, and the same command goes on from there", flush=True
@@ -33,21 +38,19 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _hydra_main(task: Callable[[Any], None], config_name: str) -> None:
-    import hydra
-
-    from lossbench.overrides import Door, explained
-    from lossbench.schemas import register_schemas, to_config
-
-    register_schemas()
-    door = Door(task.__name__.lstrip("_"), CONF, config_name)
-
     given: list[Any] = []
 
     def keep(composed: Any) -> None:
         given.append(composed)
 
     with _plain_errors():
-        with explained(door, sys.argv[1:]):
+        import hydra
+
+        from lossbench.overrides import Door, explained
+        from lossbench.schemas import register_schemas, to_config
+
+        register_schemas()
+        with explained(Door(task.__name__.lstrip("_"), CONF, config_name), sys.argv[1:]):
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(keep)()
             configs = [list(map(to_config, one)) if isinstance(one, list) else to_config(one) for one in given]
         for config in configs:  # one, or none after --cfg and the like
