@@ -210,9 +210,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full; make room, and the same command goes on from the last whole epoch"
     if isinstance(error, torch.OutOfMemoryError):
-        return (
-            f"out of GPU memory: {text.partition('. ')[0]}; a smaller runtime.runs_per_gpu or schedule.batch_size helps"
-        )
+        return f"out of GPU memory ({text.partition('. ')[0]}); fewer runtime.runs_per_gpu or a smaller batch may fit"
     return f"{type(error).__name__}: {text}"
 
 

@@ -140,14 +140,13 @@ def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line
         on_step: told how far the run is.
 
     Raises:
-        ValueError: the device, the data or an option is not to be had.
+        ValueError: the device, the data or an option is not to be had, or the checkpoint is damaged.
         FloatingPointError: the loss is no longer finite.
     """
     device = check(config)
     keep_freed_memory()
     commit()  # noted now: the files may change before the record is written
-    content = run.read_checkpoint()
-    checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True) if content else None
+    checkpoint = _checkpoint(run)
     run.start(config)
     if checkpoint is not None and checkpoint["device"] != device.type:
         run.log(f"begun on {checkpoint['device']}, starting afresh on {device.type}")
@@ -158,6 +157,19 @@ def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line
     num_threads = checkpoint["num_threads"] if checkpoint else config.runtime.num_threads or torch.get_num_threads()
     with process_settings(num_threads, config.schedule.precision, config.runtime.deterministic):
         return _fit(config, run, device, num_threads, checkpoint, on_step)
+
+
+def _checkpoint(run: Run) -> dict[str, Any] | None:
+    content = run.read_checkpoint()
+    if content is None:
+        return None
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)  # runs no code
+        int(state["epoch"]), state["device"], state["model"], state["velocities"]
+    except Exception as error:  # torch's reader has many
+        path = run.folder / "checkpoint.pt"
+        raise ValueError(f"{path} is no checkpoint of this run; remove it, and the run starts afresh") from error
+    return state
 
 
 def _fit(
