@@ -1,7 +1,7 @@
 # lossbench: `make help` lists the targets. Everything runs in .venv, made from the hash-locked requirements.lock.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types lock reproduce-tables report tensorboard benchmark clean
+.PHONY: help setup test lint types faults lock reproduce-tables report tensorboard benchmark clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -57,6 +57,9 @@ tensorboard: setup  ## show all runs in TensorBoard (PORT=6006)
 
 benchmark: setup  ## measure the runner beside the conventional loop and the hardware's bound (ARGS="--device cuda")
 	@$(BIN)/python benchmarks/benchmark.py $(ARGS)
+
+faults: setup  ## kill real sweeps 100 times and compare what they end with (ARGS="--kills 20")
+	@$(BIN)/python tests/killing.py $(ARGS)
 
 lock: setup  ## regenerate requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

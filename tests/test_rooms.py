@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lossbench
 
+ROOT = Path(__file__).parents[1]
 PACKAGE = Path(lossbench.__file__).parent
 PLUGIN = PACKAGE.parent / "hydra_plugins" / "lossbench_plugin.py"
 
@@ -156,3 +157,12 @@ def test_scripts_are_doors_to_the_command_line() -> None:
     scripts = Path(__file__).parents[1] / "scripts"
     doors = {path.stem: list(imported(path, ast.parse(path.read_text()))) for path in scripts.glob("*.py")}
     assert doors == {name: [f"lossbench.cli.{name}"] for name in ("train", "reproduce", "report", "profile_run")}
+
+
+def test_every_fault_in_the_documentation_has_its_test() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    rows = [line for line in (ROOT / "docs" / "reliability.md").read_text().splitlines() if line.endswith("` |")]
+    assert len(rows) > 25
+    for row in rows:
+        name = row.rpartition("| `")[2].removesuffix("` |")
+        assert f"def {name}(" in tests, f"there is no {name}"
