@@ -32,7 +32,8 @@ from lossbench.config import (
     run_id,
 )
 from lossbench.data import load_data, num_classes, plan_epoch, published_sizes
-from lossbench.runs import open_run, own_records
+from lossbench.records import own_records
+from lossbench.runs import open_run
 from lossbench.schemas import register_schemas, to_config
 
 Arrays = dict[str, np.ndarray]
@@ -185,7 +186,7 @@ def test_normalization_num_train_and_augmentation_are_those_of_the_others(tmp_pa
     augmented = load(path, augment=True, crop_padding=2)
     assert augmented.padded.shape == (30, 3, 20, 22)
     assert plan_epoch(augmented, seed=0, epoch=1).shape == (4, 30)
-    assert len(list((tmp_path / "out" / "cache").iterdir())) == 1
+    assert len(list((tmp_path / "out" / "cache").glob("[!.]*"))) == 1
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -203,7 +204,7 @@ def test_three_classes_train_from_end_to_end(model: str, tmp_path: Path) -> None
         assert written["class_weights"].shape == (1, 3, 3)
         assert written["output_bias"].shape == written["gradient_norms_init"].shape == (3,)
     path.unlink()
-    assert [record.id for record in own_records(tmp_path / "out")] == [run_id(config)]
+    assert [record.id for record in own_records(tmp_path / "out").records.values()] == [run_id(config)]
 
 
 def test_three_bright_classes_are_learned(tmp_path: Path) -> None:

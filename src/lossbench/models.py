@@ -144,7 +144,7 @@ def check_shape(config: ModelConfig, shape: Shape) -> None:
     Raises:
         ValueError: a side is too short.
     """
-    smallest = {"cnn2c": 16, "cnn5c": 28, "resnet18": 9, "mobilenetv2": 9}[config.name]
+    smallest = {"cnn2c": 16, "cnn5c": 28, "resnet18": 9, "mobilenetv2": 9}.get(config.name, 1)
     if isinstance(config, Cnn5c) and config.padding is Padding.same_adaptive:
         smallest = 4
     if min(shape[1:]) < smallest:
