@@ -28,7 +28,7 @@ FILES |= {"summary.md", "index.html"}
 def fields(config: Config, accuracy: float, **changes: Any) -> dict[str, Any]:
     """A record as training writes it; the accuracy climbs to a best two points above the last."""
     best = min(1.0, accuracy + 0.02)
-    curve = [accuracy - 0.1, best, *[accuracy] * (config.schedule.epochs - 2)][: config.schedule.epochs]
+    curve = [max(0.0, accuracy - 0.1), best, *[accuracy] * (config.schedule.epochs - 2)][: config.schedule.epochs]
     curve[-1] = accuracy
     best = max(curve)
     names = ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "lr")
