@@ -10,7 +10,14 @@ from lossbench import NUMERICS
 from lossbench.config import Cnn2c, Config, Digits, Runtime, Schedule, Sml, run_id
 from lossbench.runs import Run, open_run
 
-ARRAYS = {"confusion_matrix": np.eye(3, dtype=np.int64), "output_bias": np.array([0.5, -1.0, 2.0], np.float32)}
+
+def arrays(test_accuracy: float) -> dict[str, np.ndarray]:
+    """The arrays of a run that was never trained."""
+    counts = 1000 * np.array([[test_accuracy, 1 - test_accuracy], [0, 0]])
+    return {"confusion_matrix": counts, "output_bias": np.array([0.5, -1.0], np.float32)}
+
+
+ARRAYS = arrays(0.9)
 
 
 def config(folder: Path, seed: int = 0) -> Config:
@@ -22,7 +29,9 @@ def result(config: Config, test_accuracy: float = 0.9, **changes: Any) -> dict[s
     fields = {"run_id": run_id(config), "numerics": NUMERICS, "config": asdict(config)}
     fields |= {"test_accuracy": test_accuracy, "test_accuracy_best": test_accuracy, "commit": None, "precision": "fp32"}
     fields |= {"device": "cpu", "device_name": "a processor", "num_threads": 1}
-    return fields | {"deterministic": False, "versions": {"torch": "2.0"}} | changes
+    fields |= {"deterministic": False, "versions": {"torch": "2.0"}}
+    curve = [test_accuracy] * config.schedule.epochs
+    return fields | {"curves": {"train/accuracy": curve, "test/accuracy": curve}} | changes
 
 
 def finished(folder: Path, seed: int = 0, test_accuracy: float = 0.9, **changes: Any) -> Run:
@@ -30,7 +39,7 @@ def finished(folder: Path, seed: int = 0, test_accuracy: float = 0.9, **changes:
     run = open_run(config(folder, seed))
     run.start(config(folder, seed))
     run.append_metrics({"epoch": 1, "test/accuracy": test_accuracy})
-    run.finish(result(config(folder, seed), test_accuracy, **changes), ARRAYS)
+    run.finish(result(config(folder, seed), test_accuracy, **changes), arrays(test_accuracy))
     return run
 
 

@@ -217,7 +217,8 @@ def commit_record(folder: Path, config: Config) -> None:
     record: dict[str, Any] = {"run_id": run_id(config), "numerics": lossbench.NUMERICS, "config": asdict(config)}
     record |= {"test_accuracy": 0.5, "test_accuracy_best": 0.5, "device": "cpu", "device_name": "a processor"}
     record |= {"precision": "fp32", "versions": {"torch": "1"}, "commit": None, "num_threads": 1}
-    record |= {"arrays_sha256": "0" * 64}
+    curve = [0.5] * config.schedule.epochs
+    record |= {"arrays_sha256": "", "curves": {"train/accuracy": curve, "test/accuracy": curve}}
     folder.mkdir(exist_ok=True)
     with (folder / "records.jsonl").open("a") as file:
         file.write(json.dumps(record) + "\n")

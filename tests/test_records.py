@@ -146,6 +146,7 @@ def test_runs_of_another_numerics_are_told_apart(tmp_path: Path) -> None:
     fields = json.loads(path.read_text())
     old = fields | {"numerics": 1, "run_id": name_of(fields["config"], 1)}
     path.write_text(json.dumps(old))
+    run.folder.rename(run.folder.with_name(old["run_id"]))
     finished(tmp_path, seed=1)
     assert outdated(own_records(tmp_path).records.values()) == [old["run_id"]]
 

@@ -28,8 +28,9 @@ FILES |= {"summary.md", "index.html"}
 def fields(config: Config, accuracy: float, **changes: Any) -> dict[str, Any]:
     """A record as training writes it; the accuracy climbs to a best two points above the last."""
     best = min(1.0, accuracy + 0.02)
-    curve = [accuracy - 0.1, best, *[accuracy] * (config.schedule.epochs - 2)][: config.schedule.epochs]
+    curve = [max(0.0, accuracy - 0.1), best, *[accuracy] * (config.schedule.epochs - 2)][: config.schedule.epochs]
     curve[-1] = accuracy
+    best = max(curve)
     names = ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "lr")
     return {
         "run_id": run_id(config),
@@ -45,7 +46,7 @@ def fields(config: Config, accuracy: float, **changes: Any) -> dict[str, Any]:
         "deterministic": False,
         "versions": {"torch": "9.8.7"},
         "commit": "0123456789abcdef",
-        "curves": dict.fromkeys(names, curve) | {"train/accuracy": [value + 0.01 for value in curve]},
+        "curves": dict.fromkeys(names, curve) | {"train/accuracy": [min(1.0, value + 0.01) for value in curve]},
     } | changes
 
 
@@ -317,6 +318,7 @@ def test_no_record_is_dropped_in_silence(tmp_path: Path) -> None:
     fields = json.loads((old / "result.json").read_text())
     name = name_of(fields["config"], NUMERICS + 1)
     (old / "result.json").write_text(json.dumps(fields | {"numerics": NUMERICS + 1, "run_id": name}))
+    old.rename(old.with_name(name))
     folder = write_report("paper", plan(tmp_path))
     assert line(folder, 5, "Accuracy", "2")["seeds"] == 1
     for page in ("summary.md", "index.html"):

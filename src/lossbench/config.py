@@ -249,7 +249,7 @@ class LglInr(LossConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(0 <= self.beta < float("inf"), "loss.beta", ">= 0 and finite", self.beta)
-        _require(self.eps is None or 0 < self.eps < 0.1, "loss.eps", "null or in (0, 0.1)", self.eps)
+        _require(self.eps is None or 1e-30 <= self.eps < 0.1, "loss.eps", "null or in [1e-30, 0.1)", self.eps)
 
 
 @dataclass
@@ -395,5 +395,5 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_canonical(item) for item in value]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return float(value) + 0.0  # -0.0 is 0.0
     return value

@@ -12,7 +12,7 @@ from typing import Any
 
 from lossbench import NUMERICS
 from lossbench.config import name_of
-from lossbench.records import Found, Record, committed_records, merge, own_records, verify
+from lossbench.records import DAMAGES, Found, Record, committed_records, merge, own_records, verify
 from lossbench.runs import Run, Status, runs_dir
 
 DAMAGED = "damaged"
@@ -26,8 +26,6 @@ RESULT = (
     *("device", "device_name", "num_threads", "precision", "deterministic", "numerics", "versions", "commit"),
 )
 """What is shown of a record, in this order; its config stands apart."""
-
-_DAMAGES = (AttributeError, KeyError, TypeError, ValueError)  # json's and the decoder's errors are ValueErrors
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Entry:
         """The whole lines of its `metrics.jsonl`."""
         try:
             return [dict(json.loads(line)) for line in _whole_lines(self.run)] if self.run else []
-        except _DAMAGES:
+        except DAMAGES:
             return []
 
     @property
@@ -260,7 +258,7 @@ def _config(run: Run) -> dict[str, Any]:
     config = _read(run.folder / "config.json")
     try:
         name_of(config, NUMERICS), int(config["schedule"]["epochs"])
-    except _DAMAGES:
+    except DAMAGES:
         return {}
     return config
 
@@ -269,7 +267,7 @@ def _read(path: Path) -> dict[str, Any]:
     """A JSON file's mapping; empty where it cannot be read."""
     try:
         return dict(json.loads(path.read_bytes()))
-    except (OSError, *_DAMAGES):
+    except (OSError, *DAMAGES):
         return {}
 
 
@@ -296,7 +294,7 @@ def _problems(run: Run) -> list[str]:
             problems.append(f"{metrics} lacks epochs: it has {', '.join(map(str, epochs))}")
         elif run.finished and config and len(epochs) != config["schedule"]["epochs"]:
             problems.append(f"{metrics} has {len(epochs)} epochs of {config['schedule']['epochs']}")
-    except _DAMAGES as error:
+    except DAMAGES as error:
         problems.append(f"{metrics} holds a damaged line ({error!r})")
     checkpoint = run.folder / "checkpoint.pt"
     if checkpoint.exists() and not _whole_archive(checkpoint):
@@ -309,7 +307,7 @@ def _misnamed(run: Run, config: Mapping[str, Any], record: Mapping[str, Any]) ->
     if not config:
         return [f"{path} is missing or damaged; remove the run"]
     if record.get("run_id", run.id) != run.id:
-        return [f"{run.folder / 'result.json'} is the record of {record['run_id']}; rename the folder, or remove it"]
+        return []  # the reader of records says so
     if record and record.get("config") != config:
         return [f"{path} is not the config in result.json beside it; remove the run"]
     if not record and _numerics(run.id, config) is None:

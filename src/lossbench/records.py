@@ -6,6 +6,7 @@ What is damaged or contradictory is left out and named as a problem; nothing is 
 
 import hashlib
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,12 @@ from lossbench import NUMERICS
 from lossbench.config import name_of
 from lossbench.files import write_atomically, write_bytes
 from lossbench.runs import FILES, Run, all_runs, runs_dir, to_json
+
+COUNTED_ANEW = 1e-3
+"""How far the accuracy in the arrays may be from the record's: after a stop a GPU may see a few images otherwise."""
+
+DAMAGES = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
+"""What reading damaged JSON raises; json's and the decoders' errors are ValueErrors."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +45,28 @@ class Record:
         """The arrays of `arrays.npz`, or None where they are not at hand.
 
         Raises:
-            ValueError: they are not those that the run wrote.
+            ValueError: they are not those that the run wrote, or contradict its record.
         """
-        if not self.arrays_path.exists():
-            return None
-        content = self.arrays_path.read_bytes()
+        return self.unpack(self.arrays_path.read_bytes()) if self.arrays_path.exists() else None
+
+    def unpack(self, content: bytes) -> dict[str, np.ndarray]:
+        """The arrays in the bytes of an `arrays.npz`.
+
+        Raises:
+            ValueError: they are not those that the run wrote, or contradict its record.
+        """
         if hashlib.sha256(content).hexdigest() != self.fields["arrays_sha256"]:
             raise ValueError(f"{self.arrays_path} is not what {self.id} wrote; remove it, or restore it")
-        with np.load(BytesIO(content)) as arrays:
-            return dict(arrays)
+        try:
+            with np.load(BytesIO(content)) as file:
+                arrays = dict(file)
+            counts = arrays["confusion_matrix"]
+            counted = float(counts.trace()) / max(1.0, float(counts.sum()))
+        except (*DAMAGES, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"{self.arrays_path} holds damaged arrays ({_said(error)}); remove it") from error
+        if not abs(counted - _result(self)) <= COUNTED_ANEW:
+            raise ValueError(f"{self.arrays_path} counts the accuracy {counted}, the record of {self.id} another one")
+        return arrays
 
 
 class Found(NamedTuple):
@@ -59,7 +79,7 @@ class Found(NamedTuple):
 def own_records(output_dir: str | Path) -> Found:
     """The records of the finished runs below `output_dir`."""
     paths = [run.folder / "result.json" for run in all_runs(output_dir) if run.finished]
-    return _found((path.read_bytes(), path.parent / "arrays.npz", str(path)) for path in paths)
+    return _found((path.read_bytes(), path.parent / "arrays.npz", str(path), path.parent.name) for path in paths)
 
 
 def committed_records(results_dir: str | Path | None) -> Found:
@@ -68,7 +88,8 @@ def committed_records(results_dir: str | Path | None) -> Found:
     if path is None or not path.exists():
         return Found({}, [])
     lines = enumerate(path.read_bytes().splitlines(), start=1)
-    return _found((line, path.parent / "arrays", f"{path}, line {number}") for number, line in lines if line.strip())
+    arrays = path.parent / "arrays"
+    return _found((line, arrays, f"{path}, line {number}", None) for number, line in lines if line.strip())
 
 
 def all_records(output_dir: str | Path, results_dir: str | Path | None) -> Found:
@@ -108,14 +129,18 @@ def verify(found: Found) -> list[str]:
     return problems
 
 
-def _found(sources: Iterable[tuple[bytes, Path, str]]) -> Found:
+def _found(sources: Iterable[tuple[bytes, Path, str, str | None]]) -> Found:
+    """The records in texts, each with the place of its arrays and its own, and the name of its folder if it has one."""
     records: dict[str, Record] = {}
     problems = []
-    for text, arrays, place in sources:
+    for text, arrays, place, folder in sources:
         try:
             record = _record(text, arrays, place)
         except ValueError as error:
             problems.append(str(error))
+            continue
+        if folder not in (None, record.id):
+            problems.append(f"{place} is the record of {record.id}; rename the folder, or remove it")
             continue
         if record.id in records:
             problems.append(f"{place} holds {record.id} a second time; remove one")
@@ -128,16 +153,37 @@ def _record(text: bytes, arrays: Path, place: str) -> Record:
         fields = json.loads(text)
         identity = name_of(fields["config"], fields["numerics"])
         named = str(fields["run_id"])
-        accuracies = [float(fields[name]) for name in ("test_accuracy", "test_accuracy_best")]
-        texts = [str(fields[name]) for name in ("device", "device_name", "precision", "arrays_sha256")]
-        int(fields["config"]["seed"]), fields["versions"]["torch"], fields["commit"], texts
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # json's and the decoder's are ValueErrors
-        raise ValueError(f"{place} holds a damaged record ({error!r}); remove it, or restore the file") from error
-    if named != identity:
-        raise ValueError(f"{place} holds a record named {named} whose config is that of {identity}; remove it")
-    if not all(0 <= accuracy <= 1 for accuracy in accuracies):
-        raise ValueError(f"{place} holds a record with the accuracies {accuracies}, not in 0..1; remove it")
+        json.dumps(fields, ensure_ascii=False).encode()  # what cannot be written anywhere is not text
+        last, best = (_number(fields[name]) for name in ("test_accuracy", "test_accuracy_best"))
+        test, train = ([*map(_number, fields["curves"][f"{split}/accuracy"])] for split in ("test", "train"))
+        texts = [fields[name] for name in ("device", "device_name", "precision", "arrays_sha256")]
+        texts += [fields["versions"]["torch"], "" if fields["commit"] is None else fields["commit"]]
+        int(fields["config"]["seed"]), "".join(texts)  # raises where one is no text
+        end, peak = test[-1], max(test)
+        epochs = _number(fields["config"]["schedule"]["epochs"])
+    except DAMAGES as error:
+        raise ValueError(f"{place} holds a damaged record ({_said(error)}); remove it, or restore the file") from error
+    if named != identity or not re.fullmatch(r"[\w.-]{1,200}", named, re.ASCII):
+        raise ValueError(f"{place} holds a record named {named!a} whose config is that of {identity!a}; remove it")
+    if not all(0 <= accuracy <= 1 for accuracy in (last, best, *test, *train)):
+        raise ValueError(f"{place} holds a record with the accuracies {[last, best]} or curves not in 0..1; remove it")
+    if (last, best, epochs, epochs) != (end, peak, len(test), len(train)):
+        raise ValueError(
+            f"{place} holds a record with the accuracies {[last, best]} and curves of {len(test)} and {len(train)} of "
+            f"{epochs:g} epochs that end at {end}, at best {peak}; remove it"
+        )
     return Record(fields, arrays if arrays.suffix == ".npz" else arrays / f"{named}.npz")
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{type(value).__name__} where a number belongs")
+    return float(value)
+
+
+def _said(error: BaseException) -> str:
+    """An error in a few words: those of a decoder repeat the whole file."""
+    return f"{type(error).__name__}: {error!s:.200}"
 
 
 def _result(record: Record) -> float:
@@ -174,15 +220,14 @@ def import_archive(file: Path, output_dir: str | Path) -> tuple[int, int]:
     """
     contents = _read_archive(file)
     ids = sorted({id_ for id_, _ in contents})
-    incoming = _found((contents[id_, "result.json"], Path("arrays.npz"), str(file)) for id_ in ids)
+    incoming = _found(
+        (contents[id_, "result.json"], file / id_ / "arrays.npz", f"{file}, {id_}/result.json", id_) for id_ in ids
+    )
     problems = incoming.problems or merge(own_records(output_dir), incoming).problems
-    if not problems and list(incoming.records) != ids:
-        raise ValueError(f"{file} holds a run under another run's name")
-    for id_, record in incoming.records.items():
-        if hashlib.sha256(contents[id_, "arrays.npz"]).hexdigest() != record.fields["arrays_sha256"]:
-            problems.append(f"{file} holds other arrays of {id_} than the run wrote")
     if problems:
         raise ValueError(problems[0])
+    for id_, record in incoming.records.items():
+        record.unpack(contents[id_, "arrays.npz"])
     new = [id_ for id_ in ids if not Run(runs_dir(output_dir) / id_).finished]
     for id_ in new:
         for name in FILES:
@@ -194,9 +239,11 @@ def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
     """The files of an archive by run and name; the archive's checksums are verified as it is read."""
     try:
         with zipfile.ZipFile(file) as archive:
+            if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in archive.infolist()):
+                raise zipfile.BadZipFile("a compression that export does not use")
             members = {tuple(member.split("/")): archive.read(member) for member in archive.namelist()}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        raise ValueError(f"{file} is not a whole archive of runs ({error})") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{file} is not a whole archive of runs ({_said(error)})") from error
     ids = {parts[0] for parts in members}
     if set(members) != {(id_, name) for id_ in ids for name in FILES} or ids & {"", ".", ".."}:
         raise ValueError(f"{file} is not an archive of whole runs, as `lossbench export` writes")

@@ -35,6 +35,8 @@ _QUICK_TITLES = {
     4: "Table 4, quick profile. Test accuracy (%) on digits with crop and flip, not the paper's data",
     5: "Table 5, quick profile. Test accuracy (%) of LGL-INR for different beta, digits, CNN2C",
 }
+_TEX = str.maketrans({letter: f"\\{letter}" for letter in "%_#&{}$"})
+_TEX |= str.maketrans({"±": r"$\pm$", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})
 _ROW_NAMES = {1: ["Loss"], 2: ["Network", "Loss"]}
 
 
@@ -149,7 +151,12 @@ def _rows(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame:
 
 
 def _distinct(values: Iterable[Any]) -> str:
-    return " ".join(dict.fromkeys(str(value) for value in values))
+    return " ".join(dict.fromkeys(_plain(value) for value in values))
+
+
+def _plain(value: object) -> str:
+    """Text on one line, as tables and captions need it, without what cannot be printed."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(value)).strip()
 
 
 def _entry(cell: Cell, records: Sequence[Record], failed: Failed, selection: Selection) -> str:
@@ -161,7 +168,7 @@ def _entry(cell: Cell, records: Sequence[Record], failed: Failed, selection: Sel
     notes = [f"n={len(values)}" if len(values) >= wanted else f"n={len(values)} of {wanted}"]
     if num_failed:
         notes.append(f"{num_failed} failed")
-    devices = dict.fromkeys(str(record.fields["device"]) for record in records)
+    devices = dict.fromkeys(_plain(record.fields["device"]) for record in records)
     if len(devices) > 1:
         notes.append(" and ".join(devices))
     return f"{np.mean(values):.2f}{spread} ({', '.join(notes)})"
@@ -179,9 +186,9 @@ def _caption(title: str, filled: Filled, selection: Selection) -> str:
         return f"{text}. No runs yet."
 
     def distinct(name: str) -> str:
-        return ", ".join(dict.fromkeys(str(record[name]) for record in records))
+        return ", ".join(dict.fromkeys(_plain(record[name]) for record in records))
 
-    torch_versions = ", ".join(dict.fromkeys(str(record["versions"]["torch"]) for record in records))
+    torch_versions = ", ".join(dict.fromkeys(_plain(record["versions"]["torch"]) for record in records))
     commits = ", ".join(dict.fromkeys(_short(record["commit"]) for record in records))
     return (
         f"{text}. Device {distinct('device')} ({distinct('device_name')}), precision {distinct('precision')}, "
@@ -192,7 +199,7 @@ def _caption(title: str, filled: Filled, selection: Selection) -> str:
 def _short(commit: str | None) -> str:
     if commit is None:
         return "unknown"
-    return commit[:10] + ("-dirty" if commit.endswith("-dirty") else "")
+    return _plain(commit[:10]) + ("-dirty" if commit.endswith("-dirty") else "")
 
 
 def _write_table(
@@ -202,7 +209,7 @@ def _write_table(
     caption = _caption(title, filled, selection)
     frame, rows = _frame(filled, failed, selection), _rows(filled, failed, selection)
     write_atomically(folder / f"table{table}.csv", lambda file: rows.to_csv(file, index=False))
-    flat = frame.reset_index()
+    flat = frame.reset_index().map(lambda entry: entry.replace("|", r"\|") if isinstance(entry, str) else entry)
     markdown = f"{caption}\n\n{flat.to_markdown(index=False, disable_numparse=True)}\n"
     _write_text(folder / f"table{table}.md", markdown)
     body = _html_table(frame, caption)
@@ -230,7 +237,8 @@ def _frame(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame
 
 
 def _html_table(frame: pd.DataFrame, caption: str) -> str:
-    text = frame.reset_index().to_html(index=False, border=0, classes="table")
+    with pd.option_context("display.max_colwidth", None):  # else a long entry ends in dots
+        text = frame.reset_index().to_html(index=False, border=0, classes="table")
     return text.replace("<thead>", f"<caption>{html.escape(caption)}</caption>\n  <thead>", 1)
 
 
@@ -248,13 +256,11 @@ def _page(title: str, body: str) -> str:
 
 
 def _tex(text: object) -> str:
-    for plain, escaped in (("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$"), ("#", r"\#"), ("&", r"\&")):
-        text = str(text).replace(plain, escaped)
-    return str(text)
+    return str(text).translate(_TEX)
 
 
 def _write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="backslashreplace"))  # a folder's name need not be text
 
 
 def _save(figure: Any, folder: Path, name: str) -> None:
@@ -311,7 +317,11 @@ def _draw_confusion(axes: Any, mean: np.ndarray, paper: Mapping[tuple[int, int],
     num_classes = len(mean)
     shares = mean / mean.sum(axis=1, keepdims=True).clip(1)
     axes.imshow(shares**0.4, cmap="Blues", vmin=0, vmax=1)  # the root makes the rare errors visible
-    said = [f"{row} as {column}: {mean[row, column]:.1f} (paper {count})" for (row, column), count in paper.items()]
+    said = [
+        f"{row} as {column}: {mean[row, column]:.1f} (paper {count})"
+        for (row, column), count in paper.items()
+        if max(row, column) < num_classes
+    ]
     axes.set(xticks=range(num_classes), yticks=range(num_classes), ylabel="true class")
     axes.set_xlabel("\n".join(["predicted class", *(["; ".join(said)] if said else [])]))
     for (row, column), value in np.ndenumerate(mean):

@@ -102,9 +102,13 @@ class Run:
         """
         path = self.folder / "metrics.jsonl"
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        kept = lines[:last_epoch]
-        metrics = [json.loads(line) for line in kept]
-        if [line["epoch"] for line in metrics] != list(range(1, last_epoch + 1)):
+        kept = [line for line in lines[:last_epoch] if line.endswith(b"\n")]  # a line without its end is not whole
+        try:
+            metrics = [dict(json.loads(line)) for line in kept]
+            epochs = [line["epoch"] for line in metrics]
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds a damaged line among the first {last_epoch}; remove the run") from error
+        if epochs != list(range(1, last_epoch + 1)):
             raise ValueError(f"{path} lacks epochs of 1 to {last_epoch}")
         if kept != lines:
             write_bytes(path, b"".join(kept))
@@ -146,7 +150,7 @@ class Run:
 
     def fail(self, reason: str) -> None:
         """Keep the reason why the run stopped: a traceback, or a sentence."""
-        write_bytes(self.folder / "failure.txt", reason.encode())
+        write_bytes(self.folder / "failure.txt", reason.encode(errors="backslashreplace"))
 
     def failed_since(self, moment: float) -> bool:
         """Whether the run has failed since a moment of the system's clock."""
@@ -158,7 +162,7 @@ class Run:
     def failure(self) -> str | None:
         """Why the run failed when it was tried last, in a line; None: it did not."""
         try:
-            return (self.folder / "failure.txt").read_text().strip().splitlines()[-1]
+            return (self.folder / "failure.txt").read_bytes().decode(errors="replace").strip().splitlines()[-1]
         except (FileNotFoundError, IndexError):
             return None
 
