@@ -253,6 +253,8 @@ def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
 def publish(output_dir: str | Path, results_dir: str | Path) -> int:
     """Add the own records to the committed ones, arrays included; returns how many were new.
 
+    Where the run was done on this machine, its folders, is nobody's business and left out.
+
     Raises:
         ValueError: a record or its arrays cannot be trusted; nothing is written then.
     """
@@ -265,6 +267,12 @@ def publish(output_dir: str | Path, results_dir: str | Path) -> int:
         raise ValueError(problems[0])
     for name, record in new.items():
         write_bytes(folder / "arrays" / f"{name}.npz", record.arrays_path.read_bytes())
-    lines = b"".join(to_json(found.records[name].fields) + b"\n" for name in sorted(found.records))
+    lines = b"".join(to_json(_placeless(found.records[name].fields)) + b"\n" for name in sorted(found.records))
     write_bytes(folder / "records.jsonl", lines)
     return len(new)
+
+
+def _placeless(fields: Mapping[str, Any]) -> dict[str, Any]:
+    runtime = {key: value for key, value in fields["config"]["runtime"].items() if not key.endswith("_dir")}
+    dataset = {key: value for key, value in fields["config"]["dataset"].items() if key != "path"}
+    return {**fields, "config": {**fields["config"], "dataset": dataset, "runtime": runtime}}
