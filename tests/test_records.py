@@ -272,8 +272,8 @@ def test_publish_adds_records_and_arrays_once(tmp_path: Path) -> None:
         assert str(tmp_path) not in json.dumps(committed[name].fields)  # nobody's business
         runtime = dict(record.fields["config"]["runtime"])
         del runtime["output_dir"], runtime["data_dir"]
-        config = record.fields["config"] | {"runtime": runtime}
-        assert committed[name].fields == dict(record.fields) | {"config": config}
+        whole = record.fields["config"] | {"runtime": runtime}
+        assert committed[name].fields == dict(record.fields) | {"config": whole}
     arrays = committed[ids[0]].arrays()
     assert arrays is not None
     assert np.array_equal(arrays["output_bias"], ARRAYS["output_bias"])
