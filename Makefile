@@ -1,7 +1,7 @@
 # lossbench: `make help` lists the targets. Everything runs in .venv, made from the hash-locked requirements.lock.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types faults lock reproduce-tables report tensorboard benchmark clean
+.PHONY: help setup test lint types faults lock reproduce-tables reference report tensorboard benchmark clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,6 +13,7 @@ TABLES ?=
 SEEDS ?=
 DRY ?=
 RESULTS ?=
+BUDGET_MIN ?=
 ARGS ?=
 empty :=
 space := $(empty) $(empty)
@@ -48,6 +49,9 @@ types: setup  ## check types, strictly
 
 reproduce-tables: setup  ## train what is missing and write Tables 3-5 and Figures 1-2 (PROFILE=paper|quick TABLES="3 5" SEEDS=1 DRY=1)
 	@$(BIN)/python scripts/reproduce.py $(options) $(if $(DRY),dry=true) $(if $(RESULTS),results_dir=$(RESULTS)) $(ARGS)
+
+reference: setup  ## do the planned reference runs, in order of importance, into results/ (BUDGET_MIN=60 DRY=1)
+	@$(BIN)/python scripts/reference.py $(if $(BUDGET_MIN),runtime.budget_min=$(BUDGET_MIN)) $(if $(DRY),dry=true) $(ARGS)
 
 report: setup  ## rebuild tables and figures from the records, nothing is trained (PROFILE=paper|quick)
 	@$(BIN)/python scripts/report.py $(if $(PROFILE),profile=$(PROFILE)) $(if $(RESULTS),results_dir=$(RESULTS)) $(ARGS)

@@ -257,3 +257,17 @@ def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path
     assert said(tmp_path, "report", "tables=[5]", "seeds=1") == "tables and figures: outputs/report/quick\n"
     assert contents(report) == tables
     assert {path.name for path in tmp_path.iterdir()} == {"outputs", "results"}
+
+
+def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -> None:
+    lines = said(tmp_path, "reference", "dry=true", "runtime.device=cpu").splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "CNN2C at the paper's learning rate",
+        "Table 5, beta 2 and 4",
+        "CNN2C with the head as printed",
+    ]
+    assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
+    assert list(tmp_path.iterdir()) == []
+    done = run(tmp_path, "reference", "seeds=1")
+    assert done.returncode == 1
+    assert "the reference runs are those of docs/statistics.md" in done.stderr

@@ -25,7 +25,16 @@ from lossbench.config import (
     paper_schedule,
     run_id,
 )
-from lossbench.experiments import LITERAL_HEAD, TABLES, Cell, cell_key, cells, figure_cells, paper_confusions
+from lossbench.experiments import (
+    LITERAL_HEAD,
+    TABLES,
+    Cell,
+    cell_key,
+    cells,
+    figure_cells,
+    paper_confusions,
+    reference_blocks,
+)
 
 PROFILES = ("paper", "quick")
 
@@ -187,3 +196,20 @@ def test_the_figures_show_cnn2c_with_each_loss() -> None:
     assert [(cell.loss, cell.dataset) for cell in quick] == [(loss, "digits") for loss in ("LGL", "SML", "LGL-INR")]
     assert len({(cell.loss, cell.dataset) for cell in paper}) == len(paper) == 9
     assert all(cell.config.model == Cnn2c() for cell in (*paper, *quick))
+
+
+def test_the_reference_runs_are_those_of_the_rules_in_their_order() -> None:
+    blocks = reference_blocks(False, Runtime())
+    assert [len(configs) for _, configs in blocks] == [45, 10, 27]
+    names = [run_id(config) for _, configs in blocks for config in configs]
+    assert len(set(names)) == 82
+    for _, configs in blocks:
+        assert [config.seed for config in configs] == sorted(config.seed for config in configs)
+    first = blocks[0][1]
+    assert all(config.model == Cnn2c() for config in first)
+    assert {(config.dataset.name, config.loss.name) for config in first[:9]} == {
+        (dataset, loss) for dataset in ("mnist", "fmnist", "kmnist") for loss in ("lgl", "sml", "lgl_inr")
+    }
+    with_gpu = reference_blocks(True, Runtime())
+    assert [len(configs) for _, configs in with_gpu] == [18, 45, 45, 10, 27]
+    assert [run_id(config) for config in with_gpu[2][1]] == [run_id(config) for config in first]

@@ -2,8 +2,10 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,52 @@ def _choose_profile(plan: Reproduce) -> tuple[str, str]:
     return "quick", "no GPU is present"
 
 
+def reference() -> None:
+    """`scripts/reference.py`: the planned reference runs in order of importance, their records into results/."""
+    _hydra_main(_reference, "reproduce")
+
+
+def _reference(plan: Reproduce | list[Reproduce]) -> None:
+    if isinstance(plan, list):
+        raise ValueError("-m is for scripts/train.py")
+    if plan.results_dir is None or plan != Reproduce(dry=plan.dry, results_dir=plan.results_dir, runtime=plan.runtime):
+        raise ValueError(
+            "the reference runs are those of docs/statistics.md; here only dry, results_dir and runtime are given"
+        )
+    import torch
+
+    from lossbench import experiments, records, sweep
+    from lossbench.files import check_folder
+
+    check_folder(Path(plan.runtime.output_dir), "runtime.output_dir")
+    has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
+    began, failed, left = time.monotonic(), 0, 0
+    for name, configs in experiments.reference_blocks(has_gpu, plan.runtime):
+        committed = set(records.committed_records(plan.results_dir).records)
+        todo = sweep.remaining(configs, committed)
+        print(f"{name}: {len(todo)} of {len(configs)} runs to do, {_flops(sum(map(sweep.flops, todo)))}", flush=True)
+        if plan.dry or not todo:
+            continue
+        try:
+            summary = sweep.run_all(_with_budget_left(todo, began))
+            _say(summary)
+            failed, left = failed + len(summary.failed), left + len(summary.postponed)
+        finally:
+            new = records.publish(plan.runtime.output_dir, plan.results_dir)
+            print(f"{new} records added to {plan.results_dir}", flush=True)
+        if left:
+            break
+    if failed:
+        sys.exit(1)
+
+
+def _with_budget_left(configs: Sequence[Config], began: float) -> list[Config]:
+    """The same runs with what is left of their time budget since `began`."""
+    budget = configs[0].runtime.budget_min
+    left = None if budget is None else max(1e-3, budget - (time.monotonic() - began) / 60)
+    return [replace(config, runtime=replace(config.runtime, budget_min=left)) for config in configs]
+
+
 def report() -> None:
     """`scripts/report.py`: tables and figures from the records, nothing is trained."""
     _hydra_main(_report, "reproduce")
@@ -201,4 +249,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with_doors(_DOORS).main(arguments, prog_name="lossbench")
 
 
-_DOORS = {"train": train, "reproduce": reproduce, "report": report, "profile": profile_run}
+_DOORS = {"train": train, "reproduce": reproduce, "reference": reference, "report": report, "profile": profile_run}

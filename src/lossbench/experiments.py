@@ -5,7 +5,7 @@ the report for the cells, so nothing else can slip into a table.
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -128,6 +128,28 @@ def configs(tables: Iterable[int], profile: str, seeds: int | None, runtime: Run
         for config in cell.configs:
             unique.setdefault(run_id(config), config)
     return sorted(unique.values(), key=lambda config: config.seed)
+
+
+def reference_blocks(has_gpu: bool, runtime: Runtime) -> list[tuple[str, list[Config]]]:
+    """The reference runs of docs/statistics.md in order of importance: named blocks, in each all first seeds first.
+
+    The networks that are out of a CPU's reach come first on a GPU, and are left to it.
+    """
+
+    def block(name: str, table: int, seeds: int, rows: Callable[[Cell], bool]) -> tuple[str, list[Config]]:
+        chosen = [cell for cell in cells(table, "paper", seeds, runtime) if rows(cell)]
+        return name, sorted((config for cell in chosen for config in cell.configs), key=lambda config: config.seed)
+
+    small = [
+        block("CNN2C at the paper's learning rate", 3, 5, lambda cell: cell.rows[0] == "CNN2C"),
+        block("Table 5, beta 2 and 4", 5, 5, lambda cell: cell.column != "1"),
+        block("CNN2C with the head as printed", 3, 3, lambda cell: cell.rows[0] == LITERAL_HEAD),
+    ]
+    large = [
+        block("Table 4, CIFAR-10", 4, 3, lambda cell: True),
+        block("CNN5C at the paper's learning rate", 3, 5, lambda cell: cell.rows[0] == "CNN5C"),
+    ]
+    return large + small if has_gpu else small
 
 
 def figure_cells(profile: str) -> list[Cell]:
