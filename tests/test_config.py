@@ -34,10 +34,17 @@ from lossbench.config import (
 BASE = Config(MnistType("fmnist"), Cnn2c(), LglInr(), Schedule())
 
 OTHER: dict[type, dict[str, Any]] = {
-    MnistType: {"name": "kmnist", "num_train": 100, "normalization": Normalization.none},
-    Cifar10: {"num_train": 100, "normalization": Normalization.none, "augment": False, "crop_padding": 3},
+    MnistType: {"name": "kmnist", "num_train": 100, "num_validation": 9, "normalization": Normalization.none},
+    Cifar10: {
+        "num_train": 100,
+        "num_validation": 9,
+        "normalization": Normalization.none,
+        "augment": False,
+        "crop_padding": 3,
+    },
     Digits: {
         "num_train": 100,
+        "num_validation": 9,
         "normalization": Normalization.none,
         "image_shape": [1, 32, 28],
         "augment": True,

@@ -182,6 +182,28 @@ def test_num_train_takes_the_beginning_of_one_order(tmp_path: Path) -> None:
         load(Digits(num_train=1498), tmp_path)
 
 
+def test_validation_holds_out_training_images_and_leaves_the_test_images_alone(tmp_path: Path) -> None:
+    whole, split = load(Digits(), tmp_path), load(Digits(num_validation=300), tmp_path)
+    assert published_sizes(Digits(num_validation=300)) == (1197, 300, (1, 28, 28))
+    assert (len(split.train.labels), len(split.test.labels)) == (1197, 300)
+
+    def bag(*images: torch.Tensor) -> list[bytes]:
+        return sorted(image.numpy().tobytes() for batch in images for image in batch)
+
+    assert bag(split.train.images, split.test.images) == bag(whole.train.images)  # all of them, each once
+    shares = torch.bincount(split.test.labels) - torch.bincount(whole.train.labels) * 300 / 1497
+    assert shares.abs().max() <= 1
+    again = load(Digits(num_validation=300, num_train=50), tmp_path)
+    assert torch.equal(again.test.images, split.test.images)
+    assert len(again.train.labels) == 50
+    for bad, said in (
+        (Digits(num_validation=1497), r"num_validation must be < 1497, got 1497"),
+        (Digits(num_validation=300, num_train=1198), r"num_train must be <= 1197 .*got 1198"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            load(bad, tmp_path)
+
+
 @pytest.mark.parametrize("normalization", Normalization)
 def test_normalization_has_the_stated_mean_and_deviation(normalization: Normalization, tmp_path: Path) -> None:
     loaded = load(Digits(num_train=100, normalization=normalization, image_shape=[3, 9, 12]), tmp_path)

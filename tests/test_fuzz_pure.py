@@ -29,6 +29,7 @@ sizes = st.integers(1, 10**9)
 fractions = st.floats(0.001, 0.999)
 COMMON: dict[str, Any] = {
     "num_train": st.none() | sizes,
+    "num_validation": st.sampled_from([None, 1, 7]),
     "crop_padding": st.integers(0, 16),
     "image_shape": st.tuples(st.sampled_from([1, 3]), st.integers(8, 224), st.integers(8, 224)).map(list),
     "scale": st.floats(1e-6, 1e6),
@@ -63,7 +64,7 @@ def values_of(part: type) -> st.SearchStrategy[Any]:
 datasets = st.one_of([values_of(part) for part in (MnistType, Cifar10, Digits)])
 models = st.one_of([values_of(part) for part in MODELS.values()])
 runtimes = st.builds(
-    Runtime, output_dir=st.text(max_size=9), num_threads=st.none() | sizes, experiment=st.none() | st.text(max_size=9)
+    Runtime, output_dir=st.text(max_size=9), num_threads=st.none() | st.integers(1, 1024), experiment=st.none() | st.text(max_size=9)
 )
 kinds_of_losses = st.one_of([values_of(part) for part in LOSSES.values()])
 configs = st.builds(Config, datasets, models, kinds_of_losses, values_of(Schedule), st.integers(0, 2**31 - 1), runtimes)

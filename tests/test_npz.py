@@ -134,8 +134,14 @@ def test_the_name_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
 
 def test_every_option_but_the_path_changes_the_name(tmp_path: Path) -> None:
     path = saved(tmp_path)
-    others = {"num_train": 9, "normalization": Normalization.none, "augment": True, "crop_padding": 3}
-    others["sha256"] = "0" * 64
+    others = {
+        "num_train": 9,
+        "num_validation": 9,
+        "normalization": Normalization.none,
+        "augment": True,
+        "crop_padding": 3,
+    }
+    others |= {"normalization": Normalization.none, "sha256": "0" * 64}
     base = Npz(path=str(path))
     parts = [base, *(replace(base, **{name: value}) for name, value in others.items())]
     assert set(asdict(base)) == {"name", "path", *others}

@@ -91,11 +91,15 @@ class DatasetConfig:
 
     name: str = "???"
     num_train: int | None = None  # the first n of a fixed stratified permutation; None: all
+    num_validation: int | None = None  # so many training images, held out, stand for the test images; None: none do
     normalization: Normalization = Normalization.mnist
 
     def __post_init__(self) -> None:
         _require(self.name in self._names(), "dataset.name", " or ".join(self._names()), self.name)
-        _require(self.num_train is None or self.num_train >= 1, "dataset.num_train", "null or >= 1", self.num_train)
+        for key, number in (("num_train", self.num_train), ("num_validation", self.num_validation)):
+            _require(number is None or number >= 1, f"dataset.{key}", "null or >= 1", number)
+        padding = getattr(self, "crop_padding", 0)
+        _require(0 <= padding <= 16, "dataset.crop_padding", "in 0..16", padding)
 
     def _names(self) -> tuple[str, ...]:
         return (type(self).name,)
@@ -120,10 +124,6 @@ class Cifar10(DatasetConfig):
     augment: bool = True  # random crop and horizontal flip
     crop_padding: int = 4  # pixels
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(0 <= self.crop_padding <= 16, "dataset.crop_padding", "in 0..16", self.crop_padding)
-
 
 @dataclass
 class Digits(DatasetConfig):
@@ -140,7 +140,6 @@ class Digits(DatasetConfig):
         shape = self.image_shape
         valid = len(shape) == 3 and shape[0] in (1, 3) and all(8 <= side <= 224 for side in shape[1:])
         _require(valid, "dataset.image_shape", "[1 or 3, height, width] with sides in 8..224", shape)
-        _require(0 <= self.crop_padding <= 16, "dataset.crop_padding", "in 0..16", self.crop_padding)
 
 
 @dataclass
@@ -163,7 +162,6 @@ class Npz(DatasetConfig):
             self.sha256 = sha256_of(Path(self.path))
         valid = len(self.sha256) == 64 and set(self.sha256) <= set("0123456789abcdef")
         _require(valid, "dataset.sha256", "null or 64 digits 0-9a-f", self.sha256)
-        _require(0 <= self.crop_padding <= 16, "dataset.crop_padding", "in 0..16", self.crop_padding)
 
 
 @dataclass
