@@ -64,7 +64,10 @@ def values_of(part: type) -> st.SearchStrategy[Any]:
 datasets = st.one_of([values_of(part) for part in (MnistType, Cifar10, Digits)])
 models = st.one_of([values_of(part) for part in MODELS.values()])
 runtimes = st.builds(
-    Runtime, output_dir=st.text(max_size=9), num_threads=st.none() | st.integers(1, 1024), experiment=st.none() | st.text(max_size=9)
+    Runtime,
+    output_dir=st.text(max_size=9),
+    num_threads=st.none() | st.integers(1, 1024),
+    experiment=st.none() | st.text(max_size=9),
 )
 kinds_of_losses = st.one_of([values_of(part) for part in LOSSES.values()])
 configs = st.builds(Config, datasets, models, kinds_of_losses, values_of(Schedule), st.integers(0, 2**31 - 1), runtimes)
