@@ -200,9 +200,9 @@ def test_the_figures_show_cnn2c_with_each_loss() -> None:
 
 def test_the_reference_runs_are_those_of_the_rules_in_their_order() -> None:
     blocks = reference_blocks(False, Runtime())
-    assert [len(configs) for _, configs in blocks] == [45, 10, 27]
+    assert [len(configs) for _, configs in blocks] == [45, 10, 36, 27]
     names = [run_id(config) for _, configs in blocks for config in configs]
-    assert len(set(names)) == 82
+    assert len(set(names)) == 118
     for _, configs in blocks:
         assert [config.seed for config in configs] == sorted(config.seed for config in configs)
     first = blocks[0][1]
@@ -210,6 +210,13 @@ def test_the_reference_runs_are_those_of_the_rules_in_their_order() -> None:
     assert {(config.dataset.name, config.loss.name) for config in first[:9]} == {
         (dataset, loss) for dataset in ("mnist", "fmnist", "kmnist") for loss in ("lgl", "sml", "lgl_inr")
     }
+    curves = blocks[2][1]
+    assert {config.dataset.num_validation for config in curves} == {6000}
+    assert {config.seed for config in curves} == {1000}
+    points = {(config.dataset.name, config.loss.name, config.schedule.lr) for config in curves}
+    assert len(points) == 36
+    assert {lr for *_, lr in points} == {0.003, 0.01, 0.03, 0.1, 0.3, 1.0}
+    assert all(replace(config.schedule, lr=0.01) == paper_schedule(config.dataset.name) for config in curves)
     with_gpu = reference_blocks(True, Runtime())
-    assert [len(configs) for _, configs in with_gpu] == [18, 45, 45, 10, 27]
+    assert [len(configs) for _, configs in with_gpu] == [18, 45, 45, 10, 36, 27]
     assert [run_id(config) for config in with_gpu[2][1]] == [run_id(config) for config in first]

@@ -39,6 +39,10 @@ TABLES = (3, 4, 5)
 SEEDS = {"paper": {3: 5, 4: 3, 5: 5}, "quick": {3: 2, 4: 2, 5: 2}}
 """Runs a cell, unless asked otherwise."""
 
+LR_GRID = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+SELECTION_SEED = 1000  # of the runs that choose a learning rate; no reported run has it
+NUM_VALIDATION = 6000
+
 LITERAL_HEAD = "CNN2C (800-10)"
 _LABELS = {
     "mnist": "MNIST",
@@ -143,6 +147,7 @@ def reference_blocks(has_gpu: bool, runtime: Runtime) -> list[tuple[str, list[Co
     small = [
         block("CNN2C at the paper's learning rate", 3, 5, lambda cell: cell.rows[0] == "CNN2C"),
         block("Table 5, beta 2 and 4", 5, 5, lambda cell: cell.column != "1"),
+        ("learning rates of CNN2C, on validation images", _learning_rates(runtime)),
         block("CNN2C with the head as printed", 3, 3, lambda cell: cell.rows[0] == LITERAL_HEAD),
     ]
     large = [
@@ -150,6 +155,22 @@ def reference_blocks(has_gpu: bool, runtime: Runtime) -> list[tuple[str, list[Co
         block("CNN5C at the paper's learning rate", 3, 5, lambda cell: cell.rows[0] == "CNN5C"),
     ]
     return large + small if has_gpu else small
+
+
+def _learning_rates(runtime: Runtime) -> list[Config]:
+    """A run for every point of the accuracy-over-lr curves, the paper's learning rate among them."""
+    runtime = replace(runtime, experiment="learning_rates", profile="paper", num_seeds=1)
+    return [
+        Config(
+            MnistType(name, num_validation=NUM_VALIDATION),
+            Cnn2c(),
+            loss,
+            replace(paper_schedule(name), lr=lr),
+            SELECTION_SEED,
+            runtime,
+        )
+        for name, lr, loss in product(("kmnist", "fmnist"), LR_GRID, _losses())
+    ]
 
 
 def figure_cells(profile: str) -> list[Cell]:
