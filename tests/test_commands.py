@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -137,7 +138,7 @@ def test_show_tells_all_of_a_run(made: Made, invoke: Invoke) -> None:
     assert known["problems"] == []
     output = invoke("show", run.id).output
     assert output.startswith(f"{run.id}: finished, epoch 3/3, 0 s ago\n")
-    assert "  loss.beta              2.0\n" in output
+    assert re.search(r"^  loss\.beta +2\.0$", output, re.MULTILINE)
     assert "\naccuracy by class\n  0  0.2500\n  1  0.7500\n" in output
     assert "all whole; the arrays are those that the run wrote" in output
     assert "reason: FloatingPointError: the loss is nan\n" in invoke("show", made["failed"].id).output
@@ -285,8 +286,9 @@ def test_help_names_every_command_and_the_doors_first(capsys: pytest.CaptureFixt
     shown = [
         line.split()[0] for line in capsys.readouterr().out.partition("Commands:\n")[2].splitlines() if line[2] != " "
     ]
-    assert " ".join(shown) == ("train reproduce report profile runs show compare remove verify export import publish")
-    for name in shown[4:]:
+    doors, others = "train reproduce reference report profile", "runs show compare remove verify export import publish"
+    assert " ".join(shown) == f"{doors} {others}"
+    for name in others.split():
         with pytest.raises(SystemExit) as stop:
             cli.main([name, "--help"])
         assert stop.value.code == 0
