@@ -265,6 +265,7 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
         "CNN2C at the paper's learning rate",
         "Table 5, beta 2 and 4",
         "learning rates of CNN2C, on validation images",
+        "CNN2C, scales matched",
         "CNN2C with the head as printed",
     ]
     assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")

@@ -27,6 +27,7 @@ from lossbench.config import (
 )
 from lossbench.experiments import (
     LITERAL_HEAD,
+    SCALES,
     TABLES,
     Cell,
     cell_key,
@@ -200,9 +201,9 @@ def test_the_figures_show_cnn2c_with_each_loss() -> None:
 
 def test_the_reference_runs_are_those_of_the_rules_in_their_order() -> None:
     blocks = reference_blocks(False, Runtime())
-    assert [len(configs) for _, configs in blocks] == [45, 10, 36, 27]
+    assert [len(configs) for _, configs in blocks] == [45, 10, 36, 30, 27]
     names = [run_id(config) for _, configs in blocks for config in configs]
-    assert len(set(names)) == 118
+    assert len(set(names)) == 148
     for _, configs in blocks:
         assert [config.seed for config in configs] == sorted(config.seed for config in configs)
     first = blocks[0][1]
@@ -217,6 +218,11 @@ def test_the_reference_runs_are_those_of_the_rules_in_their_order() -> None:
     assert len(points) == 36
     assert {lr for *_, lr in points} == {0.003, 0.01, 0.03, 0.1, 0.3, 1.0}
     assert all(replace(config.schedule, lr=0.01) == paper_schedule(config.dataset.name) for config in curves)
+    arms = blocks[3][1]
+    assert {(config.dataset.name, config.loss.name, config.loss.scale) for config in arms} == {
+        (dataset, loss, scale) for dataset, scales in SCALES.items() for loss, scale in scales.items()
+    }
+    assert [config.seed for config in arms] == sorted(list(range(5)) * 6)
     with_gpu = reference_blocks(True, Runtime())
-    assert [len(configs) for _, configs in with_gpu] == [18, 45, 45, 10, 36, 27]
+    assert [len(configs) for _, configs in with_gpu] == [18, 45, 45, 10, 36, 30, 27]
     assert [run_id(config) for config in with_gpu[2][1]] == [run_id(config) for config in first]

@@ -36,6 +36,7 @@ ALLOWED = {
     "steps": "config data metrics optimizer",
     "capture": "",
     "training": "capture config data environment files losses metrics models optimizer randomness runs steps tracking",
+    "scales": "config data training",
     "profiling": "config data environment steps training",
     "sweep": "config data models runs steps stops tracking training",
     "inference": "",

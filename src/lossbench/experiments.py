@@ -42,6 +42,11 @@ SEEDS = {"paper": {3: 5, 4: 3, 5: 5}, "quick": {3: 2, 4: 2, 5: 2}}
 LR_GRID = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 SELECTION_SEED = 1000  # of the runs that choose a learning rate; no reported run has it
 NUM_VALIDATION = 6000
+SCALES = {
+    "kmnist": {"sml": 4.21, "lgl": 5.94, "lgl_inr": 0.238},
+    "fmnist": {"sml": 4.21, "lgl": 6.15, "lgl_inr": 0.238},
+}
+"""Factors to LGL-INR's gradient norm for SML and LGL, to SML's for LGL-INR: benchmarks/measure_scales.py."""
 
 LITERAL_HEAD = "CNN2C (800-10)"
 _LABELS = {
@@ -148,6 +153,7 @@ def reference_blocks(has_gpu: bool, runtime: Runtime) -> list[tuple[str, list[Co
         block("CNN2C at the paper's learning rate", 3, 5, lambda cell: cell.rows[0] == "CNN2C"),
         block("Table 5, beta 2 and 4", 5, 5, lambda cell: cell.column != "1"),
         ("learning rates of CNN2C, on validation images", _learning_rates(runtime)),
+        ("CNN2C, scales matched", _scaled(runtime)),
         block("CNN2C with the head as printed", 3, 3, lambda cell: cell.rows[0] == LITERAL_HEAD),
     ]
     large = [
@@ -155,6 +161,30 @@ def reference_blocks(has_gpu: bool, runtime: Runtime) -> list[tuple[str, list[Co
         block("CNN5C at the paper's learning rate", 3, 5, lambda cell: cell.rows[0] == "CNN5C"),
     ]
     return large + small if has_gpu else small
+
+
+def scale_probes(runtime: Runtime) -> dict[tuple[str, str], Config]:
+    """The runs whose first gradients give the scales, by data set and loss; none is trained."""
+    return {
+        (name, loss.name): Config(MnistType(name), Cnn2c(), loss, paper_schedule(name), SELECTION_SEED, runtime)
+        for name, loss in product(("kmnist", "fmnist"), _losses())
+    }
+
+
+def _scaled(runtime: Runtime) -> list[Config]:
+    """Each loss at the gradient norm of another, five seeds, the first seeds first."""
+    runtime = replace(runtime, experiment="scales", profile="paper", num_seeds=5)
+    return [
+        Config(
+            MnistType(name),
+            Cnn2c(),
+            replace(loss, scale=SCALES[name][loss.name]),
+            paper_schedule(name),
+            seed,
+            runtime,
+        )
+        for seed, name, loss in product(range(5), SCALES, _losses())
+    ]
 
 
 def _learning_rates(runtime: Runtime) -> list[Config]:

@@ -1,0 +1,32 @@
+"""The scale-matched arms' factors, measured again."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lossbench.config import Digits, Runtime, Sml
+from lossbench.experiments import SCALES, scale_probes
+from lossbench.scales import mean_gradient_norm
+
+
+@pytest.mark.parametrize(("name", "folder"), [("kmnist", "KMNIST"), ("fmnist", "FashionMNIST")])
+def test_the_factors_are_the_ratios_of_gradient_norms(name: str, folder: str, tmp_path: Path) -> None:
+    if not (Path(os.environ.get("LOSSBENCH_DATA", "data")) / folder).exists():
+        pytest.skip(f"LOSSBENCH_DATA has no {folder}")
+    probes = scale_probes(Runtime(device="cpu", output_dir=str(tmp_path), num_threads=1))
+    norms = {loss: mean_gradient_norm(probes[name, loss], 30) for loss in ("lgl", "sml", "lgl_inr")}
+    assert {probe.seed for probe in probes.values()} == {1000}
+    measured = {"sml": norms["lgl_inr"] / norms["sml"], "lgl": norms["lgl_inr"] / norms["lgl"]}
+    measured["lgl_inr"] = norms["sml"] / norms["lgl_inr"]
+    assert measured == pytest.approx(SCALES[name], rel=0.1)
+    (cache,) = (tmp_path / "cache").glob("*.npz")
+    cache.unlink()  # it is large
+
+
+def test_a_scaled_loss_pulls_as_much_harder(tmp_path: Path) -> None:
+    (probe, *_) = scale_probes(Runtime(device="cpu", output_dir=str(tmp_path), num_threads=1)).values()
+    plain = replace(probe, dataset=Digits(), loss=Sml())
+    scaled = replace(plain, loss=Sml(scale=3.0))
+    assert mean_gradient_norm(scaled, 4) == pytest.approx(3 * mean_gradient_norm(plain, 4), rel=1e-5)
