@@ -234,11 +234,19 @@ class Tally:
     faults: list[str] = field(default_factory=list)
 
 
-def check_epochs(before: dict[str, int], folder: Path, tally: Tally) -> None:
-    """At most the epoch in flight is lost: a run goes on with the epoch after its last line, or does that one again."""
-    for name, begun in starts(folder).items():
-        if begun and begun[-1] < before.get(name, 0):
-            tally.faults.append(f"{name} had {before[name]} epochs and went on with epoch {begun[-1]}")
+def lost_epochs(done: dict[str, int], begun: dict[str, list[int]], folder: Path) -> list[str]:
+    """At most the epoch in flight is lost: a run goes on with the epoch after its last line, or does that one again.
+
+    Args:
+        done: whole lines of metrics before the last attempt.
+        begun: starts before the last attempt.
+        folder: after it.
+    """
+    return [
+        f"{name} had {done[name]} epochs and went on with epoch {begins[-1]}"
+        for name, begins in starts(folder).items()
+        if len(begins) > len(begun.get(name, [])) and begins[-1] < done.get(name, 0)
+    ]
 
 
 def campaign(reference: dict[str, Any], reference_s: float, kills: int, seed: int, scratch: Path) -> Tally:
@@ -246,9 +254,9 @@ def campaign(reference: dict[str, Any], reference_s: float, kills: int, seed: in
     draw, tally = random.Random(seed), Tally()
     while sum(tally.kills.values()) < kills or tally.sweeps == 0:
         folder = scratch / f"sweep{tally.sweeps}"
-        as_user = tally.sweeps % 4 == 3
+        as_user = tally.sweeps % 6 == 5
         while True:
-            before, more = epochs_done(folder), sum(tally.kills.values()) < kills
+            done, begun, more = epochs_done(folder), starts(folder), sum(tally.kills.values()) < kills
             if as_user:
                 code, place = attempt_as_user(folder, draw.uniform(2, 25) if more else 600), "command line"
             elif more and draw.random() < 0.6:
@@ -257,13 +265,13 @@ def campaign(reference: dict[str, Any], reference_s: float, kills: int, seed: in
             else:
                 after = draw.uniform(0, 1.2 * reference_s) if more else None
                 code, place = attempt(folder, after=after), "any moment"
+            tally.faults += lost_epochs(done, begun, folder)
             if code == 0:
                 break
             if code != -signal.SIGKILL:
                 tally.faults.append(f"exit code {code} in {folder}")
                 return tally
             tally.kills[place] += 1
-            check_epochs(before, folder, tally)
         tally.sweeps += 1
         wrong = differences(reference, folder)
         tally.faults += [f"{folder}: {name} differs" for name in wrong]

@@ -10,7 +10,7 @@ from typing import Any
 
 import killing
 import pytest
-from killing import PLACES, Kill, attempt, command_line, differences, epochs_done, starts, undisturbed
+from killing import PLACES, Kill, attempt, command_line, differences, epochs_done, lost_epochs, starts, undisturbed
 
 from lossbench.runs import all_runs
 
@@ -91,10 +91,18 @@ def test_a_polite_stop_takes_three_seconds_and_says_how_to_go_on(
     assert started.returncode == 130
     assert "the same command goes on from there" in said
     assert "Traceback" not in said
-    before = epochs_done(tmp_path / "sweep")
+    done, begun = epochs_done(tmp_path / "sweep"), starts(tmp_path / "sweep")
     assert attempt(tmp_path / "sweep") == 0
-    for name, begun in starts(tmp_path / "sweep").items():
-        assert begun[-1] >= before.get(name, 0)
+    assert lost_epochs(done, begun, tmp_path / "sweep") == []
+
+
+def test_the_harness_notices_lost_epochs(tmp_path: Path) -> None:
+    assert attempt(tmp_path, Kill("checkpoint.pt", "synced", count=3)) == -signal.SIGKILL
+    done, begun = epochs_done(tmp_path), starts(tmp_path)
+    (run,) = all_runs(tmp_path)
+    (run.folder / "checkpoint.pt").unlink()
+    assert attempt(tmp_path) == 0
+    assert lost_epochs(done, begun, tmp_path) == [f"{run.id} had 3 epochs and went on with epoch 1"]
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.5, 2.0])

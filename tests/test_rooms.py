@@ -157,9 +157,8 @@ def test_torch_waits_until_it_is_needed() -> None:
 def test_scripts_are_doors_to_the_command_line() -> None:
     scripts = Path(__file__).parents[1] / "scripts"
     doors = {path.stem: list(imported(path, ast.parse(path.read_text()))) for path in scripts.glob("*.py")}
-    assert doors == {
-        name: [f"lossbench.cli.{name}"] for name in ("train", "reproduce", "reference", "report", "profile_run")
-    }
+    names = ("train", "reproduce", "reference", "report", "profile_run")
+    assert doors == {name: [f"lossbench.cli.{name}"] for name in names}
 
 
 def test_every_fault_in_the_documentation_has_its_test() -> None:
