@@ -66,7 +66,9 @@ class InFloat64(nn.Module):
 def first_losses(trace: Trace, output_dir: str) -> list[float]:
     """LGL-INR of the first steps on digits, with the momentum of the default schedule."""
     num_train, augment = trace.batch_size * trace.num_steps, trace.image_shape[0] == 3
-    dataset = Digits("digits", num_train, Normalization.none, trace.image_shape, augment)
+    dataset = Digits(
+        num_train=num_train, normalization=Normalization.none, image_shape=trace.image_shape, augment=augment
+    )
     schedule = Schedule(batch_size=trace.batch_size, lr=trace.lr)
     config = Config(dataset, trace.model, LglInr(), schedule, runtime=Runtime(output_dir=output_dir))
     data = load_data(config.dataset, config.runtime, torch.device("cpu"))

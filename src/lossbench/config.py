@@ -91,8 +91,8 @@ class DatasetConfig:
 
     name: str = "???"
     num_train: int | None = None  # the first n of a fixed stratified permutation; None: all
-    num_validation: int | None = None  # so many training images, held out, stand for the test images; None: none do
     normalization: Normalization = Normalization.mnist
+    num_validation: int | None = None  # so many training images, held out, stand for the test images; None: none do
 
     def __post_init__(self) -> None:
         _require(self.name in self._names(), "dataset.name", " or ".join(self._names()), self.name)
