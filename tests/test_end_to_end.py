@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import lossbench
-from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Runtime, Schedule, Sml, run_id
+from lossbench import cli
+from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Reproduce, Runtime, Schedule, Sml, run_id
 from lossbench.data import prepare
-from lossbench.experiments import configs
+from lossbench.experiments import configs, reference_blocks
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = ("dataset=digits", "dataset.num_train=64", "schedule.batch_size=32", "runtime.num_threads=1")
@@ -273,3 +275,24 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
     done = run(tmp_path, "reference", "seeds=1")
     assert done.returncode == 1
     assert "the reference runs are those of docs/statistics.md" in done.stderr
+
+
+def test_the_reference_runs_alone_are_published_also_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[set[str]] = []
+
+    def stopped(configs: Sequence[Config]) -> None:
+        raise KeyboardInterrupt
+
+    def publish(output_dir: str, results_dir: str, names: set[str]) -> int:
+        published.append(names)
+        return 0
+
+    monkeypatch.setattr("lossbench.sweep.run_all", stopped)
+    monkeypatch.setattr("lossbench.records.publish", publish)
+    runtime = Runtime(device="cpu", output_dir=str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        cli._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
+    (_, first), *_ = reference_blocks(False, runtime)
+    assert published == [{run_id(config) for config in first}]

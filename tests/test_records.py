@@ -282,3 +282,14 @@ def test_publish_adds_records_and_arrays_once(tmp_path: Path) -> None:
     assert contents(results) == published
     merged = all_records(tmp_path / "a", results).records
     assert [merged[id_].arrays_path.parent.parent.parent.name for id_ in ids] == ["a", "a"]
+
+
+def test_publish_of_named_runs_leaves_the_others_alone(tmp_path: Path) -> None:
+    wanted, other, damaged = (finished(tmp_path / "a", seed) for seed in range(3))
+    (damaged.folder / "result.json").write_text("{}")
+    assert publish(tmp_path / "a", tmp_path / "results", {wanted.id, "not-there"}) == 1
+    assert list(committed_records(tmp_path / "results").records) == [wanted.id]
+    assert publish(tmp_path / "a", tmp_path / "results", set()) == 0
+    with pytest.raises(ValueError, match="damaged"):
+        publish(tmp_path / "a", tmp_path / "results")
+    assert other.id not in committed_records(tmp_path / "results").records

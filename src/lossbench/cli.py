@@ -125,16 +125,23 @@ def reproduce() -> None:
     _hydra_main(_reproduce, "reproduce")
 
 
-def _reproduce(plan: Reproduce | list[Reproduce]) -> None:
-    if isinstance(plan, list):
+def _one_plan(composed: Reproduce | list[Reproduce]) -> Reproduce:
+    """What Hydra has composed, once it is known to be no sweep, and its output folder to be one."""
+    from lossbench.files import check_folder
+
+    if isinstance(composed, list):
         raise ValueError("-m is for scripts/train.py; here name several tables as tables=[3,5]")
+    check_folder(Path(composed.runtime.output_dir), "runtime.output_dir")
+    return composed
+
+
+def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
+    plan = _one_plan(composed)
     profile, why = _choose_profile(plan)
 
     from lossbench import experiments, report, sweep
-    from lossbench.files import check_folder
     from lossbench.records import all_records
 
-    check_folder(Path(plan.runtime.output_dir), "runtime.output_dir")
     configs = experiments.configs(plan.tables, profile, plan.seeds, plan.runtime)
     committed = set(all_records(plan.runtime.output_dir, plan.results_dir).records)
     todo = sweep.remaining(configs, committed)
@@ -182,9 +189,8 @@ def reference() -> None:
     _hydra_main(_reference, "reproduce")
 
 
-def _reference(plan: Reproduce | list[Reproduce]) -> None:
-    if isinstance(plan, list):
-        raise ValueError("-m is for scripts/train.py")
+def _reference(composed: Reproduce | list[Reproduce]) -> None:
+    plan = _one_plan(composed)
     if plan.results_dir is None or plan != Reproduce(dry=plan.dry, results_dir=plan.results_dir, runtime=plan.runtime):
         raise ValueError(
             "the reference runs are those of docs/statistics.md; here only dry, results_dir and runtime are given"
@@ -192,23 +198,22 @@ def _reference(plan: Reproduce | list[Reproduce]) -> None:
     import torch
 
     from lossbench import experiments, records, sweep
-    from lossbench.files import check_folder
 
-    check_folder(Path(plan.runtime.output_dir), "runtime.output_dir")
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
     began, failed, left = time.monotonic(), 0, 0
     for name, configs in experiments.reference_blocks(has_gpu, plan.runtime):
         committed = set(records.committed_records(plan.results_dir).records)
         todo = sweep.remaining(configs, committed)
         print(f"{name}: {len(todo)} of {len(configs)} runs to do, {_flops(sum(map(sweep.flops, todo)))}", flush=True)
-        if plan.dry or not todo:
+        if plan.dry:
             continue
         try:
-            summary = sweep.run_all(_with_budget_left(todo, began))
-            _say(summary)
-            failed, left = failed + len(summary.failed), left + len(summary.postponed)
-        finally:
-            new = records.publish(plan.runtime.output_dir, plan.results_dir)
+            if todo:
+                summary = sweep.run_all(_with_budget_left(todo, began))
+                _say(summary)
+                failed, left = failed + len(summary.failed), left + len(summary.postponed)
+        finally:  # also what was finished before a stop
+            new = records.publish(plan.runtime.output_dir, plan.results_dir, set(map(run_id, configs)))
             print(f"{new} records added to {plan.results_dir}", flush=True)
         if left:
             break
@@ -228,14 +233,11 @@ def report() -> None:
     _hydra_main(_report, "reproduce")
 
 
-def _report(plan: Reproduce | list[Reproduce]) -> None:
-    if isinstance(plan, list):
-        raise ValueError("-m is for scripts/train.py")
+def _report(composed: Reproduce | list[Reproduce]) -> None:
+    plan = _one_plan(composed)
 
     from lossbench import report
-    from lossbench.files import check_folder
 
-    check_folder(Path(plan.runtime.output_dir), "runtime.output_dir")
     profiles = [plan.profile.value] if plan.profile is not Profile.auto else report.profiles_with_records(plan)
     for profile in profiles:
         print(f"tables and figures: {report.write_report(profile, plan)}")

@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -250,8 +250,8 @@ def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
     return {(parts[0], parts[1]): content for parts, content in members.items()}
 
 
-def publish(output_dir: str | Path, results_dir: str | Path) -> int:
-    """Add the own records to the committed ones, arrays included; returns how many were new.
+def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[str] | None = None) -> int:
+    """Add the own records, all or the named ones, to the committed ones, with their arrays; returns how many were new.
 
     Where the run was done on this machine, its folders, is nobody's business and left out.
 
@@ -260,6 +260,8 @@ def publish(output_dir: str | Path, results_dir: str | Path) -> int:
     """
     folder = Path(results_dir)
     committed, own = committed_records(folder), own_records(output_dir)
+    if names is not None:
+        own = Found({name: record for name, record in own.records.items() if name in names}, [])
     found = merge(committed, own)
     new = {name: record for name, record in own.records.items() if name not in committed.records}
     problems = found.problems or verify(Found(new, []))
