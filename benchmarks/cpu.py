@@ -131,9 +131,9 @@ class ContiguousData(Data):
 class TorchSgd(torch.optim.SGD):
     """torch's own optimiser where lossbench's stood."""
 
-    def __init__(self, runner: Runner, **options: bool) -> None:
+    def __init__(self, runner: Runner, foreach: bool) -> None:
         schedule = runner.config.schedule
-        super().__init__(runner.state.model.parameters(), schedule.lr, schedule.momentum, **options)  # type: ignore
+        super().__init__(runner.state.model.parameters(), schedule.lr, schedule.momentum, foreach=foreach)
 
 
 def _contiguous(runner: Runner) -> None:
@@ -154,9 +154,9 @@ def _looped_loss(runner: Runner) -> None:
     runner.state.loss = LOOPED["lgl_inr"]
 
 
-def _optimiser(**options: bool) -> Callable[[Runner], None]:
+def _optimiser(foreach: bool) -> Callable[[Runner], None]:
     def exchange(runner: Runner) -> None:
-        runner.state.optimizer = TorchSgd(runner, **options)  # type: ignore[assignment]
+        runner.state.optimizer = TorchSgd(runner, foreach)  # type: ignore[assignment]  # it has the same methods
 
     return exchange
 

@@ -3,8 +3,15 @@
 The property tests try the same examples every time, and keep none.
 """
 
+from pathlib import Path
+
+import pytest
 import torch
+from click.testing import CliRunner, Result
 from hypothesis import Phase, settings
+from kinds_of_runs import Invoke, Made, make_all
+
+from lossbench import commands
 
 torch.set_num_threads(1)
 settings.register_profile(
@@ -17,3 +24,22 @@ settings.register_profile(
     phases=(Phase.explicit, Phase.generate),  # add Phase.shrink to have a counterexample made small
 )
 settings.load_profile("same")
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """One run of each kind below `outputs` of the present folder."""
+    monkeypatch.chdir(tmp_path)
+    return make_all()
+
+
+@pytest.fixture
+def invoke() -> Invoke:
+    """The command as a program calls it, its exit code the process's."""
+
+    def call(*words: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(commands.lossbench, words)
+        assert result.exit_code == code, result.output
+        return result
+
+    return call

@@ -1,9 +1,11 @@
 """Runs of every kind as the `lossbench` command finds them, without the training."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from click.testing import Result
 
 from lossbench import NUMERICS
 from lossbench.config import Cnn2c, Config, Digits, LglInr, LossConfig, Runtime, Schedule, Sml, name_of
@@ -12,6 +14,7 @@ from lossbench.runs import Run, runs_dir
 EPOCHS = 3
 CONFUSION = np.array([[25, 75], [65, 35]])
 Made = dict[str, Run]
+Invoke = Callable[..., Result]
 
 
 def make_run(folder: Path, loss: LossConfig, seed: int, epochs: int, numerics: int = NUMERICS) -> Run:

@@ -7,39 +7,17 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
-from kinds_of_runs import EPOCHS, Made, make_all
+from kinds_of_runs import EPOCHS, Invoke, Made
 
 from lossbench import cli, commands, housekeeping
 from lossbench.records import publish
 from lossbench.runs import Run
-
-Invoke = Callable[..., Result]
-
-
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
-    """One run of each kind below `outputs` of the present folder."""
-    monkeypatch.chdir(tmp_path)
-    return make_all()
-
-
-@pytest.fixture
-def invoke() -> Invoke:
-    """The command as a program calls it, its exit code the process's."""
-
-    def call(*words: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(commands.lossbench, words)
-        assert result.exit_code == code, result.output
-        return result
-
-    return call
 
 
 def mistake(capsys: pytest.CaptureFixture[str], *words: str) -> str:

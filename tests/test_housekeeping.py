@@ -1,40 +1,16 @@
 """What is damaged is found and named, and what a kill leaves is not."""
 
 import json
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from kinds_of_runs import Made, make_all
+from kinds_of_runs import Invoke, Made
 
-from lossbench import commands
 from lossbench.files import write_bytes
 from lossbench.records import publish
 from lossbench.runs import runs_dir
-
-Invoke = Callable[..., Result]
-
-
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
-    """One run of each kind below `outputs` of the present folder."""
-    monkeypatch.chdir(tmp_path)
-    return make_all()
-
-
-@pytest.fixture
-def invoke() -> Invoke:
-    """The command as a program calls it, its exit code the process's."""
-
-    def call(*words: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(commands.lossbench, words)
-        assert result.exit_code == code, result.output
-        return result
-
-    return call
 
 
 def test_what_a_kill_leaves_of_a_removal_is_no_finished_run(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

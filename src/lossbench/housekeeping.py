@@ -13,7 +13,7 @@ from typing import Any
 from lossbench import NUMERICS
 from lossbench.config import name_of
 from lossbench.records import DAMAGES, Found, Record, committed_records, merge, own_records, verify
-from lossbench.runs import Run, Status, runs_dir
+from lossbench.runs import Run, Status, all_runs
 
 DAMAGED = "damaged"
 """Status of a run whose record is there and cannot be trusted."""
@@ -51,7 +51,7 @@ class Entry:
     def metrics(self) -> list[dict[str, Any]]:
         """The whole lines of its `metrics.jsonl`."""
         try:
-            return [dict(json.loads(line)) for line in _whole_lines(self.run)] if self.run else []
+            return [dict(json.loads(line)) for line in self.run.whole_metrics()] if self.run else []
         except DAMAGES:
             return []
 
@@ -126,7 +126,7 @@ class Filter:
 def entries(output_dir: str | Path, results_dir: str | Path | None = None) -> list[Entry]:
     """The own runs, and the committed ones that are not among them, by data set, network, loss and seed."""
     own, committed = own_records(output_dir), committed_records(results_dir)
-    found = {run.id: _entry(run, own) for run in _folders(output_dir)}
+    found = {run.id: _entry(run, own) for run in all_runs(output_dir)}
     for name, record in committed.records.items():
         found.setdefault(name, Entry(name, Status.finished.value, None, record, record.fields["config"]))
     return sorted(found.values(), key=_order)
@@ -216,7 +216,7 @@ def _changed(entry: Entry, run: Run) -> bool:
 
 def check(output_dir: str | Path, results_dir: str | Path | None) -> tuple[int, list[str]]:
     """How many runs there are, own and committed, and a sentence for everything that is not whole."""
-    own, committed, folders = own_records(output_dir), committed_records(results_dir), _folders(output_dir)
+    own, committed, folders = own_records(output_dir), committed_records(results_dir), all_runs(output_dir)
     problems = verify(own) + verify(committed)
     problems += merge(Found(own.records, []), Found(committed.records, [])).problems
     problems += [problem for run in folders for problem in _problems(run)]
@@ -229,13 +229,6 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, item in value.items():
         flattened |= flat(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item}
     return flattened
-
-
-def _folders(output_dir: str | Path) -> list[Run]:
-    """All run folders, also those whose config is not there."""
-    marks = ("config.json", "failure.txt", "result.json")
-    paths = sorted(runs_dir(output_dir).glob("*"))
-    return [Run(path) for path in paths if any((path / mark).exists() for mark in marks)]
 
 
 def _entry(run: Run, own: Found) -> Entry:
@@ -276,20 +269,13 @@ def _numerics(name: str, config: Mapping[str, Any]) -> int | None:
     return next((numerics for numerics in known if name_of(config, numerics) == name), None)
 
 
-def _whole_lines(run: Run) -> list[bytes]:
-    """The lines of `metrics.jsonl`, without the part of one that a kill leaves at the end."""
-    path = run.folder / "metrics.jsonl"
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return [line for line in lines if line.endswith(b"\n")]
-
-
 def _problems(run: Run) -> list[str]:
     """What is wrong with a run's config, metrics and checkpoint; its record is another matter."""
     config, record = _config(run), _read(run.folder / "result.json")
     problems = _misnamed(run, config, record)
     metrics = run.folder / "metrics.jsonl"
     try:
-        epochs = [json.loads(line)["epoch"] for line in _whole_lines(run)]
+        epochs = [json.loads(line)["epoch"] for line in run.whole_metrics()]
         if epochs != list(range(1, len(epochs) + 1)):
             problems.append(f"{metrics} lacks epochs: it has {', '.join(map(str, epochs))}")
         elif run.finished and config and len(epochs) != config["schedule"]["epochs"]:

@@ -7,7 +7,7 @@ done.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -100,9 +100,8 @@ class Run:
         Raises:
             ValueError: the file is not whole up to there.
         """
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        kept = [line for line in lines[:last_epoch] if line.endswith(b"\n")]  # a line without its end is not whole
+        path, lines = self.folder / "metrics.jsonl", self._lines()
+        kept = _whole(lines[:last_epoch])
         try:
             metrics = [dict(json.loads(line)) for line in kept]
             epochs = [line["epoch"] for line in metrics]
@@ -113,6 +112,14 @@ class Run:
         if kept != lines:
             write_bytes(path, b"".join(kept))
         return metrics
+
+    def whole_metrics(self) -> list[bytes]:
+        """The lines of `metrics.jsonl`, without the part of one that a kill leaves at the end."""
+        return _whole(self._lines())
+
+    def _lines(self) -> list[bytes]:
+        path = self.folder / "metrics.jsonl"
+        return path.read_bytes().splitlines(keepends=True) if path.exists() else []
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Add an epoch's line."""
@@ -167,6 +174,10 @@ class Run:
             return None
 
 
+def _whole(lines: Iterable[bytes]) -> list[bytes]:
+    return [line for line in lines if line.endswith(b"\n")]
+
+
 def runs_dir(output_dir: str | Path) -> Path:
     """The folder of all run folders."""
     return Path(output_dir) / "runs"
@@ -178,11 +189,10 @@ def open_run(config: Config) -> Run:
 
 
 def all_runs(output_dir: str | Path) -> list[Run]:
-    """Every run below `output_dir`, finished or not, by name."""
-    folders = {
-        path.parent for name in ("config.json", "result.json") for path in runs_dir(output_dir).glob(f"*/{name}")
-    }
-    return [Run(folder) for folder in sorted(folders)]
+    """Every run below `output_dir`, finished, failed or not, by name; also those whose config is not there."""
+    marks = ("config.json", "failure.txt", "result.json")
+    paths = sorted(runs_dir(output_dir).glob("*"))
+    return [Run(path) for path in paths if any((path / mark).exists() for mark in marks)]
 
 
 def to_json(value: Any, indent: int | None = None) -> bytes:

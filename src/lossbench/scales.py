@@ -4,7 +4,7 @@ import torch
 
 from lossbench.config import Config
 from lossbench.data import batch, plan_epoch
-from lossbench.training import process_settings, start_state
+from lossbench.training import norm_of, process_settings, start_state
 
 NUM_BATCHES = 100
 
@@ -18,6 +18,5 @@ def mean_gradient_norm(config: Config, num_batches: int = NUM_BATCHES) -> float:
         parameters = list(state.model.parameters())
         for start in range(0, num_batches * size, size):
             images, target = batch(state.data, plan[:, start : start + size])
-            gradients = torch.autograd.grad(state.loss(state.model(images), target), parameters)
-            norms.append(torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt())
+            norms.append(norm_of(torch.autograd.grad(state.loss(state.model(images), target), parameters)))
     return torch.stack(norms).mean().item()

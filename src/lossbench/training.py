@@ -6,7 +6,7 @@ import io
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -95,6 +95,11 @@ def process_settings(num_threads: int, precision: Precision, deterministic: bool
         matmul.fp32_precision, conv.fp32_precision = before[3], before[4]
 
 
+def norm_of(gradients: Iterable[Tensor]) -> Tensor:
+    """Norm of a gradient over all weights, in float64; a scalar."""
+    return torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt()
+
+
 def gradient_norms(state: State) -> Tensor:
     """How hard each class pulls before the first step: norm of its samples' part of the loss gradient, [K].
 
@@ -109,8 +114,7 @@ def gradient_norms(state: State) -> Tensor:
     norms = []
     for label in range(num_classes):
         own = (logits * slope * (target == label)[:, None]).sum()  # its gradient is the class's part of the loss's
-        gradients = torch.autograd.grad(own, list(model.parameters()), retain_graph=True)
-        norms.append(torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt())
+        norms.append(norm_of(torch.autograd.grad(own, list(model.parameters()), retain_graph=True)))
     return torch.stack(norms)
 
 
