@@ -141,11 +141,11 @@ def test_any_runs_make_a_report(data: st.DataObject) -> None:
 @settings(max_examples=5)
 def test_any_runs_make_figures(data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "_save", lambda figure, folder, name: None)  # drawing them takes a second each
+        patch.setattr(report.figures, "_save", lambda figure, folder, name: None)  # drawing them takes a second each
         check_report(data, data.draw(st.sampled_from(["paper", "quick"])), [3, 5], 30)
 
 
-PERCENTS = report._percents
+PERCENTS = report.tables._percents
 
 
 def of_the_first_again(records: Any, selection: Selection) -> list[float]:
@@ -175,6 +175,6 @@ FAULTS: list[tuple[str, Callable[..., Any]]] = [
 
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
 def test_a_faulty_report_is_caught(name: str, fault: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"lossbench.report.{name}", fault)
+    monkeypatch.setattr(f"lossbench.report.tables.{name}", fault)
     with pytest.raises(AssertionError):
         test_any_runs_make_a_report()

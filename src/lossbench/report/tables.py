@@ -1,0 +1,159 @@
+"""How do the paper's tables look with our runs in them? CSV, Markdown, HTML and LaTeX."""
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lossbench import experiments
+from lossbench.config import Selection, run_id
+from lossbench.experiments import Cell
+from lossbench.files import write_atomically
+from lossbench.records import Record
+from lossbench.report.page import page, write_text
+
+MISSING = "missing"
+
+Filled = list[tuple[Cell, list[Record]]]
+"""Cells with the finished runs that fill them, by seed."""
+
+Failed = Mapping[str, str]
+"""Why runs failed, by name."""
+
+_TEX = str.maketrans({letter: f"\\{letter}" for letter in "%_#&{}$"})
+_TEX |= str.maketrans({"±": r"$\pm$", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})
+_ROW_NAMES = {1: ["Loss"], 2: ["Network", "Loss"]}
+
+
+def _percents(records: Sequence[Record], selection: Selection) -> list[float]:
+    name = "test_accuracy" if selection is Selection.last else "test_accuracy_best"
+    return [100 * float(record.fields[name]) for record in records]
+
+
+def _num_failed(cell: Cell, failed: Failed) -> int:
+    return sum(run_id(config) in failed for config in cell.configs)
+
+
+def _rows(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame:
+    """One line a cell: labels, mean, sd (ddof 1) and n, the paper's number, and what the runs were done on."""
+    lines = []
+    for cell, records in filled:
+        values = _percents(records, selection)
+        lines.append(
+            {
+                "row": cell.row,
+                "column": cell.column,
+                "mean": np.mean(values) if values else np.nan,
+                "sd": np.std(values, ddof=1) if len(values) > 1 else np.nan,
+                "n": len(values),
+                "n_wanted": len(cell.configs),
+                "n_failed": _num_failed(cell, failed),
+                "paper": np.nan if cell.paper is None else cell.paper,
+                "difference": np.nan if cell.paper is None or not values else np.mean(values) - cell.paper,
+                "epoch": selection.value,
+                "seeds": _distinct(record.fields["config"]["seed"] for record in records),
+                "device": _distinct(record.fields["device_name"] for record in records),
+                "precision": _distinct(record.fields["precision"] for record in records),
+                "runs": _distinct(record.id for record in records),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _distinct(values: Iterable[Any]) -> str:
+    return " ".join(dict.fromkeys(_plain(value) for value in values))
+
+
+def _plain(value: object) -> str:
+    """Text on one line, as tables and captions need it, without what cannot be printed."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(value)).strip()
+
+
+def _entry(cell: Cell, records: Sequence[Record], failed: Failed, selection: Selection) -> str:
+    """A cell's text: mean, standard deviation, n ("n of wanted" while runs are missing), failed runs, mixed devices."""
+    values, wanted, num_failed = _percents(records, selection), len(cell.configs), _num_failed(cell, failed)
+    if not values:
+        return f"failed ({num_failed} of {wanted})" if num_failed else MISSING
+    spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    notes = [f"n={len(values)}" if len(values) >= wanted else f"n={len(values)} of {wanted}"]
+    if num_failed:
+        notes.append(f"{num_failed} failed")
+    devices = dict.fromkeys(_plain(record.fields["device"]) for record in records)
+    if len(devices) > 1:
+        notes.append(" and ".join(devices))
+    return f"{np.mean(values):.2f}{spread} ({', '.join(notes)})"
+
+
+def _caption(title: str, filled: Filled, selection: Selection) -> str:
+    records = [record.fields for _, found in filled for record in found]
+    rule = "last epoch" if selection is Selection.last else "best epoch, selected on the test set"
+    text = f"{title}: {rule}; mean ± standard deviation (ddof 1) over seeds, n runs"
+    if any(cell.paper is not None for cell, _ in filled):
+        text += ", beside the paper's single number"
+    if any(cell.rows[0] == experiments.LITERAL_HEAD for cell, _ in filled):
+        text += f"; {experiments.LITERAL_HEAD} is the head as printed, CNN2C has 800-500-10"
+    if not records:
+        return f"{text}. No runs yet."
+
+    def distinct(name: str) -> str:
+        return ", ".join(dict.fromkeys(_plain(record[name]) for record in records))
+
+    torch_versions = ", ".join(dict.fromkeys(_plain(record["versions"]["torch"]) for record in records))
+    commits = ", ".join(dict.fromkeys(_short(record["commit"]) for record in records))
+    return (
+        f"{text}. Device {distinct('device')} ({distinct('device_name')}), precision {distinct('precision')}, "
+        f"torch {torch_versions}, commit {commits}."
+    )
+
+
+def _short(commit: str | None) -> str:
+    if commit is None:
+        return "unknown"
+    return _plain(commit[:10]) + ("-dirty" if commit.endswith("-dirty") else "")
+
+
+def write_table(
+    folder: Path, table: int, title: str, filled: Filled, failed: Failed, selection: Selection
+) -> tuple[str, str]:
+    """Write a table in its four forms; returns the Markdown and the HTML."""
+    caption = _caption(title, filled, selection)
+    frame, rows = _frame(filled, failed, selection), _rows(filled, failed, selection)
+    write_atomically(folder / f"table{table}.csv", lambda file: rows.to_csv(file, index=False))
+    flat = frame.reset_index().map(lambda entry: entry.replace("|", r"\|") if isinstance(entry, str) else entry)
+    markdown = f"{caption}\n\n{flat.to_markdown(index=False, disable_numparse=True)}\n"
+    write_text(folder / f"table{table}.md", markdown)
+    body = _html_table(frame, caption)
+    write_text(folder / f"table{table}.html", page(title, body))
+    escaped = frame.rename(columns=_tex).map(_tex)
+    latex = escaped.style.to_latex(hrules=True, clines="skip-last;data", caption=_tex(caption), label=f"tab:{table}")
+    write_text(folder / f"table{table}.tex", latex)
+    return markdown, body
+
+
+def _frame(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame:
+    """The table in the paper's form; every column of ours is followed by the paper's, where it has one."""
+    cells: dict[tuple[str, ...], dict[str, str]] = {}
+    for cell, records in filled:
+        line = cells.setdefault(cell.rows, {})
+        line[cell.column] = _entry(cell, records, failed, selection)
+        if cell.paper is not None:
+            line[f"{cell.column} (paper)"] = f"{cell.paper:.2f}"
+    depth = len(next(iter(cells)))
+    names = [""] if filled[0][0].table == 5 else _ROW_NAMES[depth]
+    index = pd.MultiIndex.from_tuples(list(cells), names=names)
+    if depth == 1:
+        index = pd.Index([rows[0] for rows in cells], name=names[0])  # type: ignore[assignment]
+    return pd.DataFrame(list(cells.values()), index=index)
+
+
+def _html_table(frame: pd.DataFrame, caption: str) -> str:
+    with pd.option_context("display.max_colwidth", None):  # else a long entry ends in dots
+        text = frame.reset_index().to_html(index=False, border=0, classes="table")
+    return text.replace("<thead>", f"<caption>{html.escape(caption)}</caption>\n  <thead>", 1)
+
+
+def _tex(text: object) -> str:
+    return str(text).translate(_TEX)
