@@ -197,11 +197,19 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         )
     import torch
 
-    from lossbench import experiments, records, sweep
+    from lossbench import arms, records, results, sweep
+
+    at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
+
+    def accuracy(config: Config) -> float | None:
+        return at_hand.accuracy(config)
 
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
     began, failed, left = time.monotonic(), 0, 0
-    for name, configs in experiments.reference_blocks(has_gpu, plan.runtime):
+    for name, configs in arms.reference_blocks(has_gpu, plan.runtime, accuracy):
+        if not configs:
+            print(f"{name}: none, as far as is known", flush=True)
+            continue
         committed = set(records.committed_records(plan.results_dir).records)
         todo = sweep.remaining(configs, committed)
         print(f"{name}: {len(todo)} of {len(configs)} runs to do, {_flops(sum(map(sweep.flops, todo)))}", flush=True)
@@ -215,6 +223,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         finally:  # also what was finished before a stop
             new = records.publish(plan.runtime.output_dir, plan.results_dir, set(map(run_id, configs)))
             print(f"{new} records added to {plan.results_dir}", flush=True)
+        at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
         if left:
             break
     if failed:
