@@ -40,6 +40,8 @@ ALLOWED = {
     "profiling": "config data environment steps training",
     "sweep": "config data models runs steps stops tracking training",
     "inference": "",
+    "labels": "",
+    "diagnostics": "",
     "report": "config experiments files records runs",
     "housekeeping": "config records runs",
     "commands": "housekeeping records runs",
@@ -60,6 +62,8 @@ LATE_TORCH = (
     "housekeeping",
     "commands",
     "inference",
+    "labels",
+    "diagnostics",
 )
 """Rooms that start without torch."""
 
