@@ -11,8 +11,8 @@ SML's K equations are K - 1: an image's probabilities sum to 1, so the sums of b
 others are K independent ones. Two things part the sides even at a stationary point, and `Balance` tells them: weight
 decay on biases, and LGL-INR's gradient through its weights. A real run deviates for other reasons as well:
 
-- SGD stops in the noise of its last batches, not at a stationary point. On training images a class's sides are apart by
-  some factor, in either direction; it takes several classes and runs to see them agree.
+- SGD stops in the noise of its last batches, not at a stationary point. Unless the learning rate was lowered before, a
+  class's sides are apart by some factor on training images, in either direction; several classes and runs show the law.
 - Batch normalisation and augmentation: training balances altered images, normalised by batch, while the means are of
   plain images in evaluation mode.
 - Test images are assumed to be like the training images, which is false for a network that knows the latter by heart.
