@@ -46,6 +46,7 @@ ALLOWED = {
     "sweep": "config data models runs steps stops tracking training",
     "inference": "",
     "report": "arms classes config experiments files inference labels records results runs verdicts",
+    "diagnostics": "",
     "housekeeping": "config records runs",
     "commands": "housekeeping records runs",
     "cli": "arms commands config experiments files overrides profiling records report results runs schemas stops sweep",
@@ -70,6 +71,7 @@ LATE_TORCH = (
     "results",
     "classes",
     "verdicts",
+    "diagnostics",
 )
 """Rooms that start without torch."""
 
