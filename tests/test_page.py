@@ -208,6 +208,8 @@ def test_a_table_says_what_heads_what() -> None:
         *[("A", 1), ("y", 1), ("2", 1)],
     ]
     assert sum(span for _, span in spans) == 3 * 5
+    innermost = [head["text"] for head in heads if head["attrs"].get("class") == "stays"]
+    assert innermost == ["L", "1", "1", "1", "2", "2"]  # which stays in sight while the rest scrolls
     assert [cell["text"] for cell in tree.all("td")] == ["", "a", "f", "b", "g", "c", "h", "d", "i", "e", "j"]
 
 

@@ -199,7 +199,10 @@ def _scrolling(content: str, caption: str) -> str:
 def _html_table(frame: pd.DataFrame, caption: str) -> str:
     columns = [[_line(text) for text in frame.iloc[:, number]] for number in range(frame.shape[1])]
     to_the_right = [_are_ragged_numbers(column) for column in columns]
-    head = "".join(f'<th scope="col">{_html(name)}</th>' if name else "<td></td>" for name in _names(frame.index))
+    head = "".join(
+        f'<th scope="col"{_classes(stays=depth == frame.index.nlevels)}>{_html(name)}</th>' if name else "<td></td>"
+        for depth, name in enumerate(_names(frame.index), 1)
+    )
     head += "".join(
         f'<th scope="col"{_classes(number=right)}>{_html(name)}</th>'
         for name, right in zip(frame.columns, to_the_right, strict=True)
@@ -239,7 +242,9 @@ def _row_headers(index: pd.Index) -> list[str]:
         for row, following in pairwise([*starts, len(keys)]):
             span = f' rowspan="{following - row}"' if following - row > 1 else ""
             text = _line(keys[row][depth - 1])
-            headers[row] += f'<th scope="row"{span}{_classes(long=len(text) > _LONG)}>{html.escape(text)}</th>'
+            headers[row] += (
+                f'<th scope="row"{span}{_classes(long=len(text) > _LONG, stays=last)}>{html.escape(text)}</th>'
+            )
     return headers
 
 
