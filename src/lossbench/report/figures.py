@@ -6,39 +6,34 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from lossbench import experiments
 from lossbench.files import write_atomically
 from lossbench.records import Record
+from lossbench.report.page import BLACK, Picture, write_picture
 from lossbench.report.tables import MISSING, Filled
 
 COLORS = {"LGL": "#4477aa", "SML": "#ee6677", "LGL-INR": "#228833"}
 
 
-def _save(figure: Any, folder: Path, name: str) -> None:
-    write_atomically(folder / f"{name}.png", lambda file: figure.savefig(file, format="png", dpi=150))
-    write_atomically(
-        folder / f"{name}.pdf", lambda file: figure.savefig(file, format="pdf", metadata={"CreationDate": None})
-    )
-
-
-def write_figure1(folder: Path, filled: Filled) -> None:
+def write_figure1(folder: Path, filled: Filled) -> Picture:
     """Confusion matrices on KMNIST (quick: digits) as the paper's Figure 1: counts, averaged over the seeds."""
-    from matplotlib.figure import Figure
-
     chosen = [(cell, found) for cell, found in filled if cell.dataset in ("KMNIST", "digits")]
-    figure = Figure(figsize=(5.4 * len(chosen), 6.2), layout="constrained")
-    lines = []
+    figure = Figure(figsize=(3.8 * len(chosen), 4.6), layout="constrained")
+    lines, said = [], []
     for axes, (cell, records) in zip(figure.subplots(1, len(chosen)), chosen, strict=True):
         matrices = [matrix for record in records if (matrix := _confusion(record)) is not None]
         axes.set_title(f"{cell.loss}, n={len(matrices)}")
         if not matrices:
             axes.text(0.5, 0.5, MISSING, ha="center", transform=axes.transAxes)
             axes.set_axis_off()
+            said.append(f"{cell.loss} {MISSING}")
             continue
         mean = np.mean(matrices, axis=0)
         paper = experiments.paper_confusions().get(cell.loss, {}) if cell.dataset == "KMNIST" else {}
         _draw_confusion(axes, mean, paper)
+        said.append(f"{cell.loss} {100 * np.trace(mean) / mean.sum():.2f} %")
         lines += [
             {
                 "loss": cell.loss,
@@ -51,10 +46,17 @@ def write_figure1(folder: Path, filled: Filled) -> None:
             for (row, column), value in np.ndenumerate(mean)
         ]
     dataset = chosen[0][0].dataset
-    figure.suptitle(f"Figure 1. Confusion matrices on {dataset} test images, CNN2C, last epoch, mean over n seeds")
-    _save(figure, folder, "figure1")
+    picture = Picture(
+        "figure1",
+        figure,
+        f"Figure 1. Confusion matrices on {dataset} test images, CNN2C: last epoch, mean over n seeds; "
+        "the darker a cell, the larger its share of the true class.",
+        f"Confusion matrices, one a loss, true classes in rows. On the diagonal: {', '.join(said)}.",
+    )
+    write_picture(folder, picture)
     table = pd.DataFrame(lines, columns=["loss", "true", "predicted", "mean", "n", "paper"])
     write_atomically(folder / "figure1.csv", lambda file: table.to_csv(file, index=False))
+    return picture
 
 
 def _confusion(record: Record) -> np.ndarray | None:
@@ -68,25 +70,27 @@ def _confusion(record: Record) -> np.ndarray | None:
 def _draw_confusion(axes: Any, mean: np.ndarray, paper: Mapping[tuple[int, int], int]) -> None:
     num_classes = len(mean)
     shares = mean / mean.sum(axis=1, keepdims=True).clip(1)
-    axes.imshow(shares**0.4, cmap="Blues", vmin=0, vmax=1)  # the root makes the rare errors visible
+    edges = np.arange(num_classes + 1) - 0.5
+    visible = shares**0.4  # the root brings out the rare errors
+    axes.pcolormesh(edges, edges, visible, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
     said = [
         f"{row} as {column}: {mean[row, column]:.1f} (paper {count})"
         for (row, column), count in paper.items()
         if max(row, column) < num_classes
     ]
     axes.set(xticks=range(num_classes), yticks=range(num_classes), ylabel="true class")
-    axes.set_xlabel("\n".join(["predicted class", *(["; ".join(said)] if said else [])]))
+    axes.set_xlabel("\n".join(["predicted class", *said]))
     for (row, column), value in np.ndenumerate(mean):
-        color = "white" if shares[row, column] > 0.3 else "black" if value >= 0.5 else "#bbbbbb"
-        axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=color)
+        color = "white" if shares[row, column] > 0.3 else BLACK if value >= 0.5 else "#999999"
+        axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=color)
 
 
-def write_figure2(folder: Path, filled: Filled) -> None:
+def write_figure2(folder: Path, filled: Filled) -> Picture:
     """Accuracy curves as the paper's Figure 2, of test and training images, for every data set."""
-    from matplotlib.figure import Figure
-
     datasets = list(dict.fromkeys(cell.dataset for cell, _ in filled))
-    figure = Figure(figsize=(max(7.2, 4.6 * len(datasets) + 0.4), 7.2), layout="constrained")
+    figure = Figure(figsize=(max(6.0, 3.6 * len(datasets) + 0.4), 6.2), layout="constrained")
     grid = figure.subplots(2, len(datasets), squeeze=False, sharex=True)
     lines = []
     for (row, split), (column, dataset) in ((r, c) for r in enumerate(("test", "train")) for c in enumerate(datasets)):
@@ -116,7 +120,15 @@ def write_figure2(folder: Path, filled: Filled) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, loc="best")
     dotted = "; dotted: the paper's Table 3" if any(cell.paper is not None for cell, _ in filled) else ""
-    figure.suptitle(f"Figure 2. Accuracy after each epoch, CNN2C: mean and range over n seeds{dotted}")
-    _save(figure, folder, "figure2")
     table = pd.DataFrame(lines, columns=["split", "dataset", "loss", "epoch", "mean", "n"])
+    last = table[table.split == "test"].groupby(["dataset", "loss"], sort=False)["mean"].last().reset_index()
+    said = ", ".join(f"{line.dataset} {line.loss} {line.mean:.2f} %" for line in last.itertuples())
+    picture = Picture(
+        "figure2",
+        figure,
+        f"Figure 2. Accuracy after each epoch, CNN2C: mean and range over n seeds{dotted}.",
+        f"Accuracy by epoch, one line a loss, on test and on training images. Test, last epoch: {said or MISSING}.",
+    )
+    write_picture(folder, picture)
     write_atomically(folder / "figure2.csv", lambda file: table.to_csv(file, index=False))
+    return picture
