@@ -40,7 +40,7 @@ ALLOWED = {
     "profiling": "config data environment steps training",
     "sweep": "config data models runs steps stops tracking training",
     "inference": "",
-    "report": "config experiments files records runs",
+    "report": "config experiments files inference records runs",
     "housekeeping": "config records runs",
     "commands": "housekeeping records runs",
     "cli": "commands config experiments files overrides profiling records report runs schemas stops sweep",
