@@ -264,7 +264,8 @@ def test_help_names_every_command_and_the_doors_first(capsys: pytest.CaptureFixt
     shown = [
         line.split()[0] for line in capsys.readouterr().out.partition("Commands:\n")[2].splitlines() if line[2] != " "
     ]
-    doors, others = "train reproduce reference report profile", "runs show compare remove verify export import publish"
+    doors = "train reproduce reference report profile"
+    others = "runs show compare remove verify export import publish simulate"
     assert " ".join(shown) == f"{doors} {others}"
     for name in others.split():
         with pytest.raises(SystemExit) as stop:

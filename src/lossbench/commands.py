@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from lossbench import __version__, housekeeping, records
+from lossbench.files import check_folder
 from lossbench.housekeeping import STATUSES, Entry, Filter
 from lossbench.runs import all_runs
 
@@ -268,6 +269,32 @@ def publish(folder: Path, output_dir: str) -> None:
     A folder of committed records, such as results/; the arrays go along.
     """
     click.echo(f"{records.publish(output_dir, folder)} records added to {folder}")
+
+
+@lossbench.command()
+@click.option("--num-repetitions", default=100, show_default=True, type=click.IntRange(min=2), help="Of every cell.")
+@click.option("--publish", is_flag=True, help="Write to the committed results, not to the output folder.")
+@_RESULTS_DIR
+@_OUTPUT_DIR
+def simulate(num_repetitions: int, publish: bool, results_dir: str, output_dir: str) -> None:
+    """Simulate the paper's Table 1.
+
+    Both simulations of Eq. 10 under three weights: the mean left-hand side of the repetitions, its standard deviation,
+    and what the paper prints.
+    """
+    from lossbench import simulation
+
+    folder = results_dir if publish else output_dir
+    check_folder(Path(folder), "--results-dir" if publish else "--output-dir")
+    done = simulation.simulate(num_repetitions)
+    head = ["simulation", "training", "reading", "lambda_0 printed", "corrected", "RHS", "LHS (sd)", "paper's (sd)"]
+    rows = []
+    for cell in done.cells:
+        words = [cell.simulation, cell.training, cell.reading, cell.lambda_printed, cell.lambda_corrected]
+        paper = simulation.printed()[cell.simulation, cell.lambda_printed]
+        rows.append([*words, f"{cell.rhs:g}", *(f"{side.mean:.2f} ({side.sd:.2f})" for side in (cell, paper))])
+    _print_table(head, rows, right=head[5:])
+    click.echo(f"\n{num_repetitions} repetitions in {done.wall_s} s: {simulation.write(done, folder)}")
 
 
 def _on_terminal() -> bool:

@@ -8,10 +8,12 @@ import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from lossbench import __version__
+
+if TYPE_CHECKING:
+    import torch
 
 
 @cache
@@ -30,6 +32,8 @@ def commit() -> str | None:
 @cache
 def versions() -> dict[str, str]:
     """Versions of what computes."""
+    import torch
+
     found = {"python": platform.python_version(), "lossbench": __version__, "torch": torch.__version__}
     for package in ("torchvision", "numpy"):
         try:
@@ -54,8 +58,10 @@ def keep_freed_memory() -> None:
     mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: the heap shrinks only beyond 2 GiB of free blocks
 
 
-def device_name(device: torch.device) -> str:
+def device_name(device: "torch.device") -> str:
     """The GPU's name, or the processor's."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -68,7 +74,9 @@ def device_name(device: torch.device) -> str:
 class PeakMemory:
     """The most memory used since this was made: of the GPU by tensors, else of the process."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: "torch.device") -> None:
+        import torch
+
         self._device = device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -78,6 +86,8 @@ class PeakMemory:
 
     def mb(self) -> float:
         """In MB of 10**6 bytes."""
+        import torch
+
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 1e6
         try:
