@@ -166,16 +166,16 @@ def for_the_percent_sign_alone(text: object) -> str:
 
 
 FAULTS: list[tuple[str, Callable[..., Any]]] = [
-    ("_percents", of_the_first_again),
-    ("_percents", of_the_last_epoch),
-    ("_plain", as_it_is),
-    ("_tex", for_the_percent_sign_alone),
-    ("html.escape", as_it_is),
+    ("tables._percents", of_the_first_again),
+    ("tables._percents", of_the_last_epoch),
+    ("tables.plain", as_it_is),
+    ("tables._tex", for_the_percent_sign_alone),
+    ("page.html.escape", as_it_is),
 ]
 
 
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
 def test_a_faulty_report_is_caught(name: str, fault: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"lossbench.report.tables.{name}", fault)
+    monkeypatch.setattr(f"lossbench.report.{name}", fault)
     with pytest.raises(AssertionError):
         test_any_runs_make_a_report()

@@ -1,6 +1,10 @@
 """Networks: sizes, layers, initial weights, cost, and that each can be trained."""
 
+import csv
 import math
+import runpy
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import torch
@@ -217,3 +221,9 @@ def test_the_cifar_networks_are_described_by_their_blocks() -> None:
     assert rest == ["CV(C32K3S1P1)", "BN", "ReLU", "CV(C1280K1S1)", "BN", "ReLU", "10"]
     rest = [row.text for row in describe(ResNet18(), COLOUR, 10) if row.text != "BasicBlock"]
     assert rest == ["CV(C64K3S1P1)", "BN", "ReLU", "AP(global)", "10"]
+
+
+def test_table_2_of_the_report_is_that_of_the_networks() -> None:
+    rows = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "write_networks.py"))["rows"]()
+    lines = csv.reader(files("lossbench.paper").joinpath("networks.csv").read_text().splitlines()[1:])
+    assert list(lines) == rows

@@ -6,7 +6,6 @@ from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,6 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from matplotlib.figure import Figure
 
-from lossbench.experiments import figure_cells
-from lossbench.report import figures
 from lossbench.report.page import (
     BLACK,
     Block,
@@ -371,33 +368,6 @@ def test_a_picture_is_written_for_papers_and_pages(tmp_path: Path) -> None:
     assert int.from_bytes(png[16:20], "big") == 6 * 150
     assert pdf.startswith(b"%PDF-")
     assert b"CreationDate" not in pdf
-
-
-def filled(records: bool) -> Any:
-    curve = {name: np.linspace(0.5, 0.9, 4) for name in ("test/accuracy", "train/accuracy")}
-    matrix = {"confusion_matrix": np.full((10, 10), 10) + 810 * np.eye(10)}
-    record = SimpleNamespace(fields={"curves": curve}, arrays=lambda: matrix)
-    return [(cell, [record] * records) for cell in figure_cells("paper")]
-
-
-def test_the_figures_say_in_words_what_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "write_picture", lambda folder, picture: None)  # drawing them takes seconds
-    first, second = figures.write_figure1(tmp_path, filled(True)), figures.write_figure2(tmp_path, filled(True))
-    assert first.alt.endswith("On the diagonal: LGL 90.11 %, SML 90.11 %, LGL-INR 90.11 %.")
-    assert "KMNIST SML 90.00 %" in second.alt
-    assert "KMNIST test images" in first.caption
-    assert "dotted: the paper's Table 3" in second.caption
-    tree = page_of(first, second)
-    numbers = [text["attrs"]["style"] for text in tree.all("text") if text["text"] in ("820", "10")]
-    assert len(numbers) == 300
-    assert sum("fill: #ffffff" in style for style in numbers) == 30
-    assert sum(f"fill: {BLACK}" in style for style in numbers) == 270
-    titles = [text["attrs"]["style"] for text in tree.all("text") if text["text"] in ("LGL, n=1", "MNIST, test")]
-    assert len(titles) >= 2
-    assert not any("fill" in style for style in titles)
-    first, second = figures.write_figure1(tmp_path, filled(False)), figures.write_figure2(tmp_path, filled(False))
-    assert first.alt.endswith("On the diagonal: LGL missing, SML missing, LGL-INR missing.")
-    assert second.alt.endswith("Test, last epoch: missing.")
 
 
 def inline(tokens: Sequence[Token]) -> list[str]:

@@ -21,8 +21,10 @@ from lossbench.report import profiles_with_records, write_report
 from lossbench.runs import open_run
 
 FILES = {f"table{table}.{form}" for table in TABLES for form in ("csv", "md", "tex", "html")}
-FILES |= {f"figure{figure}.{form}" for figure in (1, 2) for form in ("png", "pdf", "csv")}
-FILES |= {"summary.md", "index.html"}
+FILES |= {f"{figure}.{form}" for figure in ("figure1", "figure1_classes", "figure2") for form in ("png", "pdf", "csv")}
+FILES |= {"summary.md", "index.html", "report.md"}
+JUDGED = {f"{picture}.{form}" for picture in ("cells_beside_paper", "lr_curves") for form in ("png", "pdf")}
+"""What the paper's profile has beside, also without a pair of runs."""
 
 
 def fields(config: Config, accuracy: float, **changes: Any) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def test_numbers_come_out_as_by_hand(folder: Path) -> None:
 
 
 def test_every_form_shows_the_same_entries(folder: Path) -> None:
-    assert names(folder) == FILES
+    assert names(folder) == FILES | JUDGED
     for form in ("md", "tex", "html"):
         table3, table4, table5 = (text(folder, table, form).replace(r"$\pm$", "±") for table in TABLES)
         assert table3.count("97.00 ± 1.58 (n=5)") == 1
@@ -180,7 +182,7 @@ def test_the_best_epoch_is_labelled_as_selected_on_the_test_set(tmp_path: Path) 
     folder = write_report("paper", plan(tmp_path, tables=[4, 5], selection=Selection.best))
     best = line(folder, 5, "Accuracy", "2")
     assert (best["mean"], best["epoch"]) == (pytest.approx(93.0), "best")
-    assert names(folder) == {name for name in FILES if not re.match("table3|figure", name)}
+    assert names(folder) == {name for name in FILES | JUDGED if not re.match("table3|figure", name)}
     for form in ("md", "tex", "html"):
         assert "93.00" in text(folder, 5, form)
         for table in (4, 5):

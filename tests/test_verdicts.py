@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lossbench import classes, inference, verdicts
+from lossbench import classes, inference
 from lossbench.arms import ARMS, Key, cells, curve
+from lossbench.claims import FAMILIES, claims, contrasts_of
 from lossbench.config import Config, Runtime, run_id
 from lossbench.experiments import Cell
 from lossbench.records import Found, Record
 from lossbench.results import Results, area, best, epochs_to_end, last
-from lossbench.verdicts import FAMILIES, Judge, claims
+from lossbench.verdicts import Judge
 
 SMALL = [("CNN2C", dataset) for dataset in ("MNIST", "FMNIST", "KMNIST")]
 WOBBLE = (0.0, 0.0002, -0.0001, 0.0003, -0.0004)
@@ -323,5 +324,5 @@ def test_every_claim_names_what_there_is() -> None:
     for claim in claims():
         assert not claim.family or claim.kind == "convergence" or set(claim.listed("family")) <= set(FAMILIES)
         if claim.arm != "simulation" and claim.kind != "descriptive":
-            for contrast in verdicts._contrasts(claim):
+            for contrast in contrasts_of(claim):
                 assert claim.arm == "own-lr" or set(contrast.keys) <= set(judge.arms[claim.arm]), claim.id

@@ -12,6 +12,7 @@ from lossbench.inference import Interval, Prediction, SeedCounts
 from lossbench.labels import test_labels
 from lossbench.results import Results
 
+NUM_CLASSES = 10
 SHIRT, COAT = 6, 4
 """Classes of Fashion-MNIST that the paper calls similar."""
 
@@ -49,7 +50,8 @@ class SimilarClasses:
 def confusions(results: Results, cell: Cell | None) -> list[np.ndarray | None]:
     """Confusion matrices of a cell, seed by seed; None where a run is not done, failed, or its arrays not at hand."""
     arrays = [results.arrays(config) for config in cell.configs] if cell else []
-    return [None if one is None else one["confusion_matrix"] for one in arrays]
+    matrices = [None if one is None else one["confusion_matrix"] for one in arrays]
+    return [None if one is None or one.shape != (NUM_CLASSES, NUM_CLASSES) else one for one in matrices]
 
 
 def _right(matrix: np.ndarray) -> np.ndarray:
@@ -125,10 +127,13 @@ def images(results: Results, first: Cell | None, second: Cell | None) -> Images 
         for a, b in zip(first.configs, second.configs, strict=False)
         if results.paired(a, b)
     ]
-    pairs = [(one["test_predictions"], other["test_predictions"]) for one, other in arrays if one and other]
-    if labels is None or not pairs:
+    if labels is None:
         return None
-    one, other = (np.stack(side) for side in zip(*pairs, strict=True))
+    sides = [[one.get("test_predictions") if one else None for one in pair] for pair in arrays]
+    whole = [pair for pair in sides if all(one is not None and one.shape == labels.shape for one in pair)]
+    if not whole:
+        return None
+    one, other = np.swapaxes(np.array(whole), 0, 1)
     return Images(
         inference.mcnemar_seeds(one, other, labels), inference.bootstrap_difference(one, other, labels, 2_000)
     )

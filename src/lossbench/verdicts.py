@@ -3,20 +3,17 @@
 `inference` knows the statistics, `arms` the cells; here they meet the records. Accuracies are fractions.
 """
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
-from itertools import product
 
 import numpy as np
 
-from lossbench import arms, classes, inference
+from lossbench import arms, classes, inference, simulation
 from lossbench.arms import Key
+from lossbench.claims import Claim, Contrast, claims, contrasts_of, family_of
 from lossbench.config import run_id
-from lossbench.experiments import LABELS, LITERAL_HEAD, Cell
+from lossbench.experiments import LABELS, Cell
 from lossbench.inference import CellOutcome, Headline, Outcome, Pairs, Prediction, Word
 from lossbench.results import Results, Statistic, area, best, epochs_to_end, last
 
@@ -39,30 +36,6 @@ class JudgedCell:
     def outcome_best(self) -> CellOutcome | None:
         """By the best epoch."""
         return None if self.cell.paper is None else inference.cell_outcome(self.best, self.cell.paper / 100)
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """What is compared with what, in one cell."""
-
-    arm: str
-    network: str
-    dataset: str  # as tables write them
-    first: str
-    second: str
-    loss: str = ""  # where networks are compared
-
-    @property
-    def label(self) -> str:
-        """Both sides."""
-        return f"{self.first} - {self.second}"
-
-    @property
-    def keys(self) -> tuple[Key, Key]:
-        """Both cells; a side names a loss or, where a loss is given, a network."""
-        if self.loss:
-            return (self.first, self.dataset, self.loss), (self.second, self.dataset, self.loss)
-        return (self.network, self.dataset, self.first), (self.network, self.dataset, self.second)
 
 
 @dataclass(frozen=True)
@@ -93,29 +66,6 @@ class Comparison:
     def word(self) -> Word:
         """What the first side is beside the second."""
         return inference.compare(self.pairs, self.margin, self.p_holm)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A line of claims.csv."""
-
-    id: str
-    place: str
-    claim: str
-    arm: str
-    tables: str
-    networks: str
-    datasets: str
-    contrast: str
-    statistic: str
-    kind: str
-    margin: str
-    family: str
-    rule: str
-
-    def listed(self, field: str) -> list[str]:
-        """A field that is a list."""
-        return [item.strip() for item in str(getattr(self, field)).split(";")]
 
 
 @dataclass(frozen=True)
@@ -154,25 +104,57 @@ class JudgedHeadline:
     headline: Headline
 
 
-_LOSSES = ("LGL", "SML", "LGL-INR")
-_GRAY = ("MNIST", "FMNIST", "KMNIST")
-_LARGE = ("MobileNetV2", "ResNet-18")
-
-FAMILIES = (
-    *(f"paper/{contrast}" for contrast in ("LGL-INR - SML", "LGL-INR - LGL", "LGL - SML", "larger - smaller")),
-    *(f"literal/{contrast}" for contrast in ("LGL-INR - SML", "LGL-INR - LGL", "LGL - SML")),
-    *(f"scale-up/{contrast}" for contrast in ("LGL-INR - SML", "LGL-INR - LGL")),
-    "scale-down/LGL-INR - SML",
-    *(f"own-lr/{contrast}" for contrast in ("LGL-INR - SML", "LGL-INR - LGL", "LGL - SML")),
-)
-"""All families of comparisons of accuracy, in the order of docs/statistics.md."""
+SIMULATION_MARGIN = 0.05
+"""How far from Eq. 10 a simulated ratio may be, as a share of the right-hand side."""
 
 
-@cache
-def claims() -> list[Claim]:
-    """All claims of the paper and ours, in the order of claims.csv."""
-    text = files("lossbench.paper").joinpath("claims.csv").read_text()
-    return [Claim(**line) for line in csv.DictReader(text.splitlines())]
+@dataclass(frozen=True)
+class SimulatedCell:
+    """A cell of Table 1 beside the paper's."""
+
+    cell: simulation.Cell
+    printed: simulation.Printed
+    low: float  # of the 95 % interval for the mean of as many further simulations
+    high: float
+    equivalence: inference.MarginTest  # left over right side of Eq. 10, less 1
+
+    @property
+    def outcome(self) -> CellOutcome:
+        """Whether the paper's mean could be one more of ours."""
+        if self.printed.mean > self.high:
+            return "paper higher"
+        return "paper lower" if self.printed.mean < self.low else "consistent"
+
+
+def simulated(simulations: simulation.Simulations) -> list[SimulatedCell]:
+    """The cells of Table 1, in the order of the simulations."""
+    found = []
+    for cell in simulations.cells:
+        difference = inference.paired_t(Pairs(cell.lhs, 0, 0))
+        half_width = (difference.high - difference.mean) * math.sqrt(2)
+        ratios = Pairs(tuple(value / cell.rhs - 1 for value in cell.lhs), 0, 0)
+        found.append(
+            SimulatedCell(
+                cell,
+                simulation.printed()[cell.simulation, cell.lambda_printed],
+                cell.mean - half_width,
+                cell.mean + half_width,
+                inference.tost(ratios, SIMULATION_MARGIN),
+            )
+        )
+    return found
+
+
+def equation_10(simulations: simulation.Simulations) -> dict[str, Outcome]:
+    """Whether the simulated values match Eq. 10 in all six cells, by how Sim2's network was trained."""
+    cells = [one for one in simulated(simulations) if one.cell.reading == "corrected"]
+    return {
+        training: inference.claim_outcome(
+            [one.equivalence.p for one in chosen], [one.equivalence.refuted for one in chosen]
+        )
+        for training in ("stopped", "converged")
+        if (chosen := [one for one in cells if one.cell.simulation == "Sim1" or one.cell.training == training])
+    }
 
 
 class Judge:
@@ -207,7 +189,7 @@ class Judge:
     def family(self, name: str) -> list[Comparison]:
         """The comparisons of a family, such as "paper/LGL-INR - SML", p corrected within it."""
         if name not in self._families:
-            contrasts = _family(name)
+            contrasts = family_of(name)
             plain = [self._comparison(contrast) for contrast in contrasts]
             corrected = inference.holm([comparison.difference.p for comparison in plain])
             self._families[name] = [replace(one, p_holm=p) for one, p in zip(plain, corrected, strict=True)]
@@ -246,18 +228,15 @@ class Judge:
         for other in ("SML", "LGL"):
             for dataset in ("KMNIST", "FMNIST"):
                 paper, own, up = (
-                    self._word(f"{arm}/LGL-INR - {other}", dataset) for arm in ("paper", "own-lr", "scale-up")
+                    self.small(f"{arm}/LGL-INR - {other}", dataset).word for arm in ("paper", "own-lr", "scale-up")
                 )
                 found.append(JudgedHeadline(dataset, other, paper, own, up, inference.headline(paper, own)))
         return found
 
-    def _word(self, family: str, dataset: str) -> Word:
-        (word,) = {
-            comparison.word
-            for comparison in self.family(family)
-            if (comparison.contrast.network, comparison.contrast.dataset) == ("CNN2C", dataset)
-        }
-        return word
+    def small(self, family: str, dataset: str) -> Comparison:
+        """A family's comparison on CNN2C and a data set."""
+        (found,) = [one for one in self.family(family) if one.contrast.keys[0][:2] == ("CNN2C", dataset)]
+        return found
 
     def verdicts(self) -> list[Verdict]:
         """What becomes of every claim, in the order of claims.csv; those of Table 1 are not runs and left out."""
@@ -267,7 +246,7 @@ class Judge:
         if claim.kind == "descriptive":
             return Verdict(claim, None)
         if claim.kind == "proportion":
-            (key, other), *_ = [contrast.keys for contrast in _contrasts(claim)]
+            (key, other), *_ = [contrast.keys for contrast in contrasts_of(claim)]
             cells = self.arms[claim.arm]
             flags = classes.flags(self.results, claim.id, cells[key], cells[other])
             proportion = inference.proportion(flags)
@@ -287,7 +266,7 @@ class Judge:
 
     def _comparisons(self, claim: Claim) -> list[Comparison]:
         """The comparisons of a claim, out of its families where it has some."""
-        wanted = _contrasts(claim)
+        wanted = contrasts_of(claim)
         if not claim.family:
             return [self._comparison(contrast) for contrast in wanted]
         known = {one.contrast: one for family in claim.listed("family") for one in self.family(family)}
@@ -295,7 +274,7 @@ class Judge:
 
     def _mean_over_cells(self, claim: Claim) -> Verdict:
         """The mean difference over all cells of each seed that has them."""
-        every = [self._comparison(contrast) for contrast in _contrasts(claim)]
+        every = [self._comparison(contrast) for contrast in contrasts_of(claim)]
         sides = [[self.arms[claim.arm][key] for key in one.contrast.keys] for one in every]
         means = [self._mean_values([pair[side] for pair in sides]) for side in (0, 1)]
         pairs = inference.pair(*means)
@@ -320,46 +299,6 @@ class Judge:
             lower = inference.paired_t(one.area).mean < 0 and one.p_holm_area < inference.ALPHA
             refuted.append((slower and not one.epochs.failed_second) or (lower and not one.area.failed_second))
         return Verdict(claim, inference.claim_outcome(p_values, refuted), curves=curves)
-
-
-def _contrasts(claim: Claim) -> list[Contrast]:
-    """The comparisons that a claim speaks of, one a cell; a claim about one loss compares it with itself."""
-    found = []
-    for contrast in claim.listed("contrast"):
-        first, _, second = contrast.partition(" - ")
-        places = [(network, dataset) for network in claim.listed("networks") for dataset in claim.listed("datasets")]
-        if first in claim.listed("networks"):
-            found += [
-                Contrast(claim.arm, "", dataset, first, second, loss)
-                for loss in _LOSSES
-                for dataset in claim.listed("datasets")
-            ]
-        else:
-            found += [
-                Contrast(claim.arm, network, dataset, first, second or first)
-                for network, dataset in places
-                if (network in _LARGE) == (dataset == "CIFAR-10")
-            ]
-    return found
-
-
-def _family(name: str) -> list[Contrast]:
-    """The cells of a family, as docs/statistics.md fixes them."""
-    arm, contrast = name.split("/")
-    first, _, second = contrast.partition(" - ")
-    if first == "larger":
-        pairs = [("CNN5C", "CNN2C", _GRAY), ("ResNet-18", "MobileNetV2", ("CIFAR-10",))]
-        return [
-            Contrast(arm, "", dataset, larger, smaller, loss)
-            for larger, smaller, datasets in pairs
-            for loss in _LOSSES
-            for dataset in datasets
-        ]
-    places = {
-        "paper": [*product(("CNN2C", "CNN5C"), _GRAY), *product(_LARGE, ("CIFAR-10",))],
-        "literal": [*product((LITERAL_HEAD,), _GRAY)],
-    }.get(arm, [*product(("CNN2C",), ("FMNIST", "KMNIST"))])
-    return [Contrast(arm, network, dataset, first, second) for network, dataset in places]
 
 
 def _margin(dataset: str) -> float:

@@ -1,20 +1,34 @@
 """How does that look beside the paper? Tables and figures from records; no torch, and percent signs nowhere else."""
 
-import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from filelock import FileLock
 
-from lossbench import NUMERICS, experiments
-from lossbench.config import Reproduce
+from lossbench import NUMERICS, arms, experiments, simulation
+from lossbench.config import Reproduce, Runtime
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
-from lossbench.records import Found, Record, all_records, outdated, verify
-from lossbench.report.figures import confusions, figure1, figure2, write_drawn
-from lossbench.report.page import page, write_text
-from lossbench.report.tables import Failed, Filled, write_table
-from lossbench.runs import all_runs
+from lossbench.records import Record, all_records, outdated, verify
+from lossbench.report import context, sections
+from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
+from lossbench.report.findings import cells_sentence, claims_sentence, headline_sentences, progress
+from lossbench.report.page import (
+    Block,
+    Items,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    to_html,
+    to_markdown,
+    write_picture,
+    write_text,
+)
+from lossbench.report.tables import Filled, write_table
+from lossbench.results import Results, results_at_hand
+from lossbench.simulation import Simulations
+from lossbench.verdicts import Judge
 
 _TITLES = {
     3: "Table 3. Test accuracy (%) on MNIST-type data",
@@ -40,7 +54,7 @@ def profiles_with_records(plan: Reproduce) -> list[str]:
 
 
 def write_report(profile: str, plan: Reproduce) -> Path:
-    """Write the plan's tables, and with Table 3 the figures, from all records at hand; returns their folder.
+    """Write the plan's tables, with Table 3 the figures, and the page of all, from what is at hand; returns the folder.
 
     Args:
         profile: "paper" or "quick".
@@ -55,45 +69,111 @@ def write_report(profile: str, plan: Reproduce) -> Path:
 
 
 def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
-    found = all_records(plan.runtime.output_dir, plan.results_dir)
-    records = _by_cell(found.records.values())
-    failed = {
-        run.id: reason
-        for run in all_runs(plan.runtime.output_dir)
-        if run.id not in found.records and (reason := run.failure()) is not None
-    }
+    results = results_at_hand(plan.runtime.output_dir, plan.results_dir)
+    records = _by_cell(results.records.values())
 
     def fill(cells: Iterable[Cell]) -> Filled:
         return [(cell, records.get(cell.key, [])) for cell in cells]
 
-    summary, pages = [], []
-    for table in plan.tables:
-        filled = fill(experiments.cells(table, profile, plan.seeds))
-        title = (_TITLES if profile == "paper" else _QUICK_TITLES)[table]
-        markdown, body = write_table(folder, table, title, filled, failed, plan.selection)
+    tables: dict[int, Table] = {}
+    summary, used = [], []
+    for number in plan.tables:
+        filled = fill(experiments.cells(number, profile, plan.seeds))
+        title = (_TITLES if profile == "paper" else _QUICK_TITLES)[number]
+        markdown, tables[number] = write_table(folder, number, title, filled, results.failed, plan.selection)
         summary.append(markdown)
-        pages.append(body)
+        used += [record.id for _, found in filled for record in found]
+    drawn: list[Drawn] = []
     if 3 in plan.tables:
         filled = fill(experiments.figure_cells(profile))
-        write_drawn(folder, figure1(confusions(filled)))
-        write_drawn(folder, figure2(filled))
-        pages += [
-            f'<p><img src="{name}.png" alt="{name}" style="max-width:100%"></p>' for name in ("figure1", "figure2")
-        ]
-    unused = _unused(found, failed)
+        matrices = confusions(filled)
+        drawn = [figure1(matrices), figure1_classes(matrices), figure2(filled)]
+    for picture in drawn:
+        write_drawn(folder, picture)
+    unused = _unused(results)
+    pictures = [picture for picture, _ in drawn]
+    if profile == "paper":
+        title, lead, parts = _paper(plan, results, tables, pictures, unused)
+    else:
+        title, lead, parts = _quick(results, tables, pictures, used, unused)
+    written = {picture.name for picture in pictures}
+    for block in (block for part in parts for block in part.blocks):
+        if isinstance(block, Picture) and block.name not in written:
+            write_picture(folder, block)
+    write_text(folder / "index.html", to_html(title, lead, parts))
+    write_text(folder / "report.md", to_markdown(title, lead, parts))
     if unused:
         summary.append("Not in any table:\n\n" + "".join(f"- {line}\n" for line in unused))
-        items = "".join(f"<li>{html.escape(line)}</li>" for line in unused)
-        pages.append(f"<h2>Not in any table</h2>\n<ul>{items}</ul>")
     write_text(folder / "summary.md", "\n".join(summary))
-    write_text(folder / "index.html", page(f"lossbench: {profile} profile", "\n".join(pages)))
 
 
-def _unused(found: Found, failed: Failed) -> list[str]:
+def _paper(
+    plan: Reproduce, results: Results, tables: dict[int, Table], pictures: Sequence[Picture], unused: Sequence[str]
+) -> tuple[str, list[Block], list[Section]]:
+    """The report on the paper: the verdict, then every table, figure and claim with its grounds."""
+    judge = Judge(results)
+    judged, verdicts = judge.cells(), judge.verdicts()
+    simulations, problems = _simulations(plan)
+    blocks = list(arms.reference_blocks(True, Runtime(), results.accuracy))
+    printed = [one for one in judged if one.key[0] != experiments.LITERAL_HEAD]
+    done = progress(results, blocks)
+    counted = f"{sum(line[1] for line in done)} of {sum(line[3] for line in done)} planned runs are there."
+    lead: list[Block] = [
+        Paragraph(" ".join(headline_sentences(judge))),
+        sections.headlines(judge),
+        Paragraph(" ".join([cells_sentence(printed), claims_sentence(verdicts), counted])),
+    ]
+    figure_1 = [*pictures[:2], *sections.figure1_text(judge)] if pictures else []
+    used = {record.id for record in results.records.values() if record.fields["numerics"] == NUMERICS}
+    parts = [
+        Section("Loss or step size?", sections.confound(judge)),
+        Section("The paper's accuracies", sections.cells(judged)),
+        *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
+        Section("Comparisons", sections.comparisons(judge)),
+        Section("Claims", sections.claims(verdicts)),
+        Section("Table 1: Eq. 10 simulated", context.table1(simulations)),
+        Section("Table 2: the networks", context.table2()),
+        *([Section("Figure 1: classes", figure_1)] if figure_1 else []),
+        *([Section("Figure 2: curves", pictures[2:])] if pictures else []),
+        Section("The learning property on trained networks (Eq. 8 to 10)", context.learning_property(judge)),
+        Section("The paper's errors and gaps", context.audit(judge, simulations)),
+        Section("What it ran on", context.provenance(results, sorted(used))),
+        Section("What is missing", context.missing(done, [*unused, *problems])),
+    ]
+    return "Logistic and softmax losses: does the paper hold?", lead, parts
+
+
+def _simulations(plan: Reproduce) -> tuple[Simulations | None, list[str]]:
+    try:
+        return simulation.load(plan.runtime.output_dir, plan.results_dir), []
+    except ValueError as error:
+        return None, [str(error)]
+
+
+def _quick(
+    results: Results,
+    tables: dict[int, Table],
+    pictures: Sequence[Picture],
+    used: Iterable[str],
+    unused: Sequence[str],
+) -> tuple[str, list[Block], list[Section]]:
+    """The quick profile's tables and figures, without verdicts: they are not on the paper's data."""
+    text = "The same networks and losses on small digits, briefly trained: a trial of the machine, not of the paper."
+    parts = [Section(_QUICK_TITLES[number].partition(",")[0], [block]) for number, block in tables.items()]
+    if pictures:
+        parts += [Section("Figure 1", pictures[:2]), Section("Figure 2", pictures[2:])]
+    parts.append(Section("What it ran on", context.provenance(results, sorted(set(used)))))
+    if unused:
+        parts.append(Section("Not in any table", [Items(unused)]))
+    return "lossbench: quick profile", [Paragraph(text)], parts
+
+
+def _unused(results: Results) -> list[str]:
     """A sentence for everything that lies there and is in no table."""
-    old = outdated(found.records.values())
+    old = outdated(results.records.values())
     by_other = f"{len(old)} runs made under another NUMERICS than {NUMERICS}: {', '.join(old)}"
-    return verify(found) + ([by_other] if old else []) + [f"{name} failed: {why}" for name, why in failed.items()]
+    failed = [f"{name} failed: {why}" for name, why in results.failed.items()]
+    return verify(results.found) + ([by_other] if old else []) + failed
 
 
 def _by_cell(records: Iterable[Record]) -> dict[str, list[Record]]:

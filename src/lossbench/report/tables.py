@@ -1,6 +1,5 @@
 """How do the paper's tables look with our runs in them? CSV, Markdown, HTML and LaTeX."""
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from lossbench.config import Selection, run_id
 from lossbench.experiments import Cell
 from lossbench.files import write_atomically
 from lossbench.records import Record
-from lossbench.report.page import page, write_text
+from lossbench.report.page import Table, to_html, write_text
 
 MISSING = "missing"
 
@@ -64,10 +63,10 @@ def _rows(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame:
 
 
 def _distinct(values: Iterable[Any]) -> str:
-    return " ".join(dict.fromkeys(_plain(value) for value in values))
+    return " ".join(dict.fromkeys(plain(value) for value in values))
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """Text on one line, as tables and captions need it, without what cannot be printed."""
     return "".join(letter if letter.isprintable() else " " for letter in str(value)).strip()
 
@@ -81,7 +80,7 @@ def _entry(cell: Cell, records: Sequence[Record], failed: Failed, selection: Sel
     notes = [f"n={len(values)}" if len(values) >= wanted else f"n={len(values)} of {wanted}"]
     if num_failed:
         notes.append(f"{num_failed} failed")
-    devices = dict.fromkeys(_plain(record.fields["device"]) for record in records)
+    devices = dict.fromkeys(plain(record.fields["device"]) for record in records)
     if len(devices) > 1:
         notes.append(" and ".join(devices))
     return f"{np.mean(values):.2f}{spread} ({', '.join(notes)})"
@@ -99,38 +98,39 @@ def _caption(title: str, filled: Filled, selection: Selection) -> str:
         return f"{text}. No runs yet."
 
     def distinct(name: str) -> str:
-        return ", ".join(dict.fromkeys(_plain(record[name]) for record in records))
+        return ", ".join(dict.fromkeys(plain(record[name]) for record in records))
 
-    torch_versions = ", ".join(dict.fromkeys(_plain(record["versions"]["torch"]) for record in records))
-    commits = ", ".join(dict.fromkeys(_short(record["commit"]) for record in records))
+    torch_versions = ", ".join(dict.fromkeys(plain(record["versions"]["torch"]) for record in records))
+    commits = ", ".join(dict.fromkeys(short_commit(record["commit"]) for record in records))
     return (
         f"{text}. Device {distinct('device')} ({distinct('device_name')}), precision {distinct('precision')}, "
         f"torch {torch_versions}, commit {commits}."
     )
 
 
-def _short(commit: str | None) -> str:
+def short_commit(commit: str | None) -> str:
+    """A commit in ten digits, and whether files differed from it."""
     if commit is None:
         return "unknown"
-    return _plain(commit[:10]) + ("-dirty" if commit.endswith("-dirty") else "")
+    return plain(commit[:10]) + ("-dirty" if commit.endswith("-dirty") else "")
 
 
 def write_table(
     folder: Path, table: int, title: str, filled: Filled, failed: Failed, selection: Selection
-) -> tuple[str, str]:
-    """Write a table in its four forms; returns the Markdown and the HTML."""
+) -> tuple[str, Table]:
+    """Write a table in its four forms; returns it as Markdown and as a block of a page."""
     caption = _caption(title, filled, selection)
     frame, rows = _frame(filled, failed, selection), _rows(filled, failed, selection)
     write_atomically(folder / f"table{table}.csv", lambda file: rows.to_csv(file, index=False))
     flat = frame.reset_index().map(lambda entry: entry.replace("|", r"\|") if isinstance(entry, str) else entry)
     markdown = f"{caption}\n\n{flat.to_markdown(index=False, disable_numparse=True)}\n"
     write_text(folder / f"table{table}.md", markdown)
-    body = _html_table(frame, caption)
-    write_text(folder / f"table{table}.html", page(title, body))
+    block = Table(frame, caption)
+    write_text(folder / f"table{table}.html", to_html(title, [block], []))
     escaped = frame.rename(columns=_tex).map(_tex)
     latex = escaped.style.to_latex(hrules=True, clines="skip-last;data", caption=_tex(caption), label=f"tab:{table}")
     write_text(folder / f"table{table}.tex", latex)
-    return markdown, body
+    return markdown, block
 
 
 def _frame(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame:
@@ -147,12 +147,6 @@ def _frame(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame
     if depth == 1:
         index = pd.Index([rows[0] for rows in cells], name=names[0])  # type: ignore[assignment]
     return pd.DataFrame(list(cells.values()), index=index)
-
-
-def _html_table(frame: pd.DataFrame, caption: str) -> str:
-    with pd.option_context("display.max_colwidth", None):  # else a long entry ends in dots
-        text = frame.reset_index().to_html(index=False, border=0, classes="table")
-    return text.replace("<thead>", f"<caption>{html.escape(caption)}</caption>\n  <thead>", 1)
 
 
 def _tex(text: object) -> str:

@@ -1,0 +1,37 @@
+"""The layers of the networks for Table 2, computed: python benchmarks/write_networks.py.
+
+They go into src/lossbench/paper/networks.csv, where the report reads them, so that it needs no torch.
+"""
+
+import csv
+from pathlib import Path
+
+import lossbench
+from lossbench.config import Cnn2c, Cnn5c, Head, MobileNetV2, ResNet18
+from lossbench.experiments import LITERAL_HEAD
+from lossbench.models import describe
+
+NETWORKS = {
+    "CNN2C": (Cnn2c(), (1, 28, 28)),
+    LITERAL_HEAD: (Cnn2c(head=Head.direct), (1, 28, 28)),
+    "CNN5C": (Cnn5c(), (1, 28, 28)),
+    "MobileNetV2": (MobileNetV2(), (3, 32, 32)),
+    "ResNet-18": (ResNet18(), (3, 32, 32)),
+}
+
+
+def rows() -> list[list[str]]:
+    """Network, layer, output shape and number of parameters, layer by layer."""
+    return [
+        [network, layer.text, " x ".join(map(str, layer.shape)), str(layer.num_parameters)]
+        for network, (config, shape) in NETWORKS.items()
+        for layer in describe(config, shape, 10)
+    ]
+
+
+if __name__ == "__main__":
+    path = Path(lossbench.__file__).parent / "paper" / "networks.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["network", "layer", "output", "parameters"])
+        writer.writerows(rows())

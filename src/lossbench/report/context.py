@@ -1,0 +1,235 @@
+"""What else is in the paper, and what does ours rest on? Simulation, architectures, theory, errors, provenance."""
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import numpy as np
+
+from lossbench import arms, diagnostics, simulation
+from lossbench.config import Config
+from lossbench.experiments import LITERAL_HEAD, paper_numbers
+from lossbench.labels import test_labels, train_counts
+from lossbench.report import plots
+from lossbench.report.findings import NO_NUMBER, span
+from lossbench.report.page import Block, Items, Paragraph
+from lossbench.report.plots import PropertyRow
+from lossbench.report.sections import table
+from lossbench.report.tables import MISSING, plain, short_commit
+from lossbench.results import Results
+from lossbench.simulation import Simulations
+from lossbench.verdicts import Judge, equation_10, simulated
+
+SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
+
+
+def table1(simulations: Simulations | None) -> list[Block]:
+    """Table 1, the weights as printed and as corrected, the network stopped and converged, and what Eq. 10 comes to."""
+    if simulations is None:
+        return [Paragraph("Table 1 is missing: lossbench simulate makes it.")]
+    lines = {}
+    for one in simulated(simulations):
+        cell = one.cell
+        lines[cell.simulation, cell.training, cell.reading, _weight(cell)] = {
+            "Right side": f"{cell.rhs:g}",
+            "Ours": f"{cell.mean:.2f} ({cell.sd:.2f})",
+            "Mean of 100 more (95 %)": f"{one.low:.3g} to {one.high:.3g}",
+            "Paper": f"{one.printed.mean:.2f} ({one.printed.sd:.2f})",
+            "Verdict": one.outcome,
+            "Over right side, 90 %": span(one.equivalence.low, one.equivalence.high).replace(" to ", " % to ") + " %",
+        }
+    names = ["Simulation", "Model", "Weights", "lambda_0"]
+    caption = (
+        f"Table 1. Left side of Eq. 10 on test samples, mean (standard deviation) of {simulations.num_repetitions} "
+        f"simulations, seed {simulations.seed}, {simulations.wall_s:.0f} s, commit {short_commit(simulations.commit)}. "
+        f"Sim1 is a logistic regression; Sim2's network is stopped after {simulations.stopped_after} iterations or has "
+        f"converged within {simulations.converged_within}, since the paper does not say how it was trained."
+    )
+    outcomes = [
+        f"with Sim2's network {training} it {outcome}" for training, outcome in equation_10(simulations).items()
+    ]
+    text = f"That the simulated values match Eq. 10 within 5 % in all six cells: {'; '.join(outcomes)}."
+    return [table(lines, names, caption), Paragraph(text)]
+
+
+def _weight(cell: simulation.Cell) -> str:
+    return cell.lambda_corrected if cell.reading == "corrected" else cell.lambda_printed
+
+
+@cache
+def _networks() -> dict[str, list[dict[str, str]]]:
+    """The layers of each network as built, by benchmarks/write_networks.py."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for line in csv.DictReader(files("lossbench.paper").joinpath("networks.csv").read_text().splitlines()):
+        found.setdefault(line["network"], []).append(line)
+    return found
+
+
+def _num_parameters(network: str) -> str:
+    return f"{sum(int(layer['parameters']) for layer in _networks()[network]):,}"
+
+
+def table2() -> list[Block]:
+    """Table 2: every network as built, layer by layer, with computed shapes and numbers of parameters."""
+    lines = {}
+    for network, layers in _networks().items():
+        for number, layer in enumerate(layers, start=1):
+            parameters = f"{int(layer['parameters']):,}"
+            lines[network, str(number)] = {"Layer": layer["layer"], "Output": layer["output"], "Parameters": parameters}
+        lines[network, "all"] = {"Layer": "", "Output": "", "Parameters": _num_parameters(network)}
+    caption = (
+        "Table 2. The networks as built, shapes and parameters computed. C channels, K kernel, S stride, P padding; CV "
+        "convolution, BN batch normalisation, MP and AP pooling, a number alone so many features. MobileNetV2 and "
+        "ResNet-18 by block."
+    )
+    return [table(lines, ["Network", "Row"], caption)]
+
+
+def learning_property(judge: Judge) -> list[Block]:
+    """Eq. 8 to 10 on trained networks: both sides per class, residuals on training and test images."""
+    rows: list[PropertyRow] = []
+    groups: dict[tuple[str, str, str, str], list[diagnostics.Balance]] = {}
+    for key, cell in judge.arms["paper"].items():
+        if key[2].startswith("beta"):
+            continue
+        for config in cell.configs:
+            found = _balances(judge.results, config)
+            if found is None:
+                continue
+            for split in SPLITS:
+                balance = found[split]
+                group = groups.setdefault((key[2], key[1], key[0], split), [])
+                group.append(balance)
+                rows += [
+                    PropertyRow(key[2], split, number, left, right)
+                    for number, (left, right) in enumerate(zip(balance.left, balance.right, strict=True))
+                    if config.seed == cell.configs[0].seed
+                ]
+    if not rows:
+        return [Paragraph("No runs with arrays yet.")]
+    lines = {key: _balance(group) for key, group in groups.items()}
+    caption = (
+        "Eq. 9 (SML) and 10 (LGL, LGL-INR, per one-vs-all classifier; LGL-INR by its own law) on trained networks: "
+        "left "
+        "over right side, median and range over classes and seeds, 1 in balance; the residual over the sum of both "
+        "sides; "
+        "and the part of it that weight decay on biases, and LGL-INR's gradient through its weights, explain where "
+        "known."
+    )
+    return [plots.learning_property(rows), table(lines, ["Loss", "Data set", "Network", "Images"], caption)]
+
+
+def _balances(results: Results, config: Config) -> dict[str, diagnostics.Balance] | None:
+    """Both sides of a run's learning property, where it is done, its arrays at hand and its data published."""
+    record, arrays = results.record(config), results.arrays(config)
+    if record is None or arrays is None:
+        return None
+    dataset = record.fields["config"]["dataset"]
+    counts = train_counts(dataset)
+    if counts is None or len(arrays.get("output_bias", [])) != len(counts):
+        return None
+    return diagnostics.balances(record.fields["config"], arrays, counts, test_labels(dataset))
+
+
+def _balance(group: Sequence[diagnostics.Balance]) -> dict[str, str]:
+    ratios = np.concatenate([one.ratio for one in group])
+    relative = np.concatenate([one.relative for one in group])
+    known = np.concatenate([(one.decay + one.attached) / (one.left + one.right) for one in group])
+    ratios, relative, known = (values[np.isfinite(values)] for values in (ratios, relative, known))
+    return {
+        "n": str(len(group)),
+        "Left / right": f"{np.median(ratios):.2f}" if len(ratios) else NO_NUMBER,
+        "Range": f"{ratios.min():.2f} to {ratios.max():.2f}" if len(ratios) else NO_NUMBER,
+        "Residual": f"{np.median(relative):+.3f}" if len(relative) else NO_NUMBER,
+        "Explained": f"{np.median(known):+.3f}" if len(known) else NO_NUMBER,
+    }
+
+
+def audit(judge: Judge, simulations: Simulations | None) -> list[Block]:
+    """What is wrong or missing in the paper, with our evidence."""
+    known = _audit_numbers(judge, simulations)
+    text = files("lossbench.paper").joinpath("audit.csv").read_text()
+    lines = {
+        line["place"]: {
+            "Said": line["said"],
+            "Finding": line["finding"],
+            "Evidence": line["evidence"].format_map(known),
+        }
+        for line in csv.DictReader(text.splitlines())
+    }
+    return [table(lines, ["Place"], "The paper's errors and gaps, and what ours say of them.")]
+
+
+class _Numbers(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return MISSING
+
+
+def _audit_numbers(judge: Judge, simulations: Simulations | None) -> _Numbers:
+    known = _Numbers()
+    for one in simulated(simulations) if simulations else []:
+        weight = {"1/2": "half", "N0/(N0+N1)": "single", "2N0/(2N0+N1)": "double"}[one.cell.lambda_printed]
+        how = one.cell.reading if one.cell.simulation == "Sim1" else f"{one.cell.training}_{one.cell.reading}"
+        known[f"{one.cell.simulation.lower()}_{how}_{weight}"] = f"{one.cell.mean:.3g}"
+    names = {"lgl_mnist": (3, "CNN2C LGL", "MNIST"), "sml_mnist": (3, "CNN2C SML", "MNIST")}
+    names |= {"inr_fmnist": (3, "CNN2C LGL-INR", "FMNIST"), "sml_fmnist": (3, "CNN2C SML", "FMNIST")}
+    names |= {"lgl_mobilenetv2": (4, "LGL", "MobileNetV2"), "lgl_resnet18": (4, "LGL", "ResNet-18")}
+    known.update({name: f"{paper_numbers()[cell]:.2f}" for name, cell in names.items()})
+    for name, network in (("cnn2c", "CNN2C"), ("literal", LITERAL_HEAD), ("cnn5c", "CNN5C")):
+        known[f"{name}_parameters"] = _num_parameters(network)
+    known["cnn5c_features"] = _networks()["CNN5C"][-2]["output"]
+    known["scale_sml"], known["scale_lgl"] = (f"{arms.SCALES['kmnist'][loss]:g}" for loss in ("sml", "lgl"))
+    identities = [abs(one.residual.sum()) / one.left.sum() for one in _balances_of(judge, "SML")]
+    if identities:
+        known["num_sml"], known["sml_identity"] = str(len(identities)), f"{max(identities):.1e}"
+    return known
+
+
+def _balances_of(judge: Judge, loss: str) -> Iterator[diagnostics.Balance]:
+    """Balances on training images of every run with a loss at the paper's learning rate."""
+    for key, cell in judge.arms["paper"].items():
+        for config in cell.configs if key[2] == loss else ():
+            found = _balances(judge.results, config)
+            if found is not None:
+                yield found["train"]
+
+
+def provenance(results: Results, names: Iterable[str]) -> list[Block]:
+    """What the runs of the report were done on."""
+    lines: dict[tuple[str, ...], list[float]] = {}
+    for name in names:
+        one = results.records[name].fields
+        place = (
+            plain(one["device_name"]),
+            plain(one["precision"]),
+            plain(one["versions"]["torch"]),
+            short_commit(one["commit"]),
+        )
+        lines.setdefault(place, []).append(float(one.get("wall_s", math.nan)))
+    if not lines:
+        return [Paragraph("No runs yet.")]
+    texts = {
+        key: {"Runs": str(len(values)), "Hours": f"{np.nansum(values) / 3600:.1f}"} for key, values in lines.items()
+    }
+    return [table(texts, ["Device", "Precision", "torch", "Commit"], "What the runs in this report were done on.")]
+
+
+def missing(plan: Iterable[tuple[str, int, int, int]], problems: Sequence[str]) -> list[Block]:
+    """How much of the plan is done, what is left, and what lies there and is in no table."""
+    lines = {
+        name: {
+            "Finished": str(done),
+            "Diverged": str(failed),
+            "Planned": str(planned) if planned else "follows from the curves",
+        }
+        for name, done, failed, planned in plan
+    }
+    caption = (
+        "The runs that docs/statistics.md plans; make reference goes on with them, in this order from CNN2C at the "
+        "paper's learning rate on without a GPU."
+    )
+    found: list[Block] = [table(lines, ["Runs"], caption)]
+    return [*found, Items(problems)] if problems else found

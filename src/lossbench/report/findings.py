@@ -1,0 +1,188 @@
+"""What comes of it, in sentences? The verdict paragraph, the headline, the evidence of a claim, and what is missing."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from lossbench import inference
+from lossbench.config import Config, run_id
+from lossbench.inference import Difference, Prediction
+from lossbench.results import Results
+from lossbench.verdicts import Comparison, CurveComparison, Judge, JudgedCell, JudgedHeadline, Verdict
+
+NO_NUMBER = "–"
+
+LEADS = {
+    "remains": "{first}'s lead over {second} remains at each loss's own learning rate: it is more than step size",
+    "gone": "{first}'s lead over {second} is one of step size: at each loss's own learning rate it is gone",
+    "reversed": "{first}'s lead over {second} turns round: at each loss's own learning rate {second} is better",
+    "open": "{first} leads {second} at the paper's learning rate; whether by its loss or by its step size is open, "
+    "as each loss's own learning rate {why}",
+    "undecided": "whether {first} leads {second} at the paper's learning rate already is undecided",
+    "not found": "a lead of {first} over {second} is not found at the paper's learning rate",
+}
+"""What docs/statistics.md calls the outcomes of the headline."""
+
+DATASETS = {"MNIST": "MNIST", "FMNIST": "Fashion-MNIST", "KMNIST": "KMNIST", "CIFAR-10": "CIFAR-10"}
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """An accuracy in percent."""
+    return NO_NUMBER if math.isnan(fraction) else f"{100 * fraction:.{digits}f}"
+
+
+def points(fraction: float, digits: int = 2) -> str:
+    """A difference in points."""
+    return NO_NUMBER if math.isnan(fraction) else f"{100 * fraction:+.{digits}f}"
+
+
+def span(low: float, high: float) -> str:
+    """An interval of differences, in points."""
+    return NO_NUMBER if math.isnan(low) else f"{points(low)} to {points(high)}"
+
+
+def probability(p: float) -> str:
+    """A p value."""
+    return NO_NUMBER if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def predicted(prediction: Prediction) -> str:
+    """Where one new run is expected, in percent."""
+    if math.isnan(prediction.half_width):
+        return NO_NUMBER
+    return f"{percent(prediction.low)} to {percent(prediction.high)}"
+
+
+def measured(difference: Difference) -> str:
+    """A mean difference with its interval and n."""
+    if not difference.n:
+        return "no pair of runs"
+    if math.isnan(difference.low):
+        return f"{points(difference.mean)} points, n={difference.n}"
+    return f"{points(difference.mean)} points, 95 % interval {span(difference.low, difference.high)}, n={difference.n}"
+
+
+def headline_sentences(judge: Judge) -> list[str]:
+    """What becomes of LGL-INR's lead over SML, then over LGL; one sentence for both data sets where both agree."""
+    every = judge.headlines()
+    sentences = []
+    for other in dict.fromkeys(one.other for one in every):
+        of_other = [one for one in every if one.other == other]
+        alike = len({(one.headline, _why(one)) for one in of_other}) == 1
+        groups = [of_other] if alike else [[one] for one in of_other]
+        sentences += [_headline_sentence(judge, group) for group in groups]
+    return sentences
+
+
+def _headline_sentence(judge: Judge, group: Sequence[JudgedHeadline]) -> str:
+    first = group[0]
+    places = " and ".join(DATASETS[one.dataset] for one in group)
+    lead = LEADS[first.headline].format(first="LGL-INR", second=first.other, why=_why(first))
+    if len({one.scale_up for one in group}) == 1 and first.headline not in ("undecided", "not found"):
+        if first.scale_up in ("equivalent", "higher, within the margin", "lower, within the margin", "lower"):
+            lead += f", and scaling {first.other}'s loss is enough for that"
+        elif first.scale_up == "higher":
+            lead += f", yet scaling {first.other}'s loss is not enough to make up for it"
+    evidence = "; ".join(f"{one.dataset}: {_headline_evidence(judge, one)}" for one in group)
+    return f"On {places}, {lead} ({evidence})."
+
+
+def _why(one: JudgedHeadline) -> str:
+    return "has too few runs" if one.own_lr == "too few" else "leaves it undecided"
+
+
+def _headline_evidence(judge: Judge, one: JudgedHeadline) -> str:
+    parts = []
+    for arm, words in (("paper", "at the paper's learning rate"), ("own-lr", "at the own ones")):
+        comparison = judge.small(f"{arm}/LGL-INR - {one.other}", one.dataset)
+        if comparison.pairs.n:
+            parts.append(f"{words} {measured(comparison.difference)}")
+    return ", ".join(parts) or "no pair of runs"
+
+
+def cells_sentence(cells: Sequence[JudgedCell]) -> str:
+    """How many of the paper's numbers are what one new run of ours would give."""
+    count = {word: sum(one.outcome == word for one in cells) for word in ("consistent", "paper higher", "paper lower")}
+    judged = sum(count.values())
+    alarms = inference.false_alarms(judged)
+    if not judged:
+        return f"None of the paper's {len(cells)} accuracies can be judged yet: each needs three runs of ours."
+    text = (
+        f"Of the paper's {len(cells)} accuracies {judged} can be judged: {count['consistent']} lie where one new run "
+        f"of ours would (95 % prediction interval), {count['paper higher']} above and {count['paper lower']} below"
+    )
+    return text + f"; by chance {alarms.expected:.1f} would lie outside, and up to {alarms.most} are no surprise."
+
+
+def claims_sentence(verdicts: Iterable[Verdict]) -> str:
+    """How many claims hold, fail, or are undecided; the paper's apart from ours."""
+    outcomes = [one.outcome for one in verdicts if one.outcome and not one.claim.place.startswith("ours")]
+    count = {word: outcomes.count(word) for word in ("holds", "fails", "undecided")}
+    waiting = f", {count['undecided']} undecided" if count["undecided"] else ""
+    return (
+        f"Of {len(outcomes)} claims of its text that are tested on trained networks {count['holds']} hold and "
+        f"{count['fails']} fail{waiting}."
+    )
+
+
+def evidence(verdict: Verdict) -> str:
+    """On what grounds a claim holds, fails, or is undecided."""
+    if verdict.proportion is not None:
+        one = verdict.proportion
+        if not one.n:
+            return "no runs"
+        return f"in {one.k} of {one.n} seeds; 90 % interval of the share {one.low:.2f} to {one.high:.2f}"
+    if verdict.curves:
+        return "; ".join(map(_curve_evidence, verdict.curves))
+    known = [one for one in verdict.comparisons if one.pairs.n]
+    if not known:
+        return "no pairs of runs"
+    if "mean over the" in verdict.claim.statistic and verdict.comparisons[0].pairs.n:
+        return measured(verdict.comparisons[0].difference)
+    return _cells_evidence(verdict, known)
+
+
+def _cells_evidence(verdict: Verdict, known: Sequence[Comparison]) -> str:
+    num_cells = len([one for one in verdict.comparisons if one.contrast.dataset])
+    known = [one for one in known if one.contrast.dataset]
+    kind = verdict.claim.kind
+    if kind == "superiority":
+        passed = sum(inference.superiority_p(one.pairs) < inference.ALPHA for one in known)
+        text = f"ahead at 5 % in {passed} of {num_cells} cells"
+    elif kind == "equivalence":
+        passed = sum(one.equivalence.p < inference.ALPHA for one in known)
+        text = f"within the margin in {passed} of {num_cells} cells"
+    else:
+        passed = sum(one.non_inferiority.p < inference.ALPHA for one in known)
+        text = f"worse by less than the margin in {passed} of {num_cells} cells"
+    if len(known) < num_cells:
+        text += f", {num_cells - len(known)} without runs"
+    least = min(known, key=lambda one: one.difference.mean)
+    most = max(known, key=lambda one: one.difference.mean)
+    ends = [f"{place(one)} {points(one.difference.mean)}" for one in dict.fromkeys((least, most))]
+    return f"{text}; {' to '.join(ends)} points"
+
+
+def _curve_evidence(one: CurveComparison) -> str:
+    epochs, area = inference.paired_t(one.epochs), inference.paired_t(one.area)
+    if not epochs.n:
+        return f"{one.contrast.dataset}: no pairs of runs"
+    return (
+        f"{one.contrast.dataset}: {epochs.mean:+.1f} epochs (p {probability(epochs.p)}), "
+        f"area {points(area.mean)} points (p {probability(area.p)}), n={epochs.n}"
+    )
+
+
+def place(comparison: Comparison) -> str:
+    """A comparison's cell in words."""
+    one = comparison.contrast
+    return " ".join(part for part in (one.network, one.loss, one.dataset) if part)
+
+
+def progress(results: Results, blocks: Iterable[tuple[str, Sequence[Config]]]) -> list[tuple[str, int, int, int]]:
+    """The planned blocks of runs: name, finished, failed, planned."""
+    found = []
+    for name, configs in blocks:
+        names = {run_id(config) for config in configs}
+        done = sum(name in results.records for name in names)
+        found.append((name, done, sum(name in results.failed for name in names), len(names)))
+    return found

@@ -1,0 +1,272 @@
+"""What does the report say, part by part? Tables, verdicts and pictures of the paper's profile as blocks of a page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from lossbench import arms, classes, inference
+from lossbench.claims import FAMILIES
+from lossbench.config import paper_schedule
+from lossbench.experiments import LABELS, LITERAL_HEAD
+from lossbench.inference import MIN_RUNS
+from lossbench.report import plots
+from lossbench.report.findings import (
+    NO_NUMBER,
+    evidence,
+    percent,
+    place,
+    points,
+    predicted,
+    probability,
+    span,
+)
+from lossbench.report.page import Block, Paragraph, Table
+from lossbench.report.plots import CellRow, ComparisonRow, LrCurve
+from lossbench.report.tables import MISSING
+from lossbench.verdicts import Comparison, Judge, JudgedCell, JudgedHeadline, Verdict
+
+DATASETS = ("MNIST", "FMNIST", "KMNIST", "CIFAR-10")
+NETWORKS = ("CNN2C", LITERAL_HEAD, "CNN5C", "MobileNetV2", "ResNet-18")
+
+ARMS = {
+    "paper": "the paper's learning rate",
+    "scale-up": "SML and LGL scaled to LGL-INR's gradient norm",
+    "scale-down": "LGL-INR scaled to SML's gradient norm",
+    "own-lr": "each loss at its own learning rate",
+    "literal": "the head as printed (800-10)",
+}
+
+
+def headlines(judge: Judge) -> Table:
+    """What becomes of LGL-INR's lead, by data set and other loss."""
+    lines = {
+        (f"LGL-INR - {one.other}", one.dataset): {
+            "Paper's lr": _worded(judge, "paper", one),
+            "Scales matched": _worded(judge, "scale-up", one),
+            "Own lr": _worded(judge, "own-lr", one),
+            "Lead": one.headline,
+        }
+        for one in judge.headlines()
+    }
+    caption = (
+        "LGL-INR's lead in test accuracy, in points: CNN2C, last epoch, paired over seeds; at the paper's learning "
+        "rate, "
+        "with the other loss scaled to LGL-INR's gradient norm, and with each loss at its own learning rate."
+    )
+    return table(lines, ["Contrast", "Data set"], caption)
+
+
+def _worded(judge: Judge, arm: str, one: JudgedHeadline) -> str:
+    comparison = judge.small(f"{arm}/LGL-INR - {one.other}", one.dataset)
+    if not comparison.pairs.n:
+        return MISSING
+    return f"{points(comparison.difference.mean)}, {comparison.word} (n={comparison.pairs.n})"
+
+
+def cells(judged: Sequence[JudgedCell]) -> list[Block]:
+    """The paper's accuracies beside the prediction for one new run, as a picture and a table."""
+    rows = [
+        CellRow(
+            one.key[1],
+            _network(one),
+            one.cell.loss,
+            one.last,
+            None if one.cell.paper is None else one.cell.paper / 100,
+            one.outcome,
+        )
+        for one in judged
+    ]
+    lines = {
+        (one.key[1], _network(one), one.cell.loss): {
+            "Paper": NO_NUMBER if one.cell.paper is None else f"{one.cell.paper:.2f}",
+            "Ours": percent(one.last.mean) if one.last.n else MISSING,
+            "n": _runs(one),
+            "One new run": predicted(one.last),
+            "±": points(one.last.half_width).lstrip("+"),
+            "Own s": points(one.last.sd).lstrip("+"),
+            "Verdict": one.outcome or "",
+            "Best": percent(one.best.mean) if one.best.n else MISSING,
+            "By the best": one.outcome_best or "",
+        }
+        for one in sorted(judged, key=lambda one: (DATASETS.index(one.key[1]), NETWORKS.index(one.key[0])))
+    }
+    caption = (
+        "The paper's accuracies (%) beside where one new run of ours is expected (95 %): mean ± t s √(1 + 1/n), s "
+        "pooled over "
+        f"the losses of a data set and network; fewer than {MIN_RUNS} runs are too few for a verdict. The last epoch "
+        f"is "
+        f"the headline; the best one is selected on the test set. {LITERAL_HEAD} is a second reading of CNN2C's "
+        f"numbers."
+    )
+    return [plots.cells_beside_paper(rows), table(lines, ["Data set", "Network", "Loss"], caption)]
+
+
+def _network(one: JudgedCell) -> str:
+    return f"{one.key[0]}, {one.key[2]}" if one.key[2].startswith("beta") else one.key[0]
+
+
+def _runs(one: JudgedCell) -> str:
+    wanted = len(one.cell.configs)
+    text = str(one.last.n) if one.last.n >= wanted else f"{one.last.n} of {wanted}"
+    return f"{text}, {one.last.failed} failed" if one.last.failed else text
+
+
+def comparisons(judge: Judge) -> list[Block]:
+    """Every family of comparisons that has runs, as a picture and a table; the others by name."""
+    known = {name: judge.family(name) for name in FAMILIES}
+    present = [name for name in FAMILIES if any(one.pairs.n for one in known[name])]
+    absent = [name for name in FAMILIES if name not in present]
+    rows, lines = [], {}
+    for name in present:
+        for one in known[name]:
+            if one.pairs.n:
+                rows.append(
+                    ComparisonRow(
+                        f"{one.contrast.label}, {one.contrast.arm}", place(one), one.difference, one.margin, one.word
+                    )
+                )
+            lines[ARMS[one.contrast.arm], name.partition("/")[2], place(one)] = _comparison(judge, one)
+    blocks: list[Block] = []
+    if present:
+        caption = (
+            "Differences in test accuracy, last epoch, in points: paired t over seeds, p by Holm within a contrast of "
+            "an arm over all the cells that it will have, 90 % interval and margin of equivalence. As description: "
+            "in how "
+            "many seeds the exact McNemar test finds either network better on the same images, and the 95 % interval "
+            "of "
+            "a bootstrap over images and seeds."
+        )
+        blocks = [plots.comparisons(rows), table(lines, ["Arm", "Contrast", "Cell"], caption)]
+    if absent:
+        blocks.append(Paragraph(f"Without a pair of runs: {'; '.join(absent)}."))
+    return blocks
+
+
+def _comparison(judge: Judge, one: Comparison) -> dict[str, str]:
+    difference, test = one.difference, one.equivalence
+    first, second = (judge.arms[one.contrast.arm].get(key) for key in one.contrast.keys)
+    images = classes.images(judge.results, first, second) if one.pairs.n and not one.contrast.loss else None
+    return {
+        "n": str(one.pairs.n),
+        "Difference": points(difference.mean),
+        "95 %": span(difference.low, difference.high),
+        "p": probability(difference.p),
+        "p, Holm": probability(one.p_holm),
+        "90 %": span(test.low, test.high),
+        "Margin": points(one.margin).lstrip("+"),
+        "Word": one.word if one.pairs.n else MISSING,
+        "McNemar": f"{images.seeds.first} / {images.seeds.second} of {images.seeds.n}" if images else NO_NUMBER,
+        "Bootstrap": span(images.bootstrap.low, images.bootstrap.high) if images else NO_NUMBER,
+    }
+
+
+def confound(judge: Judge) -> list[Block]:
+    """The accuracy-over-lr curves with their marked points, each loss's own learning rate, and the headline's cells."""
+    curves, lines = [], {}
+    for dataset in arms.DATASETS:
+        for loss in arms.LOSSES:
+            known = arms.points(dataset, loss, judge.results.accuracy)
+            wanted = arms.wanted_lrs(known)
+            own = arms.own_lr(known)
+            label, name = LABELS[loss.name], LABELS[dataset]
+            scale = arms.SCALES[dataset][loss.name]
+            paper_lr = paper_schedule(dataset).lr
+            curves.append(
+                LrCurve(
+                    name,
+                    label,
+                    tuple(wanted),
+                    tuple(known[lr] for lr in wanted),
+                    own.lr if own else None,
+                    own.at_edge if own else False,
+                    paper_lr * scale,
+                )
+            )
+            lines[name, label] = {f"lr {lr:g}": _point(known[lr]) for lr in wanted} | {
+                "Own lr": (f"{own.lr:g}" + (", at the edge" if own.at_edge else "")) if own else "not known yet",
+                "Scale": f"× {scale:g}",
+            }
+    caption = (
+        "Accuracy (%) after the last epoch on 6,000 validation images held out of the training set (seed 1000, one "
+        "run a "
+        "point), and each loss's own learning rate. Without weight decay a loss times c equals its learning rate "
+        "times c."
+    )
+    choice = table(
+        {key: {**dict.fromkeys(_columns(lines), NO_NUMBER), **line} for key, line in lines.items()},
+        ["Data set", "Loss"],
+        caption,
+    )
+    return [plots.lr_curves(curves, paper_schedule("kmnist").lr), choice]
+
+
+def _columns(lines: Mapping[Any, Mapping[str, str]]) -> list[str]:
+    rates = {column for line in lines.values() for column in line if column.startswith("lr ")}
+    return [*sorted(rates, key=lambda column: float(column[3:])), "Own lr", "Scale"]
+
+
+def _point(accuracy: float | None) -> str:
+    return MISSING if accuracy is None else "diverged" if math.isnan(accuracy) else percent(accuracy)
+
+
+def claims(verdicts: Sequence[Verdict]) -> list[Block]:
+    """Every claim with its outcome and grounds, the paper's and then ours."""
+    blocks: list[Block] = []
+    for ours in (False, True):
+        chosen = [one for one in verdicts if one.outcome and one.claim.place.startswith("ours") == ours]
+        lines = {
+            one.claim.claim: {
+                "Where": one.claim.place.removeprefix("ours: "),
+                "Arm": ARMS[one.claim.arm],
+                "Test": one.claim.kind,
+                "Verdict": one.outcome or "",
+                "Evidence": evidence(one),
+            }
+            for one in chosen
+        }
+        which = "Our own hypotheses" if ours else "The paper's claims"
+        blocks.append(table(lines, ["Claim"], f"{which}, each by the rule written down before the runs."))
+    return blocks
+
+
+def figure1_text(judge: Judge) -> list[Block]:
+    """What the text says of Figure 1 in numbers, beside ours."""
+    small = {key[2]: cell for key, cell in judge.arms["paper"].items() if key[:2] == ("CNN2C", "KMNIST")}
+    lines = {
+        f"{one.loss}: class {one.true} as {one.predicted}": {
+            "Paper": str(one.paper),
+            "Ours": f"{one.ours.mean:.1f}" if one.ours.n else MISSING,
+            "n": str(one.ours.n),
+            "One new run (95 %)": NO_NUMBER
+            if math.isnan(one.ours.half_width)
+            else f"{one.ours.low:.0f} to {one.ours.high:.0f}",
+            "Verdict": inference.cell_outcome(one.ours, one.paper),
+        }
+        for one in classes.counts(judge.results, small)
+    }
+    caption = f"The {len(lines)} counts of Figure 1 that the text prints; each interval with its own s."
+    blocks: list[Block] = [table(lines, ["Count"], caption)]
+    fashion = {key[2]: cell for key, cell in judge.arms["paper"].items() if key[:2] == ("CNN2C", "FMNIST")}
+    similar = classes.similar_classes(judge.results, fashion["LGL"], fashion["SML"])
+    if similar is not None:
+        blocks.append(
+            Paragraph(
+                f"Similar classes (Fashion-MNIST, CNN2C): LGL takes {similar.lgl:.0f} shirts for coats or coats for "
+                f"shirts, SML {similar.sml:.0f} (means of {similar.n} seeds; more under LGL in {similar.num_more}). "
+                f"That "
+                f"is {100 * similar.share:.0f} % of the errors that LGL makes beyond SML's. A cause is not tested."
+            )
+        )
+    return blocks
+
+
+def table(lines: Mapping[Any, Mapping[str, str]], names: Sequence[str], caption: str) -> Table:
+    """A table of texts from its lines; their keys, a text or as many as there are names, are the row headers."""
+    frame = pd.DataFrame(list(lines.values()))
+    if len(names) > 1:
+        frame.index = pd.MultiIndex.from_tuples(list(lines), names=list(names))
+    else:
+        frame.index = pd.Index(list(lines), name=names[0])
+    return Table(frame, caption)
