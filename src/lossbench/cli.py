@@ -202,9 +202,12 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
     began, failed, left = time.monotonic(), 0, 0
     for name, configs in experiments.reference_blocks(has_gpu, plan.runtime):
-        committed = set(records.committed_records(plan.results_dir).records)
-        todo = sweep.remaining(configs, committed)
-        print(f"{name}: {len(todo)} of {len(configs)} runs to do, {_flops(sum(map(sweep.flops, todo)))}", flush=True)
+        found = records.all_records(plan.runtime.output_dir, plan.results_dir)
+        todo = sweep.remaining(configs, {*found.records, *found.diverged})
+        num_diverged = sum(run_id(config) in found.diverged for config in configs)
+        known = f"; {num_diverged} diverged, which is a result, and are not tried again" if num_diverged else ""
+        cost = _flops(sum(map(sweep.flops, todo)))
+        print(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{known}", flush=True)
         if plan.dry:
             continue
         try:

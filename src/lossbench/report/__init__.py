@@ -10,11 +10,10 @@ from lossbench import NUMERICS, experiments
 from lossbench.config import Reproduce
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
-from lossbench.records import Found, Record, all_records, outdated, verify
+from lossbench.records import Found, Record, all_records, failures, outdated, verify
 from lossbench.report.figures import write_figure1, write_figure2
 from lossbench.report.page import page, write_text
 from lossbench.report.tables import Failed, Filled, write_table
-from lossbench.runs import all_runs
 
 _TITLES = {
     3: "Table 3. Test accuracy (%) on MNIST-type data",
@@ -57,11 +56,7 @@ def write_report(profile: str, plan: Reproduce) -> Path:
 def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     found = all_records(plan.runtime.output_dir, plan.results_dir)
     records = _by_cell(found.records.values())
-    failed = {
-        run.id: reason
-        for run in all_runs(plan.runtime.output_dir)
-        if run.id not in found.records and (reason := run.failure()) is not None
-    }
+    failed = failures(plan.runtime.output_dir, plan.results_dir)
 
     def fill(cells: Iterable[Cell]) -> Filled:
         return [(cell, records.get(cell.key, [])) for cell in cells]
