@@ -1,10 +1,10 @@
-"""The factors of the scale-matched arms, as `SCALES` in experiments.py has them: python benchmarks/measure_scales.py.
+"""The factors of the scale-matched arms, as `SCALES` in arms.py has them: python benchmarks/measure_scales.py.
 
 Looks for the data where LOSSBENCH_DATA, or data/, has them.
 """
 
+from lossbench.arms import scale_probes
 from lossbench.config import Runtime
-from lossbench.experiments import scale_probes
 from lossbench.scales import mean_gradient_norm
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import lossbench
 from lossbench import cli
+from lossbench.arms import reference_blocks
 from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Reproduce, Runtime, Schedule, Sml, run_id
 from lossbench.data import prepare
-from lossbench.experiments import configs, reference_blocks
+from lossbench.experiments import configs
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = ("dataset=digits", "dataset.num_train=64", "schedule.batch_size=32", "runtime.num_threads=1")
@@ -267,7 +268,10 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
         "CNN2C at the paper's learning rate",
         "Table 5, beta 2 and 4",
         "learning rates of CNN2C, on validation images",
+        "learning rates one step beyond an edge of the grid",
+        "learning rates two steps beyond",
         "CNN2C, scales matched",
+        "CNN2C, each loss at its own learning rate",
         "CNN2C with the head as printed",
     ]
     assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
@@ -294,5 +298,5 @@ def test_the_reference_runs_alone_are_published_also_after_a_stop(
     runtime = Runtime(device="cpu", output_dir=str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         cli._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
-    (_, first), *_ = reference_blocks(False, runtime)
+    _, first = next(reference_blocks(False, runtime, lambda config: None))
     assert published == [{run_id(config) for config in first}]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lossbench.config import Cnn2c, Cnn5c, Head, Init, MobileNetV2, ModelConfig, Padding, ResNet18
-from lossbench.models import Shape, build_model, count_parameters, flops_per_image, num_features, output_layer
+from lossbench.models import Shape, build_model, count_parameters, describe, flops_per_image, num_features, output_layer
 
 GRAY, COLOUR = (1, 28, 28), (3, 32, 32)
 NETWORKS: list[ModelConfig] = [Cnn2c(), Cnn5c(), MobileNetV2(), ResNet18()]
@@ -170,3 +170,50 @@ def test_a_step_in_bf16_is_finite(config: ModelConfig) -> None:
     gradients = [parameter.grad for parameter in model.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
     assert all(gradient.dtype == torch.float32 for gradient in gradients)
+
+
+def paper_text(config: ModelConfig) -> str:
+    """A network as Table 2 prints it, which leaves out ReLU."""
+    return "-".join(layer.text for layer in describe(config, GRAY, 10) if layer.text != "ReLU")
+
+
+def test_descriptions_read_as_table_2() -> None:
+    assert paper_text(Cnn2c(head=Head.direct)) == "CV(C20K5S1)-MP(K2S2)-CV(C50K5S1)-MP(K2S2)-800-10"
+    assert paper_text(Cnn2c()) == "CV(C20K5S1)-MP(K2S2)-CV(C50K5S1)-MP(K2S2)-800-500-10"
+    convolutions = "CV(C32K3S1)-BN-CV(C64K3S1)-BN-CV(C128K3S1)-MP(K2S2)-CV(C256K3S1)-BN-CV(C512K3S1)"
+    printed = f"{convolutions}-MP(K8S1)-512-10"  # of which one has to be padded
+    assert paper_text(Cnn5c()) == printed.replace("C32K3S1", "C32K3S1P1")
+    assert paper_text(Cnn5c(padding=Padding.valid_k7)) == printed.replace("K8", "K7")
+    assert "MP(global)-512-10" in paper_text(Cnn5c(padding=Padding.same_adaptive))
+
+
+@pytest.mark.parametrize(("config", "shape", "expected"), SIZES, ids=lambda value: getattr(value, "name", None))
+def test_rows_of_a_description_have_all_parameters(config: ModelConfig, shape: Shape, expected: int) -> None:
+    rows = describe(config, shape, 10)
+    assert sum(row.num_parameters for row in rows) == expected
+    assert (rows[-1].text, rows[-1].shape) == ("10", (10,))
+
+
+def test_shapes_and_parameters_of_cnn2c_by_hand() -> None:
+    assert [tuple(row) for row in describe(Cnn2c(head=Head.direct), GRAY, 10)] == [
+        ("CV(C20K5S1)", (20, 24, 24), 20 * 26),
+        ("MP(K2S2)", (20, 12, 12), 0),
+        ("ReLU", (20, 12, 12), 0),
+        ("CV(C50K5S1)", (50, 8, 8), 50 * (20 * 25 + 1)),
+        ("MP(K2S2)", (50, 4, 4), 0),
+        ("ReLU", (50, 4, 4), 0),
+        ("800", (800,), 0),
+        ("10", (10,), 8010),
+    ]
+
+
+def test_the_cifar_networks_are_described_by_their_blocks() -> None:
+    blocks = [row for row in describe(ResNet18(), COLOUR, 10) if row.text == "BasicBlock"]
+    assert [row.shape for row in blocks[::2]] == [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]
+    assert len(blocks) == 8
+    blocks = [row for row in describe(MobileNetV2(), COLOUR, 10) if row.text == "InvertedResidual"]
+    assert [row.shape[0] for row in blocks] == [16] + [24] * 2 + [32] * 3 + [64] * 4 + [96] * 3 + [160] * 3 + [320]
+    rest = [row.text for row in describe(MobileNetV2(), COLOUR, 10) if row not in blocks]
+    assert rest == ["CV(C32K3S1P1)", "BN", "ReLU", "CV(C1280K1S1)", "BN", "ReLU", "10"]
+    rest = [row.text for row in describe(ResNet18(), COLOUR, 10) if row.text != "BasicBlock"]
+    assert rest == ["CV(C64K3S1P1)", "BN", "ReLU", "AP(global)", "10"]

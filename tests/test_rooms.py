@@ -36,14 +36,20 @@ ALLOWED = {
     "steps": "config data metrics optimizer",
     "capture": "",
     "training": "capture config data environment files losses metrics models optimizer randomness runs steps tracking",
+    "arms": "config experiments",
+    "labels": "",
+    "results": "config experiments inference records runs",
+    "classes": "config experiments inference labels results",
+    "verdicts": "arms classes config experiments inference results",
     "scales": "config data training",
     "profiling": "config data environment steps training",
     "sweep": "config data models runs steps stops tracking training",
     "inference": "",
-    "report": "config experiments files records runs",
+    "report": "arms classes config experiments files inference labels records results runs verdicts",
+    "diagnostics": "",
     "housekeeping": "config records runs",
     "commands": "housekeeping records runs",
-    "cli": "commands config experiments files overrides profiling records report runs schemas stops sweep",
+    "cli": "arms commands config experiments files overrides profiling records report results runs schemas stops sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 
@@ -60,6 +66,12 @@ LATE_TORCH = (
     "housekeeping",
     "commands",
     "inference",
+    "arms",
+    "labels",
+    "results",
+    "classes",
+    "verdicts",
+    "diagnostics",
 )
 """Rooms that start without torch."""
 
@@ -148,7 +160,7 @@ def test_torch_waits_until_it_is_needed() -> None:
         if any(name.split(".")[0] in ("torch", "torchvision") for name in imported(path, at_start(tree)))
     }
     assert early & set(LATE_TORCH) == set()
-    late = "lossbench.cli, lossbench.commands, lossbench.inference, lossbench.report, lossbench.runs"
+    late = "lossbench.cli, lossbench.commands, lossbench.inference, lossbench.report, lossbench.verdicts"
     code = f"import sys, {late}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lossbench.arms import SCALES, scale_probes
 from lossbench.config import Digits, Runtime, Sml
-from lossbench.experiments import SCALES, scale_probes
 from lossbench.scales import mean_gradient_norm
 
 

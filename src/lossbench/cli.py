@@ -197,17 +197,25 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         )
     import torch
 
-    from lossbench import experiments, records, sweep
+    from lossbench import arms, records, results, sweep
+
+    at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
+
+    def accuracy(config: Config) -> float | None:
+        return at_hand.accuracy(config)
 
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
     began, failed, left = time.monotonic(), 0, 0
-    for name, configs in experiments.reference_blocks(has_gpu, plan.runtime):
-        found = records.all_records(plan.runtime.output_dir, plan.results_dir)
-        todo = sweep.remaining(configs, {*found.records, *found.diverged})
-        num_diverged = sum(run_id(config) in found.diverged for config in configs)
-        known = f"; {num_diverged} diverged, which is a result, and are not tried again" if num_diverged else ""
+    for name, configs in arms.reference_blocks(has_gpu, plan.runtime, accuracy):
+        if not configs:
+            print(f"{name}: none, as far as is known", flush=True)
+            continue
+        known = at_hand.found
+        todo = sweep.remaining(configs, {*known.records, *known.diverged})
+        num_diverged = sum(run_id(config) in known.diverged for config in configs)
+        others = f"; {num_diverged} diverged, which is a result, and are not tried again" if num_diverged else ""
         cost = _flops(sum(map(sweep.flops, todo)))
-        print(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{known}", flush=True)
+        print(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{others}", flush=True)
         if plan.dry:
             continue
         try:
@@ -218,6 +226,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         finally:  # also what was finished before a stop
             new = records.publish(plan.runtime.output_dir, plan.results_dir, set(map(run_id, configs)))
             print(f"{new} records added to {plan.results_dir}", flush=True)
+        at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
         if left:
             break
     if failed:

@@ -5,7 +5,7 @@ the report for the cells, so nothing else can slip into a table.
 """
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -39,17 +39,11 @@ TABLES = (3, 4, 5)
 SEEDS = {"paper": {3: 5, 4: 3, 5: 5}, "quick": {3: 2, 4: 2, 5: 2}}
 """Runs a cell, unless asked otherwise."""
 
-LR_GRID = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-SELECTION_SEED = 1000  # of the runs that choose a learning rate; no reported run has it
-NUM_VALIDATION = 6000
-SCALES = {
-    "kmnist": {"sml": 4.21, "lgl": 5.94, "lgl_inr": 0.238},
-    "fmnist": {"sml": 4.21, "lgl": 6.15, "lgl_inr": 0.238},
-}
-"""Factors to LGL-INR's gradient norm for SML and LGL, to SML's for LGL-INR: benchmarks/measure_scales.py."""
+LITERAL_SEEDS = {"paper": 3, "quick": 2}
+"""Likewise, with the head as printed."""
 
 LITERAL_HEAD = "CNN2C (800-10)"
-_LABELS = {
+LABELS = {
     "mnist": "MNIST",
     "fmnist": "FMNIST",
     "kmnist": "KMNIST",
@@ -88,12 +82,12 @@ class Cell:
     @property
     def loss(self) -> str:
         """The loss, as tables write it."""
-        return _LABELS[self.config.loss.name]
+        return LABELS[self.config.loss.name]
 
     @property
     def dataset(self) -> str:
         """The data set, as tables write it."""
-        return _LABELS[self.config.dataset.name]
+        return LABELS[self.config.dataset.name]
 
     @property
     def key(self) -> str:
@@ -115,14 +109,13 @@ def cells(table: int, profile: str, seeds: int | None = None, runtime: Runtime |
         seeds: runs a cell; None: the profile's number.
         runtime: how the runs are to be done.
     """
-    num_seeds = seeds or SEEDS[profile][table]
-    runtime = replace(
-        runtime or Runtime(), experiment=f"table{table}", profile=profile, num_seeds=num_seeds
-    )  # kept in the records
     found = []
     for dataset, model, loss in _GRIDS[table](profile):
         schedule = _schedule(profile, dataset, model)
-        configs = tuple(Config(dataset, model, loss, schedule, seed, runtime) for seed in range(num_seeds))
+        literal = isinstance(model, Cnn2c) and model.head is Head.direct
+        num_seeds = seeds or (LITERAL_SEEDS[profile] if literal else SEEDS[profile][table])
+        made_for = replace(runtime or Runtime(), experiment=f"table{table}", profile=profile, num_seeds=num_seeds)
+        configs = tuple(Config(dataset, model, loss, schedule, seed, made_for) for seed in range(num_seeds))
         rows, column = _place(table, profile, dataset, model, loss)
         # The literal head is a second reading of the same printed numbers.
         paper = paper_numbers().get((table, " ".join(rows).replace(LITERAL_HEAD, "CNN2C"), column))
@@ -137,70 +130,6 @@ def configs(tables: Iterable[int], profile: str, seeds: int | None, runtime: Run
         for config in cell.configs:
             unique.setdefault(run_id(config), config)
     return sorted(unique.values(), key=lambda config: config.seed)
-
-
-def reference_blocks(has_gpu: bool, runtime: Runtime) -> list[tuple[str, list[Config]]]:
-    """The reference runs of docs/statistics.md in order of importance: named blocks, in each all first seeds first.
-
-    The networks that are out of a CPU's reach come first on a GPU, and are left to it.
-    """
-
-    def block(name: str, table: int, seeds: int, rows: Callable[[Cell], bool]) -> tuple[str, list[Config]]:
-        chosen = [cell for cell in cells(table, "paper", seeds, runtime) if rows(cell)]
-        return name, sorted((config for cell in chosen for config in cell.configs), key=lambda config: config.seed)
-
-    small = [
-        block("CNN2C at the paper's learning rate", 3, 5, lambda cell: cell.rows[0] == "CNN2C"),
-        block("Table 5, beta 2 and 4", 5, 5, lambda cell: cell.column != "1"),
-        ("learning rates of CNN2C, on validation images", _learning_rates(runtime)),
-        ("CNN2C, scales matched", _scaled(runtime)),
-        block("CNN2C with the head as printed", 3, 3, lambda cell: cell.rows[0] == LITERAL_HEAD),
-    ]
-    large = [
-        block("Table 4, CIFAR-10", 4, 3, lambda cell: True),
-        block("CNN5C at the paper's learning rate", 3, 5, lambda cell: cell.rows[0] == "CNN5C"),
-    ]
-    return large + small if has_gpu else small
-
-
-def scale_probes(runtime: Runtime) -> dict[tuple[str, str], Config]:
-    """The runs whose first gradients give the scales, by data set and loss; none is trained."""
-    return {
-        (name, loss.name): Config(MnistType(name), Cnn2c(), loss, paper_schedule(name), SELECTION_SEED, runtime)
-        for name, loss in product(("kmnist", "fmnist"), _losses())
-    }
-
-
-def _scaled(runtime: Runtime) -> list[Config]:
-    """Each loss at the gradient norm of another, five seeds, the first seeds first."""
-    runtime = replace(runtime, experiment="scales", profile="paper", num_seeds=5)
-    return [
-        Config(
-            MnistType(name),
-            Cnn2c(),
-            replace(loss, scale=SCALES[name][loss.name]),
-            paper_schedule(name),
-            seed,
-            runtime,
-        )
-        for seed, name, loss in product(range(5), SCALES, _losses())
-    ]
-
-
-def _learning_rates(runtime: Runtime) -> list[Config]:
-    """A run for every point of the accuracy-over-lr curves, the paper's learning rate among them."""
-    runtime = replace(runtime, experiment="learning_rates", profile="paper", num_seeds=1)
-    return [
-        Config(
-            MnistType(name, num_validation=NUM_VALIDATION),
-            Cnn2c(),
-            loss,
-            replace(paper_schedule(name), lr=lr),
-            SELECTION_SEED,
-            runtime,
-        )
-        for name, lr, loss in product(("kmnist", "fmnist"), LR_GRID, _losses())
-    ]
 
 
 def figure_cells(profile: str) -> list[Cell]:
@@ -272,10 +201,10 @@ def _place(
 ) -> tuple[tuple[str, ...], str]:
     """Row and column of a cell; the quick profile has the single column digits."""
     literal = isinstance(model, Cnn2c) and model.head is Head.direct
-    network = LITERAL_HEAD if literal else _LABELS[model.name]
+    network = LITERAL_HEAD if literal else LABELS[model.name]
     if table == 5:
         assert isinstance(loss, LglInr)
         return (("Accuracy",), f"{loss.beta:g}") if profile == "paper" else ((f"beta {loss.beta:g}",), "digits")
     if table == 4 and profile == "paper":
-        return (_LABELS[loss.name],), network
-    return (network, _LABELS[loss.name]), _LABELS[dataset.name]
+        return (LABELS[loss.name],), network
+    return (network, LABELS[loss.name]), LABELS[dataset.name]

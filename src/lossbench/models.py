@@ -1,6 +1,7 @@
 """Which network? A builder a name; any image shape and number of classes."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -216,3 +217,53 @@ def flops_per_image(config: ModelConfig, shape: Shape, num_classes: int) -> tupl
     with torch.no_grad():
         model(torch.zeros(1, *shape))
     return sum(counts), 3 * sum(counts) - counts[0]
+
+
+class Layer(NamedTuple):
+    """A row of Table 2: a layer as the paper writes it, what comes out of it for one image, its trained numbers."""
+
+    text: str
+    shape: tuple[int, ...]  # channels, height, width; or features
+    num_parameters: int
+
+
+def describe(config: ModelConfig, shape: Shape, num_classes: int) -> list[Layer]:
+    """The layers of a network as Table 2 writes them, with computed shapes and sizes, in the order they are passed.
+
+    As in the paper, C is channels, K kernel size, S stride, BN batch normalisation, MP max pooling, a number so many
+    features; P is padding where there is any, AP average pooling. A block of a larger network is one row, by its name.
+    """
+    model = build_model(config, shape, num_classes, seed=0).eval()
+    rows: list[Layer] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        rows.append(Layer(_written(layer, output), tuple(output.shape[1:]), count_parameters(layer)))
+
+    pending = list(model.children())
+    while pending:
+        layer = pending.pop()
+        if isinstance(layer, nn.Sequential):
+            pending += layer.children()
+        elif not isinstance(layer, (nn.Identity, nn.Dropout)):
+            layer.register_forward_hook(note)
+    with torch.no_grad():
+        model(torch.zeros(1, *shape))  # for real, as in num_features
+    return rows
+
+
+def _written(layer: nn.Module, output: Tensor) -> str:
+    match layer:
+        case nn.Conv2d():
+            padding = f"P{layer.padding[0]}" if layer.padding[0] else ""
+            return f"CV(C{layer.out_channels}K{layer.kernel_size[0]}S{layer.stride[0]}{padding})"
+        case nn.MaxPool2d():
+            return f"MP(K{layer.kernel_size}S{layer.stride})"
+        case nn.AdaptiveMaxPool2d():
+            return "MP(global)"
+        case nn.AdaptiveAvgPool2d():
+            return "AP(global)"
+        case nn.BatchNorm2d():
+            return "BN"
+        case nn.Linear() | nn.Flatten():
+            return str(output.shape[1])
+    return type(layer).__name__

@@ -1,1 +1,1 @@
-"""The paper's printed numbers and its claims, as package data."""
+"""The paper's printed numbers, its claims, and the labels of its data sets, as package data."""

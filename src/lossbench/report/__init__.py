@@ -11,7 +11,7 @@ from lossbench.config import Reproduce
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
 from lossbench.records import Found, Record, all_records, failures, outdated, verify
-from lossbench.report.figures import write_figure1, write_figure2
+from lossbench.report.figures import confusions, figure1, figure2, write_drawn
 from lossbench.report.page import page, write_text
 from lossbench.report.tables import Failed, Filled, write_table
 
@@ -70,8 +70,8 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
         pages.append(body)
     if 3 in plan.tables:
         filled = fill(experiments.figure_cells(profile))
-        write_figure1(folder, filled)
-        write_figure2(folder, filled)
+        write_drawn(folder, figure1(confusions(filled)))
+        write_drawn(folder, figure2(filled))
         pages += [
             f'<p><img src="{name}.png" alt="{name}" style="max-width:100%"></p>' for name in ("figure1", "figure2")
         ]

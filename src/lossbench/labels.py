@@ -1,0 +1,46 @@
+"""Which class is each test image, and how many training images has each? Known without the data sets' files.
+
+`paper/labels.npz` holds it for the data sets of the paper; benchmarks/write_labels.py made it.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Any
+
+import numpy as np
+
+
+def test_labels(dataset: Mapping[str, Any]) -> np.ndarray | None:
+    """True classes of the images that a run was tested on, uint8 [N], in the order of its `test_predictions`.
+
+    Args:
+        dataset: `config["dataset"]` of the run's record.
+
+    Returns:
+        The labels; None where they are not those of a published test set: other data, or held-out training images.
+    """
+    return None if dataset.get("num_validation") else _labels().get(f"{dataset['name']}_test")
+
+
+def train_counts(dataset: Mapping[str, Any]) -> np.ndarray | None:
+    """Images of each class that a run was trained on, int64 [K].
+
+    Args:
+        dataset: `config["dataset"]` of the run's record.
+
+    Returns:
+        The counts; None where it was not trained on the whole of a published training set.
+    """
+    if dataset.get("num_validation") or dataset.get("num_train"):
+        return None
+    return _labels().get(f"{dataset['name']}_train_counts")
+
+
+@cache
+def _labels() -> dict[str, np.ndarray]:
+    with as_file(files("lossbench.paper").joinpath("labels.npz")) as path, np.load(path) as arrays:
+        found = dict(arrays)
+    for array in found.values():
+        array.flags.writeable = False  # every caller gets the same one
+    return found

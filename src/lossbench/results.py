@@ -1,0 +1,95 @@
+"""Which runs are at hand, and what did the runs of a cell give, seed by seed?"""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lossbench import inference
+from lossbench.config import Config, run_id
+from lossbench.experiments import Cell
+from lossbench.inference import Pairs
+from lossbench.records import Found, Record, all_records, failures
+
+Statistic = Callable[[Record], float]
+
+
+def last(record: Record) -> float:
+    """Test accuracy after the last epoch: the headline."""
+    return float(record.fields["test_accuracy"])
+
+
+def best(record: Record) -> float:
+    """Test accuracy of the best epoch, selected on the test set."""
+    return float(record.fields["test_accuracy_best"])
+
+
+def epochs_to_end(split: str) -> Statistic:
+    """How soon a run's accuracy on a split is near its own end."""
+    return lambda record: inference.epochs_to_end(record.fields["curves"][f"{split}/accuracy"])
+
+
+def area(split: str) -> Statistic:
+    """Area under a run's accuracy curve on a split."""
+    return lambda record: inference.area_under_curve(record.fields["curves"][f"{split}/accuracy"])
+
+
+class Results:
+    """The runs at hand: finished ones by name, and why others failed."""
+
+    def __init__(self, found: Found, failed: Mapping[str, str]) -> None:
+        self.found = found
+        self.records = found.records
+        self.failed = failed
+        self._arrays: dict[str, Mapping[str, np.ndarray] | None] = {}
+
+    def record(self, config: Config) -> Record | None:
+        """The record of a run that is done."""
+        return self.records.get(run_id(config))
+
+    def accuracy(self, config: Config) -> float | None:
+        """A run's last accuracy, nan where it failed, None where it is not done."""
+        return self.value(config, last)
+
+    def value(self, config: Config, statistic: Statistic) -> float | None:
+        """A run's value, nan where it failed, None where it is not done."""
+        record = self.record(config)
+        if record is None:
+            return math.nan if run_id(config) in self.failed else None
+        return statistic(record)
+
+    def values(self, cell: Cell, statistic: Statistic = last) -> list[float | None]:
+        """The values of a cell's runs, seed by seed."""
+        return [self.value(config, statistic) for config in cell.configs]
+
+    def arrays(self, config: Config) -> Mapping[str, np.ndarray] | None:
+        """The arrays of a run, where they are at hand and whole."""
+        record = self.record(config)
+        if record is None:
+            return None
+        if record.id not in self._arrays:
+            try:
+                self._arrays[record.id] = record.arrays()
+            except ValueError:  # the report names it among the problems
+                self._arrays[record.id] = None
+        return self._arrays[record.id]
+
+    def paired(self, first: Config, second: Config) -> bool:
+        """Whether two runs may be compared: neither, or the same kind of device and precision."""
+        both = [record for record in map(self.record, (first, second)) if record is not None]
+        return len({(record.fields["device"], record.fields["precision"]) for record in both}) <= 1
+
+    def pairs(self, first: Cell | None, second: Cell | None, statistic: Statistic = last) -> Pairs:
+        """Differences of two cells, seed by seed."""
+        if first is None or second is None:
+            return inference.pair([], [])
+        seeds = [(a, b) for a, b in zip(first.configs, second.configs, strict=False) if self.paired(a, b)]
+        return inference.pair(
+            [self.value(a, statistic) for a, _ in seeds], [self.value(b, statistic) for _, b in seeds]
+        )
+
+
+def results_at_hand(output_dir: str | Path, results_dir: str | Path | None) -> Results:
+    """The own and the committed runs."""
+    return Results(all_records(output_dir, results_dir), failures(output_dir, results_dir))

@@ -1,0 +1,132 @@
+"""The plan of docs/statistics.md: which runs, in which order, and what follows from the learning-rate curves."""
+
+import math
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from lossbench import arms
+from lossbench.arms import LR_GRID, SCALES, OwnLr, cells, curve, own_lr, points, reference_blocks, wanted_lrs
+from lossbench.config import Cnn2c, Config, Lgl, LglInr, Runtime, Sml, paper_schedule, run_id
+from lossbench.experiments import LITERAL_HEAD
+
+GRID = dict(zip(LR_GRID, (0.90, 0.93, 0.95, 0.94, 0.92, 0.10), strict=True))
+
+
+def unknown(config: Config) -> float | None:
+    return None
+
+
+def best_at(**lrs: float) -> arms.Accuracy:
+    """Curves of single peaks, by loss."""
+
+    def accuracy(config: Config) -> float | None:
+        if not config.dataset.num_validation:
+            return None
+        return 0.9 - abs(math.log(config.schedule.lr / lrs[config.loss.name])) / 100
+
+    return accuracy
+
+
+def test_the_reference_runs_are_those_of_the_rules_in_their_order() -> None:
+    blocks = list(reference_blocks(False, Runtime(), unknown))
+    assert [len(configs) for _, configs in blocks] == [45, 10, 36, 0, 0, 30, 0, 27]
+    names = [run_id(config) for _, configs in blocks for config in configs]
+    assert len(set(names)) == 148
+    first = blocks[0][1]
+    for name, configs in blocks:
+        assert [config.seed for config in configs] == sorted(config.seed for config in configs)
+        assert len({repr(config.runtime) for config in configs}) <= 1, f"{name}: one sweep has one runtime"
+    assert first[0].runtime == Runtime(experiment="table3", profile="paper", num_seeds=5)
+    assert all(config.model == Cnn2c() for config in first)
+    assert {(config.dataset.name, config.loss.name) for config in first[:9]} == {
+        (dataset, loss) for dataset in ("mnist", "fmnist", "kmnist") for loss in ("lgl", "sml", "lgl_inr")
+    }
+    curves = blocks[2][1]
+    assert {config.dataset.num_validation for config in curves} == {6000}
+    assert {config.seed for config in curves} == {1000}
+    assert [config.dataset.name for config in curves] == ["kmnist"] * 18 + ["fmnist"] * 18
+    assert [config.schedule.lr for config in curves[:6]] == [0.003] * 3 + [0.01] * 3
+    assert {(config.loss.name, config.schedule.lr) for config in curves[:18]} == set(
+        product(("lgl", "sml", "lgl_inr"), LR_GRID)
+    )
+    assert all(replace(config.schedule, lr=0.01) == paper_schedule(config.dataset.name) for config in curves)
+    scaled = blocks[5][1]
+    assert {(config.dataset.name, config.loss.name, config.loss.scale) for config in scaled} == {
+        (dataset, loss, scale) for dataset, scales in SCALES.items() for loss, scale in scales.items()
+    }
+    assert {config.seed for config in blocks[7][1]} == {0, 1, 2}
+    with_gpu = list(reference_blocks(True, Runtime(), unknown))
+    assert [len(configs) for _, configs in with_gpu] == [18, 45, 45, 10, 36, 0, 0, 30, 0, 27]
+    assert [run_id(config) for config in with_gpu[2][1]] == [run_id(config) for config in first]
+
+
+def test_the_plan_goes_on_from_the_curves() -> None:
+    blocks = dict(reference_blocks(False, Runtime(), best_at(lgl=1.0, sml=0.1, lgl_inr=0.01)))
+    beyond = blocks["learning rates one step beyond an edge of the grid"]
+    assert [(config.dataset.name, config.loss.name, config.schedule.lr) for config in beyond] == [
+        ("kmnist", "lgl", 3.0),
+        ("fmnist", "lgl", 3.0),
+    ]
+    own = blocks["CNN2C, each loss at its own learning rate"]
+    assert len(own) == 30
+    assert {(config.loss.name, config.schedule.lr) for config in own} == {("lgl", 1.0), ("sml", 0.1), ("lgl_inr", 0.01)}
+    assert {config.dataset.num_validation for config in own} == {None}
+    paper = blocks["CNN2C at the paper's learning rate"]
+    serving = {run_id(config) for config in own} & {run_id(config) for config in paper}
+    assert len(serving) == 10  # LGL-INR's best is the paper's
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted", "found"),
+    [
+        ({}, LR_GRID, OwnLr(0.03, False)),
+        ({0.1: 0.95}, LR_GRID, OwnLr(0.03, False)),  # the smaller of equals
+        ({0.03: math.nan}, LR_GRID, OwnLr(0.1, False)),
+        ({0.3: None}, LR_GRID, None),
+        ({1.0: 0.96}, (*LR_GRID, 3.0), None),
+        ({1.0: 0.96, 3.0: 0.9}, (*LR_GRID, 3.0), OwnLr(1.0, False)),
+        ({1.0: 0.96, 3.0: 0.97}, (*LR_GRID, 3.0, 10.0), None),
+        ({1.0: 0.96, 3.0: 0.97, 10.0: 0.98}, (*LR_GRID, 3.0, 10.0), OwnLr(10.0, True)),
+        ({0.003: 0.99}, (0.001, *LR_GRID), None),
+        ({0.003: 0.99, 0.001: 0.991, 0.0003: 0.98}, (0.0003, 0.001, *LR_GRID), OwnLr(0.001, False)),
+        (dict.fromkeys((0.0003, 0.001, *LR_GRID), math.nan), (0.0003, 0.001, *LR_GRID), OwnLr(0.0003, True)),
+    ],
+)
+def test_the_own_learning_rate_is_the_best_of_a_grid_that_grows_at_its_edges(
+    changes: dict[float, float | None], wanted: tuple[float, ...], found: OwnLr | None
+) -> None:
+    known = {**GRID, **changes}
+    assert wanted_lrs(known) == wanted
+    assert own_lr(known) == found
+
+
+def test_arms_differ_in_what_their_name_says() -> None:
+    paper, up, down, own, literal = (
+        cells(arm, best_at(lgl=0.3, sml=0.1, lgl_inr=0.03)) for arm in ("paper", *arms.ARMS[1:])
+    )
+    assert len(paper) == 24 + 3
+    assert {key[2] for key in paper} == {"LGL", "SML", "LGL-INR", "beta 1", "beta 2", "beta 4"}
+    assert paper["CNN2C", "KMNIST", "beta 1"].key == paper["CNN2C", "KMNIST", "LGL-INR"].key
+    assert set(literal) == {
+        (LITERAL_HEAD, d, loss) for d in ("MNIST", "FMNIST", "KMNIST") for loss in ("LGL", "SML", "LGL-INR")
+    }
+    places = {("CNN2C", d, loss) for d in ("KMNIST", "FMNIST") for loss in ("LGL", "SML", "LGL-INR")}
+    assert set(up) == set(down) == set(own) == places
+    same_up = {key[2] for key in places if up[key].key == paper[key].key}
+    same_down = {key[2] for key in places if down[key].key == paper[key].key}
+    assert (same_up, same_down) == ({"LGL-INR"}, {"LGL", "SML"})
+    assert up["CNN2C", "FMNIST", "LGL"].config.loss == Lgl(scale=6.15)
+    assert down["CNN2C", "KMNIST", "LGL-INR"].config.loss == LglInr(scale=0.238)
+    assert own["CNN2C", "KMNIST", "SML"].config.loss == Sml()
+    assert own["CNN2C", "KMNIST", "SML"].config.schedule.lr == 0.1
+    assert cells("own-lr", unknown) == {}
+    assert all(len(cell.configs) == 5 for cell in (*up.values(), *down.values(), *own.values()))
+
+
+def test_a_curve_is_read_from_its_own_runs() -> None:
+    runs = curve("kmnist", Sml(), Runtime())
+    known = {run_id(runs[0.1]): 0.95, run_id(replace(runs[0.3], seed=0)): 0.1}
+    found = points("kmnist", Sml(), lambda config: known.get(run_id(config)))
+    assert {lr: value for lr, value in found.items() if value is not None} == {0.1: 0.95}

@@ -1,0 +1,395 @@
+"""Figures from inputs made by hand: what lines, dots, bars and texts hold, and what is told where runs are missing."""
+
+import hashlib
+import math
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection, QuadMesh
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from lossbench.experiments import figure_cells
+from lossbench.inference import Difference, Pairs, Spread, paired_t, prediction_interval
+from lossbench.records import Record
+from lossbench.report.figures import STYLES, Confusions, confusions, figure1, figure1_classes, figure2
+from lossbench.report.page import Picture
+from lossbench.report.plots import (
+    CellRow,
+    ComparisonRow,
+    LrCurve,
+    PropertyRow,
+    cells_beside_paper,
+    comparisons,
+    learning_property,
+    lr_curves,
+)
+from lossbench.report.tables import Filled
+
+NAN = math.nan
+
+
+def check(picture: Picture) -> None:
+    """Fits on a page, can be read on any background, and is drawn without a warning."""
+    figure = picture.figure
+    figure.draw_without_rendering()
+    assert type(figure) is Figure
+    assert figure.get_size_inches()[0] <= 10
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text().strip()]
+    assert min(float(text.get_fontsize()) for text in texts) >= 8
+    assert all(line.get_color() != "white" for line in figure.findobj(Line2D) if isinstance(line, Line2D))
+    boxes = [legend.get_frame_on() for axes in figure.axes if (legend := axes.get_legend())]
+    assert not any([*boxes, *(legend.get_frame_on() for legend in figure.legends)])
+    assert picture.caption.endswith(".")
+    assert "nan" not in picture.alt
+
+
+def words(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def points(axes: Axes, loss: str, marker: str | None = None) -> list[list[Any]]:
+    """The lines in a loss's colour: their points, those with a given marker only."""
+    found = [line for line in axes.lines if line.get_color() == STYLES[loss]["color"]]
+    found = [line for line in found if marker in (None, line.get_marker())]
+    return [[tuple(point) for point in np.asarray(line.get_xydata()).tolist()] for line in found]
+
+
+def overlap(axes: Axes) -> bool:
+    """Whether two of the tick labels at the left touch each other."""
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    boxes = [label.get_window_extent() for label in axes.get_yticklabels() if label.get_text()]
+    return any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def matrix(*rows: tuple[int, ...]) -> np.ndarray:
+    return np.array(rows)
+
+
+SOME = [
+    Confusions("LGL", "KMNIST", {0: matrix((8, 2), (4, 6)), 1: matrix((6, 4), (0, 10))}, {}),
+    Confusions("SML", "KMNIST", {}, {(0, 1): 18, (1, 1): 945}),
+    Confusions("LGL-INR", "KMNIST", {1: matrix((9, 1), (0, 10)), 2: matrix((7, 3), (5, 5))}, {(0, 1): 6, (4, 4): 1}),
+]
+
+
+def test_confusion_matrices_show_the_mean_and_the_papers_counts() -> None:
+    picture, table = figure1(SOME)
+    check(picture)
+    first, missing, last = picture.figure.axes
+    assert [axes.get_title() for axes in picture.figure.axes] == ["LGL, n=2", "SML, n=0", "LGL-INR, n=2"]
+    assert words(first) == ["7", "3", "2", "8"]
+    assert words(missing) == ["missing"]
+    (mesh,) = [artist for artist in last.collections if isinstance(artist, QuadMesh)]
+    assert np.asarray(mesh.get_array()).tolist() == [
+        pytest.approx([0.8**0.4, 0.2**0.4]),
+        pytest.approx([0.25**0.4, 0.75**0.4]),
+    ]
+    assert [patch.get_xy() for patch in last.patches if isinstance(patch, Rectangle)] == [(1, 0)]
+    assert last.get_xlabel() == "predicted class\n0 taken for 1: 2.0 (paper 6)\n4 right: missing (paper 1)"
+    assert first.yaxis_inverted()
+    assert table.query("loss == 'LGL'")["mean"].tolist() == [7, 3, 2, 8]
+    assert len(table) == 8
+    for told in ("LGL, n=2: 75.0 % right, least in class 0, 70.0 %; most often 0 is taken for 1, 3.0", "SML: missing"):
+        assert told in picture.alt
+
+
+def test_differences_by_class_pair_the_seeds() -> None:
+    picture, table = figure1_classes(SOME)
+    check(picture)
+    first, missing = picture.figure.axes
+    assert first.get_title() == "LGL-INR - LGL, n=1"
+    assert [patch.get_height() for patch in first.patches] == pytest.approx([30, 0])  # type: ignore[attr-defined]
+    assert points(first, "LGL") == [[(0, pytest.approx(30)), (1, 0)]]
+    assert words(first) == ["1/1", "0/1", "higher in"]
+    assert words(missing) == ["missing"]
+    assert table.to_dict("list") == {
+        "contrast": ["LGL-INR - LGL"] * 2,
+        "class": [0, 1],
+        "seed": [1, 1],
+        "difference": pytest.approx([30, 0]),
+    }
+    for told in ("SML, class 0 taken for 1: missing (paper 18)", "LGL-INR, class 0 taken for 1: 2.0 (paper 6)"):
+        assert told in picture.caption
+    assert "the mean is higher in 1 of 2 classes; from +0.0 points in class 1 to +30.0 in class 0" in picture.alt
+
+
+def test_a_class_without_images_has_no_difference() -> None:
+    lgl = Confusions("LGL", "digits", {0: matrix((8, 2), (0, 0)), 1: matrix((8, 2), (0, 0))}, {})
+    inr = replace(lgl, loss="LGL-INR", matrices={0: matrix((7, 3), (0, 0)), 1: matrix((9, 1), (0, 0))})
+    picture, _ = figure1_classes([lgl, inr])
+    check(picture)
+    (axes,) = picture.figure.axes
+    assert words(axes) == ["1/2", "missing", "higher in"]
+    assert [[y for _, y in line] for line in points(axes, "LGL")] == [
+        [pytest.approx(-10), pytest.approx(NAN, nan_ok=True)],
+        [pytest.approx(10), pytest.approx(NAN, nan_ok=True)],
+    ]
+    assert "paper" not in picture.caption
+    check(figure1([lgl, inr])[0])
+
+
+def record(seed: int, curve: list[float], folder: Path) -> Record:
+    """A record with the curve for test images, one point more for training images, and a matrix."""
+    content = BytesIO()
+    np.savez(content, confusion_matrix=matrix((10 + seed, 0), (0, 0)))
+    (folder / f"{seed}.npz").write_bytes(content.getvalue())
+    fields: dict[str, Any] = {"run_id": "some", "config": {"seed": seed}, "test_accuracy": 1.0}
+    fields["arrays_sha256"] = hashlib.sha256(content.getvalue()).hexdigest()
+    fields["curves"] = {"test/accuracy": curve, "train/accuracy": [value + 0.01 for value in curve]}
+    return Record(fields, folder / f"{seed}.npz")
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Filled:
+    """The paper's cells; LGL has two runs on each data set, SML one on KMNIST, LGL-INR none."""
+    two = [record(3, [0.5, 0.8, 0.9], tmp_path), record(5, [0.6, 0.7, 0.8], tmp_path)]
+    runs = {"LGL": two, "SML": two[:1], "LGL-INR": []}
+    return [
+        (cell, runs[cell.loss] if cell.loss == "LGL" or cell.dataset == "KMNIST" else [])
+        for cell in figure_cells("paper")
+    ]
+
+
+def test_matrices_are_found_by_loss_and_seed(filled: Filled, tmp_path: Path) -> None:
+    lgl, sml, inr = confusions(filled)
+    assert [one.loss for one in (lgl, sml, inr)] == ["LGL", "SML", "LGL-INR"]
+    assert {seed: found[0, 0] for seed, found in lgl.matrices.items()} == {3: 13, 5: 15}
+    assert list(sml.matrices) == [3]
+    assert inr.n == 0
+    assert inr.paper == {(1, 1): 940, (0, 4): 6}
+    (tmp_path / "5.npz").write_bytes(b"damaged")
+    assert list(confusions(filled)[0].matrices) == [3]
+
+
+def test_curves_show_mean_range_and_the_papers_numbers(filled: Filled) -> None:
+    picture, table = figure2(filled)
+    check(picture)
+    assert len(picture.figure.axes) == 6
+    panels = {axes.get_title().strip(): axes for axes in picture.figure.axes}
+    axes = panels["KMNIST, test"]
+    assert words(axes) == ["LGL n=2, SML n=1, LGL-INR missing"]
+    diamond, line = points(axes, "LGL", "D"), points(axes, "LGL", "None")
+    assert line == [[(1, pytest.approx(55)), (2, pytest.approx(75)), (3, pytest.approx(85))]]
+    assert [y for ((_, y),) in diamond] == [94.37]
+    assert points(axes, "SML", "None") == [[(1, 50), (2, 80), (3, 90)]]
+    assert points(axes, "LGL-INR", "None") == []
+    assert [y for ((_, y),) in points(axes, "LGL-INR", "D")] == [96.43]
+    band = axes.collections[0]
+    assert isinstance(band, PolyCollection)
+    edges = {(round(x), round(y)) for x, y in band.get_paths()[0].vertices.tolist()}  # type: ignore[union-attr]
+    assert edges == {(1, 50), (1, 60), (2, 70), (2, 80), (3, 80), (3, 90)}
+    train = panels["MNIST, train"]
+    assert words(train) == ["LGL n=2, SML missing, LGL-INR missing"]
+    assert points(train, "LGL") == [[(1, pytest.approx(56)), (2, pytest.approx(76)), (3, pytest.approx(86))]]
+    curve = table.query("split == 'test' and dataset == 'KMNIST' and loss == 'LGL'")
+    assert curve["low"].tolist() == pytest.approx([50, 70, 80])
+    assert curve["high"].tolist() == pytest.approx([60, 80, 90])
+    assert curve["n"].tolist() == [2, 2, 2]
+    assert len(table) == 2 * 3 * 4
+    assert "KMNIST, test: LGL 85.00 % (n=2), paper 94.37 %, SML 90.00 % (n=1)" in picture.alt
+    assert "LGL-INR missing, paper 99.29 %" in picture.alt
+
+
+def test_equal_numbers_of_runs_are_said_once(filled: Filled) -> None:
+    one, none = filled[0][1][:1], filled[-1][1]
+    for records, said in ((one, "n=1"), (none, "missing")):
+        picture, _ = figure2([(cell, records) for cell in figure_cells("quick")])
+        check(picture)
+        assert [words(axes) for axes in picture.figure.axes] == [[said], [said]]
+        assert "paper" not in picture.alt + picture.caption
+
+
+def curve(loss: str, *accuracies: float | None, **changes: Any) -> LrCurve:
+    lrs = (0.003, 0.01, 0.03, 0.1)[: len(accuracies)]
+    given: dict[str, Any] = {"dataset": "KMNIST", "best": None, "at_edge": False, "scaled_lr": None} | changes
+    return LrCurve(loss=loss, lrs=lrs, accuracies=accuracies, **given)
+
+
+def test_learning_rates_show_errors_best_and_edge() -> None:
+    curves = [
+        curve("LGL", 0.90, 0.92, 0.94, 0.95, best=0.1, at_edge=True, scaled_lr=0.0594),
+        curve("SML", 0.95, None, 0.1, NAN, best=0.003, scaled_lr=0.0421),
+        curve("LGL-INR", None, None, NAN, NAN, scaled_lr=0.00238),
+    ]
+    picture = lr_curves(curves, 0.01)
+    check(picture)
+    strip, axes = picture.figure.axes
+    assert strip.get_title() == "KMNIST"
+    assert (axes.get_xscale(), axes.get_yscale(), axes.yaxis_inverted()) == ("log", "log", True)
+    line, scaled, ring, *_ = points(axes, "LGL")
+    assert line == [
+        (0.003, pytest.approx(10)),
+        (0.01, pytest.approx(8)),
+        (0.03, pytest.approx(6)),
+        (0.1, pytest.approx(5)),
+    ]
+    assert {x for x, _ in scaled} == {0.0594}
+    assert ring == [(0.1, pytest.approx(5))]
+    assert [y for _, y in points(axes, "SML")[0]] == pytest.approx([5, NAN, 90, NAN], nan_ok=True)
+    assert [x for (x, _), *_ in points(axes, "SML", "x")] == [0.1]
+    assert [x for x, _ in points(axes, "LGL-INR", "x")[0]] == [0.03, 0.1]
+    assert points(axes, "LGL", "x") == [[]]
+    height = points(axes, "LGL-INR", "x")[0][0][1]
+    assert 90 < points(axes, "SML", "x")[0][0][1] < height < axes.get_ylim()[0]
+    assert axes.get_yticklabels()[-1].get_text() == "diverged"
+    assert axes.get_yticks()[-1] == pytest.approx(points(axes, "SML", "x")[0][0][1])  # the middle one of three rows
+    assert {label.get_text() for label in axes.get_yticklabels()} >= {"95", "93", "90", "50", "30"}
+    assert not overlap(axes)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.003", "0.01", "0.03", "0.1"]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "LGL, best at 0.1 (at the edge)",
+        "SML, best at 0.003",
+        "LGL-INR",
+    ]
+    assert words(strip) == ["LGL × 5.94", "SML × 4.21", "LGL-INR × 0.238"]
+    assert [[x for x, _ in points(strip, loss)[0]] for loss in STYLES] == [
+        [0.01, 0.0594],
+        [0.01, 0.0421],
+        [0.01, 0.00238],
+    ]
+    assert axes.get_xlim()[0] < 0.00238
+    assert "KMNIST, SML, best at 0.003; 95.00 % at 0.003, 10.00 % at 0.03, diverged at 0.1." in picture.alt
+    assert "KMNIST, LGL-INR: diverged at 0.03, diverged at 0.1." in picture.alt
+    assert "n=1 a point" in picture.caption
+
+
+def test_learning_rates_without_runs_are_missing_and_nothing_is_scaled() -> None:
+    curves = [curve("LGL", 0.956, 0.957, 1.0), curve("LGL", None, None, dataset="FMNIST")]
+    picture = lr_curves(curves, 0.01)
+    check(picture)
+    _, axes, _, missing = picture.figure.axes
+    assert [y for _, y in points(axes, "LGL")[0]] == pytest.approx([4.4, 4.3, 0.01])
+    assert "diverged" not in [label.get_text() for label in axes.get_yticklabels()]
+    assert words(missing) == ["missing"]
+    legend = missing.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["LGL, missing"]
+    assert "FMNIST, LGL: missing." in picture.alt
+    assert "loss times" not in picture.caption
+
+
+@pytest.mark.parametrize("accuracies", [(0.95, 0.956, 0.957), (0.9, 0.97, 0.2), (0.7, 0.9, 0.1), (0.999, 0.9995, 0.5)])
+def test_an_axis_of_errors_has_marks_that_can_be_read(accuracies: tuple[float, ...]) -> None:
+    axes = lr_curves([curve("SML", *accuracies)], 0.01).figure.axes[1]
+    ticks = {
+        round(float(tick), 4): label.get_text()
+        for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+    }
+    assert 3 <= len(ticks) <= 18
+    assert all(float(label) == pytest.approx(100 - tick, abs=1e-3) for tick, label in ticks.items())
+    assert not overlap(axes)
+
+
+def cell(dataset: str, network: str, loss: str, *values: float | None, **changes: Any) -> CellRow:
+    row = CellRow(dataset, network, loss, prediction_interval(values, Spread(0.01, 4)), 0.9, "consistent")
+    return replace(row, **changes)
+
+
+def segments(axes: Axes) -> list[list[float]]:
+    """From where to where the horizontal intervals go."""
+    return [
+        [round(float(x), 6) for x, _ in segment]
+        for lines in axes.collections
+        for segment in lines.get_segments()  # type: ignore[attr-defined]
+    ]
+
+
+def test_cells_beside_the_paper() -> None:
+    half = 100 * prediction_interval([0.9, 0.92], Spread(0.01, 4)).half_width
+    rows = [
+        cell("KMNIST", "CNN2C", "LGL", 0.9, 0.92, None, NAN),
+        cell("KMNIST", "CNN5C", "LGL", outcome="too few"),
+        cell("KMNIST", "CNN2C", "SML", NAN, NAN, outcome="too few"),
+        cell("MNIST", "CNN2C", "SML", 0.99, prediction=prediction_interval([0.99]), outcome="too few"),
+    ]
+    picture = cells_beside_paper(rows)
+    check(picture)
+    first, second = picture.figure.axes
+    assert [first.get_title(), second.get_title()] == ["KMNIST", "MNIST"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["CNN2C  LGL", "CNN2C  SML", "CNN5C  LGL"]
+    assert words(first) == [f"consistent ±{half:.2f}, n=2, 1 failed", "2 failed", "missing"]
+    assert segments(first) == [[round(91 - half, 6), round(91 + half, 6)]]
+    (ours,) = points(first, "LGL", "s")
+    assert ours == [(pytest.approx(91), 0)]
+    diamonds = [line for line in first.lines if line.get_marker() == "D"]
+    assert [(line.get_xdata(), line.get_ydata()) for line in diamonds] == [([90], [y]) for y in (0, 1, 2)]
+    assert words(second) == ["too few, n=1"]
+    assert points(second, "SML", "o") == [[(99, 0)]]
+    assert segments(second) == []
+    assert f"KMNIST, CNN2C, LGL: 91.00 %, consistent ±{half:.2f}, n=2, 1 failed, paper 90.00 %." in picture.alt
+    assert "KMNIST, CNN5C, LGL: missing, paper 90.00 %." in picture.alt
+
+
+def test_cells_without_a_number_of_the_paper_and_beyond_100_percent() -> None:
+    picture = cells_beside_paper([cell("digits", "CNN2C", "SML", 0.99, 0.98, paper=None, outcome=None)])
+    check(picture)
+    (axes,) = picture.figure.axes
+    assert axes.get_xlim()[1] == 100
+    assert not [line for line in axes.lines if line.get_marker() == "D"]
+    assert words(axes)[0].startswith("±")
+    assert "paper" not in picture.alt.removeprefix("Our runs beside the paper") + picture.caption
+
+
+def test_comparisons_show_interval_margin_and_word() -> None:
+    ours = Difference(5, 0.004, 0.001, 0.003, 0.005, 0.001)
+    rows = [
+        ComparisonRow("LGL-INR - SML", "CNN2C, KMNIST", ours, 0.0025, "higher"),
+        ComparisonRow(
+            "LGL-INR - SML", "CNN2C, MNIST", replace(ours, mean=0.0, low=-0.001, high=0.001), 0.001, "equivalent"
+        ),
+        ComparisonRow("LGL - SML", "CNN2C, KMNIST", paired_t(Pairs((-0.01,), 0, 0)), 0.0025, "too few"),
+        ComparisonRow("LGL - SML", "CNN5C, KMNIST", paired_t(Pairs((), 0, 0)), 0.0025, "too few"),
+    ]
+    picture = comparisons(rows)
+    check(picture)
+    first, second = picture.figure.axes
+    assert [axes.get_title() for axes in picture.figure.axes] == ["LGL-INR - SML", "LGL - SML"]
+    assert words(first) == ["higher, n=5", "equivalent, n=5"]
+    assert words(second) == ["too few, n=1", "missing"]
+    assert segments(first) == [[0.3, 0.5], [-0.1, 0.1]]
+    assert segments(second) == []
+    bands = [(patch.get_x(), patch.get_width()) for patch in first.patches]  # type: ignore[attr-defined]
+    assert bands == [pytest.approx((-0.25, 0.5)), pytest.approx((-0.1, 0.2))]
+    assert first.get_xlim()[0] < -0.25
+    higher, equivalent = [line for line in first.lines if line.get_marker() in ("o", "s")]
+    assert (higher.get_marker(), higher.get_xdata(), higher.get_ydata()) == ("o", [0.4], [0])
+    assert (equivalent.get_marker(), equivalent.get_ydata()) == ("s", [1])
+    (few,) = [line for line in second.lines if line.get_marker() == "o"]
+    assert (few.get_xdata(), few.get_markerfacecolor(), higher.get_markerfacecolor()) == ([-1], "none", "black")
+    assert second.get_xlim()[0] < -1 < 0 < second.get_xlim()[1]
+    assert "LGL-INR - SML, CNN2C, KMNIST: +0.40 points, higher, n=5." in picture.alt
+    assert "LGL - SML, CNN5C, KMNIST: missing." in picture.alt
+
+
+def test_both_sides_of_the_property_meet_on_the_diagonal() -> None:
+    rows = [
+        PropertyRow("LGL", "train", 0, 0.02, 0.01),
+        PropertyRow("LGL", "train", 1, 0.03, 0.03),
+        PropertyRow("LGL", "train", 2, 0.0, 0.03),
+        PropertyRow("SML", "test", 0, 0.5, NAN),
+        PropertyRow("SML", "test", 1, 0.5, 0.25),
+    ]
+    picture = learning_property(rows)
+    check(picture)
+    train, test = picture.figure.axes
+    assert points(train, "LGL", "s") == [[(0.01, 0.02), (0.03, 0.03)]]
+    assert points(test, "SML", "o") == [[(0.25, 0.5)]]
+    assert (train.get_xlim(), train.get_xscale(), train.get_yscale()) == (train.get_ylim(), "log", "log")
+    legend = test.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["LGL, missing", "SML, n=1", "LGL-INR, missing"]
+    assert "2 without two positive numbers, not drawn" in picture.caption
+    assert "LGL, train: n=2, left over right from 1 (class 1) to 2 (class 0)." in picture.alt
+    empty = learning_property([])
+    check(empty)
+    assert "not drawn" not in empty.caption

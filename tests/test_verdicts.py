@@ -1,0 +1,327 @@
+"""Verdicts on invented runs: every word, family and claim against one worked out by hand or by scipy."""
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lossbench import classes, inference, verdicts
+from lossbench.arms import ARMS, Key, cells, curve
+from lossbench.config import Config, Runtime, run_id
+from lossbench.experiments import Cell
+from lossbench.records import Found, Record
+from lossbench.results import Results, area, best, epochs_to_end, last
+from lossbench.verdicts import FAMILIES, Judge, claims
+
+SMALL = [("CNN2C", dataset) for dataset in ("MNIST", "FMNIST", "KMNIST")]
+WOBBLE = (0.0, 0.0002, -0.0001, 0.0003, -0.0004)
+LEVEL = {"LGL": 0.90, "SML": 0.93, "LGL-INR": 0.94, "beta 1": 0.94, "beta 2": 0.9401, "beta 4": 0.9399}
+
+
+class Known(Results):
+    """Invented runs: accuracies and curves, and arrays as they are given."""
+
+    def __init__(self, failed: Mapping[str, str] | None = None) -> None:
+        super().__init__(Found({}, []), failed or {})
+        self.given: dict[str, dict[str, np.ndarray]] = {}
+
+    def add(self, config: Config, accuracy: float, **changes: Any) -> None:
+        epochs = np.arange(1, 21)
+        curve = (accuracy - 0.3 * np.exp(-epochs * changes.pop("speed", 1.0))).tolist()
+        curve[-1] = accuracy
+        fields = {
+            "run_id": run_id(config),
+            "test_accuracy": accuracy,
+            "test_accuracy_best": accuracy + 0.001,
+            "device": "cpu",
+            "precision": "fp32",
+            "curves": {"test/accuracy": curve, "train/accuracy": curve},
+        }
+        self.records = {**self.records, run_id(config): Record(fields | changes, Path("nowhere.npz"))}
+
+    def fill(self, cell: Cell, accuracy: Callable[[int], float], seeds: range = range(5), **changes: Any) -> None:
+        for config in cell.configs:
+            if config.seed in seeds:
+                self.add(config, accuracy(config.seed), **changes)
+
+    def arrays(self, config: Config) -> Mapping[str, np.ndarray] | None:
+        return self.given.get(run_id(config))
+
+
+def unknown(config: Config) -> float | None:
+    return None
+
+
+def level(key: Key, **changes: float) -> Callable[[int], float]:
+    """Accuracy by seed: common ups and downs of 1 point, and a loss's own of some hundredths."""
+    own = (LEVEL | changes)[key[2]]
+    turn = sorted(LEVEL).index(key[2]) + len(key[0]) + 2 * ("5" in key[0])
+    return lambda seed: own + 0.005 * seed + WOBBLE[(seed + turn) % 5] * (1 + turn / 10)
+
+
+@pytest.fixture
+def cnn2c() -> Known:
+    """All CNN2C cells of the paper's arm with five seeds."""
+    results = Known()
+    for key, cell in cells("paper", unknown).items():
+        if key[0] == "CNN2C" and key[2] != "beta 1":  # which is Table 3's cell
+            results.fill(cell, level(key))
+    return results
+
+
+def test_cells_are_judged_with_the_spread_of_all_losses(cnn2c: Known) -> None:
+    judged = {one.key: one for one in Judge(cnn2c).cells()}
+    assert len(judged) == 24 + 2 + 9
+    assert sum(one.cell.paper is not None and one.key[0] != "CNN2C (800-10)" for one in judged.values()) == 26
+    one = judged["CNN2C", "FMNIST", "SML"]
+    values = {
+        key: np.array([level(key)(seed) for seed in range(5)]) for key in judged if key[:2] == ("CNN2C", "FMNIST")
+    }
+    pooled = math.sqrt(sum(v.var(ddof=1) for v in values.values()) / 3)
+    half = stats.t.ppf(0.975, 12) * pooled * math.sqrt(1.2)
+    assert one.last.half_width == pytest.approx(half, rel=1e-9)
+    assert one.last.mean == pytest.approx(values[one.key].mean(), rel=1e-12)
+    assert one.best.mean == pytest.approx(one.last.mean + 0.001, rel=1e-12)
+    assert one.last.mean - half > 0.9115
+    assert one.outcome == "paper lower"
+    assert judged["CNN2C", "KMNIST", "SML"].last.spread.df == 20  # beta 2 and 4 as well, beta 1 once
+    assert judged["CNN5C", "KMNIST", "SML"].outcome == "too few"
+    assert judged["CNN2C", "KMNIST", "beta 2"].cell.paper == 96.29
+
+
+def test_a_family_is_corrected_over_the_cells_it_will_have(cnn2c: Known) -> None:
+    family = Judge(cnn2c).family("paper/LGL-INR - SML")
+    assert [(one.contrast.network, one.contrast.dataset) for one in family] == [
+        *((network, dataset) for network in ("CNN2C", "CNN5C") for dataset in ("MNIST", "FMNIST", "KMNIST")),
+        ("MobileNetV2", "CIFAR-10"),
+        ("ResNet-18", "CIFAR-10"),
+    ]
+    assert [one.word for one in family] == ["higher"] * 3 + ["too few"] * 5
+    first = [level(("CNN2C", "MNIST", "LGL-INR"))(seed) for seed in range(5)]
+    second = [level(("CNN2C", "MNIST", "SML"))(seed) for seed in range(5)]
+    p = stats.ttest_rel(first, second).pvalue
+    assert family[0].difference.p == pytest.approx(p, rel=1e-6)
+    assert family[0].p_holm == pytest.approx(8 * p, rel=1e-6)  # the three p are alike, the five missing count as 1
+    sizes = {name: len(Judge(cnn2c).family(name)) for name in FAMILIES}
+    assert sizes == {
+        "paper/LGL-INR - SML": 8,
+        "paper/LGL-INR - LGL": 8,
+        "paper/LGL - SML": 8,
+        "paper/larger - smaller": 12,
+        "literal/LGL-INR - SML": 3,
+        "literal/LGL-INR - LGL": 3,
+        "literal/LGL - SML": 3,
+        "scale-up/LGL-INR - SML": 2,
+        "scale-up/LGL-INR - LGL": 2,
+        "scale-down/LGL-INR - SML": 2,
+        "own-lr/LGL-INR - SML": 2,
+        "own-lr/LGL-INR - LGL": 2,
+        "own-lr/LGL - SML": 2,
+    }
+
+
+def outcomes(results: Known) -> dict[str, str | None]:
+    return {one.claim.id: one.outcome for one in Judge(results).verdicts()}
+
+
+def test_claims_over_cells_without_runs_are_undecided_unless_a_cell_refutes_them(cnn2c: Known) -> None:
+    found = outcomes(cnn2c)
+    assert set(found) == {claim.id for claim in claims() if claim.arm != "simulation"}
+    assert (found["inr-over-sml"], found["inr-competes-sml"], found["lgl-under-sml"]) == ("undecided",) * 3
+    assert found["figure-2-kmnist-better"] == "holds"
+    assert found["figure-2-fmnist-comparable"] == "fails"  # a whole point apart
+    assert (found["beta-insensitive"], found["beta-competitive"]) == ("holds", "holds")
+    assert found["table-3"] is None
+    for config in cells("paper", unknown)["CNN2C", "FMNIST", "LGL-INR"].configs:
+        cnn2c.add(config, level(("CNN2C", "FMNIST", "LGL-INR"), **{"LGL-INR": 0.9302})(config.seed))
+    found = outcomes(cnn2c)
+    assert found["inr-over-sml"] == "fails"  # equivalent on Fashion-MNIST
+    assert found["figure-2-fmnist-comparable"] == "holds"
+    assert found["inr-competes-sml"] == "undecided"
+
+
+def test_all_cells_decide_the_claims_over_all_of_them(cnn2c: Known) -> None:
+    for key, cell in cells("paper", unknown).items():
+        if key[0] != "CNN2C":
+            ahead = {"LGL": 0.02, "SML": 0.02, "LGL-INR": 0.02} if key[0] in ("CNN5C", "ResNet-18") else {}
+            cnn2c.fill(cell, level(key, **{loss: LEVEL[loss] + more for loss, more in ahead.items()}))
+    found = outcomes(cnn2c)
+    decided = {name: found[name] for name in ("inr-over-sml", "inr-competes-sml", "lgl-under-sml", "capacity-gray")}
+    assert decided == dict.fromkeys(decided, "holds")
+    assert found["lgl-over-sml-cifar10"] == "fails"
+    assert found["capacity-cifar10"] == "holds"
+    (mean,) = [one for one in Judge(cnn2c).verdicts() if one.claim.id == "lgl-under-sml"]
+    assert mean.comparisons[0].difference.mean == pytest.approx(0.03, abs=3e-4)
+    assert len(mean.comparisons) == 7
+
+
+def test_runs_are_paired_on_one_kind_of_device_and_precision(cnn2c: Known) -> None:
+    cell = cells("paper", unknown)["CNN2C", "MNIST", "SML"]
+    cnn2c.add(cell.configs[0], 0.93, device="cuda")
+    cnn2c.add(cell.configs[1], 0.93, precision="bf16")
+    pairs = Judge(cnn2c).family("paper/LGL-INR - SML")[0].pairs
+    assert pairs.n == 3
+
+
+def test_a_failed_run_gains_nothing_and_a_missing_one_is_only_missing() -> None:
+    failed = cells("paper", unknown)["CNN2C", "KMNIST", "LGL-INR"].configs[4]
+    results = Known({run_id(failed): "nan"})
+    for key, cell in cells("paper", unknown).items():
+        if key[:2] == ("CNN2C", "KMNIST") and key[2] in ("LGL", "SML"):
+            results.fill(cell, level(key))
+        if key == ("CNN2C", "KMNIST", "LGL-INR"):
+            results.fill(cell, level(key), range(4))
+    judge = Judge(results)
+    (inr,) = [one for one in judge.family("paper/LGL-INR - SML") if one.contrast.dataset == "KMNIST"][:1]
+    assert (inr.pairs.n, inr.pairs.failed_first, inr.word) == (4, 1, "undecided")
+    (cell,) = [one for one in judge.cells() if one.key == ("CNN2C", "KMNIST", "LGL-INR")]
+    assert (cell.last.n, cell.last.failed) == (4, 1)
+    assert outcomes(results)["figure-2-kmnist-better"] == "undecided"
+
+
+def give_own_lr(results: Known, gain: float) -> None:
+    """Curves with SML's and LGL's best at 0.1, and runs there: SML `gain` above LGL-INR."""
+    for dataset in ("kmnist", "fmnist"):
+        for loss in (
+            cell.config.loss for key, cell in cells("paper", unknown).items() if key[:2] == ("CNN2C", "MNIST")
+        ):
+            top = 0.01 if loss.name == "lgl_inr" else 0.1
+            for lr, config in curve(dataset, loss, Runtime()).items():
+                results.add(config, 0.9 - abs(math.log(lr / top)) / 100)
+    for key, cell in cells("own-lr", results.accuracy).items():
+        results.fill(cell, level(key, SML=0.94 + gain, LGL=0.93))
+
+
+@pytest.mark.parametrize(
+    ("gain", "word", "headline"),
+    [(-0.01, "higher", "remains"), (0.01, "lower", "reversed"), (0.0, "equivalent", "gone")],
+)
+def test_the_headline_is_decided_at_the_own_learning_rates(cnn2c: Known, gain: float, word: str, headline: str) -> None:
+    before = {(one.dataset, one.other): one.headline for one in Judge(cnn2c).headlines()}
+    assert set(before.values()) == {"open"}
+    give_own_lr(cnn2c, gain)
+    found = [one for one in Judge(cnn2c).headlines() if one.other == "SML"]
+    assert [(one.dataset, one.paper, one.own_lr, one.headline) for one in found] == [
+        ("KMNIST", "higher", word, headline),
+        ("FMNIST", "higher", word, headline),
+    ]
+    assert {one.headline for one in Judge(cnn2c).headlines() if one.other == "LGL"} == {"remains"}
+    said = outcomes(cnn2c)
+    assert said["hard-classes-help"] == ("holds" if headline == "remains" else "fails")
+    assert said["ours-gone-own-lr"] == ("holds" if headline == "gone" else "fails")
+    assert said["reweighting-helps-lgl"] == "holds"
+
+
+def test_convergence_asks_for_fewer_epochs_and_a_larger_area(cnn2c: Known) -> None:
+    paper = cells("paper", unknown)
+    for network, dataset in SMALL[1:]:
+        for loss in ("LGL", "SML", "LGL-INR"):
+            for config in paper[network, dataset, loss].configs:
+                speed = (1.0 if loss == "LGL-INR" else 0.3) + 0.02 * config.seed * (loss != "LGL-INR")
+                cnn2c.add(config, level((network, dataset, loss))(config.seed), speed=speed)
+    found = outcomes(cnn2c)
+    assert found["figure-2-inr-faster-lgl"] == "holds"
+    (one, _) = Judge(cnn2c).curve_family("LGL-INR - LGL")
+    assert one.p_holm_area >= inference.paired_t(one.area).p
+    assert one.contrast.dataset == "FMNIST"
+    for network, dataset in SMALL[1:]:
+        for config in paper[network, dataset, "SML"].configs:
+            cnn2c.add(config, level((network, dataset, "SML"))(config.seed), speed=2.0 + 0.02 * config.seed)
+    assert outcomes(cnn2c)["figure-2-inr-faster-sml"] != "holds"
+
+
+def matrix(right: list[int], zero_as_four: int = 5) -> dict[str, np.ndarray]:
+    wrong = np.zeros((10, 10), np.int64)
+    for row, count in enumerate(right):
+        wrong[row, row] = count
+        wrong[row, (row + 1) % 10] += 1000 - count
+    wrong[0, 4] += zero_as_four
+    wrong[0, 1] -= zero_as_four
+    return {"confusion_matrix": wrong}
+
+
+def test_figure_1_is_judged_by_seeds(cnn2c: Known) -> None:
+    paper = cells("paper", unknown)
+    right = {"LGL": [880, 800, 810, *[900] * 7], "SML": [930, 945, *[930] * 8], "LGL-INR": [950, 940, *[950] * 8]}
+    fours = {"LGL": 30, "SML": 18, "LGL-INR": 6}
+    for loss, numbers in right.items():
+        for config in paper["CNN2C", "KMNIST", loss].configs:
+            rising = [number + config.seed for number in numbers]
+            cnn2c.given[run_id(config)] = matrix(rising, fours[loss] + config.seed)
+    found = outcomes(cnn2c)
+    figure1 = {name: outcome for name, outcome in found.items() if name.startswith("figure-1") and outcome}
+    assert set(figure1.values()) == {"holds"}
+    assert len(figure1) == 6
+    counts = classes.counts(cnn2c, {key[2]: cell for key, cell in paper.items() if key[:2] == ("CNN2C", "KMNIST")})
+    assert [(one.loss, one.true, one.predicted, one.paper, one.ours.mean) for one in counts] == [
+        ("LGL-INR", 1, 1, 940, 942.0),
+        ("LGL-INR", 0, 4, 6, 8.0),
+        ("SML", 1, 1, 945, 947.0),
+        ("SML", 0, 4, 18, 20.0),
+    ]
+    swapped = paper["CNN2C", "KMNIST", "LGL-INR"].configs
+    for config in swapped:
+        cnn2c.given[run_id(config)] = matrix([850] * 10, 40)
+    found = outcomes(cnn2c)
+    assert found["figure-1-nine-classes"] == found["figure-1-zero-four"] == "fails"
+    del cnn2c.given[run_id(swapped[0])]
+    assert outcomes(cnn2c)["figure-1-nine-classes"] == "undecided"  # 0 of 4
+
+
+def test_similar_classes_are_counted_both_ways(cnn2c: Known) -> None:
+    paper = cells("paper", unknown)
+    lgl, sml = paper["CNN2C", "FMNIST", "LGL"], paper["CNN2C", "FMNIST", "SML"]
+    assert classes.similar_classes(cnn2c, lgl, sml) is None
+    for cell, coats in ((lgl, 100), (sml, 60)):
+        for config in cell.configs:
+            counts = np.diag([1000] * 10)
+            counts[6, 4], counts[4, 6], counts[0, 1] = coats, coats // 2, coats // 10
+            cnn2c.given[run_id(config)] = {"confusion_matrix": counts}
+    found = classes.similar_classes(cnn2c, lgl, sml)
+    assert found is not None
+    assert (found.n, found.lgl, found.sml, found.num_more) == (5, 150.0, 90.0, 5)
+    assert found.share == pytest.approx(60 / 64)
+
+
+def test_images_are_compared_where_the_true_classes_are_known(cnn2c: Known) -> None:
+    paper = cells("paper", unknown)
+    inr, sml = paper["CNN2C", "KMNIST", "LGL-INR"], paper["CNN2C", "KMNIST", "SML"]
+    labels = classes.test_labels({"name": "kmnist"})
+    assert labels is not None
+    assert classes.images(cnn2c, inr, sml) is None
+    for cell, wrong in ((inr, 300), (sml, 500)):
+        for config in cell.configs[:3]:
+            predictions = labels.copy()
+            predictions[:wrong] = (labels[:wrong] + 1) % 10
+            cnn2c.given[run_id(config)] = {"test_predictions": predictions}
+    found = classes.images(cnn2c, inr, sml)
+    assert found is not None
+    assert (found.seeds.first, found.seeds.second, found.seeds.n) == (3, 0, 3)
+    assert found.bootstrap.value == pytest.approx(0.02)
+    assert found.bootstrap.low == pytest.approx(0.02 - 1.96 * math.sqrt(0.02 * 0.98 / 10_000), abs=4e-4)
+
+
+def test_statistics_read_a_record() -> None:
+    results = Known()
+    config = cells("paper", unknown)["CNN2C", "MNIST", "LGL"].configs[0]
+    results.add(config, 0.9, speed=0.5)
+    record = results.records[run_id(config)]
+    expected = 0.9 - 0.3 * np.exp(-0.5 * np.arange(1, 21))
+    expected[-1] = 0.9
+    assert (last(record), best(record)) == (0.9, 0.901)
+    assert area("test")(record) == pytest.approx(expected.mean())
+    assert epochs_to_end("train")(record) == 1 + np.argmax(expected >= 0.895)
+
+
+def test_every_claim_names_what_there_is() -> None:
+    judge = Judge(Known())
+    assert {claim.arm for claim in claims()} == {*ARMS, "simulation"}
+    for claim in claims():
+        assert not claim.family or claim.kind == "convergence" or set(claim.listed("family")) <= set(FAMILIES)
+        if claim.arm != "simulation" and claim.kind != "descriptive":
+            for contrast in verdicts._contrasts(claim):
+                assert claim.arm == "own-lr" or set(contrast.keys) <= set(judge.arms[claim.arm]), claim.id
