@@ -43,5 +43,23 @@ def finished(folder: Path, seed: int = 0, test_accuracy: float = 0.9, **changes:
     return run
 
 
+def divergence(config: Config, **changes: Any) -> dict[str, Any]:
+    """What is known of a run that diverged, which was never trained."""
+    fields = {"run_id": run_id(config), "numerics": NUMERICS, "config": asdict(config)}
+    fields |= {"epoch": 3, "step": 7, "reason": "epoch 3, step 7: the loss sml is nan at lr 1", "commit": None}
+    fields |= {"device": "cpu", "device_name": "a processor", "num_threads": 1, "precision": "fp32"}
+    return fields | {"deterministic": False, "versions": {"torch": "2.0"}} | changes
+
+
+def diverged(folder: Path, seed: int = 0, **changes: Any) -> Run:
+    """A run below `folder` that diverged, as a sweep leaves it."""
+    made = config(folder, seed)
+    run = open_run(made)
+    run.start(made)
+    run.diverge(divergence(made, **changes))
+    run.fail(f"Traceback\nFloatingPointError: {divergence(made, **changes)['reason']}")
+    return run
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_runs import finished
+from made_runs import config, divergence, finished
 
 from lossbench import NUMERICS, records
 from lossbench.config import name_of
@@ -59,7 +59,8 @@ def at(value: Any, path: Paths) -> Any:
 def changed(draw: st.DrawFn, good: Mapping[str, Any]) -> bytes:
     """A record in which one value is another, of another type, or gone."""
     fields = deepcopy(dict(good))
-    often = [(name,) for name in RESULTS] + [("curves", "test/accuracy", 19)]
+    known = [(name,) for name in (*RESULTS, "epoch", "step", "reason")] + [("curves", "test/accuracy", 19)]
+    often = [path for path in known if path[0] in fields]
     *parents, key = draw(st.sampled_from(often) | st.sampled_from(list(leaves(fields))))
     parent = at(fields, tuple(parents))
     old = parent[key]
@@ -152,6 +153,30 @@ def test_touched_lines_of_committed_records_are_named(whole: Run, data: st.DataO
         merged = merge(found, own_records(whole.folder.parents[1]))
         assert all(is_sentence(problem) for problem in merged.problems)
         assert merged.records or merged.problems
+
+
+@given(st.data())
+@settings(max_examples=400)
+def test_touched_lines_of_committed_failures_are_named(data: st.DataObject) -> None:
+    good = divergence(config(Path("outputs")))
+    line = json.dumps(good).encode()
+    lines = data.draw(st.lists(st.just(line) | touched(good), min_size=1, max_size=4))
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "failures.jsonl")
+        path.write_bytes(b"\n".join(lines))
+        found = committed_records(folder)
+    assert found.records == {}
+    assert all(is_sentence(problem, path) for problem in found.problems)
+    assert found.diverged or found.problems or not any(part.strip() for part in lines)
+    for name, one in found.diverged.items():
+        assert name == one.id == good["run_id"]
+        assert type(one.fields["epoch"]) is int
+        assert 1 <= one.fields["epoch"] <= 20
+        assert one.fields["step"] is None or (type(one.fields["step"]) is int and one.fields["step"] >= 1)
+        assert one.reason.isprintable()
+        assert one.reason
+    if all(part == line for part in lines):
+        assert len(found.problems) == len(lines) - 1
 
 
 @given(st.data())

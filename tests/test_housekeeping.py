@@ -42,6 +42,7 @@ def _checkpoint() -> bytes:
 DAMAGES: list[tuple[str, str, bytes | None, str]] = [
     ("stopped", "config.json", b"{", "config.json is missing or damaged"),
     ("failed", "config.json", None, "config.json is missing or damaged"),
+    ("failed", "diverged.json", b"{}", "diverged.json holds a damaged divergence"),
     ("stopped", "metrics.jsonl", b'{"epoch": 1}\n{"epoch": 3}\n', "metrics.jsonl lacks epochs: it has 1, 3"),
     ("stopped", "metrics.jsonl", b'{"epoch": 1}\n{"epo\n', "metrics.jsonl holds a damaged line"),
     ("finished", "metrics.jsonl", b'{"epoch": 1}\n', "metrics.jsonl has 1 epochs of 3"),

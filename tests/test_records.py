@@ -104,7 +104,7 @@ def test_a_record_under_another_runs_name_is_refused(tmp_path: Path) -> None:
     good = json.loads(path.read_text())
     for changes in ({"config": good["config"] | {"seed": 1}}, {"numerics": NUMERICS + 1}, {"run_id": "another"}):
         path.write_text(json.dumps(good | changes))
-        records, (problem,) = own_records(tmp_path)
+        records, (problem,), _ = own_records(tmp_path)
         assert records == {}
         assert problem.startswith(f"{path} holds a record named ")
         assert problem.endswith("remove it")
@@ -113,7 +113,7 @@ def test_a_record_under_another_runs_name_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("accuracy", [-0.1, 91.4, float("nan"), float("inf")])
 def test_an_accuracy_that_cannot_be_is_refused(accuracy: float, tmp_path: Path) -> None:
     finished(tmp_path, test_accuracy=accuracy)
-    records, (problem,) = own_records(tmp_path)
+    records, (problem,), _ = own_records(tmp_path)
     assert records == {}
     assert "not in 0..1" in problem
 
@@ -156,7 +156,7 @@ def test_a_damaged_line_of_committed_records_is_named(tmp_path: Path) -> None:
     publish(tmp_path / "own", tmp_path / "results")
     path = tmp_path / "results" / "records.jsonl"
     path.write_bytes(path.read_bytes()[:-30])
-    records, (problem,) = committed_records(tmp_path / "results")
+    records, (problem,), _ = committed_records(tmp_path / "results")
     assert records == {}
     assert problem.startswith(f"{path}, line 1 holds a damaged record")
     with pytest.raises(ValueError, match="damaged"):  # publishing would lose what is left of the line
@@ -169,7 +169,7 @@ def test_a_record_that_is_committed_twice_is_named(tmp_path: Path) -> None:
     publish(tmp_path / "own", tmp_path / "results")
     path = tmp_path / "results" / "records.jsonl"
     path.write_bytes(path.read_bytes() * 2)
-    records, problems = committed_records(tmp_path / "results")
+    records, problems, _ = committed_records(tmp_path / "results")
     assert list(records) == [run.id]
     assert problems == [f"{path}, line 2 holds {run.id} a second time; remove one"]
 

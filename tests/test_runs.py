@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import ARRAYS, config, contents, finished, result
+from made_runs import ARRAYS, config, contents, divergence, finished, result
 
 from lossbench import runs
 from lossbench.files import write_atomically, write_bytes
@@ -40,6 +40,33 @@ def test_the_record_is_written_last_and_means_done(tmp_path: Path, monkeypatch: 
     }
     assert run.read_checkpoint() is None
     assert json.loads((run.folder / "config.json").read_text()) == asdict(config(tmp_path))
+
+
+def test_that_a_run_diverged_is_written_last_and_goes_when_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, fields = open_run(config(tmp_path)), divergence(config(tmp_path))
+    run.start(config(tmp_path))
+    assert run.read_divergence() is None
+
+    def killed(path: Path, content: bytes) -> None:
+        if path.name == "diverged.json":
+            raise KeyboardInterrupt
+        write_bytes(path, content)
+
+    monkeypatch.setattr("lossbench.runs.write_bytes", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.diverge(fields)
+    monkeypatch.undo()
+    assert run.read_divergence() is None
+    assert run.failure() == fields["reason"]  # failed, and nothing more is known
+    run.diverge(fields)
+    assert json.loads(run.read_divergence() or b"") == fields
+    assert run.status() is Status.failed
+    assert not run.finished
+    run.start(config(tmp_path))
+    assert {path.name for path in run.folder.iterdir()} == {".lock", "config.json"}
+    assert run.status() is Status.stopped
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

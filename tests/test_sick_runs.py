@@ -72,6 +72,7 @@ def test_out_of_gpu_memory_is_a_sentence_and_the_others_go_on(tmp_path: Path, mo
     assert summary.finished == [open_run(second).id]
     assert open_run(first).status() is Status.failed
     assert open_run(first).failure() == said
+    assert open_run(first).read_divergence() is None
 
 
 def test_a_sick_run_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
@@ -93,7 +94,10 @@ def test_a_sick_run_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
     content = run.read_checkpoint()
     assert content is not None
     assert len(run.metrics(2)) == 2
+    assert run.read_divergence() is not None
+    assert "Traceback" in (run.folder / "failure.txt").read_text()
     assert run_all([made]).finished == [run.id]  # mended, it goes on from there
+    assert run.read_divergence() is None
     assert (run.folder / "train.log").read_text().count(": epoch 3 of 4") == 1
 
 

@@ -2,8 +2,9 @@
 
 import io
 import json
+import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lossbench import training
+from lossbench import NUMERICS, training
 from lossbench.config import Cnn2c, Config, Digits, Head, Lgl, LglInr, LossConfig, Precision, Runtime, Schedule, Sml
 from lossbench.data import Data, Split
 from lossbench.losses import build_loss
 from lossbench.optimizer import Sgd
 from lossbench.runs import FILES, Run, open_run
-from lossbench.steps import State, train_epoch, train_step
+from lossbench.steps import State, predict, train_epoch, train_step
 from lossbench.training import fit, gradient_norms
 
 UNREPEATABLE = ("wall_s", "images_per_s", "step_ms", "peak_memory_mb")
@@ -231,9 +232,37 @@ def test_the_weights_move_at_the_rate_of_the_epoch(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_epoch_and_rate(tmp_path: Path) -> None:
     made = config(tmp_path, schedule=Schedule(epochs=2, batch_size=32, lr=1e20))
-    with pytest.raises(FloatingPointError, match=r"epoch 1, step 2: the loss lgl_inr is (nan|inf) at lr 1e\+20"):
-        fit(made, open_run(made))
-    assert not open_run(made).finished
+    run = open_run(made)
+    with pytest.raises(
+        FloatingPointError, match=r"epoch 1, step 2: the loss lgl_inr is (nan|inf) at lr 1e\+20"
+    ) as caught:
+        fit(made, run)
+    assert not run.finished
+    said = json.loads(run.read_divergence() or b"")
+    assert (said["run_id"], said["numerics"], said["config"]) == (run.id, NUMERICS, asdict(made))
+    assert (said["epoch"], said["step"], said["reason"]) == (1, 2, str(caught.value))
+    assert run.failure() == said["reason"]
+    fit(config(tmp_path), open_run(config(tmp_path)))
+    record = open_run(config(tmp_path)).record()
+    machine = ("device", "device_name", "num_threads", "precision", "deterministic", "versions", "commit")
+    assert {key: said[key] for key in machine} == {key: record[key] for key in machine}
+    assert len(said) == 6 + len(machine)
+
+
+def test_a_loss_that_is_not_finite_on_the_test_images_alone_has_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poisoned(state: State, split: Split) -> Tensor:
+        return predict(state, split) * (math.nan if state.optimizer._lr < 0.001 else 1)
+
+    monkeypatch.setattr(training, "predict", poisoned)
+    made = config(tmp_path, schedule=Schedule(epochs=4, batch_size=32, milestones=[0.5], gamma=0.01))
+    run = open_run(made)
+    with pytest.raises(FloatingPointError, match="epoch 3, after its last step: the loss lgl_inr is nan"):
+        fit(made, run)
+    said = json.loads(run.read_divergence() or b"")
+    assert (said["epoch"], said["step"]) == (3, None)
+    assert [line["epoch"] for line in run.metrics(2)] == [1, 2]
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ LEVEL = {"LGL": 0.90, "SML": 0.93, "LGL-INR": 0.94, "beta 1": 0.94, "beta 2": 0.
 class Known(Results):
     """Invented runs: accuracies and curves, and arrays as they are given."""
 
-    def __init__(self, failed: Mapping[str, str] | None = None) -> None:
-        super().__init__(Found({}, []), failed or {})
+    def __init__(self, *diverged: str) -> None:
+        super().__init__(Found({}, []), {})
+        self.diverged = frozenset(diverged)
         self.given: dict[str, dict[str, np.ndarray]] = {}
 
     def add(self, config: Config, accuracy: float, **changes: Any) -> None:
@@ -170,7 +171,7 @@ def test_runs_are_paired_on_one_kind_of_device_and_precision(cnn2c: Known) -> No
 
 def test_a_failed_run_gains_nothing_and_a_missing_one_is_only_missing() -> None:
     failed = cells("paper", unknown)["CNN2C", "KMNIST", "LGL-INR"].configs[4]
-    results = Known({run_id(failed): "nan"})
+    results = Known(run_id(failed))
     for key, cell in cells("paper", unknown).items():
         if key[:2] == ("CNN2C", "KMNIST") and key[2] in ("LGL", "SML"):
             results.fill(cell, level(key))

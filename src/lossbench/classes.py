@@ -75,12 +75,12 @@ FIGURE_1: dict[str, Callable[[np.ndarray, np.ndarray], bool]] = {
 
 
 def flags(results: Results, claim: str, first: Cell, second: Cell) -> list[bool | None]:
-    """Whether a claim of Figure 1 is so, seed by seed; a failed run counts against it, a missing one not at all."""
+    """Whether a claim of Figure 1 is so, seed by seed; a diverged run counts against it, a missing one not at all."""
     found: list[bool | None] = []
     pairs = zip(first.configs, second.configs, strict=True)
     matrices = zip(confusions(results, first), confusions(results, second), strict=True)
     for (a, b), (one, other) in zip(pairs, matrices, strict=True):
-        if any(run_id(config) in results.failed for config in (a, b)):
+        if any(run_id(config) in results.diverged for config in (a, b)):
             found.append(False)
         elif one is None or other is None or not results.paired(a, b):
             found.append(None)

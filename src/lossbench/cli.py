@@ -210,9 +210,12 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         if not configs:
             print(f"{name}: none, as far as is known", flush=True)
             continue
-        committed = set(records.committed_records(plan.results_dir).records)
-        todo = sweep.remaining(configs, committed)
-        print(f"{name}: {len(todo)} of {len(configs)} runs to do, {_flops(sum(map(sweep.flops, todo)))}", flush=True)
+        known = at_hand.found
+        todo = sweep.remaining(configs, {*known.records, *known.diverged})
+        num_diverged = sum(run_id(config) in known.diverged for config in configs)
+        others = f"; {num_diverged} diverged, which is a result, and are not tried again" if num_diverged else ""
+        cost = _flops(sum(map(sweep.flops, todo)))
+        print(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{others}", flush=True)
         if plan.dry:
             continue
         try:

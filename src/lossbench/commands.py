@@ -243,10 +243,11 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
 def export(file: Path, output_dir: str) -> None:
     """Write all finished runs into one archive.
 
-    Config, metrics, arrays and record of each.
+    Config, metrics, arrays and record of each; of runs that diverged, what is known of it.
     """
     found = records.export_archive(file, output_dir)
-    click.echo(f"{len(found.records)} finished runs written to {file}")
+    others = f" and {len(found.diverged)} that diverged" if found.diverged else ""
+    click.echo(f"{len(found.records)} finished runs{others} written to {file}")
     for problem in found.problems:
         click.echo(f"left out: {problem}", err=True)
 
@@ -266,7 +267,7 @@ def import_(file: Path, output_dir: str) -> None:
 def publish(folder: Path, output_dir: str) -> None:
     """Commit the finished runs' records to DIR.
 
-    A folder of committed records, such as results/; the arrays go along.
+    A folder of committed records, such as results/; the arrays go along, and what is known of runs that diverged.
     """
     click.echo(f"{records.publish(output_dir, folder)} records added to {folder}")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lossbench import NUMERICS
 from lossbench.config import name_of
-from lossbench.records import DAMAGES, Found, Record, committed_records, merge, own_records, verify
+from lossbench.records import DAMAGES, Divergence, Found, Record, committed_records, merge, own_records, verify
 from lossbench.runs import Run, Status, all_runs
 
 DAMAGED = "damaged"
@@ -38,6 +38,8 @@ class Entry:
     record: Record | None  # None: not finished, or damaged
     config: Mapping[str, Any]  # empty where it cannot be read
     reason: str | None = None  # why it failed, or is damaged
+    divergence: Divergence | None = None  # where that is why it failed
+    damages: Sequence[str] = ()  # what is wrong with its record, or its divergence
 
     @property
     def words(self) -> dict[str, str]:
@@ -63,6 +65,8 @@ class Entry:
     @property
     def epoch(self) -> int:
         """The last whole one."""
+        if self.divergence:
+            return int(self.divergence.fields["epoch"]) - 1
         return self.epochs if self.record and self.epochs else len(self.metrics)
 
     @property
@@ -129,6 +133,8 @@ def entries(output_dir: str | Path, results_dir: str | Path | None = None) -> li
     found = {run.id: _entry(run, own) for run in all_runs(output_dir)}
     for name, record in committed.records.items():
         found.setdefault(name, Entry(name, Status.finished.value, None, record, record.fields["config"]))
+    for name, one in committed.diverged.items():
+        found.setdefault(name, Entry(name, Status.failed.value, None, None, one.fields["config"], one.reason, one))
     return sorted(found.values(), key=_order)
 
 
@@ -160,8 +166,7 @@ def describe(entry: Entry) -> dict[str, Any]:
     if by_class is None and arrays is not None:
         counts = arrays["confusion_matrix"]
         by_class = (counts.diagonal() / counts.sum(axis=1).clip(1)).tolist()
-    if entry.status == DAMAGED:
-        problems.append(str(entry.reason))
+    problems += entry.damages
     return entry.summary() | {
         "folder": str(entry.run.folder) if entry.run else None,
         "config": dict(entry.config),
@@ -220,7 +225,7 @@ def check(output_dir: str | Path, results_dir: str | Path | None) -> tuple[int, 
     problems = verify(own) + verify(committed)
     problems += merge(Found(own.records, []), Found(committed.records, [])).problems
     problems += [problem for run in folders for problem in _problems(run)]
-    return len({run.id for run in folders} | set(committed.records)), problems
+    return len({run.id for run in folders} | {*committed.records, *committed.diverged}), problems
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -235,10 +240,11 @@ def _entry(run: Run, own: Found) -> Entry:
     record, status = own.records.get(run.id), run.status()
     if record:
         return Entry(run.id, status.value, run, record, record.fields["config"])
+    damages = [problem for problem in own.problems if f"{run.folder}/" in problem]
     if status is not Status.finished:
-        return Entry(run.id, status.value, run, None, _config(run), run.failure())
-    about = [problem for problem in own.problems + _problems(run) if f"{run.folder}/" in problem]
-    return Entry(run.id, DAMAGED, run, None, _config(run), about[0] if about else "its record came while this was read")
+        return Entry(run.id, status.value, run, None, _config(run), run.failure(), own.diverged.get(run.id), damages)
+    reason = (damages + _problems(run) + ["its record came while this was read"])[0]
+    return Entry(run.id, DAMAGED, run, None, _config(run), reason, damages=damages)
 
 
 def _order(entry: Entry) -> tuple[Any, ...]:
@@ -313,7 +319,8 @@ def _whole_archive(path: Path) -> bool:
 
 
 def _result(entry: Entry) -> dict[str, Any]:
-    fields = entry.record.fields if entry.record else {}
+    source = entry.record or entry.divergence
+    fields = source.fields if source else {}
     return {key: fields[key] for key in RESULT if key in fields}
 
 

@@ -1,6 +1,7 @@
 """Which results are at hand, and can they be trusted? Records of own runs, of `results/`, and of archives.
 
 A record is a run's `result.json`. Committed ones lie in `results/` as lines of `records.jsonl`, arrays beside them.
+A run that diverged has come to a result as well, its `diverged.json`; committed ones are lines of `failures.jsonl`.
 What is damaged or contradictory is left out and named as a problem; nothing is dropped in silence.
 """
 
@@ -9,18 +10,21 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from lossbench import NUMERICS
 from lossbench.config import name_of
 from lossbench.files import write_atomically, write_bytes
-from lossbench.runs import FILES, Run, all_runs, runs_dir, to_json
+from lossbench.runs import DIVERGED_FILES, FILES, Run, all_runs, runs_dir, to_json
 
 COUNTED_ANEW = 1e-3
 """How far the accuracy in the arrays may be from the record's: after a stop a GPU may see a few images otherwise."""
@@ -69,27 +73,57 @@ class Record:
         return arrays
 
 
+@dataclass(frozen=True)
+class Divergence:
+    """A run whose loss stopped being finite: what its `diverged.json` says."""
+
+    fields: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The run's name."""
+        return str(self.fields["run_id"])
+
+    @property
+    def reason(self) -> str:
+        """Where its loss stopped being finite, in a sentence."""
+        return str(self.fields["reason"])
+
+
 class Found(NamedTuple):
-    """Records that can be trusted, by name, and a sentence for everything that cannot."""
+    """Records that can be trusted, by name, a sentence for everything that cannot, and the runs that diverged."""
 
     records: dict[str, Record]
     problems: list[str]
+    diverged: Mapping[str, Divergence] = MappingProxyType({})
 
 
 def own_records(output_dir: str | Path) -> Found:
-    """The records of the finished runs below `output_dir`."""
-    paths = [run.folder / "result.json" for run in all_runs(output_dir) if run.finished]
-    return _found((path.read_bytes(), path.parent / "arrays.npz", str(path), path.parent.name) for path in paths)
+    """The records of the finished runs below `output_dir`, and the others that diverged when they were tried last."""
+    runs = all_runs(output_dir)
+    paths = [run.folder / "result.json" for run in runs if run.finished]
+    diverged = [(run, text) for run in runs if not run.finished and (text := run.read_divergence()) is not None]
+    return _found(
+        ((path.read_bytes(), path.parent / "arrays.npz", str(path), path.parent.name) for path in paths),
+        ((text, str(run.folder / "diverged.json"), run.id) for run, text in diverged),
+    )
 
 
 def committed_records(results_dir: str | Path | None) -> Found:
-    """The records in `results/`; none where the folder is not there or not wanted."""
-    path = Path(results_dir) / "records.jsonl" if results_dir else None
-    if path is None or not path.exists():
+    """The records and the diverged runs in `results/`; none where the folder is not there or not wanted."""
+    if not results_dir:
         return Found({}, [])
-    lines = enumerate(path.read_bytes().splitlines(), start=1)
-    arrays = path.parent / "arrays"
-    return _found((line, arrays, f"{path}, line {number}", None) for number, line in lines if line.strip())
+    folder = Path(results_dir)
+    return _found(
+        ((line, folder / "arrays", place, None) for line, place in _lines(folder / "records.jsonl")),
+        ((line, place, None) for line, place in _lines(folder / "failures.jsonl")),
+    )
+
+
+def _lines(path: Path) -> list[tuple[bytes, str]]:
+    """The lines of a file that are not empty, each with its place; none where it is not there."""
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def all_records(output_dir: str | Path, results_dir: str | Path | None) -> Found:
@@ -97,8 +131,19 @@ def all_records(output_dir: str | Path, results_dir: str | Path | None) -> Found
     return merge(own_records(output_dir), committed_records(results_dir))
 
 
+def failures(output_dir: str | Path, results_dir: str | Path | None) -> dict[str, str]:
+    """Why runs failed, by name: own ones when they were tried last, and all that diverged; none that has a record."""
+    found = all_records(output_dir, results_dir)
+    failed = {run.id: reason for run in all_runs(output_dir) if (reason := run.failure()) is not None}
+    failed |= {name: divergence.reason for name, divergence in found.diverged.items()}
+    return {name: reason for name, reason in failed.items() if name not in found.records}
+
+
 def merge(first: Found, second: Found) -> Found:
-    """Both; of a run that is there twice the first, and neither where they contradict each other."""
+    """Both; of a run that is there twice the first, and neither where they contradict each other.
+
+    A run that has a record in either has not diverged.
+    """
     merged, problems = dict(first.records), first.problems + second.problems
     for name, record in second.records.items():
         known = merged.setdefault(name, record)
@@ -109,7 +154,9 @@ def merge(first: Found, second: Found) -> Found:
                 f"{_result(record)} beside {record.arrays_path}, on the same device, threads and versions; remove the "
                 f"wrong one, or leave out the committed with results_dir=null"
             )
-    return Found(merged, problems)
+    diverged = {**second.diverged, **first.diverged}
+    has_record = first.records.keys() | second.records.keys()
+    return Found(merged, problems, {name: diverged[name] for name in diverged if name not in has_record})
 
 
 def outdated(records: Iterable[Record]) -> list[str]:
@@ -129,42 +176,50 @@ def verify(found: Found) -> list[str]:
     return problems
 
 
-def _found(sources: Iterable[tuple[bytes, Path, str, str | None]]) -> Found:
-    """The records in texts, each with the place of its arrays and its own, and the name of its folder if it has one."""
-    records: dict[str, Record] = {}
+def _found(
+    records: Iterable[tuple[bytes, Path, str, str | None]], diverged: Iterable[tuple[bytes, str, str | None]]
+) -> Found:
+    """What texts hold, each with its place and the name of its folder if it has one, a record's with its arrays'."""
+    known, problems = _each_once(
+        (partial(_record, text, arrays, place), place, name) for text, arrays, place, name in records
+    )
+    others, more = _each_once((partial(_divergence, text, place), place, name) for text, place, name in diverged)
+    return Found(known, problems + more, others)
+
+
+_Result = TypeVar("_Result", Record, Divergence)
+
+
+def _each_once(
+    sources: Iterable[tuple[Callable[[], _Result], str, str | None]],
+) -> tuple[dict[str, _Result], list[str]]:
+    results: dict[str, _Result] = {}
     problems = []
-    for text, arrays, place, folder in sources:
+    for read, place, folder in sources:
         try:
-            record = _record(text, arrays, place)
+            result = read()
         except ValueError as error:
             problems.append(str(error))
             continue
-        if folder not in (None, record.id):
-            problems.append(f"{place} is the record of {record.id}; rename the folder, or remove it")
+        if folder not in (None, result.id):
+            problems.append(f"{place} is the record of {result.id}; rename the folder, or remove it")
             continue
-        if record.id in records:
-            problems.append(f"{place} holds {record.id} a second time; remove one")
-        records.setdefault(record.id, record)
-    return Found(records, problems)
+        if result.id in results:
+            problems.append(f"{place} holds {result.id} a second time; remove one")
+        results.setdefault(result.id, result)
+    return results, problems
 
 
 def _record(text: bytes, arrays: Path, place: str) -> Record:
     try:
-        fields = json.loads(text)
-        identity = name_of(fields["config"], fields["numerics"])
-        named = str(fields["run_id"])
-        json.dumps(fields, ensure_ascii=False).encode()  # what cannot be written anywhere is not text
+        fields, named, identity = _identified(text, "arrays_sha256")
         last, best = (_number(fields[name]) for name in ("test_accuracy", "test_accuracy_best"))
         test, train = ([*map(_number, fields["curves"][f"{split}/accuracy"])] for split in ("test", "train"))
-        texts = [fields[name] for name in ("device", "device_name", "precision", "arrays_sha256")]
-        texts += [fields["versions"]["torch"], "" if fields["commit"] is None else fields["commit"]]
-        int(fields["config"]["seed"]), "".join(texts)  # raises where one is no text
         end, peak = test[-1], max(test)
         epochs = _number(fields["config"]["schedule"]["epochs"])
     except DAMAGES as error:
         raise ValueError(f"{place} holds a damaged record ({_said(error)}); remove it, or restore the file") from error
-    if named != identity or not re.fullmatch(r"[\w.-]{1,200}", named, re.ASCII):
-        raise ValueError(f"{place} holds a record named {named!a} whose config is that of {identity!a}; remove it")
+    _check_name(named, identity, place)
     if not all(0 <= accuracy <= 1 for accuracy in (last, best, *test, *train)):
         raise ValueError(f"{place} holds a record with the accuracies {[last, best]} or curves not in 0..1; remove it")
     if (last, best, epochs, epochs) != (end, peak, len(test), len(train)):
@@ -173,6 +228,35 @@ def _record(text: bytes, arrays: Path, place: str) -> Record:
             f"{epochs:g} epochs that end at {end}, at best {peak}; remove it"
         )
     return Record(fields, arrays if arrays.suffix == ".npz" else arrays / f"{named}.npz")
+
+
+def _divergence(text: bytes, place: str) -> Divergence:
+    try:
+        fields, named, identity = _identified(text, "reason")
+        epoch, step, reason = fields["epoch"], fields["step"], fields["reason"]
+        epochs = _number(fields["config"]["schedule"]["epochs"])
+        counted = all(type(number) is int and number >= 1 for number in (epoch, 1 if step is None else step))
+        if not (counted and epoch <= epochs and reason and reason.isprintable()):
+            raise ValueError(f"epoch {epoch!a:.40} of {epochs:g}, step {step!a:.40}, reason {reason!a}")
+    except DAMAGES as error:
+        raise ValueError(f"{place} holds a damaged divergence ({_said(error)}); remove or restore it") from error
+    _check_name(named, identity, place)
+    return Divergence(fields)
+
+
+def _identified(text: bytes, *texts: str) -> tuple[dict[str, Any], str, str]:
+    """The fields in a text, the name they give the run, and the name of its config; `texts` are fields of their own."""
+    fields = json.loads(text)
+    json.dumps(fields, ensure_ascii=False).encode()  # what cannot be written anywhere is not text
+    said = [fields[name] for name in ("device", "device_name", "precision", *texts)]
+    said += [fields["versions"]["torch"], "" if fields["commit"] is None else fields["commit"]]
+    int(fields["config"]["seed"]), "".join(said)  # raises where one is no text
+    return fields, str(fields["run_id"]), name_of(fields["config"], fields["numerics"])
+
+
+def _check_name(named: str, identity: str, place: str) -> None:
+    if named != identity or not re.fullmatch(r"[\w.-]{1,200}", named, re.ASCII):
+        raise ValueError(f"{place} holds a record named {named!a} whose config is that of {identity!a}; remove it")
 
 
 def _number(value: Any) -> float:
@@ -199,13 +283,13 @@ def _machine(fields: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def export_archive(file: Path, output_dir: str | Path) -> Found:
-    """Write all finished runs below `output_dir` that can be trusted into one archive; returns them."""
+    """Write all runs below `output_dir` that are finished or diverged and can be trusted into one archive."""
     found = own_records(output_dir)
 
     def write(stream: Any) -> None:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for id_ in found.records:
-                for name in FILES:
+            for ids, names in ((found.records, FILES), (found.diverged, DIVERGED_FILES)):
+                for id_, name in product(ids, names):
                     archive.write(runs_dir(output_dir) / id_ / name, f"{id_}/{name}")
 
     write_atomically(file, write)
@@ -219,20 +303,23 @@ def import_archive(file: Path, output_dir: str | Path) -> tuple[int, int]:
         ValueError: the file is no whole archive of runs, or holds another result of a run that is there.
     """
     contents = _read_archive(file)
-    ids = sorted({id_ for id_, _ in contents})
+    texts = [(text, f"{file}, {id_}/{name}", id_, name) for (id_, name), text in contents.items()]
     incoming = _found(
-        (contents[id_, "result.json"], file / id_ / "arrays.npz", f"{file}, {id_}/result.json", id_) for id_ in ids
+        ((text, file / id_ / "arrays.npz", place, id_) for text, place, id_, name in texts if name == FILES[-1]),
+        ((text, place, id_) for text, place, id_, name in texts if name == DIVERGED_FILES[-1]),
     )
     problems = incoming.problems or merge(own_records(output_dir), incoming).problems
     if problems:
         raise ValueError(problems[0])
     for id_, record in incoming.records.items():
         record.unpack(contents[id_, "arrays.npz"])
-    new = [id_ for id_ in ids if not Run(runs_dir(output_dir) / id_).finished]
-    for id_ in new:
-        for name in FILES:
-            write_bytes(runs_dir(output_dir) / id_ / name, contents[id_, name])
-    return len(new), len(ids) - len(new)
+    names = dict.fromkeys(incoming.records, FILES) | dict.fromkeys(incoming.diverged, DIVERGED_FILES)
+    runs = [Run(runs_dir(output_dir) / id_) for id_ in names]
+    new = [run for run in runs if not run.finished and not (run.folder / names[run.id][-1]).exists()]
+    for run in new:
+        for name in names[run.id]:
+            write_bytes(run.folder / name, contents[run.id, name])
+    return len(new), len(runs) - len(new)
 
 
 def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
@@ -245,14 +332,16 @@ def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"{file} is not a whole archive of runs ({_said(error)})") from error
     ids = {parts[0] for parts in members}
-    if set(members) != {(id_, name) for id_ in ids for name in FILES} or ids & {"", ".", ".."}:
+    names = {id_: DIVERGED_FILES if (id_, DIVERGED_FILES[-1]) in members else FILES for id_ in ids}
+    if set(members) != {(id_, name) for id_ in ids for name in names[id_]} or ids & {"", ".", ".."}:
         raise ValueError(f"{file} is not an archive of whole runs, as `lossbench export` writes")
-    return {(parts[0], parts[1]): content for parts, content in members.items()}
+    return {(parts[0], parts[1]): content for parts, content in sorted(members.items())}
 
 
 def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[str] | None = None) -> int:
-    """Add the own records, all or the named ones, to the committed ones, with their arrays; returns how many were new.
+    """Add own results, all or the named ones, to the committed ones; returns how many were new.
 
+    They are the records, with their arrays, and the runs that diverged; a run that failed otherwise has come to none.
     Where the run was done on this machine, its folders, is nobody's business and left out.
 
     Raises:
@@ -261,7 +350,8 @@ def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[s
     folder = Path(results_dir)
     committed, own = committed_records(folder), own_records(output_dir)
     if names is not None:
-        own = Found({name: record for name, record in own.records.items() if name in names}, [])
+        diverged = {name: divergence for name, divergence in own.diverged.items() if name in names}
+        own = Found({name: record for name, record in own.records.items() if name in names}, [], diverged)
     found = merge(committed, own)
     new = {name: record for name, record in own.records.items() if name not in committed.records}
     problems = found.problems or verify(Found(new, []))
@@ -269,9 +359,15 @@ def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[s
         raise ValueError(problems[0])
     for name, record in new.items():
         write_bytes(folder / "arrays" / f"{name}.npz", record.arrays_path.read_bytes())
-    lines = b"".join(to_json(_placeless(found.records[name].fields)) + b"\n" for name in sorted(found.records))
-    write_bytes(folder / "records.jsonl", lines)
-    return len(new)
+    write_bytes(folder / "records.jsonl", _as_lines(found.records))
+    diverged = {**found.diverged, **committed.diverged}  # the committed stay, also where a record has come since
+    if diverged:
+        write_bytes(folder / "failures.jsonl", _as_lines(diverged))
+    return len(new) + len(diverged) - len(committed.diverged)
+
+
+def _as_lines(results: Mapping[str, Record | Divergence]) -> bytes:
+    return b"".join(to_json(_placeless(results[name].fields)) + b"\n" for name in sorted(results))
 
 
 def _placeless(fields: Mapping[str, Any]) -> dict[str, Any]:

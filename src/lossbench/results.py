@@ -10,8 +10,7 @@ from lossbench import inference
 from lossbench.config import Config, run_id
 from lossbench.experiments import Cell
 from lossbench.inference import Pairs
-from lossbench.records import Found, Record, all_records
-from lossbench.runs import all_runs
+from lossbench.records import Found, Record, all_records, failures
 
 Statistic = Callable[[Record], float]
 
@@ -37,12 +36,13 @@ def area(split: str) -> Statistic:
 
 
 class Results:
-    """The runs at hand: finished ones by name, and why others failed."""
+    """The runs at hand: finished ones by name, why others failed, and which of these by their loss."""
 
     def __init__(self, found: Found, failed: Mapping[str, str]) -> None:
         self.found = found
         self.records = found.records
         self.failed = failed
+        self.diverged = frozenset(found.diverged)
         self._arrays: dict[str, Mapping[str, np.ndarray] | None] = {}
 
     def record(self, config: Config) -> Record | None:
@@ -50,14 +50,14 @@ class Results:
         return self.records.get(run_id(config))
 
     def accuracy(self, config: Config) -> float | None:
-        """A run's last accuracy, nan where it failed, None where it is not done."""
+        """A run's last accuracy, nan where it diverged, None where it is not done."""
         return self.value(config, last)
 
     def value(self, config: Config, statistic: Statistic) -> float | None:
-        """A run's value, nan where it failed, None where it is not done."""
+        """A run's value, nan where it diverged, None where it is not done."""
         record = self.record(config)
         if record is None:
-            return math.nan if run_id(config) in self.failed else None
+            return math.nan if run_id(config) in self.diverged else None
         return statistic(record)
 
     def values(self, cell: Cell, statistic: Statistic = last) -> list[float | None]:
@@ -93,10 +93,4 @@ class Results:
 
 def results_at_hand(output_dir: str | Path, results_dir: str | Path | None) -> Results:
     """The own and the committed runs."""
-    found = all_records(output_dir, results_dir)
-    failed = {
-        run.id: reason
-        for run in all_runs(output_dir)
-        if run.id not in found.records and (reason := run.failure()) is not None
-    }
-    return Results(found, failed)
+    return Results(all_records(output_dir, results_dir), failures(output_dir, results_dir))

@@ -24,6 +24,9 @@ from lossbench.files import append_bytes, remove_leftovers, write_bytes
 FILES = ("config.json", "metrics.jsonl", "arrays.npz", "result.json")
 """What a finished run consists of; `result.json` comes last."""
 
+DIVERGED_FILES = ("config.json", "failure.txt", "diverged.json")
+"""What a run that diverged consists of, when it travels; `diverged.json` comes last."""
+
 
 class Status(StrEnum):
     """How a run stands."""
@@ -78,7 +81,8 @@ class Run:
         """Make the folder and say in it what the run is."""
         remove_leftovers(self.folder)
         write_bytes(self.folder / "config.json", to_json(asdict(config), indent=2))
-        (self.folder / "failure.txt").unlink(missing_ok=True)
+        for name in ("diverged.json", "failure.txt"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def read_checkpoint(self) -> bytes | None:
         """The state after the last finished epoch, or None."""
@@ -158,6 +162,18 @@ class Run:
     def fail(self, reason: str) -> None:
         """Keep the reason why the run stopped: a traceback, or a sentence."""
         write_bytes(self.folder / "failure.txt", reason.encode(errors="backslashreplace"))
+
+    def diverge(self, divergence: Mapping[str, Any]) -> None:
+        """Keep what is known of a run whose loss is no longer finite, its `reason` as that of a failure."""
+        self.fail(divergence["reason"])
+        write_bytes(self.folder / "diverged.json", to_json(divergence))
+
+    def read_divergence(self) -> bytes | None:
+        """What is known of a run that diverged when it was tried last, or None."""
+        try:
+            return (self.folder / "diverged.json").read_bytes()
+        except FileNotFoundError:
+            return None
 
     def failed_since(self, moment: float) -> bool:
         """Whether the run has failed since a moment of the system's clock."""

@@ -145,7 +145,7 @@ def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line
 
     Raises:
         ValueError: the device, the data or an option is not to be had, or the checkpoint is damaged.
-        FloatingPointError: the loss is no longer finite.
+        FloatingPointError: the loss is no longer finite; the run's folder says so.
     """
     device = check(config)
     keep_freed_memory()
@@ -201,7 +201,7 @@ def _fit(
     wall_before = checkpoint["wall_s"]
     step, logits = step_for(state, config), None
     for epoch in range(checkpoint["epoch"] + 1, schedule.epochs + 1):
-        line, logits = _epoch(state, step, config, epoch, on_step)
+        line, logits = _epoch(state, step, config, run, epoch, on_step)
         history.append(line)
         weights = _traced_weights(config, logits, state.data)
         checkpoint |= {"epoch": epoch, "wall_s": wall_before + time.perf_counter() - began}
@@ -222,7 +222,7 @@ def _fit(
 
 
 def _epoch(
-    state: State, step: Callable[[Tensor], None], config: Config, epoch: int, on_step: OnStep
+    state: State, step: Callable[[Tensor], None], config: Config, run: Run, epoch: int, on_step: OnStep
 ) -> tuple[dict[str, Any], Tensor]:
     """One epoch of training and a test; returns its line of metrics and the test logits."""
     began = time.perf_counter()
@@ -232,12 +232,12 @@ def _epoch(
     train_loss, train_accuracy = state.loss_sum.item() / num, state.correct_sum.item() / num
     trained = time.perf_counter()
     if not math.isfinite(train_loss):
-        raise _sick(config, epoch, f"step {state.finite_steps.item() + 1}", train_loss)
+        raise _sick(state, config, run, epoch, int(state.finite_steps.item()) + 1, train_loss)
     target = state.data.test.labels
     logits = predict(state, state.data.test)
     test_loss = state.loss(logits, target).item()  # the whole test set as one batch
     if not math.isfinite(test_loss):
-        raise _sick(config, epoch, "after its last step", test_loss)
+        raise _sick(state, config, run, epoch, None, test_loss)
     confusion = metrics.confusion_matrix(logits, target)
     line = {
         "epoch": epoch,
@@ -255,12 +255,17 @@ def _epoch(
     return line, logits
 
 
-def _sick(config: Config, epoch: int, place: str, loss: float) -> FloatingPointError:
+def _sick(state: State, config: Config, run: Run, epoch: int, step: int | None, loss: float) -> FloatingPointError:
+    """What a run raises that diverged, once its folder has it; `step` is None where only the test shows it."""
+    place = "after its last step" if step is None else f"step {step}"
     rate = config.schedule.lr_at(epoch)
-    return FloatingPointError(
+    reason = (
         f"epoch {epoch}, {place}: the loss {config.loss.name} is {loss} at lr {rate:g}; the last whole epoch is "
         f"{epoch - 1}; a smaller schedule.lr may help"
     )
+    done = _circumstances(config, state.data.train.labels.device, torch.get_num_threads())
+    run.diverge(_identity(config, run) | {"epoch": epoch, "step": step, "reason": reason} | done)
+    return FloatingPointError(reason)
 
 
 def _traced_weights(config: Config, logits: Tensor, data: Data) -> Tensor | None:
@@ -315,6 +320,23 @@ def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, 
     return arrays
 
 
+def _identity(config: Config, run: Run) -> dict[str, Any]:
+    return {"run_id": run.id, "numerics": NUMERICS, "config": asdict(config)}
+
+
+def _circumstances(config: Config, device: torch.device, num_threads: int) -> dict[str, Any]:
+    """Where, how and with what a run is done."""
+    return {
+        "device": device.type,
+        "device_name": device_name(device),
+        "num_threads": num_threads,
+        "precision": config.schedule.precision.value,
+        "deterministic": config.runtime.deterministic,
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
 def _record(
     config: Config,
     run: Run,
@@ -330,9 +352,7 @@ def _record(
     train_s = sum(line["time/train_s"] for line in history)
     num_steps = sum(1e3 * line["time/train_s"] / line["time/step_ms"] for line in history)
     return {
-        "run_id": run.id,
-        "numerics": NUMERICS,
-        "config": asdict(config),
+        **_identity(config, run),
         "test_accuracy": history[-1]["test/accuracy"],
         "test_accuracy_best": best["test/accuracy"],  # selected on the test set
         "test_accuracy_best_epoch": best["epoch"],
@@ -341,13 +361,7 @@ def _record(
         "num_parameters": count_parameters(state.model),
         "num_train": len(state.data.train.labels),
         "num_test": len(state.data.test.labels),
-        "device": device.type,
-        "device_name": device_name(device),
-        "num_threads": num_threads,
-        "precision": config.schedule.precision.value,
-        "deterministic": config.runtime.deterministic,
-        "versions": versions(),
-        "commit": commit(),
+        **_circumstances(config, device, num_threads),
         "wall_s": wall_s,
         "images_per_s": sum(line["time/images_per_s"] * line["time/train_s"] for line in history) / train_s,
         "step_ms": 1e3 * train_s / num_steps,

@@ -179,10 +179,10 @@ def place(comparison: Comparison) -> str:
 
 
 def progress(results: Results, blocks: Iterable[tuple[str, Sequence[Config]]]) -> list[tuple[str, int, int, int]]:
-    """The planned blocks of runs: name, finished, failed, planned."""
+    """The planned blocks of runs: name, finished, diverged, planned."""
     found = []
     for name, configs in blocks:
         names = {run_id(config) for config in configs}
         done = sum(name in results.records for name in names)
-        found.append((name, done, sum(name in results.failed for name in names), len(names)))
+        found.append((name, done, sum(name in results.diverged for name in names), len(names)))
     return found
