@@ -1,7 +1,7 @@
 # lossbench: `make help` lists the targets. Everything runs in .venv, made from the hash-locked requirements.lock.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types faults lock reproduce-tables reference report tensorboard benchmark clean
+.PHONY: help setup test lint types faults lock reproduce-tables reference report look tensorboard benchmark clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -55,6 +55,9 @@ reference: setup  ## do the planned reference runs, in order of importance, into
 
 report: setup  ## rebuild tables and figures from the records, nothing is trained (PROFILE=paper|quick)
 	@$(BIN)/python scripts/report.py $(if $(PROFILE),profile=$(PROFILE)) $(if $(RESULTS),results_dir=$(RESULTS)) $(ARGS)
+
+look: setup  ## open the report in headless Chromium at two widths, light and dark; pictures in outputs/look (PROFILE=paper|quick)
+	@$(BIN)/python tests/looking.py outputs/report/$(or $(PROFILE),paper)/index.html --out outputs/look/$(or $(PROFILE),paper) $(ARGS)
 
 tensorboard: setup  ## show all runs in TensorBoard (PORT=6006)
 	$(BIN)/tensorboard --logdir outputs/runs --port $(PORT)
