@@ -1,6 +1,6 @@
 // What is wrong with this page: the body of a function that looking.py calls in the page with the names of the room
-// ("390 px", "paper") and of the colours ("light", "dark"). Returns a line for each fault, the files that the page links
-// to, and its own address.
+// ("390 px", "paper") and of the colours ("light", "dark"). Returns a line for each fault, the files the page links to,
+// and its own address.
 const [room, colours] = arguments;
 const LEAST_CONTRAST = 4.5;
 const LEAST_SIZE = 6; // px of the window
@@ -145,55 +145,70 @@ const paint = (style, kind) => {
   return style[kind].startsWith("url(") ? null : [red, green, blue, alpha * Number(style[`${kind}Opacity`])];
 };
 
-// The shapes of a figure, as they are painted; a line thinner than letters is no ground.
+// The shapes of a figure, as they are painted and clipped; a line thinner than letters is no ground.
 const SHAPES = "rect, path, circle, ellipse, polygon, polyline, line, image";
-const UNPAINTED = "defs, clipPath, mask, pattern, marker, symbol";
 const shapes = new Map();
+const clipsOf = (element, root) => {
+  if (element === root) return [];
+  const id = getComputedStyle(element).clipPath.match(/^url\("#(.+)"\)$/)?.[1];
+  const parts = id ? [...(document.getElementById(id)?.children ?? [])] : [];
+  const clips = clipsOf(element.parentElement, root);
+  return parts.length ? [...clips, { inverse: element.getScreenCTM().inverse(), parts }] : clips;
+};
 const shapesOf = (root) => {
   const painting = (shape) => {
     const style = getComputedStyle(shape);
     const matrix = shape.getScreenCTM();
     const thickness = style.stroke === "none" ? 0 : parseFloat(style.strokeWidth) * Math.hypot(matrix.a, matrix.b);
-    const seen = { shape, area: shape.getBoundingClientRect(), inverse: matrix.inverse(), thickness };
-    return { ...seen, fill: paint(style, "fill"), stroke: paint(style, "stroke"), part: opacity(shape, root) };
+    const place = { area: shape.getBoundingClientRect(), inverse: matrix.inverse(), clips: clipsOf(shape, root) };
+    const look = { thickness, fill: paint(style, "fill"), stroke: paint(style, "stroke"), part: opacity(shape, root) };
+    return { shape, ...place, ...look };
   };
-  const visible = (shape) => !shape.closest(UNPAINTED) && shape.checkVisibility({ visibilityProperty: true });
+  const visible = (shape) => shape.checkVisibility({ visibilityProperty: true }); // what only others use is not
   if (!shapes.has(root)) shapes.set(root, all(SHAPES, root).filter(visible).map(painting));
   return shapes.get(root);
 };
-const groundAt = (place, text, below) => {
-  for (const { shape, area, inverse, thickness, fill, stroke, part } of shapesOf(text.ownerSVGElement)) {
-    if (!(shape.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_FOLLOWING)) break;
-    const edge = thickness / 2;
-    if (place.x < area.left - edge || place.x > area.right + edge) continue;
-    if (place.y < area.top - edge || place.y > area.bottom + edge) continue;
-    if (shape.localName === "image") return null;
-    const local = place.matrixTransform(inverse);
-    const layers = shape.isPointInFill(local) ? [fill] : [];
-    if (thickness > text.getBoundingClientRect().height / 2 && shape.isPointInStroke(local)) layers.push(stroke);
-    if (layers.includes(null)) return null;
-    for (const layer of layers) below = over(layer, below, part);
-  }
-  return below;
+const layersAt = (place, { shape, area, inverse, clips, thickness, fill, stroke }, height) => {
+  const edge = thickness / 2;
+  if (place.x < area.left - edge || place.x > area.right + edge) return [];
+  if (place.y < area.top - edge || place.y > area.bottom + edge) return [];
+  const within = ({ inverse, parts }) => parts.some((part) => part.isPointInFill(place.matrixTransform(inverse)));
+  if (!clips.every(within)) return [];
+  if (shape.localName === "image") return [null];
+  const local = place.matrixTransform(inverse);
+  const layers = shape.isPointInFill(local) ? [fill] : [];
+  return thickness > height / 2 && shape.isPointInStroke(local) ? [...layers, stroke] : layers;
 };
-// The worst of three places of a text in a figure.
-const drawn = (text, below) => {
+// The worst of three places of a text in a figure, with what lies below it and what lies over it.
+const drawn = (text, ground) => {
   const style = getComputedStyle(text);
   const part = opacity(text, text.ownerSVGElement);
   const [inside, edge] = [paint(style, "fill"), paint(style, "stroke")];
   if (!inside || !edge) return null;
+  const write = (below) => {
+    const halo = style.paintOrder.startsWith("stroke") ? over(edge, below, part) : below;
+    return [over(style.fill === "none" ? edge : inside, halo, part), halo];
+  };
   const box = text.getBoundingClientRect();
   const results = [0.1, 0.5, 0.9].map((share) => {
-    const found = groundAt(new DOMPoint(box.left + share * box.width, box.top + box.height / 2), text, below);
-    if (!found) return null;
-    const ground = style.paintOrder.startsWith("stroke") ? over(edge, found, part) : found; // a halo
-    return [over(style.fill === "none" ? edge : inside, ground, part), ground];
+    const place = new DOMPoint(box.left + share * box.width, box.top + box.height / 2);
+    let [below, written] = [ground, null];
+    for (const painting of shapesOf(text.ownerSVGElement)) {
+      if (painting.shape.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_PRECEDING) written ??= write(below);
+      for (const layer of layersAt(place, painting, box.height)) {
+        if (!layer) return null;
+        if (written) written = written.map((rgb) => over(layer, rgb, painting.part));
+        else below = over(layer, below, painting.part);
+      }
+    }
+    return written ?? write(below);
   });
-  return results.includes(null) ? null : results.sort((a, b) => contrast(...a.map(bytes)) - contrast(...b.map(bytes)))[0];
+  const ratio = (pair) => contrast(...pair.map(bytes));
+  return results.includes(null) ? null : results.sort((a, b) => ratio(a) - ratio(b))[0];
 };
 
-// Every text: for its contrast a line for each pair of colours, or in a figure for each ink, and one for all that is too
-// small; the worst stands for the others.
+// Every text: for its contrast a line for each pair of colours, or in a figure for each ink, and one for all that is
+// too small; the worst stands for the others.
 const weak = new Map();
 const add = (key, value, said) => weak.set(key, [...(weak.get(key) ?? []), { value, said }]);
 const figures = all("svg");

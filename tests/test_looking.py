@@ -56,6 +56,7 @@ def test_what_is_missing_is_named(words: str, fault: str, browser: Browser, tmp_
     assert look(browser, page, views=VIEWS[:1]) == [fault]
 
 
+SCROLLED = "<style>@media screen {pre {width: 999px}}</style><div style='overflow-x: auto'><pre>wide</pre></div>"
 STILL = "<style>html {overflow-x: hidden}</style>"
 PLANTED = [
     ("<h3>Three</h3>", "h3 “Three” comes after level 1"),
@@ -78,7 +79,7 @@ PLANTED = [
     ("<script>new WebSocket('ws://a.invalid/a')</script>", "the page asks for ws://a.invalid/a"),
     ("<script>console.error('woe')</script>", 'console: "woe"'),
     ("<script>nothing()</script>", "console: Uncaught ReferenceError: nothing is not defined"),
-    ('<p style="width: 500px">wide</p>', "390 px: the page is 508 px wide; p “wide” is the widest"),
+    (f"{SCROLLED}<p style='width: 500px'>a</p>", "390 px: the page is 508 px wide; p “a” is the widest"),
     (f"{STILL}<p style='width: 384px'>a</p>", "390 px: the page is 392 px wide; p “a” is the widest"),
     ("<div style='overflow-x: auto'><pre style='width: 999px'>a</pre></div>", "paper: div “a” shows 702 of 999 px"),
 ]  # fmt: skip
@@ -116,6 +117,7 @@ def test_text_too_small_to_read_is_named(browser: Browser, tmp_path: Path) -> No
 
 WHITE = '<div style="background: #fff; color: #000">{}</div>'
 ROOF = '<path d="M0 9h9v-9" fill="#333"/>'
+WIDE = '<text y="30" textLength="150" lengthAdjust="spacingAndGlyphs">a</text>'
 UNKNOWN = "unknown, for a picture, gradient or filter"
 PALE = [  # what is painted, and contrast, ink and ground by hand
     ('<p style="color: #777">a</p>', "4.47, #777777 on #ffffff"),
@@ -126,14 +128,18 @@ PALE = [  # what is painted, and contrast, ink and ground by hand
     ('<div style="background: rgb(0 0 0 / 50%)"><p style="background: #0008">a</p></div>', "1.87, #000000 on #3b3b3b"),
     ('<p style="background: linear-gradient(red, blue)">a</p>', UNKNOWN),
     ('<p style="filter: invert(1)">a</p>', UNKNOWN),
+    ('<p style="mix-blend-mode: multiply">a</p>', UNKNOWN),
     ("<details><summary>s</summary><p style='color: #fff'>a</p></details>", "1.00, #ffffff on #ffffff"),
     (figure('<text y="30" fill="#777">a</text>'), "4.47, #777777 on #ffffff"),
     (figure('<text y="30" fill-opacity="0.5">a</text>'), "3.94, #808080 on #ffffff"),
     (figure('<g opacity="0.5"><text y="30">a</text></g>'), "3.94, #808080 on #ffffff"),
     (figure('<rect width="200" height="50" fill="#333"/><text y="30">a</text>'), "1.66, #000000 on #333333"),
     (figure(f'<g transform="scale(9)">{ROOF}</g><text y="50" x="70">a</text>'), "1.66, #000000 on #333333"),
-    (figure('<circle cy="25" r="20" fill="#333"/><text y="30" dx="5">a</text>'), "1.66, #000000 on #333333"),
+    (figure(f'<circle cy="25" r="40" fill="#333"/>{WIDE}'), "1.66, #000000 on #333333"),
+    (figure(f'<circle cx="150" cy="25" r="40" fill="#333"/>{WIDE}'), "1.66, #000000 on #333333"),
+    (figure('<path d="M-9 0v50" stroke="#333" stroke-width="40"/><text y="30">a</text>'), "1.66, #000000 on #333333"),
     (figure('<path d="M0 25h9" stroke="#333" stroke-width="40"/><text y="30">a</text>'), "1.66, #000000 on #333333"),
+    (figure('<text y="30">a</text><rect width="200" height="50" fill="#333"/>'), "1.00, #333333 on #333333"),
     (figure('<text y="30" fill="#333" stroke="#000" paint-order="stroke">a</text>'), "1.66, #333333 on #000000"),
     (figure(f'<image width="99" height="50" href="{DOT}"/><text y="30">a</text>'), UNKNOWN),
     (figure('<linearGradient id="g"/><text y="30" fill="url(#g)">a</text>'), UNKNOWN),
@@ -148,27 +154,33 @@ def test_pale_text_is_named_in_both_schemes(inside: str, fault: str, browser: Br
 
 
 def test_pale_text_is_named_once_in_the_scheme_where_it_is_pale(browser: Browser, tmp_path: Path) -> None:
-    found = look(browser, write(tmp_path, 2 * '<p style="color: #767676">a</p>', figure('<text y="30">a</text>')))
-    assert found == [
+    grey = '<p style="color: #767676">a</p><p style="color: #767676">b</p><b style="color: #888">c</b>'
+    assert look(browser, write(tmp_path, grey, figure('<text y="30">d</text>'))) == [
+        "light: contrast 3.54, #888888 on #ffffff: “c” in b",
         "dark: contrast 4.15, #767676 on #111111: “a” in p and 1 more",
-        "dark: contrast 1.11, #000000 on #111111: “a” in text",
+        "dark: contrast 1.11, #000000 on #111111: “d” in text",
     ]
 
 
+UNPAINTED = ("defs", "clipPath", "mask", "pattern", "marker", "symbol")
 SEEMS = [
     '<h2 id="two">Two</h2><h3>Three</h3><h2>Four</h2><a href="#two">a</a> <a href="#top">b</a> <a href="#">c</a>',
     '<p><a href="page.html#two">a</a> <a href="http://a.invalid/">b</a></p>',
-    "<style>@media screen {pre {width: 999px}}</style><div style='overflow-x: auto'><pre>wide</pre></div>",
+    SCROLLED,
     f'<img alt="" src="{DOT}"><svg aria-hidden="true"></svg><svg role="img"><title>a</title><svg></svg></svg>',
     '<svg role="img" aria-labelledby="two"></svg><table role="presentation"><tr><td>a</td></tr></table>',
     "<p style='position: absolute; width: 1px; height: 1px; overflow: hidden; color: #fff; background: #fff'>a</p>",
     "<p style='opacity: 0'>a</p><p style='visibility: hidden; color: #fff; background: #fff'>a</p>",
     WHITE.format(
         figure('<rect width="9" height="9" fill="#000"/><text y="30">beside</text>')
-        + figure('<text y="30">before</text><rect x="150" width="50" height="50" fill="#000"/>')
+        + figure('<text y="30">below</text><rect width="200" height="50" fill="#fff" fill-opacity="0.3"/>')
         + figure('<rect width="200" height="50" fill="none" stroke="#000"/><text y="30">framed</text>')
         + figure('<path d="M0 25h200" stroke="#000"/><text y="30">on a line</text>')
-        + figure('<defs><rect width="200" height="50"/></defs><text y="30">a</text>')
+        + "".join(figure(f'<{tag}><rect width="200" height="50"/></{tag}><text y="30">a</text>') for tag in UNPAINTED)
+        + figure('<clipPath id="c"><rect width="9" height="9"/></clipPath><text y="30">a</text>')
+        + figure('<rect width="200" height="50" clip-path="url(#c)"/><text y="30">a</text>')
+        + figure('<g clip-path="url(#c)"><rect width="200" height="50"/></g><text y="30">a</text>')
+        + figure('<rect width="200" height="50" visibility="hidden"/><text y="30">a</text>')
         + figure('<text y="30" fill="#fff" stroke="#000" stroke-width="5" paint-order="stroke">a</text>')
     ),
 ]
