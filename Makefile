@@ -1,7 +1,7 @@
 # lossbench: `make help` lists the targets. Everything runs in .venv, made from the hash-locked requirements.lock.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types faults lock reproduce-tables reference report simulate tensorboard benchmark clean
+.PHONY: help setup test lint types faults lock reproduce-tables reference report simulate look tensorboard benchmark clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -58,6 +58,9 @@ report: setup  ## rebuild tables and figures from the records, nothing is traine
 
 simulate: setup  ## simulate Table 1, about a minute on two cores (ARGS="--publish")
 	@$(BIN)/lossbench simulate $(ARGS)
+
+look: setup  ## open the report in headless Chromium at two widths, light and dark; pictures in outputs/look (PROFILE=paper|quick)
+	@$(BIN)/python tests/looking.py outputs/report/$(or $(PROFILE),paper)/index.html --out outputs/look/$(or $(PROFILE),paper) $(ARGS)
 
 tensorboard: setup  ## show all runs in TensorBoard (PORT=6006)
 	$(BIN)/tensorboard --logdir outputs/runs --port $(PORT)
