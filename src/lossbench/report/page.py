@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"[-−+]?\d[\d,.]*(e[-+]?\d+)?( ?%)?")
 _LONG = 32  # letters, from which a cell's text may be broken into lines
 _LEGIBLE = 640  # pixels, below which a wide picture scrolls instead of shrinking
 
-_MARKS = re.compile(r"[\\`*\[\]<~$]|(?<![^\W_])_|_(?![^\W_])|(?<!\S)#|&(?=#?\w+;)")
+_MARKS = re.compile(r"[\\`*\[\]<~$]|_(?![^\W_])|(?<!\S)#|&(?=#?\w+;)")
 _BLOCK_MARK = re.compile(r"^(\d{0,9})(?=[-+.)](?:\s|$)|[-=]+\s*$|>)")
 
 
