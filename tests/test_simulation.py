@@ -253,3 +253,16 @@ def test_the_command_finds_a_wrong_folder_before_it_works(
         assert isinstance(result.exception, ValueError)
         assert str(result.exception).startswith(f"{name} must be a folder, there or new, got {tmp_path}/file/below")
     invoke("simulate", "--num-repetitions", "1", code=2)
+
+
+def test_the_committed_simulations_are_whole_and_sim1_is_the_same_today() -> None:
+    found = load("nowhere", Path(__file__).parents[1] / "results")
+    assert found is not None
+    assert (found.num_repetitions, found.seed, found.stopped_after, found.converged_within) == (100, 0, 100, 1000)
+    today = chosen(simulate(2).cells, simulation="Sim1")
+    for cell, committed in zip(today, chosen(found.cells, simulation="Sim1"), strict=True):
+        assert committed.lhs[:2] == pytest.approx(cell.lhs, rel=1e-5)
+    for cell in found.cells:
+        largest = max(map(abs, cell.identity_errors))
+        assert (largest < 1e-9) == (cell.training == "converged")
+        assert cell.mean == pytest.approx(cell.rhs, rel=0.1)
