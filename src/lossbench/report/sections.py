@@ -127,7 +127,7 @@ def comparisons(judge: Judge) -> list[Block]:
                         f"{one.contrast.label}, {one.contrast.arm}", place(one), one.difference, one.margin, one.word
                     )
                 )
-            lines[ARMS[one.contrast.arm], name.partition("/")[2], place(one)] = _comparison(judge, one)
+            lines[one.contrast.arm, name.partition("/")[2], place(one)] = _comparison(judge, one)
     blocks: list[Block] = []
     if present:
         caption = (
