@@ -22,7 +22,7 @@ from lossbench.runs import open_run
 
 FILES = {f"table{table}.{form}" for table in TABLES for form in ("csv", "md", "tex", "html")}
 FILES |= {f"{figure}.{form}" for figure in ("figure1", "figure1_classes", "figure2") for form in ("png", "pdf", "csv")}
-FILES |= {"summary.md", "index.html", "report.md"}
+FILES |= {"summary.md", "index.html", "report.md", "table2.md", "table2.html", "table2.tex"}
 JUDGED = {f"{picture}.{form}" for picture in ("cells_beside_paper", "lr_curves") for form in ("png", "pdf")}
 """What the paper's profile has beside, also without a pair of runs."""
 

@@ -25,7 +25,7 @@ from lossbench.report.page import (
     write_picture,
     write_text,
 )
-from lossbench.report.tables import Filled, write_table
+from lossbench.report.tables import Filled, write_forms, write_table
 from lossbench.results import Results, results_at_hand
 from lossbench.simulation import Simulations
 from lossbench.verdicts import Judge
@@ -90,12 +90,19 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
         drawn = [figure1(matrices), figure1_classes(matrices), figure2(filled)]
     for picture in drawn:
         write_drawn(folder, picture)
-    unused = _unused(results)
+    simulations, problems = _simulations(plan)
+    others = {1: context.table1(simulations), 2: context.table2()}
+    for number, blocks in others.items():
+        for table in (block for block in blocks if isinstance(block, Table)):
+            write_forms(folder, number, table.caption.partition(".")[0], table)
+    unused = _unused(results) + problems
     pictures = [picture for picture, _ in drawn]
     if profile == "paper":
-        title, lead, parts = _paper(plan, results, tables, pictures, unused)
+        title, lead, parts = _paper(results, simulations, tables, pictures, unused)
     else:
         title, lead, parts = _quick(results, tables, pictures, used, unused)
+    names = {1: "Table 1: Eq. 10 simulated", 2: "Table 2: the networks"}
+    parts[-2:-2] = [Section(names[number], blocks) for number, blocks in others.items()]
     written = {picture.name for picture in pictures}
     for block in (block for part in parts for block in part.blocks):
         if isinstance(block, Picture) and block.name not in written:
@@ -108,12 +115,15 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
 
 
 def _paper(
-    plan: Reproduce, results: Results, tables: dict[int, Table], pictures: Sequence[Picture], unused: Sequence[str]
+    results: Results,
+    simulations: Simulations | None,
+    tables: dict[int, Table],
+    pictures: Sequence[Picture],
+    unused: Sequence[str],
 ) -> tuple[str, list[Block], list[Section]]:
     """The report on the paper: the verdict, then every table, figure and claim with its grounds."""
     judge = Judge(results)
     judged, verdicts = judge.cells(), judge.verdicts()
-    simulations, problems = _simulations(plan)
     blocks = list(arms.reference_blocks(True, Runtime(), results.accuracy))
     printed = [one for one in judged if one.key[0] != experiments.LITERAL_HEAD]
     done = progress(results, blocks)
@@ -130,15 +140,13 @@ def _paper(
         Section("The paper's accuracies", sections.cells(judged)),
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
         Section("Comparisons", sections.comparisons(judge)),
-        Section("Claims", sections.claims(verdicts)),
-        Section("Table 1: Eq. 10 simulated", context.table1(simulations)),
-        Section("Table 2: the networks", context.table2()),
+        Section("Claims", sections.claims(verdicts, simulations)),
         *([Section("Figure 1: classes", figure_1)] if figure_1 else []),
         *([Section("Figure 2: curves", pictures[2:])] if pictures else []),
         Section("The learning property on trained networks (Eq. 8 to 10)", context.learning_property(judge)),
         Section("The paper's errors and gaps", context.audit(judge, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
-        Section("What is missing", context.missing(done, [*unused, *problems])),
+        Section("What is missing", context.missing(done, unused)),
     ]
     return "Logistic and softmax losses: does the paper hold?", lead, parts
 
@@ -162,9 +170,10 @@ def _quick(
     parts = [Section(_QUICK_TITLES[number].partition(",")[0], [block]) for number, block in tables.items()]
     if pictures:
         parts += [Section("Figure 1", pictures[:2]), Section("Figure 2", pictures[2:])]
-    parts.append(Section("What it ran on", context.provenance(results, sorted(set(used)))))
-    if unused:
-        parts.append(Section("Not in any table", [Items(unused)]))
+    parts += [
+        Section("What it ran on", context.provenance(results, sorted(set(used)))),
+        Section("Not in any table", [Items(unused) if unused else Paragraph("Nothing.")]),
+    ]
     return "lossbench: quick profile", [Paragraph(text)], parts
 
 

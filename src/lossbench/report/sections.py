@@ -8,6 +8,7 @@ import pandas as pd
 
 from lossbench import arms, classes, inference
 from lossbench.claims import FAMILIES
+from lossbench.claims import claims as known_claims
 from lossbench.config import paper_schedule
 from lossbench.experiments import LABELS, LITERAL_HEAD
 from lossbench.inference import MIN_RUNS
@@ -25,7 +26,8 @@ from lossbench.report.findings import (
 from lossbench.report.page import Block, Paragraph, Table
 from lossbench.report.plots import CellRow, ComparisonRow, LrCurve
 from lossbench.report.tables import MISSING
-from lossbench.verdicts import Comparison, Judge, JudgedCell, JudgedHeadline, Verdict
+from lossbench.simulation import Simulations
+from lossbench.verdicts import Comparison, Judge, JudgedCell, JudgedHeadline, Verdict, equation_10
 
 DATASETS = ("MNIST", "FMNIST", "KMNIST", "CIFAR-10")
 NETWORKS = ("CNN2C", LITERAL_HEAD, "CNN5C", "MobileNetV2", "ResNet-18")
@@ -211,23 +213,35 @@ def _point(accuracy: float | None) -> str:
     return MISSING if accuracy is None else "diverged" if math.isnan(accuracy) else percent(accuracy)
 
 
-def claims(verdicts: Sequence[Verdict]) -> list[Block]:
+def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list[Block]:
     """Every claim with its outcome and grounds, the paper's and then ours."""
     blocks: list[Block] = []
     for ours in (False, True):
         chosen = [one for one in verdicts if one.outcome and one.claim.place.startswith("ours") == ours]
         lines = {
             one.claim.claim: {
-                "Where": one.claim.place.removeprefix("ours: "),
-                "Arm": ARMS[one.claim.arm],
-                "Test": one.claim.kind,
                 "Verdict": one.outcome or "",
                 "Evidence": evidence(one),
+                "Test": one.claim.kind,
+                "Arm": one.claim.arm,
+                "Where": one.claim.place.removeprefix("ours: "),
             }
             for one in chosen
         }
+        if simulations is not None and not ours:
+            (simulated,) = [one for one in known_claims() if one.id == "equation-10"]
+            for training, outcome in equation_10(simulations).items():
+                lines[f"{simulated.claim} (Sim2's network {training})"] = {
+                    "Verdict": outcome,
+                    "Evidence": "Table 1",
+                    "Test": simulated.kind,
+                    "Arm": simulated.arm,
+                    "Where": simulated.place,
+                }
         which = "Our own hypotheses" if ours else "The paper's claims"
-        blocks.append(table(lines, ["Claim"], f"{which}, each by the rule written down before the runs."))
+        told = "; ".join(f"{arm}: {text}" for arm, text in ARMS.items() if any(one.claim.arm == arm for one in chosen))
+        caption = f"{which}, each by the rule written down before the runs. Arms are {told}."
+        blocks.append(table(lines, ["Claim"], caption))
     return blocks
 
 

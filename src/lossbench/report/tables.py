@@ -118,19 +118,24 @@ def short_commit(commit: str | None) -> str:
 def write_table(
     folder: Path, table: int, title: str, filled: Filled, failed: Failed, selection: Selection
 ) -> tuple[str, Table]:
-    """Write a table in its four forms; returns it as Markdown and as a block of a page."""
-    caption = _caption(title, filled, selection)
-    frame, rows = _frame(filled, failed, selection), _rows(filled, failed, selection)
+    """Write a table of accuracies in its four forms; returns it as Markdown and as a block of a page."""
+    rows = _rows(filled, failed, selection)
     write_atomically(folder / f"table{table}.csv", lambda file: rows.to_csv(file, index=False))
+    block = Table(_frame(filled, failed, selection), _caption(title, filled, selection))
+    return write_forms(folder, table, title, block), block
+
+
+def write_forms(folder: Path, number: int, title: str, table: Table) -> str:
+    """Write a table as Markdown, HTML and LaTeX; returns the Markdown."""
+    frame, caption = table.frame, table.caption
     flat = frame.reset_index().map(lambda entry: entry.replace("|", r"\|") if isinstance(entry, str) else entry)
     markdown = f"{caption}\n\n{flat.to_markdown(index=False, disable_numparse=True)}\n"
-    write_text(folder / f"table{table}.md", markdown)
-    block = Table(frame, caption)
-    write_text(folder / f"table{table}.html", to_html(title, [block], []))
+    write_text(folder / f"table{number}.md", markdown)
+    write_text(folder / f"table{number}.html", to_html(title, [table], []))
     escaped = frame.rename(columns=_tex).map(_tex)
-    latex = escaped.style.to_latex(hrules=True, clines="skip-last;data", caption=_tex(caption), label=f"tab:{table}")
-    write_text(folder / f"table{table}.tex", latex)
-    return markdown, block
+    latex = escaped.style.to_latex(hrules=True, clines="skip-last;data", caption=_tex(caption), label=f"tab:{number}")
+    write_text(folder / f"table{number}.tex", latex)
+    return markdown
 
 
 def _frame(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame:
