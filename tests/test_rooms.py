@@ -53,7 +53,8 @@ ALLOWED = {
     "diagnostics": "",
     "housekeeping": "config records runs",
     "commands": "files housekeeping records runs simulation",
-    "cli": "arms commands config experiments files overrides profiling records report results runs schemas stops sweep",
+    "cli": "arms commands config experiments files overrides profiling records report results runs schemas simulation "
+    "stops sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 

@@ -139,7 +139,7 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     plan = _one_plan(composed)
     profile, why = _choose_profile(plan)
 
-    from lossbench import experiments, report, sweep
+    from lossbench import experiments, report, simulation, sweep
     from lossbench.records import all_records
 
     configs = experiments.configs(plan.tables, profile, plan.seeds, plan.runtime)
@@ -158,6 +158,9 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
         return
     summary = sweep.run_all(configs, committed)
     _say(summary)
+    if profile == "paper" and simulation.load(plan.runtime.output_dir, plan.results_dir) is None:
+        print("Table 1 is simulated, about a minute", flush=True)
+        simulation.write(simulation.simulate(), plan.runtime.output_dir)
     folder = report.write_report(profile, plan)
     print((folder / "summary.md").read_text())
     print(f"tables and figures: {folder}")
