@@ -49,10 +49,8 @@ def table1(simulations: Simulations | None) -> list[Block]:
         f"{simulations.stopped_after} iterations or has converged within {simulations.converged_within}, as the paper "
         "does not say how it was trained."
     )
-    outcomes = [
-        f"with Sim2's network {training} it {outcome}" for training, outcome in equation_10(simulations).items()
-    ]
-    text = f"That the simulated values match Eq. 10 within 5 % in all six cells: {'; '.join(outcomes)}."
+    outcomes = [f"{outcome} with Sim2's network {training}" for training, outcome in equation_10(simulations).items()]
+    text = f"That the simulated values match Eq. 10 within 5 % in all six cells {' and '.join(outcomes)}."
     return [table(lines, ["Simulation", "Model", "Weights", "lambda_0"], caption), Paragraph(text)]
 
 
@@ -155,14 +153,10 @@ def audit(judge: Judge, simulations: Simulations | None) -> list[Block]:
     known = _audit_numbers(judge, simulations)
     text = files("lossbench.paper").joinpath("audit.csv").read_text()
     lines = {
-        line["place"]: {
-            "Said": line["said"],
-            "Finding": line["finding"],
-            "Evidence": line["evidence"].format_map(known),
-        }
+        (line["place"], line["said"]): {"Finding": line["finding"], "Evidence": line["evidence"].format_map(known)}
         for line in csv.DictReader(text.splitlines())
     }
-    return [table(lines, ["Place"], "The paper's errors and gaps, and what ours say of them.")]
+    return [table(lines, ["Place", "Said"], "The paper's errors and gaps, and what ours say of them.")]
 
 
 class _Numbers(dict[str, str]):
