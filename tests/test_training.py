@@ -327,3 +327,17 @@ def test_gradient_norms_leave_the_network_alone(tmp_path: Path) -> None:
     gradient_norms(State(model, Sgd(model, made.schedule), build_loss(made.loss, data.class_counts), data))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("loss", [Lgl(), Sml(), LglInr()])
+def test_without_weight_decay_a_factor_on_the_loss_is_one_on_the_learning_rate(
+    loss: LossConfig, tmp_path: Path
+) -> None:
+    def trained(scale: float, lr: float, weight_decay: float) -> bytes:
+        schedule = Schedule(epochs=2, batch_size=32, lr=lr, momentum=0.5, weight_decay=weight_decay)
+        made = config(tmp_path, loss=replace(loss, scale=scale), schedule=schedule)
+        logits: bytes = finished(made)["arrays"]["test_logits"]
+        return logits
+
+    assert trained(4.0, 0.01, 0.0) == trained(1.0, 0.04, 0.0)  # to the bit, as 4 is a power of 2
+    assert trained(4.0, 0.01, 0.01) != trained(1.0, 0.04, 0.01)  # decay was scaled as well

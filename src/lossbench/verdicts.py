@@ -104,6 +104,9 @@ class JudgedHeadline:
     headline: Headline
 
 
+CURVES_SHOWN = ("MNIST", "FMNIST", "KMNIST")
+CURVES_JUDGED = ("FMNIST", "KMNIST")
+
 SIMULATION_MARGIN = 0.05
 """How far from Eq. 10 a simulated ratio may be, as a share of the right-hand side."""
 
@@ -195,10 +198,9 @@ class Judge:
             self._families[name] = [replace(one, p_holm=p) for one, p in zip(plain, corrected, strict=True)]
         return self._families[name]
 
-    def curve_family(self, label: str) -> list[CurveComparison]:
-        """LGL-INR beside another loss on Fashion-MNIST and KMNIST: epochs and area, corrected together."""
+    def curves(self, label: str) -> list[CurveComparison]:
+        """LGL-INR's curves beside another loss's on MNIST, which is shown, and on the two data sets of its family."""
         first, second = label.split(" - ")
-        contrasts = [Contrast("paper", "CNN2C", dataset, first, second) for dataset in ("FMNIST", "KMNIST")]
         found = [
             CurveComparison(
                 contrast,
@@ -207,12 +209,15 @@ class Judge:
                 self._pairs(contrast, epochs_to_end("train")),
                 self._pairs(contrast, area("train")),
             )
-            for contrast in contrasts
+            for contrast in (Contrast("paper", "CNN2C", dataset, first, second) for dataset in CURVES_SHOWN)
         ]
-        corrected = inference.holm([inference.paired_t(pairs).p for one in found for pairs in (one.epochs, one.area)])
+        family = [one for one in found if one.contrast.dataset in CURVES_JUDGED]
+        corrected = iter(
+            inference.holm([inference.paired_t(pairs).p for one in family for pairs in (one.epochs, one.area)])
+        )
         return [
-            replace(one, p_holm_epochs=corrected[2 * i], p_holm_area=corrected[2 * i + 1])
-            for i, one in enumerate(found)
+            replace(one, p_holm_epochs=next(corrected), p_holm_area=next(corrected)) if one in family else one
+            for one in found
         ]
 
     def _pairs(self, contrast: Contrast, statistic: Statistic = last) -> Pairs:
@@ -290,7 +295,7 @@ class Judge:
         return [None if None in values else float(np.mean([v for v in values if v is not None])) for values in by_seed]
 
     def _convergence(self, claim: Claim) -> Verdict:
-        curves = self.curve_family(claim.contrast)
+        curves = [one for one in self.curves(claim.contrast) if one.contrast.dataset in CURVES_JUDGED]
         p_values, refuted = [], []
         for one in curves:
             fewer = Pairs(tuple(-d for d in one.epochs.differences), one.epochs.failed_first, one.epochs.failed_second)

@@ -1,6 +1,7 @@
 """How does that look beside the paper? Tables and figures from records; no torch, and percent signs nowhere else."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -135,20 +136,33 @@ def _paper(
     ]
     figure_1 = [*pictures[:2], *sections.figure1_text(judge)] if pictures else []
     used = {record.id for record in results.records.values() if record.fields["numerics"] == NUMERICS}
-    parts = [
+    of_runs = [
         Section("Loss or step size?", sections.confound(judge)),
         Section("The paper's accuracies", sections.cells(judged)),
-        *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
         Section("Comparisons", sections.comparisons(judge)),
-        Section("Claims", sections.claims(verdicts, simulations)),
         *([Section("Figure 1: classes", figure_1)] if figure_1 else []),
-        *([Section("Figure 2: curves", pictures[2:])] if pictures else []),
+        *([Section("Figure 2: curves", [*pictures[2:], *sections.convergence(judge)])] if pictures else []),
         Section("The learning property on trained networks (Eq. 8 to 10)", context.learning_property(judge)),
+    ]
+    told = context.conditions(results, used)
+    of_runs = [Section(part.title, [_told(block, told) for block in part.blocks]) for part in of_runs]
+    parts = [
+        *of_runs[:2],
+        *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
+        Section("Claims", sections.claims(verdicts, simulations)),
+        *of_runs[2:],
         Section("The paper's errors and gaps", context.audit(judge, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
         Section("What is missing", context.missing(done, unused)),
     ]
     return "Logistic and softmax losses: does the paper hold?", lead, parts
+
+
+def _told(block: Block, conditions: str) -> Block:
+    """A table or picture of runs, with what they were done on in its caption."""
+    if not isinstance(block, (Table, Picture)):
+        return block
+    return replace(block, caption=f"{block.caption} {conditions}".strip())
 
 
 def _simulations(plan: Reproduce) -> tuple[Simulations | None, list[str]]:

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -119,7 +119,30 @@ def learning_property(judge: Judge) -> list[Block]:
         "and the part of it that weight decay on biases, and LGL-INR's gradient through its weights, explain where "
         "known."
     )
-    return [plots.learning_property(rows), table(lines, ["Loss", "Data set", "Network", "Images"], caption)]
+    return [
+        plots.learning_property(rows),
+        Paragraph(_in_balance(groups)),
+        table(lines, ["Loss", "Data set", "Network", "Images"], caption),
+    ]
+
+
+def _in_balance(groups: Mapping[tuple[str, str, str, str], Sequence[diagnostics.Balance]]) -> str:
+    """How near the two sides are, loss by loss, over all data sets, networks, seeds and classes."""
+    texts = []
+    for loss in dict.fromkeys(key[0] for key in groups):
+        medians = []
+        for split in SPLITS:
+            ratios = np.concatenate(
+                [one.ratio for key, group in groups.items() if key[0] == loss and key[3] == split for one in group]
+            )
+            medians.append(f"{np.nanmedian(ratios):.2f}")
+        texts.append(f"{loss} {medians[0]} on training and {medians[1]} on test images")
+    return (
+        f"Left over right side, median over classes, seeds and data sets: {'; '.join(texts)}. LGL-INR's right side is "
+        "weighted, so that a mistake adds about nine times as much to the left; where training images are known "
+        "almost by "
+        "heart, its sides part on test images."
+    )
 
 
 def _balances(results: Results, config: Config) -> dict[str, diagnostics.Balance] | None:
@@ -211,6 +234,19 @@ def provenance(results: Results, names: Iterable[str]) -> list[Block]:
         key: {"Runs": str(len(values)), "Hours": f"{np.nansum(values) / 3600:.1f}"} for key, values in lines.items()
     }
     return [table(texts, ["Device", "Precision", "torch", "Commit"], "What the runs in this report were done on.")]
+
+
+def conditions(results: Results, names: Iterable[str]) -> str:
+    """What the runs of the report have in common or not, for captions."""
+    found = [results.records[name].fields for name in sorted(names)]
+    if not found:
+        return ""
+    kinds = {f"{plain(one['precision'])} on {plain(one['device'])}" for one in found}
+    return f"Runs in {_and(kinds)}, torch {_and({plain(one['versions']['torch']) for one in found})}."
+
+
+def _and(texts: Iterable[str]) -> str:
+    return " and ".join(sorted(texts))
 
 
 def missing(plan: Iterable[tuple[str, int, int, int]], problems: Sequence[str]) -> list[Block]:
