@@ -104,6 +104,9 @@ class JudgedHeadline:
     headline: Headline
 
 
+REFUTING: tuple[Word, ...] = ("lower", "lower, within the margin", "equivalent")
+"""What refutes that a loss is better in a cell."""
+
 CURVES_SHOWN = ("MNIST", "FMNIST", "KMNIST")
 CURVES_JUDGED = ("FMNIST", "KMNIST")
 
@@ -263,7 +266,7 @@ class Judge:
         comparisons = self._comparisons(claim)
         if claim.kind == "superiority":
             p_values = [inference.superiority_p(one.pairs) for one in comparisons]
-            refuted = [one.word in ("lower", "lower, within the margin", "equivalent") for one in comparisons]
+            refuted = [one.word in REFUTING for one in comparisons]
         else:
             tests = [one.equivalence if claim.kind == "equivalence" else one.non_inferiority for one in comparisons]
             p_values, refuted = [test.p for test in tests], [test.refuted for test in tests]

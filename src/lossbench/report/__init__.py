@@ -98,12 +98,11 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
             write_forms(folder, number, table.caption.partition(".")[0], table)
     unused = _unused(results) + problems
     pictures = [picture for picture, _ in drawn]
+    computed = [Section("Table 1: Eq. 10 simulated", others[1]), Section("Table 2: the networks", others[2])]
     if profile == "paper":
-        title, lead, parts = _paper(results, simulations, tables, pictures, unused)
+        title, lead, parts = _paper(results, simulations, tables, computed, pictures, unused)
     else:
-        title, lead, parts = _quick(results, tables, pictures, used, unused)
-    names = {1: "Table 1: Eq. 10 simulated", 2: "Table 2: the networks"}
-    parts[-2:-2] = [Section(names[number], blocks) for number, blocks in others.items()]
+        title, lead, parts = _quick(results, tables, computed, pictures, used, unused)
     written = {picture.name for picture in pictures}
     for block in (block for part in parts for block in part.blocks):
         if isinstance(block, Picture) and block.name not in written:
@@ -119,6 +118,7 @@ def _paper(
     results: Results,
     simulations: Simulations | None,
     tables: dict[int, Table],
+    others: Sequence[Section],
     pictures: Sequence[Picture],
     unused: Sequence[str],
 ) -> tuple[str, list[Block], list[Section]]:
@@ -150,7 +150,9 @@ def _paper(
         *of_runs[:2],
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
         Section("Claims", sections.claims(verdicts, simulations)),
-        *of_runs[2:],
+        *of_runs[2:-1],
+        *others,
+        of_runs[-1],
         Section("The paper's errors and gaps", context.audit(judge, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
         Section("What is missing", context.missing(done, unused)),
@@ -175,6 +177,7 @@ def _simulations(plan: Reproduce) -> tuple[Simulations | None, list[str]]:
 def _quick(
     results: Results,
     tables: dict[int, Table],
+    others: Sequence[Section],
     pictures: Sequence[Picture],
     used: Iterable[str],
     unused: Sequence[str],
@@ -185,6 +188,7 @@ def _quick(
     if pictures:
         parts += [Section("Figure 1", pictures[:2]), Section("Figure 2", pictures[2:])]
     parts += [
+        *others,
         Section("What it ran on", context.provenance(results, sorted(set(used)))),
         Section("Not in any table", [Items(unused) if unused else Paragraph("Nothing.")]),
     ]

@@ -92,11 +92,12 @@ def learning_property(judge: Judge) -> list[Block]:
     """Eq. 8 to 10 on trained networks: both sides per class, residuals on training and test images."""
     rows: list[PropertyRow] = []
     groups: dict[tuple[str, str, str, str], list[diagnostics.Balance]] = {}
+    problems: list[str] = []
     for key, cell in judge.arms["paper"].items():
         if key[2].startswith("beta"):
             continue
         for config in cell.configs:
-            found = _balances(judge.results, config)
+            found = _balances(judge.results, config, problems)
             if found is None:
                 continue
             for split in SPLITS:
@@ -108,8 +109,9 @@ def learning_property(judge: Judge) -> list[Block]:
                     for number, (left, right) in enumerate(zip(balance.left, balance.right, strict=True))
                     if config.seed == cell.configs[0].seed
                 ]
+    named: list[Block] = [Items(problems)] if problems else []
     if not rows:
-        return [Paragraph("No runs with arrays yet.")]
+        return [Paragraph("No runs with arrays yet."), *named]
     lines = {key: _balance(group) for key, group in groups.items()}
     caption = (
         "Eq. 9 (SML) and 10 (LGL, LGL-INR, per one-vs-all classifier; LGL-INR by its own law) on trained networks: "
@@ -123,6 +125,7 @@ def learning_property(judge: Judge) -> list[Block]:
         plots.learning_property(rows),
         Paragraph(_in_balance(groups)),
         table(lines, ["Loss", "Data set", "Network", "Images"], caption),
+        *named,
     ]
 
 
@@ -145,8 +148,11 @@ def _in_balance(groups: Mapping[tuple[str, str, str, str], Sequence[diagnostics.
     )
 
 
-def _balances(results: Results, config: Config) -> dict[str, diagnostics.Balance] | None:
-    """Both sides of a run's learning property, where it is done, its arrays at hand and its data published."""
+def _balances(results: Results, config: Config, problems: list[str]) -> dict[str, diagnostics.Balance] | None:
+    """Both sides of a run's learning property, where it is done, its arrays at hand and its data published.
+
+    What contradicts itself is left out and named in `problems`.
+    """
     record, arrays = results.record(config), results.arrays(config)
     if record is None or arrays is None:
         return None
@@ -154,7 +160,11 @@ def _balances(results: Results, config: Config) -> dict[str, diagnostics.Balance
     counts = train_counts(dataset)
     if counts is None or len(arrays.get("output_bias", [])) != len(counts):
         return None
-    return diagnostics.balances(record.fields["config"], arrays, counts, test_labels(dataset))
+    try:
+        return diagnostics.balances(record.fields["config"], arrays, counts, test_labels(dataset))
+    except ValueError as error:
+        problems.append(f"{record.id} is left out: {error}.")
+        return None
 
 
 def _balance(group: Sequence[diagnostics.Balance]) -> dict[str, str]:
@@ -211,7 +221,7 @@ def _balances_of(judge: Judge, loss: str) -> Iterator[diagnostics.Balance]:
     """Balances on training images of every run with a loss at the paper's learning rate."""
     for key, cell in judge.arms["paper"].items():
         for config in cell.configs if key[2] == loss else ():
-            found = _balances(judge.results, config)
+            found = _balances(judge.results, config, [])  # named where the property is
             if found is not None:
                 yield found["train"]
 

@@ -7,7 +7,7 @@ from lossbench import inference
 from lossbench.config import Config, run_id
 from lossbench.inference import Difference, Prediction
 from lossbench.results import Results
-from lossbench.verdicts import Comparison, CurveComparison, Judge, JudgedCell, JudgedHeadline, Verdict
+from lossbench.verdicts import REFUTING, Comparison, CurveComparison, Judge, JudgedCell, JudgedHeadline, Verdict
 
 NO_NUMBER = "–"
 
@@ -156,6 +156,9 @@ def _cells_evidence(verdict: Verdict, known: Sequence[Comparison]) -> str:
         text = f"worse by less than the margin in {passed} of {num_cells} cells"
     if len(known) < num_cells:
         text += f", {num_cells - len(known)} without runs"
+    if kind == "superiority":
+        against = [f"{place(one)} {one.word}" for one in known if one.word in REFUTING]
+        text += f"; against it: {', '.join(against)}" if against else ""
     least = min(known, key=lambda one: one.difference.mean)
     most = max(known, key=lambda one: one.difference.mean)
     ends = [f"{place(one)} {points(one.difference.mean)}" for one in dict.fromkeys((least, most))]
