@@ -192,8 +192,8 @@ def confound(judge: Judge) -> list[Block]:
             }
     caption = (
         "Accuracy (%) after the last epoch on 6,000 validation images held out of the training set (seed 1000, one run "
-        "a point), and each loss's own learning rate. Without weight decay a loss times c equals its learning rate times "
-        "c; with it, as on CIFAR-10, c moves the balance of loss and decay as well."
+        "a point), and each loss's own learning rate. Without weight decay a loss times c equals its learning rate "
+        "times c; with it, as on CIFAR-10, c moves the balance of loss and decay as well."
     )
     choice = table(
         {key: {**dict.fromkeys(_columns(lines), NO_NUMBER), **line} for key, line in lines.items()},
