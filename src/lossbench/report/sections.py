@@ -153,12 +153,12 @@ def _comparison(judge: Judge, one: Comparison) -> dict[str, str]:
     return {
         "n": str(one.pairs.n),
         "Difference": points(difference.mean),
+        "Word": one.word if one.pairs.n else MISSING,
         "95 %": span(difference.low, difference.high),
         "p": probability(difference.p),
         "p, Holm": probability(one.p_holm),
         "90 %": span(test.low, test.high),
         "Margin": points(one.margin).lstrip("+"),
-        "Word": one.word if one.pairs.n else MISSING,
         "McNemar": f"{images.seeds.first} / {images.seeds.second} of {images.seeds.n}" if images else NO_NUMBER,
         "Bootstrap": span(images.bootstrap.low, images.bootstrap.high) if images else NO_NUMBER,
     }
