@@ -46,10 +46,11 @@ ALLOWED = {
     "sweep": "config data models runs steps stops tracking training",
     "inference": "",
     "fitting": "",
+    "calibration": "",
     "simulation": "environment files fitting records runs",
     "claims": "arms experiments",
-    "report": "arms claims classes config diagnostics experiments files inference labels records results runs "
-    "simulation verdicts",
+    "report": "arms calibration claims classes config diagnostics experiments files inference labels records results "
+    "runs simulation verdicts",
     "diagnostics": "",
     "housekeeping": "config records runs",
     "commands": "files housekeeping records runs simulation",
@@ -79,6 +80,7 @@ LATE_TORCH = (
     "verdicts",
     "diagnostics",
     "environment",
+    "calibration",
     "fitting",
     "simulation",
 )

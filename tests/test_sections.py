@@ -13,8 +13,9 @@ from test_verdicts import LEVEL, Known, give_own_lr, level, unknown
 
 from lossbench import diagnostics, inference, labels, simulation
 from lossbench.arms import LOSSES, cells, curve, reference_blocks
+from lossbench.calibration import calibration
 from lossbench.config import Runtime, run_id
-from lossbench.report import context, sections
+from lossbench.report import beyond, context, sections
 from lossbench.report.findings import (
     cells_sentence,
     claims_sentence,
@@ -25,7 +26,7 @@ from lossbench.report.findings import (
     predicted,
     progress,
 )
-from lossbench.report.page import Paragraph, Table
+from lossbench.report.page import Paragraph, Picture, Table
 from lossbench.results import results_at_hand
 from lossbench.verdicts import Judge, equation_10
 
@@ -279,6 +280,32 @@ def test_the_learning_property_is_that_of_the_committed_runs(committed: Judge) -
     assert line["Left / right"] == f"{np.median(ratios):.2f}"
     assert line["Range"] == f"{ratios.min():.2f} to {ratios.max():.2f}"
     assert "No runs" in text(context.learning_property(Judge(Known())))
+
+
+def test_calibration_is_that_of_the_committed_logits(committed: Judge) -> None:
+    blocks = beyond.calibrated(committed)
+    frame = table(blocks)
+    cell = committed.arms["paper"]["CNN2C", "FMNIST", "SML"]
+    found = []
+    for config in cell.configs:
+        arrays = committed.results.arrays(config)
+        true = labels.test_labels({"name": "fmnist"})
+        if arrays is not None and true is not None:
+            found.append(calibration(arrays["test_logits"], true, "softmax"))
+    line = frame.loc["FMNIST", "CNN2C", "SML", "softmax"]
+    assert line["n"] == str(len(found))
+    assert line["NLL"].startswith(f"{np.mean([one.nll for one in found]):.4f}")
+    assert line["ECE (%)"].startswith(f"{100 * np.mean([one.ece for one in found]):.2f}")
+    (picture,) = [block for block in blocks if isinstance(block, Picture)]
+    panel = next(axes for axes in picture.figure.axes if axes.get_title() == "FMNIST")
+    (drawn,) = [line for line in panel.lines if line.get_label() == "SML (softmax)"]
+    counts = np.sum([one.counts for one in found], axis=0)
+    there = counts >= beyond.SHOWN_FROM
+    sums = np.nansum([one.counts * one.accuracy for one in found], axis=0)
+    assert drawn.get_ydata() == pytest.approx(sums[there] / counts[there])
+    gap = 100 * np.mean([one.overconfidence for one in found])
+    assert f"FMNIST, SML: confidence less accuracy {gap:+.2f} points, n={len(found)}." in picture.alt
+    assert "No runs" in text(beyond.calibrated(Judge(Known())))
 
 
 def test_the_papers_errors_come_with_numbers_or_say_that_they_are_missing(committed: Judge) -> None:

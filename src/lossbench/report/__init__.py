@@ -11,7 +11,7 @@ from lossbench.config import Reproduce, Runtime
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
 from lossbench.records import Record, all_records, outdated, verify
-from lossbench.report import context, sections
+from lossbench.report import beyond, context, sections
 from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
 from lossbench.report.findings import cells_sentence, claims_sentence, headline_sentences, progress
 from lossbench.report.page import (
@@ -143,6 +143,7 @@ def _paper(
         *([Section("Figure 1: classes", figure_1)] if figure_1 else []),
         *([Section("Figure 2: curves", [*pictures[2:], *sections.convergence(judge)])] if pictures else []),
         Section("The learning property on trained networks (Eq. 8 to 10)", context.learning_property(judge)),
+        Section("Beyond the paper: calibration", beyond.calibrated(judge)),
     ]
     told = context.conditions(results, used)
     of_runs = [Section(part.title, [_told(block, told) for block in part.blocks]) for part in of_runs]
@@ -150,9 +151,9 @@ def _paper(
         *of_runs[:2],
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
         Section("Claims", sections.claims(verdicts, simulations)),
-        *of_runs[2:-1],
+        *of_runs[2:-2],
         *others,
-        of_runs[-1],
+        *of_runs[-2:],
         Section("The paper's errors and gaps", context.audit(judge, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
         Section("What is missing", context.missing(done, unused)),
