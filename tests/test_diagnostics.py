@@ -203,3 +203,23 @@ def test_committed_records_have_their_balances() -> None:
             weights = diagnostics.class_weights(run["test_mean_sigmoid"], own["loss"]["beta"])
             assert run["class_weights"][-1] == pytest.approx(weights, abs=1e-6)
     assert measured >= 9
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 4.0, 30.0])
+def test_reversed_negatives_are_those_that_autograd_raises(beta: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(len(TARGET), 4, dtype=torch.float64, generator=generator)).requires_grad_()
+    (slopes,) = torch.autograd.grad(losses.lgl_inr(logits, TARGET, beta=beta), logits)
+    negatives = slopes[TARGET[:, None] != torch.arange(4)]
+    found = diagnostics.reversed_share(logits.detach().numpy(), TARGET.numpy(), beta)
+    assert found == (negatives < 0).double().mean().item()
+    assert (found > 0) == (beta > 0)
+
+
+def test_unevenness_is_the_share_of_weight_that_lies_elsewhere() -> None:
+    uniform = (1 - np.eye(5)) / 4
+    assert diagnostics.unevenness(uniform) == 0
+    assert diagnostics.unevenness(np.roll(np.eye(5), 1, axis=0)) == pytest.approx(3 / 4)
+    half = uniform.copy()
+    half[[1, 2], 0] = 0.35, 0.15
+    assert diagnostics.unevenness(half) == pytest.approx(0.1 / 5)

@@ -273,6 +273,9 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
         "CNN2C, scales matched",
         "CNN2C, each loss at its own learning rate",
         "CNN2C with the head as printed",
+        "readings on KMNIST",
+        "beta and the weights",
+        "LGL's factor",
     ]
     assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
     assert list(tmp_path.iterdir()) == []

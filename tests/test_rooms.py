@@ -45,17 +45,18 @@ ALLOWED = {
     "profiling": "config data environment steps training",
     "sweep": "config data models runs steps stops tracking training",
     "inference": "",
+    "studies": "config experiments",
     "fitting": "",
     "calibration": "",
     "simulation": "environment files fitting records runs",
     "claims": "arms experiments",
     "report": "arms calibration claims classes config diagnostics experiments files inference labels records results "
-    "runs simulation verdicts",
+    "runs simulation studies verdicts",
     "diagnostics": "",
     "housekeeping": "config records runs",
     "commands": "files housekeeping records runs simulation",
     "cli": "arms commands config experiments files overrides profiling records report results runs schemas simulation "
-    "stops sweep",
+    "stops studies sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 
@@ -81,6 +82,7 @@ LATE_TORCH = (
     "diagnostics",
     "environment",
     "calibration",
+    "studies",
     "fitting",
     "simulation",
 )

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from test_verdicts import LEVEL, Known, give_own_lr, level, unknown
 
-from lossbench import diagnostics, inference, labels, simulation
+from lossbench import diagnostics, inference, labels, simulation, studies
 from lossbench.arms import LOSSES, cells, curve, reference_blocks
 from lossbench.calibration import calibration
 from lossbench.config import Runtime, run_id
@@ -355,6 +355,50 @@ def test_numbers_are_written_in_percent_and_points() -> None:
     one = inference.prediction_interval([0.9, 0.91, 0.92])
     assert predicted(one) == f"{100 * one.low:.2f} to {100 * one.high:.2f}"
     assert predicted(inference.prediction_interval([0.9])) == "–"
+
+
+def test_readings_show_how_far_they_move_and_what_depends_on_them(cnn2c: Known) -> None:
+    assert "No runs" in text(beyond.sensitivity(Known()))
+    assert "No runs" in text(beyond.beta(Known()))
+    variants = {(variant.option, variant.choice): variant for variant in studies.readings()}
+    summed = variants["LGL: mean or sum", "sum over classes"]
+    cnn2c.fill(summed.cells["LGL"], level(("CNN2C", "KMNIST", "LGL"), LGL=0.95))
+    moved, conclusions, nearest = (table(beyond.sensitivity(cnn2c), index) for index in range(3))
+    assert len(moved) == len(conclusions) == 1 + len(variants)
+    assert moved.loc["LGL: mean or sum", "sum over classes"]["LGL"].startswith("+5.00: 95.5")
+    assert list(moved.loc["LGL: mean or sum", "sum over classes"])[1:] == ["–", "–"]
+    assert moved.loc["normalisation", "none"]["SML"] == "missing"
+    assert moved.loc["as read here", ""]["SML"] == "93.49 (n=3)"
+    assert conclusions.loc["as read here", ""]["LGL - SML"].endswith("lower")
+    assert conclusions.loc["LGL: mean or sum", "sum over classes"]["LGL - SML"].endswith("higher")
+    assert list(nearest.loc["LGL"]) == [
+        "94.37",
+        "LGL: mean or sum, sum over classes",
+        moved.loc["LGL: mean or sum", "sum over classes"]["LGL"].partition(": ")[2],
+        "consistent",
+    ]
+    assert nearest.loc["SML"]["Nearest"] == "as read here"
+    row = table(beyond.lgl_row(cnn2c)).loc["FMNIST"]
+    assert (row["Paper"], row["x 2"]) == ("89.44", "missing")
+    assert row["x 1"].endswith(" (n=3)")
+    assert float(row["x 1"].partition(" ")[0]) == pytest.approx(90.5, abs=0.1)
+
+
+def test_beta_is_shown_with_its_weights(committed: Judge) -> None:
+    blocks = beyond.beta(committed.results)
+    frame = table(blocks)
+    line = frame.loc["attached", "1"]
+    cell = committed.arms["paper"]["CNN2C", "KMNIST", "LGL-INR"]
+    arrays = [found for config in cell.configs[:3] if (found := committed.results.arrays(config)) is not None]
+    last = [diagnostics.unevenness(found["class_weights"][-1].astype(float)) for found in arrays]
+    assert line["n"] == str(len(arrays))
+    assert line["last"] == f"{np.mean(last):.3f}"
+    true = labels.test_labels({"name": "kmnist"})
+    assert true is not None
+    turned = [100 * diagnostics.reversed_share(found["test_logits"], true, 1.0) for found in arrays]
+    assert line["Turned (%)"] == f"{np.mean(turned):.2f}"
+    assert frame.loc["detached", "4"]["Accuracy"] == "missing"
+    assert len(frame) == 9
 
 
 FAULTS: list[tuple[str, Callable[..., Any]]] = [

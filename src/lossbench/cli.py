@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         )
     import torch
 
-    from lossbench import arms, records, results, sweep
+    from lossbench import arms, records, results, studies, sweep
 
     at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
 
@@ -209,7 +210,8 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
 
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
     began, failed, left = time.monotonic(), 0, 0
-    for name, configs in arms.reference_blocks(has_gpu, plan.runtime, accuracy):
+    planned = arms.reference_blocks(has_gpu, plan.runtime, accuracy)
+    for name, configs in chain(planned, studies.blocks(plan.runtime)):
         if not configs:
             print(f"{name}: none, as far as is known", flush=True)
             continue

@@ -143,6 +143,37 @@ def class_weights(means: Floats, beta: float) -> Floats:
     return weights
 
 
+def unevenness(weights: Floats) -> float:
+    """How far LGL-INR's weights [K, K] are from uniform: the share that lies elsewhere, mean over the classifiers.
+
+    0 is uniform, (K - 2)/(K - 1) all weight on one class.
+    """
+    uniform = (1 - np.eye(len(weights))) / (len(weights) - 1)
+    return float(np.abs(weights - uniform).sum(axis=0).mean() / 2)
+
+
+def reversed_share(logits: np.ndarray, labels: np.ndarray, beta: float) -> float:
+    """Share of negatives whose logit LGL-INR would raise, its weights in the gradient, all images taken as one batch.
+
+    The slope of the loss in the logit of classifier k, of an image of class j != k with p its probability, is
+    lambda_jk / N_j times p + beta (l_jk - lbar_k) p (1 - p), with l_jk the mean of -log(1 - p_k) over class j and
+    lbar_k its mean under the weights: below 0 where a class is so far from hard that more weight on it lowers the loss.
+
+    Args:
+        logits: of images, [N, K].
+        labels: classes, integers [N].
+        beta: sharpness, >= 0.
+    """
+    logits = logits.astype(np.float64)
+    target = labels[:, None] == np.arange(logits.shape[1])  # [N, K]
+    own = target / target.sum(axis=0).clip(min=1)
+    p = expit(logits)
+    weights, losses = class_weights(own.T @ p, beta), own.T @ np.logaddexp(0, logits)  # [K, K] each
+    excess = losses - (weights * losses).sum(axis=0)
+    slopes = p * (1 + beta * excess[labels] * (1 - p))
+    return float((slopes[~target] < 0).mean())
+
+
 def _pull(logits: np.ndarray, labels: np.ndarray, weights: Floats, beta: float) -> Floats:
     """What the weights' own gradient adds to the slope of LGL-INR in each bias, [K].
 

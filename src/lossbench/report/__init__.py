@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lossbench import NUMERICS, arms, experiments, simulation
+from lossbench import NUMERICS, arms, experiments, simulation, studies
 from lossbench.config import Reproduce, Runtime
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
@@ -143,6 +143,8 @@ def _paper(
         *([Section("Figure 1: classes", figure_1)] if figure_1 else []),
         *([Section("Figure 2: curves", [*pictures[2:], *sections.convergence(judge)])] if pictures else []),
         Section("The learning property on trained networks (Eq. 8 to 10)", context.learning_property(judge)),
+        Section("Beyond the paper: what the result hangs on", beyond.sensitivity(results) + beyond.lgl_row(results)),
+        Section("Beyond the paper: beta and the weights", beyond.beta(results)),
         Section("Beyond the paper: calibration", beyond.calibrated(judge)),
     ]
     told = context.conditions(results, used)
@@ -151,12 +153,12 @@ def _paper(
         *of_runs[:2],
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
         Section("Claims", sections.claims(verdicts, simulations)),
-        *of_runs[2:-2],
+        *of_runs[2:-4],
         *others,
-        *of_runs[-2:],
+        *of_runs[-4:],
         Section("The paper's errors and gaps", context.audit(judge, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
-        Section("What is missing", context.missing(done, unused)),
+        Section("What is missing", context.missing([*done, *progress(results, studies.blocks(Runtime()))], unused)),
     ]
     return "Logistic and softmax losses: does the paper hold?", lead, parts
 

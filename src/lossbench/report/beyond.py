@@ -1,24 +1,174 @@
-"""What do the runs say beyond the paper? Calibration, as tables and pictures of a page."""
+"""What do the runs say beyond the paper? Readings, beta and calibration, as tables and pictures of a page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from lossbench import diagnostics, inference, studies
 from lossbench.arms import Key
 from lossbench.calibration import NUM_BINS, Calibration, Map, calibration
 from lossbench.experiments import Cell
 from lossbench.labels import test_labels
 from lossbench.report.figures import FAINT, SMALL, STYLES
+from lossbench.report.findings import NO_NUMBER, percent, points
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.sections import table
+from lossbench.report.tables import MISSING
 from lossbench.results import Results
+from lossbench.studies import Variant
 from lossbench.verdicts import Judge
 
 MAPS: Mapping[str, Map] = {"LGL": "sigmoid", "SML": "softmax", "LGL-INR": "sigmoid"}
 """The map that a loss is trained for."""
 
 SHOWN_FROM = 20  # images in a bin; fewer make no mean worth a mark
+
+
+def sensitivity(results: Results) -> list[Block]:
+    """How far each reading of what the paper leaves open moves each loss on KMNIST, and what depends on it."""
+    default, variants = studies.defaults(), studies.readings()
+    lines, conclusions = {}, {}
+    for variant in [default, *variants]:
+        cells = default.cells | variant.cells
+        place = (variant.option, variant.choice)
+        lines[place] = {loss: _moved(results, cell, default.cells[loss]) for loss, cell in variant.cells.items()}
+        lines[place] = {loss: lines[place].get(loss, NO_NUMBER) for loss in MAPS}
+        conclusions[place] = {
+            f"{first} - {second}": _word(results, cells[first], cells[second])
+            for first, second in (("LGL-INR", "SML"), ("LGL-INR", "LGL"), ("LGL", "SML"))
+        }
+    if not any(results.values(cell).count(None) < len(cell.configs) for v in variants for cell in v.cells.values()):
+        return [Paragraph("No runs of a reading yet.")]
+    caption = (
+        "Readings on KMNIST, CNN2C, last epoch: test accuracy (%), and the mean difference from the default reading in "
+        "points, paired over seeds. A dash: the option is not this loss's."
+    )
+    depends = (
+        "Which conclusions depend on a reading: the word of each contrast, as in the comparisons but without Holm; "
+        "losses "
+        "that the option does not change keep their default."
+    )
+    nearest = {loss: _nearest(results, loss, [default, *variants]) for loss in MAPS}
+    reached = "The number that the paper prints, and the reading whose mean is nearest to it."
+    return [
+        table(lines, ["Option", "Reading"], caption),
+        table(conclusions, ["Option", "Reading"], depends),
+        table(nearest, ["Loss"], reached),
+    ]
+
+
+def _moved(results: Results, cell: Cell, default: Cell) -> str:
+    values = inference.finished(results.values(cell))
+    if not values:
+        return MISSING
+    text = f"{percent(float(np.mean(values)))} (n={len(values)})"
+    pairs = results.pairs(cell, default)
+    return text if cell == default or not pairs.n else f"{points(inference.paired_t(pairs).mean)}: {text}"
+
+
+def _word(results: Results, first: Cell, second: Cell) -> str:
+    pairs = results.pairs(first, second)
+    margin = inference.MARGINS[first.config.dataset.name]
+    word = inference.compare(pairs, margin, inference.paired_t(pairs).p)
+    return f"{points(inference.paired_t(pairs).mean)}, {word}" if pairs.n else MISSING
+
+
+def _nearest(results: Results, loss: str, variants: Sequence[Variant]) -> dict[str, str]:
+    """Which reading comes nearest to a printed number, and whether that could be one run of it."""
+    known = [
+        (abs(prediction.mean - cell.paper / 100), variant, prediction, cell.paper)
+        for variant in variants
+        if (cell := variant.cells.get(loss)) is not None and cell.paper is not None
+        if (prediction := inference.prediction_interval(results.values(cell))).n
+    ]
+    if not known:
+        return {"Paper": MISSING, "Nearest": MISSING, "Ours": MISSING, "Verdict": MISSING}
+    _, variant, prediction, paper = min(known, key=lambda one: one[0])
+    return {
+        "Paper": f"{paper:.2f}",
+        "Nearest": ", ".join(part for part in (variant.option, variant.choice) if part),
+        "Ours": f"{percent(prediction.mean)} (n={prediction.n})",
+        "Verdict": inference.cell_outcome(prediction, paper / 100),
+    }
+
+
+def lgl_row(results: Results) -> list[Block]:
+    """Which factor on LGL's mean gives the paper's row?"""
+    lines: dict[str, dict[str, str]] = {}
+    for variant in [*(studies.defaults(name) for name in ("kmnist", "fmnist", "mnist")), *studies.lgl_scales()]:
+        cell = variant.cells["LGL"]
+        line = lines.setdefault(cell.dataset, {"Paper": f"{cell.paper:.2f}"})
+        values = inference.finished(results.values(cell))
+        choice = f"x {variant.choice or 1}"
+        line[choice] = f"{percent(float(np.mean(values)))} (n={len(values)})" if values else MISSING
+    caption = "LGL times a factor: test accuracy (%), CNN2C, last epoch. x 10 is the sum over the ten classes."
+    return [table(lines, ["Data set"], caption)]
+
+
+def beta(results: Results) -> list[Block]:
+    """LGL-INR over beta, its weights in the gradient or not: accuracy, how uneven the weights, which negatives turn."""
+    variants = studies.betas()
+    lines = {(variant.option, variant.choice): _beta_line(results, variant) for variant in variants}
+    if not any(line["n"] != "0" for line in lines.values()):
+        return [Paragraph("No runs over beta yet.")]
+    caption = (
+        "LGL-INR over beta on KMNIST, CNN2C, last epoch, with its weights attached to the gradient or detached (at 0 "
+        "they "
+        "are constant). Unevenness: share of a classifier's weight that lies elsewhere than uniform weights would "
+        "have it, "
+        "on test images after the first and the last epoch. Turned: negatives on test images whose logit the attached "
+        "weights would raise."
+    )
+    return [_beta_picture(results, variants), table(lines, ["Weights", "beta"], caption)]
+
+
+def _beta_line(results: Results, variant: Variant) -> dict[str, str]:
+    cell = variant.cells["LGL-INR"]
+    values = inference.finished(results.values(cell))
+    uneven: list[list[float]] = []
+    turned = []
+    for config in cell.configs:
+        arrays = results.arrays(config)
+        if arrays is None or "class_weights" not in arrays:
+            continue
+        uneven.append([diagnostics.unevenness(arrays["class_weights"][epoch].astype(float)) for epoch in (0, -1)])
+        labels = test_labels({"name": config.dataset.name})
+        if labels is not None and variant.option == "attached":
+            turned.append(diagnostics.reversed_share(arrays["test_logits"], labels, float(variant.choice)))
+    first, last = np.mean(uneven, axis=0) if uneven else (np.nan, np.nan)
+    return {
+        "n": str(len(values)),
+        "Accuracy": f"{_spread([100 * value for value in values], 2)}" if values else MISSING,
+        "Unevenness, epoch 1": f"{first:.3f}" if uneven else NO_NUMBER,
+        "last": f"{last:.3f}" if uneven else NO_NUMBER,
+        "Turned (%)": f"{100 * np.mean(turned):.2f}" if turned else NO_NUMBER,
+    }
+
+
+def _beta_picture(results: Results, variants: Sequence[Variant]) -> Picture:
+    figure = Figure(figsize=(5.5, 3.6), layout="constrained")
+    axes, told = figure.subplots(), []
+    for option, style in (("attached", STYLES["LGL-INR"]), ("detached", STYLES["LGL"])):
+        of_option = [variant for variant in variants if option == variant.option or variant.choice == "0"]
+        known = [
+            (studies.BETAS.index(float(variant.choice)), values)
+            for variant in of_option
+            if (values := inference.finished(results.values(variant.cells["LGL-INR"])))
+        ]
+        if not known:
+            continue
+        places, means = [place for place, _ in known], [100 * np.mean(values) for _, values in known]
+        axes.plot(places, means, **style, label=option)
+        for place, values in known:
+            axes.plot([place] * len(values), 100 * np.array(values), color=style["color"], marker=".", linestyle="none")
+            told.append(f"{option}, beta {studies.BETAS[place]:g}: {100 * np.mean(values):.2f} %, n={len(values)}.")
+    axes.set_xticks(range(len(studies.BETAS)), labels=[f"{value:g}" for value in studies.BETAS])
+    axes.set(xlabel="beta", ylabel="test accuracy (%)")
+    axes.grid(color=FAINT, alpha=0.3)
+    axes.legend(fontsize=SMALL)
+    caption = "LGL-INR over beta on KMNIST, CNN2C, last epoch: lines join means, a point is a run."
+    return Picture("beta", figure, caption, f"Accuracy over beta. {' '.join(told)}")
 
 
 def calibrated(judge: Judge) -> list[Block]:
@@ -95,7 +245,7 @@ def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:
         axes.set(title=dataset, xlabel="confidence", ylabel="accuracy" if axes.get_subplotspec().is_first_col() else "")
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.grid(color=FAINT, alpha=0.3)
-        axes.legend(fontsize=SMALL, loc="upper left")
+        axes.legend(fontsize=SMALL, loc="lower right")
     caption = (
         f"Reliability of CNN2C with each loss's own map: accuracy over confidence in {NUM_BINS} bins, images of all "
         f"seeds "
