@@ -12,7 +12,8 @@ from measure import Spread, alternate, copy_rate, cost_of_step, matmul_rate, sec
 from runners import BaselineSpeed, Report, Runner, Together, config_of
 
 from lossbench import experiments
-from lossbench.config import Config, Precision, Runtime
+from lossbench.choices import Precision
+from lossbench.config import Config, Runtime
 from lossbench.data import published_sizes
 from lossbench.environment import device_name
 from lossbench.steps import predict

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from measure import table
 
-from lossbench.config import Cnn2c, Config, LglInr, MnistType, Precision, Runtime, Schedule
+from lossbench.choices import Precision
+from lossbench.config import Cnn2c, Config, LglInr, MnistType, Runtime, Schedule
 from lossbench.environment import device_name, versions
 from lossbench.runs import open_run
 from lossbench.training import fit

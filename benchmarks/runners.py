@@ -11,7 +11,8 @@ import torch
 from baseline import Baseline
 from measure import Spread, seconds
 
-from lossbench.config import MODELS, Cifar10, Config, LglInr, MnistType, Precision, Runtime, paper_schedule
+from lossbench.choices import Precision
+from lossbench.config import MODELS, Cifar10, Config, LglInr, MnistType, Runtime, paper_schedule
 from lossbench.environment import keep_freed_memory
 from lossbench.steps import State, train_epoch
 from lossbench.sweep import num_cores

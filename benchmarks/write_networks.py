@@ -7,7 +7,8 @@ import csv
 from pathlib import Path
 
 import lossbench
-from lossbench.config import Cnn2c, Cnn5c, Head, MobileNetV2, ResNet18
+from lossbench.choices import Head
+from lossbench.config import Cnn2c, Cnn5c, MobileNetV2, ResNet18
 from lossbench.experiments import LITERAL_HEAD
 from lossbench.models import describe
 

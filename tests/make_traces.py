@@ -9,19 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lossbench.config import (
-    Cnn2c,
-    Cnn5c,
-    Config,
-    Digits,
-    LglInr,
-    MobileNetV2,
-    ModelConfig,
-    Normalization,
-    ResNet18,
-    Runtime,
-    Schedule,
-)
+from lossbench.choices import Normalization
+from lossbench.config import Cnn2c, Cnn5c, Config, Digits, LglInr, MobileNetV2, ModelConfig, ResNet18, Runtime, Schedule
 from lossbench.data import load_data
 from lossbench.losses import build_loss
 from lossbench.models import build_model

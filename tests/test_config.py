@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lossbench import NUMERICS
+from lossbench.choices import Head, Normalization, Precision
 from lossbench.config import (
     IDENTITY,
     Cifar10,
@@ -15,13 +16,10 @@ from lossbench.config import (
     Cnn5c,
     Config,
     Digits,
-    Head,
     Lgl,
     LglInr,
     MnistType,
     MobileNetV2,
-    Normalization,
-    Precision,
     ResNet18,
     Runtime,
     Schedule,
@@ -54,8 +52,8 @@ OTHER: dict[type, dict[str, Any]] = {
     Cnn5c: {"init": "he_fan_out", "padding": "second"},
     MobileNetV2: {"init": "he_fan_out"},
     ResNet18: {"init": "he_fan_out"},
-    Sml: {"scale": 2.0},
-    Lgl: {"scale": 2.0, "reduction": "sum_classes"},
+    Sml: {"scale": 2.0, "class_weights": "inverse"},
+    Lgl: {"scale": 2.0, "reduction": "sum_classes", "class_weights": "inverse"},
     LglInr: {
         "scale": 2.0,
         "beta": 1.5,

@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from lossbench.choices import Head, Padding, Precision, Profile, Selection
 from lossbench.cli import CONF
 from lossbench.config import (
     LOSSES,
@@ -22,16 +23,11 @@ from lossbench.config import (
     Config,
     DatasetConfig,
     Digits,
-    Head,
     LglInr,
     MnistType,
-    Padding,
-    Precision,
-    Profile,
     Reproduce,
     Runtime,
     Schedule,
-    Selection,
     Sml,
     paper_schedule,
 )
@@ -70,8 +66,8 @@ KEYS = {
         "resnet18": "name init",
     },
     "loss": {
-        "sml": "name scale",
-        "lgl": "name scale reduction",
+        "sml": "name scale class_weights",
+        "lgl": "name scale reduction class_weights",
         "lgl_inr": "name scale beta detach_weights eps counts missing reduction",
     },
     "schedule": dict.fromkeys(("mnist", "fmnist", "kmnist", "cifar10", "digits", "npz"), SCHEDULE),

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from lossbench import data
-from lossbench.config import Cifar10, DatasetConfig, Digits, MnistType, Normalization, Runtime
+from lossbench.choices import Normalization
+from lossbench.config import Cifar10, DatasetConfig, Digits, MnistType, Runtime
 from lossbench.data import Data, batch, load_data, plan_epoch, published_sizes, stratified_permutation
 
 CPU = torch.device("cpu")

@@ -11,19 +11,8 @@ from scipy.optimize import root
 from torch import Tensor
 
 from lossbench import diagnostics, labels, losses, metrics
-from lossbench.config import (
-    Cnn2c,
-    Config,
-    Counts,
-    Digits,
-    Lgl,
-    LglInr,
-    LglReduction,
-    LossConfig,
-    Missing,
-    Schedule,
-    Sml,
-)
+from lossbench.choices import Counts, LglReduction, Missing
+from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Schedule, Sml
 from lossbench.diagnostics import Balance, balances
 from lossbench.records import committed_records
 

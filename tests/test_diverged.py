@@ -12,7 +12,8 @@ from kinds_of_runs import Invoke, Made
 from made_runs import config, contents, diverged, divergence, finished
 
 from lossbench import cli, sweep
-from lossbench.config import Config, Digits, Profile, Reproduce, Runtime, Schedule, run_id
+from lossbench.choices import Profile
+from lossbench.config import Config, Digits, Reproduce, Runtime, Schedule, run_id
 from lossbench.experiments import cells
 from lossbench.records import (
     all_records,

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from lossbench import NUMERICS, experiments
+from lossbench.choices import Head
 from lossbench.config import (
     Cifar10,
     Cnn2c,
     Cnn5c,
     Config,
     Digits,
-    Head,
     Lgl,
     LglInr,
     MnistType,

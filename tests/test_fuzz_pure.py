@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from lossbench import NUMERICS, config, losses, schemas
+from lossbench.choices import ClassWeights
 from lossbench.cli import CONF
 from lossbench.config import LOSSES, MODELS, Cifar10, Config, Digits, MnistType, Runtime, Schedule, run_id
 from lossbench.losses import class_weights, lgl_inr, sml
@@ -34,6 +35,7 @@ COMMON: dict[str, Any] = {
     "image_shape": st.tuples(st.sampled_from([1, 3]), st.integers(8, 224), st.integers(8, 224)).map(list),
     "scale": st.floats(1e-6, 1e6),
     "beta": reals,
+    "class_weights": st.sampled_from([None, *ClassWeights]),
     "eps": st.none() | st.floats(1e-30, 0.09),
     "lr": st.floats(1e-9, 1e3),
     "momentum": fractions,

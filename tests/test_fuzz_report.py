@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from test_report import fields, plan
 
 from lossbench import report
-from lossbench.config import Runtime, Selection
+from lossbench.choices import Selection
+from lossbench.config import Runtime
 from lossbench.experiments import Cell, cells
 from lossbench.runs import open_run
 

@@ -7,18 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from lossbench.config import (
-    Cnn2c,
-    Cnn5c,
-    Config,
-    Digits,
-    LglInr,
-    MobileNetV2,
-    ModelConfig,
-    Precision,
-    Runtime,
-    Schedule,
-)
+from lossbench.choices import Precision
+from lossbench.config import Cnn2c, Cnn5c, Config, Digits, LglInr, MobileNetV2, ModelConfig, Runtime, Schedule
 from lossbench.data import plan_epoch
 from lossbench.runs import open_run
 from lossbench.training import fit, process_settings, start_state, step_for

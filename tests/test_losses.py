@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lossbench.config import Counts, Lgl, LglInr, LglReduction, LossConfig, Missing, Sml
+from lossbench.choices import ClassWeights, Counts, LglReduction, Missing
+from lossbench.config import Lgl, LglInr, LossConfig, Sml
 from lossbench.losses import build_loss, class_weights, lgl, lgl_inr, sml
+from lossbench.weighting import weights_by_size
 
 COUNTS = torch.tensor([40, 10, 30, 20])  # training images of each class
 TARGETS = {"all": [2, 0, 1, 3, 0, 2, 2], "some": [3, 1, 1, 3, 1, 3, 3], "one": [2] * 7}
@@ -22,6 +25,8 @@ CONFIGS: list[LossConfig] = [
     Sml(),
     Lgl(),
     Lgl(reduction=LglReduction.sum_classes),
+    Sml(class_weights=ClassWeights.inverse),
+    Lgl(class_weights=ClassWeights.effective),
     LglInr(),
     LglInr(beta=4.0),
     LglInr(detach_weights=True),
@@ -39,21 +44,25 @@ def words(config: LossConfig) -> str:
     return "-".join([config.name, *(f"{name}={value}" for name, value in changed)])
 
 
-def sml_as_defined(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over the samples of -log of the softmax probability of the sample's class."""
+def sml_as_defined(logits: Tensor, target: Tensor, *, class_weights: list[float] | None = None) -> Tensor:
+    """Mean over the samples of the weight of its class times -log of the softmax probability of its class."""
     total = torch.zeros((), dtype=logits.dtype)
     for row, label in zip(logits, target.tolist(), strict=True):
-        total = total - torch.log(torch.exp(row[label]) / sum(torch.exp(score) for score in row))
+        weight = class_weights[label] if class_weights else 1.0
+        total = total - weight * torch.log(torch.exp(row[label]) / sum(torch.exp(score) for score in row))
     return total / len(target)
 
 
-def lgl_as_defined(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """-log p_k for the sample's class and -log(1 - p_k) for every other, p_k the sigmoid of logit k."""
+def lgl_as_defined(
+    logits: Tensor, target: Tensor, *, reduction: str = "mean", class_weights: list[float] | None = None
+) -> Tensor:
+    """-log p_k for the sample's class, -log(1 - p_k) for every other, p_k the sigmoid of logit k; times its weight."""
     total = torch.zeros((), dtype=logits.dtype)
     for row, label in zip(logits, target.tolist(), strict=True):
         for k, score in enumerate(row):
             p = 1 / (1 + torch.exp(-score))
-            total = total - (torch.log(p) if k == label else torch.log(1 - p))
+            weight = class_weights[label] if class_weights else 1.0
+            total = total - weight * (torch.log(p) if k == label else torch.log(1 - p))
     return total / len(target) if reduction == "sum_classes" else total / logits.numel()
 
 
@@ -299,12 +308,40 @@ def test_unknown_options_are_refused_by_name() -> None:
             lgl_inr(logits, target, **{name: value})
 
 
+def weighted_by_hand(counts: list[float], kind: str) -> list[float]:
+    """Weights by class size whose mean over the samples is 1."""
+    formulas = {
+        "inverse": lambda n: 1 / n,
+        "sqrt_inverse": lambda n: 1 / math.sqrt(n),
+        "effective": lambda n: 1 / sum(0.999**i for i in range(round(n))),
+    }
+    raw = [formulas[kind](n) for n in counts]
+    mean = sum(n * weight for n, weight in zip(counts, raw, strict=True)) / sum(counts)
+    return [weight / mean for weight in raw]
+
+
+@pytest.mark.parametrize("kind", ["inverse", "sqrt_inverse", "effective"])
+def test_class_weights_by_size_keep_the_scale_of_the_loss(kind: str) -> None:
+    counts = [5000, 500, 50, 1]
+    expected = weighted_by_hand(counts, kind)
+    found = weights_by_size(np.array(counts, float), kind)
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert weights_by_size(torch.tensor(counts).double(), kind).tolist() == pytest.approx(expected, rel=1e-9)
+    assert np.diff(found).min() > 0  # the rarer, the more
+    assert weights_by_size(np.full(3, 7.0), kind) == pytest.approx(np.ones(3))
+    assert np.isfinite(weights_by_size(np.array([5.0, 0.0]), kind)).all()
+    with pytest.raises(ValueError, match="must be inverse, sqrt_inverse or effective, got 'even'"):
+        weights_by_size(np.ones(2), "even")
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=words)
 def test_build_loss_passes_every_option_on(config: LossConfig) -> None:
     logits, target = random_logits(7, 4), torch.tensor(TARGETS["some"])
     options = {name: value for name, value in vars(config).items() if name not in ("name", "scale", "counts")}
     if isinstance(config, LglInr):
         options["class_counts"] = COUNTS if config.counts is Counts.dataset else None
+    if options.get("class_weights"):
+        options["class_weights"] = weighted_by_hand(COUNTS.tolist(), options["class_weights"].value)
     twins = {"sml": sml_as_defined, "lgl": lgl_as_defined, "lgl_inr": lgl_inr_as_defined}
     expected = twins[config.name](logits, target, **options)
     assert_same(build_loss(replace(config, scale=2.5), COUNTS)(logits, target), 2.5 * expected, logits)

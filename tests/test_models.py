@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from lossbench.config import Cnn2c, Cnn5c, Head, Init, MobileNetV2, ModelConfig, Padding, ResNet18
+from lossbench.choices import Head, Init, Padding
+from lossbench.config import Cnn2c, Cnn5c, MobileNetV2, ModelConfig, ResNet18
 from lossbench.models import Shape, build_model, count_parameters, describe, flops_per_image, num_features, output_layer
 
 GRAY, COLOUR = (1, 28, 28), (3, 32, 32)

@@ -17,20 +17,9 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from lossbench import NUMERICS, sweep
+from lossbench.choices import Normalization
 from lossbench.cli import CONF
-from lossbench.config import (
-    MODELS,
-    Cnn2c,
-    Config,
-    LglInr,
-    Normalization,
-    Npz,
-    Runtime,
-    Schedule,
-    Sml,
-    name_of,
-    run_id,
-)
+from lossbench.config import MODELS, Cnn2c, Config, LglInr, Npz, Runtime, Schedule, Sml, name_of, run_id
 from lossbench.data import load_data, num_classes, plan_epoch, published_sizes
 from lossbench.records import own_records
 from lossbench.runs import open_run

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from lossbench import NUMERICS
-from lossbench.config import Config, LglInr, Reproduce, Runtime, Selection, name_of, run_id
+from lossbench.choices import Selection
+from lossbench.config import Config, LglInr, Reproduce, Runtime, name_of, run_id
 from lossbench.experiments import LITERAL_HEAD, TABLES, Cell, cells, configs
 from lossbench.records import publish
 from lossbench.report import profiles_with_records, write_report

@@ -15,7 +15,8 @@ PLUGIN = PACKAGE.parent / "hydra_plugins" / "lossbench_plugin.py"
 
 ALLOWED = {
     "__init__": "",
-    "config": "files",
+    "choices": "",
+    "config": "choices files",
     "files": "",
     "randomness": "",
     "metrics": "",
@@ -24,18 +25,20 @@ ALLOWED = {
     "environment": "",
     "schemas": "config",
     "overrides": "",
-    "experiments": "config",
+    "experiments": "choices config",
     "npz": "",
-    "data": "config files npz randomness",
-    "models": "config",
-    "losses": "config",
+    "data": "choices config files npz randomness",
+    "models": "choices config",
+    "weighting": "",
+    "losses": "choices config weighting",
     "optimizer": "config",
     "runs": "config files",
     "records": "config files runs",
     "tracking": "config",
-    "steps": "config data metrics optimizer",
+    "steps": "choices config data metrics optimizer",
     "capture": "",
-    "training": "capture config data environment files losses metrics models optimizer randomness runs steps tracking",
+    "training": "capture choices config data environment files losses metrics models optimizer randomness runs steps "
+    "tracking",
     "arms": "config experiments",
     "labels": "",
     "results": "config experiments inference records runs",
@@ -45,18 +48,18 @@ ALLOWED = {
     "profiling": "config data environment steps training",
     "sweep": "config data models runs steps stops tracking training",
     "inference": "",
-    "studies": "config experiments",
+    "studies": "choices config experiments",
     "fitting": "",
     "calibration": "",
     "simulation": "environment files fitting records runs",
     "claims": "arms experiments",
-    "report": "arms calibration claims classes config diagnostics experiments files inference labels records results "
-    "runs simulation studies verdicts",
+    "report": "arms calibration choices claims classes config diagnostics experiments files inference labels records "
+    "results runs simulation studies verdicts",
     "diagnostics": "",
     "housekeeping": "config records runs",
     "commands": "files housekeeping records runs simulation",
-    "cli": "arms commands config experiments files overrides profiling records report results runs schemas simulation "
-    "stops studies sweep",
+    "cli": "arms choices commands config experiments files overrides profiling records report results runs schemas "
+    "simulation stops studies sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 

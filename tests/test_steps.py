@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from lossbench import capture
 from lossbench.capture import WARM_UP_STEPS, CapturedStep
+from lossbench.choices import Counts
 from lossbench.config import (
     Cnn2c,
     Cnn5c,
     Config,
-    Counts,
     Digits,
     Lgl,
     LglInr,

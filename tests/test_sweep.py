@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from lossbench import sweep
-from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Precision, Runtime, Schedule, Sml, run_id
+from lossbench.choices import Precision
+from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Runtime, Schedule, Sml, run_id
 from lossbench.runs import Run, open_run
 from lossbench.sweep import num_parallel, remaining, run_all
 from lossbench.tracking import Progress

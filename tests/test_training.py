@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from lossbench import NUMERICS, training
-from lossbench.config import Cnn2c, Config, Digits, Head, Lgl, LglInr, LossConfig, Precision, Runtime, Schedule, Sml
+from lossbench.choices import Head, Precision
+from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
 from lossbench.data import Data, Split
 from lossbench.losses import build_loss
 from lossbench.optimizer import Sgd

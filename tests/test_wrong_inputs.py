@@ -18,20 +18,8 @@ import pytest
 import torch
 
 from lossbench import cli, data
-from lossbench.config import (
-    MODELS,
-    Cifar10,
-    Cnn2c,
-    Cnn5c,
-    Config,
-    DatasetConfig,
-    MnistType,
-    Padding,
-    Precision,
-    Runtime,
-    Schedule,
-    Sml,
-)
+from lossbench.choices import Padding, Precision
+from lossbench.config import MODELS, Cifar10, Cnn2c, Cnn5c, Config, DatasetConfig, MnistType, Runtime, Schedule, Sml
 from lossbench.models import build_model, check_shape
 from lossbench.sweep import run_all
 from lossbench.training import choose_device

@@ -10,7 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lossbench.config import Config, Profile, Reproduce, run_id
+from lossbench.choices import Profile
+from lossbench.config import Config, Reproduce, run_id
 from lossbench.stops import stops_interrupt
 
 CONF = Path(__file__).parents[2] / "conf"

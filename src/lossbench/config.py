@@ -8,76 +8,27 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from lossbench import NUMERICS
+from lossbench.choices import (
+    ClassWeights,
+    Counts,
+    Head,
+    Init,
+    LglReduction,
+    Missing,
+    Normalization,
+    Padding,
+    Precision,
+    Profile,
+    Selection,
+)
 from lossbench.files import sha256_of
 
 IDENTITY = ("dataset", "model", "loss", "schedule", "seed")
 """The keys of a config that can change a number; `runtime` cannot, beyond rounding."""
-
-
-class Normalization(StrEnum):
-    """How pixels in 0..1 are shifted and scaled before the network sees them."""
-
-    mnist = "mnist"  # 0.1307 and 0.3081, as PyTorch's public MNIST example
-    dataset = "dataset"  # mean and standard deviation of the own training images, per channel
-    none = "none"  # pixels stay in 0..1
-
-
-class Precision(StrEnum):
-    """Arithmetic of the matrix products and convolutions; weights and losses stay in float32."""
-
-    fp32 = "fp32"
-    tf32 = "tf32"
-    bf16 = "bf16"
-
-
-class Init(StrEnum):
-    """Initial weights."""
-
-    default = "default"  # what PyTorch's layers do by themselves
-    he_fan_out = "he_fan_out"  # He et al. 2015 for convolutions, N(0, 0.01) for linear layers, as torchvision's ResNet
-
-
-class Head(StrEnum):
-    """Layers after CNN2C's 800 features."""
-
-    hidden = "hidden"  # 800-500-10, as PyTorch's public MNIST example of 2019
-    direct = "direct"  # 800-10, as printed in Table 2
-
-
-class Padding(StrEnum):
-    """Readings of Table 2 under which CNN5C ends in 512 features."""
-
-    first = "first"  # one pixel around the input of convolution 1
-    second = "second"  # ... of convolution 2
-    third = "third"  # ... of convolution 3
-    valid_k7 = "valid_k7"  # none, and the last pooling is 7x7
-    same_adaptive = "same_adaptive"  # one pixel everywhere, and the last pooling takes the whole map
-
-
-class LglReduction(StrEnum):
-    """How LGL's B x K terms become one number."""
-
-    mean = "mean"  # over batch and classes
-    sum_classes = "sum_classes"  # mean over the batch, sum over classes
-
-
-class Counts(StrEnum):
-    """Which class sizes N_j LGL-INR divides by."""
-
-    batch = "batch"  # of the batch, as the published implementation
-    dataset = "dataset"  # of the training set, as Eq. 11 is printed
-
-
-class Missing(StrEnum):
-    """What happens to a class without samples in the batch when LGL-INR shares out its weights."""
-
-    drop = "drop"  # gets no weight, as the published implementation
-    keep = "keep"  # takes part with mean probability 0, and its share is lost
 
 
 def _require(condition: bool, key: str, rule: str, value: object) -> None:
@@ -219,9 +170,10 @@ class LossConfig:
 
 @dataclass
 class Sml(LossConfig):
-    """SML: softmax cross-entropy (Eq. 1 with equal weights)."""
+    """SML: softmax cross-entropy (Eq. 1)."""
 
     name: str = "sml"
+    class_weights: ClassWeights | None = None  # None: all classes alike
 
 
 @dataclass
@@ -230,6 +182,7 @@ class Lgl(LossConfig):
 
     name: str = "lgl"
     reduction: LglReduction = LglReduction.mean
+    class_weights: ClassWeights | None = None  # None: all classes alike
 
 
 @dataclass
@@ -333,21 +286,6 @@ class Config:
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**31, "seed", "in 0..2147483647", self.seed)
-
-
-class Profile(StrEnum):
-    """Which grid of runs makes the tables."""
-
-    auto = "auto"  # paper where a GPU is present, else quick
-    paper = "paper"  # the paper's protocol
-    quick = "quick"  # the same pipeline, reduced, on digits
-
-
-class Selection(StrEnum):
-    """Which epoch's test accuracy a table shows."""
-
-    last = "last"
-    best = "best"  # selected on the test set, and labelled so
 
 
 @dataclass

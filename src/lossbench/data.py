@@ -18,7 +18,8 @@ from filelock import FileLock
 from torch import Tensor
 
 from lossbench import npz
-from lossbench.config import Cifar10, DatasetConfig, Digits, Normalization, Npz, Runtime
+from lossbench.choices import Normalization
+from lossbench.config import Cifar10, DatasetConfig, Digits, Npz, Runtime
 from lossbench.files import remove_leftovers, write_atomically
 from lossbench.randomness import generator
 

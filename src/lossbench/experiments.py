@@ -12,6 +12,7 @@ from importlib.resources import files
 from itertools import product
 from typing import Any
 
+from lossbench.choices import Head
 from lossbench.config import (
     Cifar10,
     Cnn2c,
@@ -19,7 +20,6 @@ from lossbench.config import (
     Config,
     DatasetConfig,
     Digits,
-    Head,
     Lgl,
     LglInr,
     LossConfig,

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lossbench.config import Cnn2c, Cnn5c, Head, Init, ModelConfig, Padding
+from lossbench.choices import Head, Init, Padding
+from lossbench.config import Cnn2c, Cnn5c, ModelConfig
 
 Shape = tuple[int, int, int]
 """Channels, height, width of an image."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lossbench import metrics
-from lossbench.config import Config, Precision
+from lossbench.choices import Precision
+from lossbench.config import Config
 from lossbench.data import Data, Split, batch, plan_epoch
 from lossbench.optimizer import Sgd
 

@@ -9,23 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from lossbench.config import (
-    Cnn2c,
-    Config,
-    Counts,
-    Head,
-    Init,
-    Lgl,
-    LglInr,
-    LglReduction,
-    LossConfig,
-    Missing,
-    MnistType,
-    Normalization,
-    Runtime,
-    Sml,
-    paper_schedule,
-)
+from lossbench.choices import Counts, Head, Init, LglReduction, Missing, Normalization
+from lossbench.config import Cnn2c, Config, Lgl, LglInr, LossConfig, MnistType, Runtime, Sml, paper_schedule
 from lossbench.experiments import LABELS, Cell, paper_numbers
 
 NUM_SEEDS = 3

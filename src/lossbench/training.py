@@ -18,7 +18,8 @@ from torch import Tensor
 
 from lossbench import NUMERICS, metrics
 from lossbench.capture import CapturedStep
-from lossbench.config import Config, LglInr, Precision
+from lossbench.choices import Precision
+from lossbench.config import Config, LglInr
 from lossbench.data import Data, load_data, published_sizes
 from lossbench.environment import PeakMemory, commit, device_name, keep_freed_memory, versions
 from lossbench.files import check_folder

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from lossbench.config import Counts, Lgl, LglInr, LossConfig
+from lossbench.choices import ClassWeights, Counts
+from lossbench.config import Lgl, LglInr, LossConfig, Sml
 from lossbench.losses.lgl import lgl
 from lossbench.losses.lgl_inr import class_weights, lgl_inr
 from lossbench.losses.sml import sml
+from lossbench.weighting import weights_by_size
 
 __all__ = ["LOSSES", "Loss", "build_loss", "class_weights", "lgl", "lgl_inr", "sml"]
 
@@ -15,14 +17,22 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, K], target [B]) -> scalar in nats."""
 
 
+def _weights(kind: ClassWeights | None, class_counts: Tensor) -> Tensor | None:
+    return None if kind is None else weights_by_size(class_counts.double(), kind.value)
+
+
 def _build_sml(config: LossConfig, class_counts: Tensor) -> Loss:
-    return sml
+    assert isinstance(config, Sml)
+    if config.class_weights is None:
+        return sml
+    weights = _weights(config.class_weights, class_counts)
+    return lambda logits, target: sml(logits, target, class_weights=weights)
 
 
 def _build_lgl(config: LossConfig, class_counts: Tensor) -> Loss:
     assert isinstance(config, Lgl)
-    reduction = config.reduction.value
-    return lambda logits, target: lgl(logits, target, reduction=reduction)
+    reduction, weights = config.reduction.value, _weights(config.class_weights, class_counts)
+    return lambda logits, target: lgl(logits, target, reduction=reduction, class_weights=weights)
 
 
 def _build_lgl_inr(config: LossConfig, class_counts: Tensor) -> Loss:

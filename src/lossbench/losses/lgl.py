@@ -6,7 +6,7 @@ from torch import Tensor
 from lossbench.losses.checks import checked, one_hot
 
 
-def lgl(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+def lgl(logits: Tensor, target: Tensor, *, reduction: str = "mean", class_weights: Tensor | None = None) -> Tensor:
     """LGL: logistic loss, one sigmoid a class against all others (section "Preliminaries", one-vs-all).
 
     Args:
@@ -14,6 +14,7 @@ def lgl(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
         target: class indices in 0..K-1, int64 [B].
         reduction: "mean" over batch and classes, torch's default; "sum_classes": mean over the batch, sum over classes,
             K times larger. The paper is silent; with "mean" LGL falls behind SML as in Table 3.
+        class_weights: lambda_k of Eq. 1, [K], for all K terms of a sample of class k; None: all 1.
 
     Returns:
         Scalar loss in nats.
@@ -24,5 +25,6 @@ def lgl(logits: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     if reduction not in ("mean", "sum_classes"):
         raise ValueError(f"reduction must be mean or sum_classes, got {reduction!r}")
     logits = checked(logits, target)
-    loss = F.binary_cross_entropy_with_logits(logits, one_hot(logits, target))
+    weights = None if class_weights is None else class_weights.to(logits.dtype)[target][:, None]
+    loss = F.binary_cross_entropy_with_logits(logits, one_hot(logits, target), weights)
     return loss * logits.shape[1] if reduction == "sum_classes" else loss

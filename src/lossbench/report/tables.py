@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from lossbench import experiments
-from lossbench.config import Selection, run_id
+from lossbench.choices import Selection
+from lossbench.config import run_id
 from lossbench.experiments import Cell
 from lossbench.files import write_atomically
 from lossbench.records import Record
