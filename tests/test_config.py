@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lossbench import NUMERICS
-from lossbench.choices import Head, Normalization, Precision
+from lossbench.choices import Head, Imbalance, Normalization, Precision
 from lossbench.config import (
     IDENTITY,
     Cifar10,
@@ -31,11 +31,23 @@ from lossbench.config import (
 
 BASE = Config(MnistType("fmnist"), Cnn2c(), LglInr(), Schedule())
 
+SUBSET: dict[str, Any] = {
+    "classes": [1, 0],
+    "imbalance": {"imbalance": Imbalance.step, "imbalance_ratio": 10.0},  # neither goes without the other
+    "imbalance_ratio": {"imbalance": Imbalance.step, "imbalance_ratio": 20.0},
+}
 OTHER: dict[type, dict[str, Any]] = {
-    MnistType: {"name": "kmnist", "num_train": 100, "num_validation": 9, "normalization": Normalization.none},
+    MnistType: {
+        "name": "kmnist",
+        "num_train": 100,
+        "num_validation": 9,
+        "normalization": Normalization.none,
+        **SUBSET,
+    },
     Cifar10: {
         "num_train": 100,
         "num_validation": 9,
+        **SUBSET,
         "normalization": Normalization.none,
         "augment": False,
         "crop_padding": 3,
@@ -43,6 +55,7 @@ OTHER: dict[type, dict[str, Any]] = {
     Digits: {
         "num_train": 100,
         "num_validation": 9,
+        **SUBSET,
         "normalization": Normalization.none,
         "image_shape": [1, 32, 28],
         "augment": True,
@@ -124,7 +137,8 @@ def test_every_single_field_changes_the_name(part: type) -> None:
     assert names - set(OTHER[part]) <= {"name"}
     base = part()
     ids = [run_id(config_with(base))]
-    ids += [run_id(config_with(replace(base, **{name: value}))) for name, value in OTHER[part].items()]
+    changes = [value if isinstance(value, dict) else {name: value} for name, value in OTHER[part].items()]
+    ids += [run_id(config_with(replace(base, **change))) for change in changes]
     assert len(set(ids)) == len(OTHER[part]) + 1
 
 

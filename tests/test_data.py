@@ -18,7 +18,8 @@ from torch import Tensor
 from lossbench import data
 from lossbench.choices import Normalization
 from lossbench.config import Cifar10, DatasetConfig, Digits, MnistType, Runtime
-from lossbench.data import Data, batch, load_data, plan_epoch, published_sizes, stratified_permutation
+from lossbench.data import Data, batch, load_data, plan_epoch, published_sizes
+from lossbench.subsets import stratified_permutation
 
 CPU = torch.device("cpu")
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

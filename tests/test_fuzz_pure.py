@@ -31,6 +31,9 @@ fractions = st.floats(0.001, 0.999)
 COMMON: dict[str, Any] = {
     "num_train": st.none() | sizes,
     "num_validation": st.sampled_from([None, 1, 7]),
+    "classes": st.none() | st.lists(st.integers(0, 9), min_size=2, unique=True),
+    "imbalance": st.none(),
+    "imbalance_ratio": st.none(),
     "crop_padding": st.integers(0, 16),
     "image_shape": st.tuples(st.sampled_from([1, 3]), st.integers(8, 224), st.integers(8, 224)).map(list),
     "scale": st.floats(1e-6, 1e6),

@@ -11,6 +11,13 @@ class Normalization(StrEnum):
     none = "none"  # pixels stay in 0..1
 
 
+class Imbalance(StrEnum):
+    """How a training set is made imbalanced on purpose (imbalance.py)."""
+
+    step = "step"  # half of the classes keep one image in `imbalance_ratio`
+    long_tail = "long_tail"  # from all of the first class down to one in `imbalance_ratio` of the last
+
+
 class Precision(StrEnum):
     """Arithmetic of the matrix products and convolutions; weights and losses stay in float32."""
 

@@ -16,6 +16,7 @@ from lossbench.choices import (
     ClassWeights,
     Counts,
     Head,
+    Imbalance,
     Init,
     LglReduction,
     Missing,
@@ -44,11 +45,23 @@ class DatasetConfig:
     num_train: int | None = None  # the first n of a fixed stratified permutation; None: all
     normalization: Normalization = Normalization.mnist
     num_validation: int | None = None  # so many training images, held out, stand for the test images; None: none do
+    classes: list[int] | None = None  # these alone, numbered anew in this order; None: all
+    imbalance: Imbalance | None = None  # of the training images; None: as they are
+    imbalance_ratio: float | None = None  # of the largest class to the smallest, > 1; with `imbalance`
 
     def __post_init__(self) -> None:
         _require(self.name in self._names(), "dataset.name", " or ".join(self._names()), self.name)
         for key, number in (("num_train", self.num_train), ("num_validation", self.num_validation)):
             _require(number is None or number >= 1, f"dataset.{key}", "null or >= 1", number)
+        chosen = self.classes
+        valid = chosen is None or (len(chosen) >= 2 and len(set(chosen)) == len(chosen) and min(chosen) >= 0)
+        _require(valid, "dataset.classes", "null or two classes or more, each once", chosen)
+        ratio = self.imbalance_ratio
+        if self.imbalance is None:
+            _require(ratio is None, "dataset.imbalance_ratio", "null without dataset.imbalance", ratio)
+        else:
+            valid = ratio is not None and 1 < ratio < float("inf")
+            _require(valid, "dataset.imbalance_ratio", "> 1 and finite with dataset.imbalance", ratio)
         padding = getattr(self, "crop_padding", 0)
         _require(0 <= padding <= 16, "dataset.crop_padding", "in 0..16", padding)
 

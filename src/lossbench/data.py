@@ -21,14 +21,12 @@ from lossbench import npz
 from lossbench.choices import Normalization
 from lossbench.config import Cifar10, DatasetConfig, Digits, Npz, Runtime
 from lossbench.files import remove_leftovers, write_atomically
+from lossbench.imbalance import sizes_left
 from lossbench.randomness import generator
+from lossbench.subsets import Arrays, select, stratified_permutation
 
 CACHE_VERSION = 1  # raised when the prepared arrays change
-VALIDATION_SEED = 1000  # of the split, see docs/statistics.md; no reported run has it
 DIGITS_NUM_TRAIN = 1497  # of 1,797; 300 are left to test
-
-Arrays = dict[str, np.ndarray]
-"""train_images and test_images, uint8 [N, C, H, W]; train_labels and test_labels, integers [N]."""
 
 
 @dataclass(frozen=True)
@@ -201,17 +199,6 @@ def _digits(config: Digits) -> Arrays:
     }
 
 
-def stratified_permutation(labels: np.ndarray, seed: int = 0) -> np.ndarray:
-    """A fixed random order of the samples in which every beginning has the classes in proportion; indices [N]."""
-    labels = np.asarray(labels, np.int64)
-    shuffled = torch.randperm(len(labels), generator=generator(seed, 0, "stratified permutation")).numpy()
-    place = np.empty(len(labels))  # how far through its own class a sample comes, in 0..1
-    for label in np.unique(labels):
-        members = shuffled[labels[shuffled] == label]
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return shuffled[np.argsort(place[shuffled], kind="stable")]
-
-
 def prepare(config: DatasetConfig, runtime: Runtime) -> Path:
     """Verify, unpack and cache a data set, unless that has been done; returns the cache file.
 
@@ -260,6 +247,8 @@ def _prepared(config: DatasetConfig, runtime: Runtime) -> Arrays:
 def published_sizes(config: DatasetConfig) -> tuple[int, int, tuple[int, int, int]]:
     """Training images, test (or validation) images and image shape that a config will give; no image is read.
 
+    Of some classes, or imbalanced ones, numbers as of classes of equal size.
+
     Raises:
         ValueError: it asks for more training images than there are, or names an .npz file that is no data set.
     """
@@ -273,17 +262,29 @@ def published_sizes(config: DatasetConfig) -> tuple[int, int, tuple[int, int, in
     else:
         sizes = (60_000, 10_000, (1, 28, 28))
     num_train, num_test, shape = sizes
+    if config.classes is not None:
+        every = _num_classes(config)
+        if max(config.classes) >= every:
+            raise ValueError(f"dataset.classes must be in 0..{every - 1} for {config.name}, got {config.classes}")
+        num_train, num_test = (number * len(config.classes) // every for number in (num_train, num_test))
     if config.num_validation is not None:
         if config.num_validation >= num_train:
             raise ValueError(f"dataset.num_validation must be < {num_train}, got {config.num_validation}")
         num_train, num_test = num_train - config.num_validation, config.num_validation
+    if config.imbalance is not None and config.imbalance_ratio is not None:
+        share = np.full(num_classes(config), num_train // num_classes(config))
+        num_train = int(sizes_left(share, config.imbalance.value, config.imbalance_ratio).sum())
     if config.num_train is not None and config.num_train > num_train:
         raise ValueError(f"dataset.num_train must be <= {num_train} for {config.name}, got {config.num_train}")
     return config.num_train or num_train, num_test, shape
 
 
 def num_classes(config: DatasetConfig) -> int:
-    """Classes of the data set that a config names; no image is read."""
+    """Classes that a config's images have; no image is read."""
+    return len(config.classes) if config.classes is not None else _num_classes(config)
+
+
+def _num_classes(config: DatasetConfig) -> int:
     return npz.sizes(*_file(config))[3] if isinstance(config, Npz) else 10
 
 
@@ -356,18 +357,11 @@ def load_data(config: DatasetConfig, runtime: Runtime, device: torch.device) -> 
     Raises:
         ValueError: the files are missing or wrong.
     """
-    arrays = _prepared(config, runtime)
+    published_sizes(config)  # refuses numbers that are not to be had
+    arrays = select(_prepared(config, runtime), config)
     images, labels = arrays["train_images"], arrays["train_labels"]
     test_images, test_labels = arrays["test_images"], arrays["test_labels"]
     num_classes = int(labels.max()) + 1
-    published_sizes(config)  # refuses numbers that are not to be had
-    if config.num_validation is not None:
-        order = stratified_permutation(labels, VALIDATION_SEED)
-        held, rest = order[: config.num_validation], order[config.num_validation :]
-        test_images, test_labels, images, labels = images[held], labels[held], images[rest], labels[rest]
-    if config.num_train is not None:
-        chosen = stratified_permutation(labels)[: config.num_train]
-        images, labels = images[chosen], labels[chosen]
     mean, std = _pixel_statistics(images) if config.normalization is Normalization.dataset else (None, None)
     if config.normalization is Normalization.mnist:
         mean, std = np.array([0.1307]), np.array([0.3081])

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from lossbench.imbalance import sizes_left
+
 
 def test_labels(dataset: Mapping[str, Any]) -> np.ndarray | None:
     """True classes of the images that a run was tested on, uint8 [N], in the order of its `test_predictions`.
@@ -20,7 +22,12 @@ def test_labels(dataset: Mapping[str, Any]) -> np.ndarray | None:
     Returns:
         The labels; None where they are not those of a published test set: other data, or held-out training images.
     """
-    return None if dataset.get("num_validation") else _labels().get(f"{dataset['name']}_test")
+    labels = None if dataset.get("num_validation") else _labels().get(f"{dataset['name']}_test")
+    classes = dataset.get("classes")
+    if labels is None or classes is None:
+        return labels
+    renumbered = [classes.index(label) for label in labels.tolist() if label in classes]
+    return np.array(renumbered, np.uint8)
 
 
 def train_counts(dataset: Mapping[str, Any]) -> np.ndarray | None:
@@ -34,7 +41,12 @@ def train_counts(dataset: Mapping[str, Any]) -> np.ndarray | None:
     """
     if dataset.get("num_validation") or dataset.get("num_train"):
         return None
-    return _labels().get(f"{dataset['name']}_train_counts")
+    counts = _labels().get(f"{dataset['name']}_train_counts")
+    if counts is not None and dataset.get("classes") is not None:
+        counts = counts[dataset["classes"]]
+    if counts is not None and dataset.get("imbalance") is not None:
+        counts = sizes_left(counts, str(dataset["imbalance"]), float(dataset["imbalance_ratio"]))
+    return counts
 
 
 @cache

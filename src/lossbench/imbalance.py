@@ -1,0 +1,27 @@
+"""How many images of each class stay, where a training set is made imbalanced on purpose?"""
+
+import numpy as np
+
+
+def sizes_left(counts: np.ndarray, kind: str, ratio: float) -> np.ndarray:
+    """Training images of each class that stay, int64 [K], at least 1 of each.
+
+    Args:
+        counts: images of each class before, [K], each >= 1.
+        kind: "step": the second half of the classes (of an odd number the smaller half) keeps one in `ratio`;
+            "long_tail": class k keeps ratio^(-k/(K - 1)), from all of class 0 to one in `ratio` of the last (Cui et al.
+            2019).
+        ratio: of the largest to the smallest share that stays, > 1.
+
+    Raises:
+        ValueError: the kind is unknown.
+    """
+    places = np.arange(len(counts))
+    if kind == "step":
+        shares = np.where(places < (len(counts) + 1) // 2, 1.0, 1 / ratio)
+    elif kind == "long_tail":
+        shares = ratio ** (-places / max(1, len(counts) - 1))
+    else:
+        raise ValueError(f"imbalance must be step or long_tail, got {kind!r}")
+    left: np.ndarray = np.maximum(1, np.rint(counts * shares)).astype(np.int64)
+    return left
