@@ -53,10 +53,11 @@ ALLOWED = {
     "studies": "choices config experiments",
     "fitting": "",
     "calibration": "",
+    "mechanism": "",
     "simulation": "environment files fitting records runs",
     "claims": "arms experiments",
-    "report": "arms calibration choices claims classes config diagnostics experiments files inference labels records "
-    "results runs simulation studies verdicts",
+    "report": "arms calibration choices claims classes config diagnostics experiments files inference labels "
+    "mechanism records results runs simulation studies verdicts",
     "diagnostics": "",
     "housekeeping": "config records runs",
     "commands": "files housekeeping records runs simulation",
@@ -88,6 +89,7 @@ LATE_TORCH = (
     "diagnostics",
     "environment",
     "calibration",
+    "mechanism",
     "studies",
     "fitting",
     "simulation",

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from test_verdicts import LEVEL, Known, give_own_lr, level, unknown
 
-from lossbench import diagnostics, inference, labels, simulation, studies
+from lossbench import diagnostics, inference, labels, mechanism, simulation, studies
 from lossbench.arms import LOSSES, cells, curve, reference_blocks
 from lossbench.calibration import calibration
 from lossbench.config import Runtime, run_id
@@ -200,7 +200,8 @@ def test_claims_come_with_their_verdict_and_its_grounds(cnn2c: Known) -> None:
     assert set(ours["Evidence"]) == {"no pairs of runs"}
     said = {one.claim.id: evidence(one) for one in verdicts}
     assert said["figure-1-ten-classes"] == "no runs"
-    assert said["beta-insensitive"].startswith("within the margin in 3 of 3 cells; CNN2C KMNIST ")
+    assert said["beta-insensitive"].startswith("within the margin in 3 of 3 cells; beta ")
+    assert " on CNN2C KMNIST " in said["beta-insensitive"]
     assert said["inr-competes-sml"].startswith("worse by less than the margin in 3 of 8 cells, 5 without runs")
     assert said["figure-2-inr-faster-sml"].startswith("FMNIST: ")
     assert said["lgl-under-sml"].startswith("ahead at 5 % in 3 of 6 cells, 3 without runs")
@@ -382,6 +383,25 @@ def test_readings_show_how_far_they_move_and_what_depends_on_them(cnn2c: Known) 
     assert (row["Paper"], row["x 2"]) == ("89.44", "missing")
     assert row["x 1"].endswith(" (n=3)")
     assert float(row["x 1"].partition(" ")[0]) == pytest.approx(90.5, abs=0.1)
+
+
+def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:
+    frame, named = (table(beyond.mechanism_blocks(committed), index) for index in (0, 1))
+    cells_of = {loss: committed.arms["paper"]["CNN2C", "KMNIST", loss] for loss in ("LGL", "LGL-INR", "SML")}
+    found, shown = [], []
+    for seed in range(5):
+        arrays = [committed.results.arrays(cell.configs[seed]) for cell in cells_of.values()]
+        if all(one is not None for one in arrays):
+            lgl, inr, sml = (one["confusion_matrix"] for one in arrays if one is not None)
+            weights = arrays[1]["class_weights"][-1] if arrays[1] is not None else np.zeros((10, 10))
+            found.append(mechanism.ranks(lgl, inr, sml, weights.astype(float)))
+            shown.append((lgl, weights.astype(float)))
+    line = frame.loc["KMNIST"]
+    assert line["n"] == str(len(found))
+    assert line["Gain and weight"].startswith(f"{np.mean([one.gain_weight for one in found]):+.2f}")
+    (j, k) = mechanism.named_pairs(np.mean([weights for _, weights in shown], axis=0))[0]
+    assert named.loc["KMNIST", f"{j} for {k}"]["LGL"] == f"{np.mean([lgl[j, k] for lgl, _ in shown]):.1f}"
+    assert "No runs" in text(beyond.mechanism_blocks(Judge(Known())))
 
 
 def test_beta_is_shown_with_its_weights(committed: Judge) -> None:

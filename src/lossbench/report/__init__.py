@@ -145,6 +145,7 @@ def _paper(
         Section("The learning property on trained networks (Eq. 8 to 10)", context.learning_property(judge)),
         Section("Beyond the paper: what the result hangs on", beyond.sensitivity(results) + beyond.lgl_row(results)),
         Section("Beyond the paper: beta and the weights", beyond.beta(results)),
+        Section("Beyond the paper: does the gain follow the mechanism?", beyond.mechanism_blocks(judge)),
         Section("Beyond the paper: calibration", beyond.calibrated(judge)),
     ]
     told = context.conditions(results, used)
@@ -153,9 +154,9 @@ def _paper(
         *of_runs[:2],
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
         Section("Claims", sections.claims(verdicts, simulations)),
-        *of_runs[2:-4],
+        *of_runs[2:-5],
         *others,
-        *of_runs[-4:],
+        *of_runs[-5:],
         Section("The paper's errors and gaps", context.audit(judge, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
         Section("What is missing", context.missing([*done, *progress(results, studies.blocks(Runtime()))], unused)),

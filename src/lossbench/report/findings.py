@@ -161,7 +161,9 @@ def _cells_evidence(verdict: Verdict, known: Sequence[Comparison]) -> str:
         text += f"; against it: {', '.join(against)}" if against else ""
     least = min(known, key=lambda one: one.difference.mean)
     most = max(known, key=lambda one: one.difference.mean)
-    ends = [f"{place(one)} {points(one.difference.mean)}" for one in dict.fromkeys((least, most))]
+    several = len({one.contrast.label for one in known}) > 1
+    names = {one: f"{one.contrast.label} on {place(one)}" if several else place(one) for one in (least, most)}
+    ends = [f"{name} {points(one.difference.mean)}" for one, name in names.items()]
     return f"{text}; {' to '.join(ends)} points"
 
 

@@ -1,0 +1,57 @@
+"""Does LGL-INR gain where it says it does, on the pairs of classes that are hard to tell apart? Pure, no torch.
+
+The paper's mechanism: weights lambda_jk name the classes j that classifier k confuses, and errors of j taken for k
+become fewer for it. If so, the share of LGL's errors that LGL-INR avoids is larger for pairs that are more confusable.
+How confusable a pair is, is read from SML's errors, which neither of the two made: with LGL's own errors on both sides
+chance alone would make a correlation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Rank correlations (Spearman) over the ordered pairs of classes, of one seed."""
+
+    gain_confusability: float
+    gain_weight: float
+    weight_confusability: float
+    num_pairs: int  # that either loss confuses
+
+
+def relative_gain(lgl: np.ndarray, inr: np.ndarray) -> np.ndarray:
+    """LGL's errors less LGL-INR's over their sum, by true and predicted class, [K, K]: in -1..1, nan without any."""
+    with np.errstate(invalid="ignore"):
+        gain: np.ndarray = (lgl - inr) / (lgl + inr).astype(float)
+    np.fill_diagonal(gain, np.nan)
+    return gain
+
+
+def ranks(lgl: np.ndarray, inr: np.ndarray, sml: np.ndarray, weights: np.ndarray) -> Ranks:
+    """How gain, weight and confusability go together over the pairs of classes.
+
+    Args:
+        lgl: confusion matrix, rows true and columns predicted classes, [K, K].
+        inr: LGL-INR's.
+        sml: SML's, whose errors tell how confusable a pair is.
+        weights: lambda_jk, row j and column k, [K, K].
+    """
+    gain = relative_gain(lgl, inr)
+    there = np.isfinite(gain)
+
+    def rank(first: np.ndarray, second: np.ndarray) -> float:
+        if there.sum() < 3 or not np.ptp(first[there]) or not np.ptp(second[there]):
+            return float("nan")
+        return float(stats.spearmanr(first[there], second[there]).statistic)
+
+    return Ranks(rank(gain, sml), rank(gain, weights), rank(weights, sml), int(there.sum()))
+
+
+def named_pairs(weights: np.ndarray, num: int = 3) -> Sequence[tuple[int, int]]:
+    """The pairs with the most weight, heaviest first: class j among the negatives of classifier k."""
+    order = np.argsort(weights, axis=None)[::-1][:num]
+    return [(int(place) // len(weights), int(place) % len(weights)) for place in order]
