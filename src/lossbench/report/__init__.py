@@ -147,6 +147,7 @@ def _paper(
         Section("Beyond the paper: beta and the weights", beyond.beta(results)),
         Section("Beyond the paper: does the gain follow the mechanism?", beyond.mechanism_blocks(judge)),
         Section("Beyond the paper: calibration", beyond.calibrated(judge)),
+        Section("Beyond the paper: noise, and how many seeds", beyond.noise_blocks(judge)),
     ]
     told = context.conditions(results, used)
     of_runs = [Section(part.title, [_told(block, told) for block in part.blocks]) for part in of_runs]
@@ -154,9 +155,9 @@ def _paper(
         *of_runs[:2],
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
         Section("Claims", sections.claims(verdicts, simulations)),
-        *of_runs[2:-5],
+        *of_runs[2:-6],
         *others,
-        *of_runs[-5:],
+        *of_runs[-6:],
         Section("The paper's errors and gaps", context.audit(judge, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
         Section("What is missing", context.missing([*done, *progress(results, studies.blocks(Runtime()))], unused)),

@@ -1,0 +1,29 @@
+"""What can be seen with n seeds: against simulation and the textbook's values."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lossbench.noise import POWER, power, resolution, seeds_needed
+
+
+def test_the_resolution_is_the_binomial_standard_error() -> None:
+    assert resolution(0.9, 10_000) == pytest.approx(0.003)
+    draws = np.random.default_rng(0).binomial(10_000, 0.96, 20_000) / 10_000
+    assert resolution(0.96, 10_000) == pytest.approx(draws.std(), rel=0.02)
+
+
+@pytest.mark.parametrize(("difference", "num_seeds"), [(0.0, 5), (1.0, 5), (1.5, 5), (2.0, 3), (0.5, 30)])
+def test_power_is_how_often_the_test_finds_it(difference: float, num_seeds: int) -> None:
+    draws = np.random.default_rng(0).normal(difference, 1, (20_000, num_seeds))
+    found = (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
+    assert power(3 * difference, 3.0, num_seeds) == pytest.approx(found, abs=0.01)
+
+
+def test_seeds_needed_are_those_of_the_textbook() -> None:
+    assert seeds_needed(0.5, 1.0) == 34  # Cohen: d = 0.5, 80 %, paired, two-sided
+    assert seeds_needed(1.0, 1.0) == 10
+    n = seeds_needed(0.0025, 0.004)
+    assert n is not None
+    assert power(0.0025, 0.004, n) >= POWER > power(0.0025, 0.004, n - 1)
+    assert seeds_needed(0.001, 1.0) is None
