@@ -232,7 +232,7 @@ def noise_blocks(judge: Judge) -> list[Block]:
     for one in judge.family("paper/LGL-INR - SML"):
         cells = [judge.arms["paper"][key] for key in one.contrast.keys]
         values = [inference.finished(judge.results.values(cell)) for cell in cells]
-        if one.pairs.n < 2:
+        if one.pairs.n < 2 or one.difference.sd <= inference.NO_SPREAD:
             continue
         resolved = noise.resolution(float(np.mean(values[1])), noise.NUM_TEST)
         seeds = inference.pooled_spread(judge.results.values(cell) for cell in cells)
