@@ -24,8 +24,8 @@ from lossbench.runs import open_run
 FILES = {f"table{table}.{form}" for table in TABLES for form in ("csv", "md", "tex", "html")}
 FILES |= {f"{figure}.{form}" for figure in ("figure1", "figure1_classes", "figure2") for form in ("png", "pdf", "csv")}
 FILES |= {"summary.md", "index.html", "report.md", "table2.md", "table2.html", "table2.tex"}
-JUDGED = {f"{picture}.{form}" for picture in ("cells_beside_paper", "lr_curves") for form in ("png", "pdf")}
-"""What the paper's profile has beside, also without a pair of runs."""
+JUDGED = {f"{picture}.{form}" for picture in ("cells_beside_paper", "lr_curves", "beta") for form in ("png", "pdf")}
+"""What the paper's profile has beside, also without a pair of runs, where there is one of LGL-INR on KMNIST."""
 
 
 def fields(config: Config, accuracy: float, **changes: Any) -> dict[str, Any]:
