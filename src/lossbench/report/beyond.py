@@ -109,7 +109,8 @@ def lgl_row(results: Results) -> list[Block]:
 def beta(results: Results) -> list[Block]:
     """LGL-INR over beta, its weights in the gradient or not: accuracy, how uneven the weights, which negatives turn."""
     variants = studies.betas()
-    lines = {(variant.option, variant.choice): _beta_line(results, variant) for variant in variants}
+    grouped = sorted(variants, key=lambda variant: variant.option)  # within it beta rises
+    lines = {(variant.option, variant.choice): _beta_line(results, variant) for variant in grouped}
     if not any(line["n"] != "0" for line in lines.values()):
         return [Paragraph("No runs over beta yet.")]
     caption = (
