@@ -178,7 +178,7 @@ def reference(folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> t
     runtime = Runtime("cpu", str(folder), num_threads=1, parallel=1, tensorboard=False)
     good = replace(config(folder), dataset=Digits(num_train=64), schedule=Schedule(1, 32), runtime=runtime)
     plan = [replace(good, schedule=Schedule(2, 32, lr=1e20)), good]
-    monkeypatch.setattr("lossbench.arms.reference_blocks", lambda *_: [("two runs", plan)])
+    monkeypatch.setattr("lossbench.studies.plan", lambda *_: [("two runs", plan)])
     return plan, Reproduce(results_dir=str(results), runtime=runtime)
 
 

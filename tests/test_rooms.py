@@ -50,7 +50,7 @@ ALLOWED = {
     "profiling": "config data environment steps training",
     "sweep": "config data models runs steps stops tracking training",
     "inference": "",
-    "studies": "choices config experiments",
+    "studies": "arms choices config experiments",
     "fitting": "",
     "calibration": "",
     "mechanism": "",
@@ -62,7 +62,7 @@ ALLOWED = {
     "diagnostics": "",
     "housekeeping": "config records runs",
     "commands": "files housekeeping records runs simulation",
-    "cli": "arms choices commands config experiments files overrides profiling records report results runs schemas "
+    "cli": "choices commands config experiments files overrides profiling records report results runs schemas "
     "simulation stops studies sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +201,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         )
     import torch
 
-    from lossbench import arms, records, results, studies, sweep
+    from lossbench import records, results, studies, sweep
 
     at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
 
@@ -211,8 +210,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
 
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
     began, failed, left = time.monotonic(), 0, 0
-    planned = arms.reference_blocks(has_gpu, plan.runtime, accuracy)
-    for name, configs in chain(planned, studies.blocks(plan.runtime)):
+    for name, configs in studies.plan(has_gpu, plan.runtime, accuracy):
         if not configs:
             print(f"{name}: none, as far as is known", flush=True)
             continue

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from lossbench.arms import Accuracy, reference_blocks
 from lossbench.choices import Counts, Head, Init, LglReduction, Missing, Normalization
 from lossbench.config import Cnn2c, Config, Lgl, LglInr, LossConfig, MnistType, Runtime, Sml, paper_schedule
 from lossbench.experiments import LABELS, Cell, paper_numbers
@@ -80,6 +81,12 @@ def betas(dataset: str = "kmnist") -> list[Variant]:
         for beta, detach in product(BETAS, (False, True))
         if (loss := LglInr(beta=beta, detach_weights=detach)) and (beta > 0 or not detach)
     ]
+
+
+def plan(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Iterator[tuple[str, list[Config]]]:
+    """All that `make reference` does: the runs that judge the paper, then those of the studies."""
+    yield from reference_blocks(has_gpu, runtime, accuracy)
+    yield from blocks(runtime)
 
 
 def blocks(runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
