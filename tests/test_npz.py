@@ -17,7 +17,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from lossbench import NUMERICS, sweep
-from lossbench.choices import Normalization
+from lossbench.choices import Imbalance, Normalization
 from lossbench.cli import CONF
 from lossbench.config import MODELS, Cnn2c, Config, LglInr, Npz, Runtime, Schedule, Sml, name_of, run_id
 from lossbench.data import load_data, num_classes, plan_epoch, published_sizes
@@ -130,10 +130,11 @@ def test_every_option_but_the_path_changes_the_name(tmp_path: Path) -> None:
         "augment": True,
         "crop_padding": 3,
     }
-    others |= {"normalization": Normalization.none, "sha256": "0" * 64}
+    others |= {"normalization": Normalization.none, "sha256": "0" * 64, "classes": [1, 0]}
+    ratios = [{"imbalance": Imbalance.step, "imbalance_ratio": ratio} for ratio in (10.0, 20.0)]  # neither goes alone
     base = Npz(path=str(path))
-    parts = [base, *(replace(base, **{name: value}) for name, value in others.items())]
-    assert set(asdict(base)) == {"name", "path", *others}
+    parts = [base, *(replace(base, **change) for change in (*({name: others[name]} for name in others), *ratios))]
+    assert set(asdict(base)) == {"name", "path", "imbalance", "imbalance_ratio", *others}
     assert len({run_id(config_of(path, tmp_path, dataset=part)) for part in parts}) == len(parts)
 
 
