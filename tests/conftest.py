@@ -9,9 +9,14 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from hypothesis import Phase, settings
+from invented import Known, all_of_cnn2c
 from kinds_of_runs import Invoke, Made, make_all
 
 from lossbench import commands
+from lossbench.results import results_at_hand
+from lossbench.verdicts import Judge
+
+RESULTS = Path(__file__).parents[1] / "results"
 
 torch.set_num_threads(1)
 settings.register_profile(
@@ -43,3 +48,15 @@ def invoke() -> Invoke:
         return result
 
     return call
+
+
+@pytest.fixture
+def cnn2c() -> Known:
+    """All CNN2C cells of the paper's arm, invented."""
+    return all_of_cnn2c()
+
+
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    """The verdicts on the committed records."""
+    return Judge(results_at_hand(tmp_path_factory.mktemp("none"), RESULTS))

@@ -65,6 +65,16 @@ class Claim:
     family: str
     rule: str
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is a hypothesis of ours, not a sentence of the paper."""
+        return self.place.startswith("ours")
+
+    @property
+    def over_cells(self) -> bool:
+        """Whether it speaks of the mean over all cells of a seed, not of each cell."""
+        return "mean over the" in self.statistic
+
     def listed(self, field: str) -> list[str]:
         """A field that is a list."""
         return [item.strip() for item in str(getattr(self, field)).split(";")]

@@ -165,13 +165,19 @@ def reversed_share(logits: np.ndarray, labels: np.ndarray, beta: float) -> float
         beta: sharpness, >= 0.
     """
     logits = logits.astype(np.float64)
-    target = labels[:, None] == np.arange(logits.shape[1])  # [N, K]
-    own = target / target.sum(axis=0).clip(min=1)
+    own = _own(labels, logits.shape[1])
     p = expit(logits)
     weights, losses = class_weights(own.T @ p, beta), own.T @ np.logaddexp(0, logits)  # [K, K] each
     excess = losses - (weights * losses).sum(axis=0)
     slopes = p * (1 + beta * excess[labels] * (1 - p))
-    return float((slopes[~target] < 0).mean())
+    return float((slopes[own == 0] < 0).mean())
+
+
+def _own(labels: np.ndarray, num_classes: int) -> Floats:
+    """What a sample adds to the mean over its class, [N, K]; 0 in the columns of other classes."""
+    target = (labels[:, None] == np.arange(num_classes)).astype(np.float64)
+    own: Floats = target / target.sum(axis=0).clip(min=1)
+    return own
 
 
 def _pull(logits: np.ndarray, labels: np.ndarray, weights: Floats, beta: float) -> Floats:
@@ -180,8 +186,7 @@ def _pull(logits: np.ndarray, labels: np.ndarray, weights: Floats, beta: float) 
     With l_jk the mean of -log(1 - p_k) over class j, and s_jk that of p_k (1 - p_k), the slope of lambda_jk is
     beta lambda_jk (s_jk - sum over m of lambda_mk s_mk); summed with l_jk, that is a covariance under lambda.
     """
-    own = (labels[:, None] == np.arange(len(weights))).astype(np.float64)  # [N, K]
-    own /= own.sum(axis=0).clip(min=1)
+    own = _own(labels, len(weights))
     logits = logits.astype(np.float64)
     losses, slopes = own.T @ np.logaddexp(0, logits), own.T @ (expit(logits) * expit(-logits))  # [K, K] each
     covariance: Floats = (weights * (losses - (weights * losses).sum(axis=0)) * slopes).sum(axis=0)

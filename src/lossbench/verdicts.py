@@ -12,7 +12,6 @@ import numpy as np
 from lossbench import arms, classes, inference, simulation
 from lossbench.arms import Key
 from lossbench.claims import Claim, Contrast, claims, contrasts_of, family_of
-from lossbench.config import run_id
 from lossbench.experiments import LABELS, Cell
 from lossbench.inference import CellOutcome, Headline, Outcome, Pairs, Prediction, Word
 from lossbench.results import Results, Statistic, area, best, epochs_to_end, last
@@ -189,7 +188,7 @@ class Judge:
 
     def _spread(self, arm: str, key: Key, statistic: Statistic) -> inference.Spread:
         """Pooled over the losses of a data set and network."""
-        alike = {run_id(cell.config): cell for other, cell in self.arms[arm].items() if other[:2] == key[:2]}
+        alike = {self.results.name(cell.config): cell for other, cell in self.arms[arm].items() if other[:2] == key[:2]}
         return inference.pooled_spread(self.results.values(cell, statistic) for cell in alike.values())
 
     def family(self, name: str) -> list[Comparison]:
@@ -261,7 +260,7 @@ class Judge:
             return Verdict(claim, proportion.outcome, proportion=proportion)
         if claim.kind == "convergence":
             return self._convergence(claim)
-        if "mean over the" in claim.statistic:
+        if claim.over_cells:
             return self._mean_over_cells(claim)
         comparisons = self._comparisons(claim)
         if claim.kind == "superiority":

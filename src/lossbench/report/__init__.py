@@ -10,7 +10,7 @@ from lossbench import NUMERICS, arms, experiments, simulation, studies
 from lossbench.config import Reproduce, Runtime
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
-from lossbench.records import Record, all_records, outdated, verify
+from lossbench.records import Record, all_records, outdated
 from lossbench.report import beyond, context, sections
 from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
 from lossbench.report.findings import cells_sentence, claims_sentence, headline_sentences, progress
@@ -134,31 +134,36 @@ def _paper(
         sections.headlines(judge),
         Paragraph(" ".join([cells_sentence(printed), claims_sentence(verdicts), counted])),
     ]
-    figure_1 = [*pictures[:2], *sections.figure1_text(judge)] if pictures else []
     used = {record.id for record in results.records.values() if record.fields["numerics"] == NUMERICS}
-    of_runs = [
-        Section("Loss or step size?", sections.confound(judge)),
-        Section("The paper's accuracies", sections.cells(judged)),
-        Section("Comparisons", sections.comparisons(judge)),
-        *([Section("Figure 1: classes", figure_1)] if figure_1 else []),
-        *([Section("Figure 2: curves", [*pictures[2:], *sections.convergence(judge)])] if pictures else []),
-        Section("The learning property on trained networks (Eq. 8 to 10)", context.learning_property(judge)),
-        Section("Beyond the paper: what the result hangs on", beyond.sensitivity(results) + beyond.lgl_row(results)),
-        Section("Beyond the paper: beta and the weights", beyond.beta(results)),
-        Section("Beyond the paper: does the gain follow the mechanism?", beyond.mechanism_blocks(judge)),
-        Section("Beyond the paper: calibration", beyond.calibrated(judge)),
-        Section("Beyond the paper: noise, and how many seeds", beyond.noise_blocks(judge)),
+    conditions = context.conditions(results, used)
+
+    def of_runs(title: str, blocks: Sequence[Block]) -> Section:
+        return Section(title, [_told(block, conditions) for block in blocks])
+
+    figures = [
+        of_runs("Figure 1: classes", [*pictures[:2], *sections.figure1_text(judge)]),
+        of_runs("Figure 2: curves", [*pictures[2:], *sections.convergence(judge)]),
     ]
-    told = context.conditions(results, used)
-    of_runs = [Section(part.title, [_told(block, told) for block in part.blocks]) for part in of_runs]
+    balances, contradictions = context.balances(judge)
+    hangs_on = beyond.sensitivity(results) + beyond.lgl_row(results)
     parts = [
-        *of_runs[:2],
+        of_runs("Loss or step size?", sections.confound(judge)),
+        of_runs("The paper's accuracies", sections.cells(judged)),
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
         Section("Claims", sections.claims(verdicts, simulations)),
-        *of_runs[2:-6],
+        of_runs("Comparisons", sections.comparisons(judge)),
+        *(figures if pictures else []),
         *others,
-        *of_runs[-6:],
-        Section("The paper's errors and gaps", context.audit(judge, simulations)),
+        of_runs(
+            "The learning property on trained networks (Eq. 8 to 10)",
+            context.learning_property(balances, contradictions),
+        ),
+        of_runs("Beyond the paper: what the result hangs on", hangs_on),
+        of_runs("Beyond the paper: beta and the weights", beyond.beta(results)),
+        of_runs("Beyond the paper: does the gain follow the mechanism?", beyond.mechanism_blocks(judge)),
+        of_runs("Beyond the paper: calibration", beyond.calibrated(judge)),
+        of_runs("Beyond the paper: noise, and how many seeds", beyond.noise_blocks(judge)),
+        Section("The paper's errors and gaps", context.audit(balances, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
         Section("What is missing", context.missing([*done, *progress(results, studies.blocks(Runtime()))], unused)),
     ]
@@ -205,7 +210,7 @@ def _unused(results: Results) -> list[str]:
     old = outdated(results.records.values())
     by_other = f"{len(old)} runs made under another NUMERICS than {NUMERICS}: {', '.join(old)}"
     failed = [f"{name} failed: {why}" for name, why in results.failed.items()]
-    return verify(results.found) + ([by_other] if old else []) + failed
+    return results.problems() + ([by_other] if old else []) + failed
 
 
 def _by_cell(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -46,8 +46,7 @@ def sensitivity(results: Results) -> list[Block]:
     )
     depends = (
         "Which conclusions depend on a reading: the word of each contrast, as in the comparisons but without Holm; "
-        "losses "
-        "that the option does not change keep their default."
+        "losses that the option does not change keep their default."
     )
     nearest = {loss: _nearest(results, loss, [default, *variants]) for loss in MAPS}
     reached = "The number that the paper prints, and the reading whose mean is nearest to it."
@@ -58,13 +57,16 @@ def sensitivity(results: Results) -> list[Block]:
     ]
 
 
-def _moved(results: Results, cell: Cell, default: Cell) -> str:
+def _mean(results: Results, cell: Cell) -> str:
     values = inference.finished(results.values(cell))
-    if not values:
-        return MISSING
-    text = f"{percent(float(np.mean(values)))} (n={len(values)})"
+    return f"{percent(float(np.mean(values)))} (n={len(values)})" if values else MISSING
+
+
+def _moved(results: Results, cell: Cell, default: Cell) -> str:
     pairs = results.pairs(cell, default)
-    return text if cell == default or not pairs.n else f"{points(inference.paired_t(pairs).mean)}: {text}"
+    if cell == default or not pairs.n:
+        return _mean(results, cell)
+    return f"{points(inference.paired_t(pairs).mean)}: {_mean(results, cell)}"
 
 
 def _word(results: Results, first: Cell, second: Cell) -> str:
@@ -99,9 +101,7 @@ def lgl_row(results: Results) -> list[Block]:
     for variant in [*(studies.defaults(name) for name in ("kmnist", "fmnist", "mnist")), *studies.lgl_scales()]:
         cell = variant.cells["LGL"]
         line = lines.setdefault(cell.dataset, {"Paper": f"{cell.paper:.2f}"})
-        values = inference.finished(results.values(cell))
-        choice = f"x {variant.choice or 1}"
-        line[choice] = f"{percent(float(np.mean(values)))} (n={len(values)})" if values else MISSING
+        line[f"x {variant.choice or 1}"] = _mean(results, cell)
     caption = "LGL times a factor: test accuracy (%), CNN2C, last epoch. x 10 is the sum over the ten classes."
     return [table(lines, ["Data set"], caption)]
 
@@ -114,12 +114,10 @@ def beta(results: Results) -> list[Block]:
     if not any(line["n"] != "0" for line in lines.values()):
         return [Paragraph("No runs over beta yet.")]
     caption = (
-        "LGL-INR over beta on KMNIST, CNN2C, last epoch, with its weights attached to the gradient or detached (at 0 "
-        "they "
-        "are constant). Unevenness: share of a classifier's weight that lies elsewhere than uniform weights would "
-        "have it, "
-        "on test images after the first and the last epoch. Turned: negatives on test images whose logit the attached "
-        "weights would raise."
+        "LGL-INR over beta on KMNIST, CNN2C, last epoch, with its weights attached to the gradient or detached (at "
+        "0 they are constant). Unevenness: share of a classifier's weight that lies elsewhere than uniform weights "
+        "would have it, on test images after the first and the last epoch. Turned: negatives on test images whose "
+        "logit the attached weights would raise."
     )
     return [_beta_picture(results, variants), table(lines, ["Weights", "beta"], caption)]
 
@@ -205,16 +203,13 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
         return [Paragraph("No runs of all three losses with arrays yet.")]
     caption = (
         "Does LGL-INR's gain follow confusability? Rank correlations over ordered pairs of classes, CNN2C, test "
-        "images, "
-        "last epoch, mean of seeds with a 95 % interval. Gain: LGL's errors less LGL-INR's over their sum; "
-        "confusability: "
-        "SML's errors; weight: lambda_jk. The paper's mechanism asks for positive ones. Descriptive: a rare pair "
-        "counts as much as a common one."
+        "images, last epoch, mean of seeds with a 95 % interval. Gain: LGL's errors less LGL-INR's over their sum; "
+        "confusability: SML's errors; weight: lambda_jk. The paper's mechanism asks for positive ones. Descriptive: "
+        "a rare pair counts as much as a common one."
     )
     pairs = (
-        "The three pairs that the weights name most (class j among the negatives of k; uniform is 0.111), and images "
-        "of j "
-        "taken for k with each loss, means over seeds."
+        "The three pairs that the weights name most (class j among the negatives of k; uniform is 0.111), and "
+        "images of j taken for k with each loss, means over seeds."
     )
     return [table(lines, ["Data set"], caption), table(named, ["Data set", "Class j for k"], pairs)]
 
@@ -251,12 +246,9 @@ def noise_blocks(judge: Judge) -> list[Block]:
         return [Paragraph("No two pairs of runs yet.")]
     caption = (
         "Noise, in points: standard error of an accuracy for the images of the test set; standard deviation of an "
-        "accuracy "
-        "over seeds (LGL-INR and SML pooled), and of the difference LGL-INR - SML seed by seed; and the seeds with "
-        "which "
-        "a true difference as large as the margin, or twice it, would be found with 80 % probability (paired t, 5 "
-        "%), if "
-        "the standard deviation is as estimated, which with few pairs is rough."
+        "accuracy over seeds (LGL-INR and SML pooled), and of the difference LGL-INR - SML seed by seed; and the "
+        "seeds with which a true difference as large as the margin, or twice it, would be found with 80 % "
+        "probability (paired t, 5 %), if the standard deviation is as estimated, which with few pairs is rough."
     )
     return [table(lines, ["Data set", "Network"], caption)]
 
@@ -278,12 +270,9 @@ def calibrated(judge: Judge) -> list[Block]:
     }
     caption = (
         "Calibration on test images, last epoch, mean ± standard deviation over seeds. NLL in nats an image and "
-        "Brier score: "
-        "with sigmoid summed over the K one-vs-all classifiers, so comparable within a map only. ECE: expected "
-        "calibration "
-        f"error of the predicted class's probability, {NUM_BINS} bins of equal width; overconfidence: mean "
-        f"confidence less "
-        "accuracy. Logits were kept in half precision."
+        "Brier score: with sigmoid summed over the K one-vs-all classifiers, so comparable within a map only. ECE: "
+        f"expected calibration error of the predicted class's probability, {NUM_BINS} bins of equal width; "
+        "overconfidence: mean confidence less accuracy. Logits were kept in half precision."
     )
     own = {key: runs for (key, name), runs in found.items() if name == MAPS[key[2]] and key[0] == "CNN2C"}
     return [reliability(own), table(lines, ["Data set", "Network", "Loss", "Map"], caption)]
@@ -338,7 +327,7 @@ def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:
         axes.legend(fontsize=SMALL, loc="lower right")
     caption = (
         f"Reliability of CNN2C with each loss's own map: accuracy over confidence in {NUM_BINS} bins, images of all "
-        f"seeds "
-        f"together, bins with {SHOWN_FROM} images or more. On the line confidence is accuracy; below it, overconfident."
+        f"seeds together, bins with {SHOWN_FROM} images or more. On the line confidence is accuracy; below it, "
+        "overconfident."
     )
     return Picture("reliability", figure, caption, f"Reliability diagrams. {' '.join(told)}")

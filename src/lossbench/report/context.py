@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -88,48 +88,66 @@ def table2() -> list[Block]:
     return [table(lines, ["Network", "Row"], caption)]
 
 
-def learning_property(judge: Judge) -> list[Block]:
-    """Eq. 8 to 10 on trained networks: both sides per class, residuals on training and test images."""
-    rows: list[PropertyRow] = []
-    groups: dict[tuple[str, str, str, str], list[diagnostics.Balance]] = {}
-    problems: list[str] = []
-    for key, cell in judge.arms["paper"].items():
-        if key[2].startswith("beta"):
-            continue
-        for config in cell.configs:
-            found = _balances(judge.results, config, problems)
-            if found is None:
+Balances = dict[tuple[str, str, str, str], list[diagnostics.Balance]]
+"""By loss, data set, network and images; one a seed."""
+
+
+def balances(judge: Judge) -> tuple[Balances, list[str]]:
+    """Both sides of the learning property on every run at the paper's learning rate, and what contradicts itself."""
+    found: Balances = {}
+    problems = []
+    for (network, dataset, loss), cell in judge.arms["paper"].items():
+        for config in cell.configs if not loss.startswith("beta") else ():
+            try:
+                sides = _sides(judge.results, config)
+            except ValueError as error:
+                problems.append(f"{judge.results.name(config)} is left out: {error}.")
                 continue
-            for split in SPLITS:
-                balance = found[split]
-                group = groups.setdefault((key[2], key[1], key[0], split), [])
-                group.append(balance)
-                rows += [
-                    PropertyRow(key[2], split, number, left, right)
-                    for number, (left, right) in enumerate(zip(balance.left, balance.right, strict=True))
-                    if config.seed == cell.configs[0].seed
-                ]
+            for split, balance in sides.items():
+                found.setdefault((loss, dataset, network, split), []).append(balance)
+    return found, problems
+
+
+def _sides(results: Results, config: Config) -> dict[str, diagnostics.Balance]:
+    """By images; none where a run is not done, its arrays not at hand, or its data not published."""
+    record, arrays = results.record(config), results.arrays(config)
+    if record is None or arrays is None:
+        return {}
+    dataset = record.fields["config"]["dataset"]
+    counts = train_counts(dataset)
+    if counts is None or len(arrays.get("output_bias", [])) != len(counts):
+        return {}
+    return diagnostics.balances(record.fields["config"], arrays, counts, test_labels(dataset))
+
+
+def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:
+    """Eq. 8 to 10 on trained networks: both sides per class, residuals on training and test images."""
     named: list[Block] = [Items(problems)] if problems else []
-    if not rows:
+    if not found:
         return [Paragraph("No runs with arrays yet."), *named]
-    lines = {key: _balance(group) for key, group in groups.items()}
+    rows = [
+        PropertyRow(loss, split, number, left, right)
+        for split in SPLITS
+        for (loss, _, _, images), group in found.items()
+        for number, (left, right) in enumerate(zip(group[0].left, group[0].right, strict=True))
+        if images == split
+    ]
+    lines = {key: _balance(group) for key, group in found.items()}
     caption = (
         "Eq. 9 (SML) and 10 (LGL, LGL-INR, per one-vs-all classifier; LGL-INR by its own law) on trained networks: "
-        "left "
-        "over right side, median and range over classes and seeds, 1 in balance; the residual over the sum of both "
-        "sides; "
-        "and the part of it that weight decay on biases, and LGL-INR's gradient through its weights, explain where "
-        "known."
+        "left over right side, median and range over classes and seeds, 1 in balance; the residual over the sum of "
+        "both sides; and the part of it that weight decay on biases, and LGL-INR's gradient through its weights, "
+        "explain where known."
     )
     return [
         plots.learning_property(rows),
-        Paragraph(_in_balance(groups)),
+        Paragraph(_in_balance(found)),
         table(lines, ["Loss", "Data set", "Network", "Images"], caption),
         *named,
     ]
 
 
-def _in_balance(groups: Mapping[tuple[str, str, str, str], Sequence[diagnostics.Balance]]) -> str:
+def _in_balance(groups: Balances) -> str:
     """How near the two sides are, loss by loss, over all data sets, networks, seeds and classes."""
     texts = []
     for loss in dict.fromkeys(key[0] for key in groups):
@@ -141,30 +159,10 @@ def _in_balance(groups: Mapping[tuple[str, str, str, str], Sequence[diagnostics.
             medians.append(f"{np.nanmedian(ratios):.2f}")
         texts.append(f"{loss} {medians[0]} on training and {medians[1]} on test images")
     return (
-        f"Left over right side, median over classes, seeds and data sets: {'; '.join(texts)}. LGL-INR's right side is "
-        "weighted, so that a mistake adds about nine times as much to the left; where training images are known "
-        "almost by "
-        "heart, its sides part on test images."
+        f"Left over right side, median over classes, seeds and data sets: {'; '.join(texts)}. LGL-INR's right side "
+        "is weighted, so that a mistake adds about nine times as much to the left; where training images are known "
+        "almost by heart, its sides part on test images."
     )
-
-
-def _balances(results: Results, config: Config, problems: list[str]) -> dict[str, diagnostics.Balance] | None:
-    """Both sides of a run's learning property, where it is done, its arrays at hand and its data published.
-
-    What contradicts itself is left out and named in `problems`.
-    """
-    record, arrays = results.record(config), results.arrays(config)
-    if record is None or arrays is None:
-        return None
-    dataset = record.fields["config"]["dataset"]
-    counts = train_counts(dataset)
-    if counts is None or len(arrays.get("output_bias", [])) != len(counts):
-        return None
-    try:
-        return diagnostics.balances(record.fields["config"], arrays, counts, test_labels(dataset))
-    except ValueError as error:
-        problems.append(f"{record.id} is left out: {error}.")
-        return None
 
 
 def _balance(group: Sequence[diagnostics.Balance]) -> dict[str, str]:
@@ -181,9 +179,9 @@ def _balance(group: Sequence[diagnostics.Balance]) -> dict[str, str]:
     }
 
 
-def audit(judge: Judge, simulations: Simulations | None) -> list[Block]:
+def audit(found: Balances, simulations: Simulations | None) -> list[Block]:
     """What is wrong or missing in the paper, with our evidence."""
-    known = _audit_numbers(judge, simulations)
+    known = _audit_numbers(found, simulations)
     text = files("lossbench.paper").joinpath("audit.csv").read_text()
     lines = {
         (line["place"], line["said"]): {"Finding": line["finding"], "Evidence": line["evidence"].format_map(known)}
@@ -197,7 +195,7 @@ class _Numbers(dict[str, str]):
         return MISSING
 
 
-def _audit_numbers(judge: Judge, simulations: Simulations | None) -> _Numbers:
+def _audit_numbers(found: Balances, simulations: Simulations | None) -> _Numbers:
     known = _Numbers()
     for one in simulated(simulations) if simulations else []:
         weight = {"1/2": "half", "N0/(N0+N1)": "single", "2N0/(2N0+N1)": "double"}[one.cell.lambda_printed]
@@ -211,19 +209,11 @@ def _audit_numbers(judge: Judge, simulations: Simulations | None) -> _Numbers:
         known[f"{name}_parameters"] = _num_parameters(network)
     known["cnn5c_features"] = _networks()["CNN5C"][-2]["output"]
     known["scale_sml"], known["scale_lgl"] = (f"{arms.SCALES['kmnist'][loss]:g}" for loss in ("sml", "lgl"))
-    identities = [abs(one.residual.sum()) / one.left.sum() for one in _balances_of(judge, "SML")]
+    of_sml = [one for key, group in found.items() if key[0] == "SML" and key[3] == "train" for one in group]
+    identities = [abs(one.residual.sum()) / one.left.sum() for one in of_sml]
     if identities:
         known["num_sml"], known["sml_identity"] = str(len(identities)), f"{max(identities):.1e}"
     return known
-
-
-def _balances_of(judge: Judge, loss: str) -> Iterator[diagnostics.Balance]:
-    """Balances on training images of every run with a loss at the paper's learning rate."""
-    for key, cell in judge.arms["paper"].items():
-        for config in cell.configs if key[2] == loss else ():
-            found = _balances(judge.results, config, [])  # named where the property is
-            if found is not None:
-                yield found["train"]
 
 
 def provenance(results: Results, names: Iterable[str]) -> list[Block]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from lossbench import inference
-from lossbench.config import Config, run_id
+from lossbench.config import Config
 from lossbench.inference import Difference, Prediction
 from lossbench.results import Results
 from lossbench.verdicts import REFUTING, Comparison, CurveComparison, Judge, JudgedCell, JudgedHeadline, Verdict
@@ -115,7 +115,7 @@ def cells_sentence(cells: Sequence[JudgedCell]) -> str:
 
 def claims_sentence(verdicts: Iterable[Verdict]) -> str:
     """How many claims hold, fail, or are undecided; the paper's apart from ours."""
-    outcomes = [one.outcome for one in verdicts if one.outcome and not one.claim.place.startswith("ours")]
+    outcomes = [one.outcome for one in verdicts if one.outcome and not one.claim.ours]
     count = {word: outcomes.count(word) for word in ("holds", "fails", "undecided")}
     waiting = f", {count['undecided']} undecided" if count["undecided"] else ""
     return (
@@ -136,7 +136,7 @@ def evidence(verdict: Verdict) -> str:
     known = [one for one in verdict.comparisons if one.pairs.n]
     if not known:
         return "no pairs of runs"
-    if "mean over the" in verdict.claim.statistic and verdict.comparisons[0].pairs.n:
+    if verdict.claim.over_cells and verdict.comparisons[0].pairs.n:
         return measured(verdict.comparisons[0].difference)
     return _cells_evidence(verdict, known)
 
@@ -187,7 +187,7 @@ def progress(results: Results, blocks: Iterable[tuple[str, Sequence[Config]]]) -
     """The planned blocks of runs: name, finished, diverged, planned."""
     found = []
     for name, configs in blocks:
-        names = {run_id(config) for config in configs}
+        names = {results.name(config) for config in configs}
         done = sum(name in results.records for name in names)
         found.append((name, done, sum(name in results.diverged for name in names), len(names)))
     return found

@@ -10,10 +10,11 @@ from lossbench import arms, classes, inference
 from lossbench.claims import FAMILIES
 from lossbench.claims import claims as known_claims
 from lossbench.config import paper_schedule
-from lossbench.experiments import LABELS, LITERAL_HEAD
+from lossbench.experiments import LABELS, LITERAL_HEAD, LOSSES
 from lossbench.inference import MIN_RUNS
 from lossbench.report import plots
 from lossbench.report.findings import (
+    DATASETS,
     NO_NUMBER,
     evidence,
     percent,
@@ -29,7 +30,6 @@ from lossbench.report.tables import MISSING
 from lossbench.simulation import Simulations
 from lossbench.verdicts import Comparison, Judge, JudgedCell, JudgedHeadline, Verdict, equation_10
 
-DATASETS = ("MNIST", "FMNIST", "KMNIST", "CIFAR-10")
 NETWORKS = ("CNN2C", LITERAL_HEAD, "CNN5C", "MobileNetV2", "ResNet-18")
 
 ARMS = {
@@ -54,8 +54,7 @@ def headlines(judge: Judge) -> Table:
     }
     caption = (
         "LGL-INR's lead in test accuracy, in points: CNN2C, last epoch, paired over seeds; at the paper's learning "
-        "rate, "
-        "with the other loss scaled to LGL-INR's gradient norm, and with each loss at its own learning rate."
+        "rate, with the other loss scaled to LGL-INR's gradient norm, and with each loss at its own learning rate."
     )
     return table(lines, ["Contrast", "Data set"], caption)
 
@@ -92,15 +91,13 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
             "Best": percent(one.best.mean) if one.best.n else MISSING,
             "By the best": one.outcome_best or "",
         }
-        for one in sorted(judged, key=lambda one: (DATASETS.index(one.key[1]), NETWORKS.index(one.key[0])))
+        for one in sorted(judged, key=lambda one: (list(DATASETS).index(one.key[1]), NETWORKS.index(one.key[0])))
     }
     caption = (
         "The paper's accuracies (%) beside where one new run of ours is expected (95 %): mean ± t s √(1 + 1/n), s "
-        "pooled over "
-        f"the losses of a data set and network; fewer than {MIN_RUNS} runs are too few for a verdict. The last epoch "
-        f"is "
-        f"the headline; the best one is selected on the test set. {LITERAL_HEAD} is a second reading of CNN2C's "
-        f"numbers."
+        f"pooled over the losses of a data set and network; fewer than {MIN_RUNS} runs are too few for a verdict. "
+        f"The last epoch is the headline; the best one is selected on the test set. {LITERAL_HEAD} is a second "
+        "reading of CNN2C's numbers."
     )
     return [plots.cells_beside_paper(rows), table(lines, ["Data set", "Network", "Loss"], caption)]
 
@@ -133,12 +130,10 @@ def comparisons(judge: Judge) -> list[Block]:
     blocks: list[Block] = []
     if present:
         caption = (
-            "Differences in test accuracy, last epoch, in points: paired t over seeds, p by Holm within a contrast of "
-            "an arm over all the cells that it will have, 90 % interval and margin of equivalence. As description: "
-            "in how "
-            "many seeds the exact McNemar test finds either network better on the same images, and the 95 % interval "
-            "of "
-            "a bootstrap over images and seeds."
+            "Differences in test accuracy, last epoch, in points: paired t over seeds, p by Holm within a contrast "
+            "of an arm over all the cells that it will have, 90 % interval and margin of equivalence. As "
+            "description: in how many seeds the exact McNemar test finds either network better on the same images, "
+            "and the 95 % interval of a bootstrap over images and seeds."
         )
         blocks = [plots.comparisons(rows), table(lines, ["Arm", "Contrast", "Cell"], caption)]
     if absent:
@@ -168,7 +163,7 @@ def confound(judge: Judge) -> list[Block]:
     """The accuracy-over-lr curves with their marked points, each loss's own learning rate, and the headline's cells."""
     curves, lines = [], {}
     for dataset in arms.DATASETS:
-        for loss in arms.LOSSES:
+        for loss in LOSSES:
             known = arms.points(dataset, loss, judge.results.accuracy)
             wanted = arms.wanted_lrs(known)
             own = arms.own_lr(known)
@@ -216,7 +211,7 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
     """Every claim with its outcome and grounds, the paper's and then ours."""
     blocks: list[Block] = []
     for ours in (False, True):
-        chosen = [one for one in verdicts if one.outcome and one.claim.place.startswith("ours") == ours]
+        chosen = [one for one in verdicts if one.outcome and one.claim.ours == ours]
         lines = {
             one.claim.claim: {
                 "Verdict": one.outcome or "",
@@ -264,10 +259,8 @@ def convergence(judge: Judge) -> list[Block]:
                 }
     caption = (
         "Convergence, CNN2C: difference in the first epoch within 0.5 points of the run's own end, and in the area "
-        "under "
-        "the accuracy curve, in points; negative epochs and positive area are in LGL-INR's favour. Test images of "
-        "FMNIST "
-        "and KMNIST decide the claim; the rest is shown."
+        "under the accuracy curve, in points; negative epochs and positive area are in LGL-INR's favour. Test "
+        "images of FMNIST and KMNIST decide the claim; the rest is shown."
     )
     return [table(lines, ["Contrast", "Data set", "Images"], caption)]
 
@@ -296,8 +289,8 @@ def figure1_text(judge: Judge) -> list[Block]:
             Paragraph(
                 f"Similar classes (Fashion-MNIST, CNN2C): LGL takes {similar.lgl:.0f} shirts for coats or coats for "
                 f"shirts, SML {similar.sml:.0f} (means of {similar.n} seeds; more under LGL in {similar.num_more}). "
-                f"That "
-                f"is {100 * similar.share:.0f} % of the errors that LGL makes beyond SML's. A cause is not tested."
+                f"That is {100 * similar.share:.0f} % of the errors that LGL makes beyond SML's. A cause is not "
+                "tested."
             )
         )
     return blocks

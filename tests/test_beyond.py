@@ -1,0 +1,117 @@
+"""What the report says beyond the paper, of invented and of committed runs."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blocks import table, text
+from invented import Known, level
+
+from lossbench import diagnostics, labels, mechanism, noise, studies
+from lossbench.calibration import calibration
+from lossbench.report import beyond
+from lossbench.report.page import Picture
+from lossbench.verdicts import Judge
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def test_calibration_is_that_of_the_committed_logits(committed: Judge) -> None:
+    blocks = beyond.calibrated(committed)
+    frame = table(blocks)
+    cell = committed.arms["paper"]["CNN2C", "FMNIST", "SML"]
+    found = []
+    for config in cell.configs:
+        arrays = committed.results.arrays(config)
+        true = labels.test_labels({"name": "fmnist"})
+        if arrays is not None and true is not None:
+            found.append(calibration(arrays["test_logits"], true, "softmax"))
+    line = frame.loc["FMNIST", "CNN2C", "SML", "softmax"]
+    assert line["n"] == str(len(found))
+    assert line["NLL"].startswith(f"{np.mean([one.nll for one in found]):.4f}")
+    assert line["ECE (%)"].startswith(f"{100 * np.mean([one.ece for one in found]):.2f}")
+    (picture,) = [block for block in blocks if isinstance(block, Picture)]
+    panel = next(axes for axes in picture.figure.axes if axes.get_title() == "FMNIST")
+    (drawn,) = [line for line in panel.lines if line.get_label() == "SML (softmax)"]
+    counts = np.sum([one.counts for one in found], axis=0)
+    there = counts >= beyond.SHOWN_FROM
+    sums = np.nansum([one.counts * one.accuracy for one in found], axis=0)
+    assert drawn.get_ydata() == pytest.approx(sums[there] / counts[there])
+    gap = 100 * np.mean([one.overconfidence for one in found])
+    assert f"FMNIST, SML: confidence less accuracy {gap:+.2f} points, n={len(found)}." in picture.alt
+    assert "No runs" in text(beyond.calibrated(Judge(Known())))
+
+
+def test_readings_show_how_far_they_move_and_what_depends_on_them(cnn2c: Known) -> None:
+    assert "No runs" in text(beyond.sensitivity(Known()))
+    assert "No runs" in text(beyond.beta(Known()))
+    variants = {(variant.option, variant.choice): variant for variant in studies.readings()}
+    summed = variants["LGL: mean or sum", "sum over classes"]
+    cnn2c.fill(summed.cells["LGL"], level(("CNN2C", "KMNIST", "LGL"), LGL=0.95))
+    moved, conclusions, nearest = (table(beyond.sensitivity(cnn2c), index) for index in range(3))
+    assert len(moved) == len(conclusions) == 1 + len(variants)
+    assert moved.loc["LGL: mean or sum", "sum over classes"]["LGL"].startswith("+5.00: 95.5")
+    assert list(moved.loc["LGL: mean or sum", "sum over classes"])[1:] == ["–", "–"]
+    assert moved.loc["normalisation", "none"]["SML"] == "missing"
+    assert moved.loc["as read here", ""]["SML"] == "93.49 (n=3)"
+    assert conclusions.loc["as read here", ""]["LGL - SML"].endswith("lower")
+    assert conclusions.loc["LGL: mean or sum", "sum over classes"]["LGL - SML"].endswith("higher")
+    assert list(nearest.loc["LGL"]) == [
+        "94.37",
+        "LGL: mean or sum, sum over classes",
+        moved.loc["LGL: mean or sum", "sum over classes"]["LGL"].partition(": ")[2],
+        "consistent",
+    ]
+    assert nearest.loc["SML"]["Nearest"] == "as read here"
+    row = table(beyond.lgl_row(cnn2c)).loc["FMNIST"]
+    assert (row["Paper"], row["x 2"]) == ("89.44", "missing")
+    assert row["x 1"].endswith(" (n=3)")
+    assert float(row["x 1"].partition(" ")[0]) == pytest.approx(90.5, abs=0.1)
+
+
+def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:
+    frame, named = (table(beyond.mechanism_blocks(committed), index) for index in (0, 1))
+    cells_of = {loss: committed.arms["paper"]["CNN2C", "KMNIST", loss] for loss in ("LGL", "LGL-INR", "SML")}
+    found, shown = [], []
+    for seed in range(5):
+        arrays = [committed.results.arrays(cell.configs[seed]) for cell in cells_of.values()]
+        if all(one is not None for one in arrays):
+            lgl, inr, sml = (one["confusion_matrix"] for one in arrays if one is not None)
+            weights = arrays[1]["class_weights"][-1] if arrays[1] is not None else np.zeros((10, 10))
+            found.append(mechanism.ranks(lgl, inr, sml, weights.astype(float)))
+            shown.append((lgl, weights.astype(float)))
+    line = frame.loc["KMNIST"]
+    assert line["n"] == str(len(found))
+    assert line["Gain and weight"].startswith(f"{np.mean([one.gain_weight for one in found]):+.2f}")
+    (j, k) = mechanism.named_pairs(np.mean([weights for _, weights in shown], axis=0))[0]
+    assert named.loc["KMNIST", f"{j} for {k}"]["LGL"] == f"{np.mean([lgl[j, k] for lgl, _ in shown]):.1f}"
+    assert "No runs" in text(beyond.mechanism_blocks(Judge(Known())))
+
+
+def test_noise_is_told_with_the_seeds_to_ask_for(cnn2c: Known) -> None:
+    judge = Judge(cnn2c)
+    (one,) = [x for x in judge.family("paper/LGL-INR - SML") if x.contrast.keys[0] == ("CNN2C", "KMNIST", "LGL-INR")]
+    line = table(beyond.noise_blocks(judge)).loc["KMNIST", "CNN2C"]
+    mean = np.mean([level(("CNN2C", "KMNIST", "SML"))(seed) for seed in range(5)])
+    assert line["Test set"] == f"{100 * math.sqrt(mean * (1 - mean) / 10_000):.2f}"
+    assert line["Difference"] == f"{100 * one.difference.sd:.2f}"
+    assert line["Seeds to ask for"] == str(noise.seeds_needed(0.0025, one.difference.sd))
+    assert "No two pairs" in text(beyond.noise_blocks(Judge(Known())))
+
+
+def test_beta_is_shown_with_its_weights(committed: Judge) -> None:
+    blocks = beyond.beta(committed.results)
+    frame = table(blocks)
+    line = frame.loc["attached", "1"]
+    cell = committed.arms["paper"]["CNN2C", "KMNIST", "LGL-INR"]
+    arrays = [found for config in cell.configs[:3] if (found := committed.results.arrays(config)) is not None]
+    last = [diagnostics.unevenness(found["class_weights"][-1].astype(float)) for found in arrays]
+    assert line["n"] == str(len(arrays))
+    assert line["last"] == f"{np.mean(last):.3f}"
+    true = labels.test_labels({"name": "kmnist"})
+    assert true is not None
+    turned = [100 * diagnostics.reversed_share(found["test_logits"], true, 1.0) for found in arrays]
+    assert line["Turned (%)"] == f"{np.mean(turned):.2f}"
+    assert frame.loc["detached", "4"]["Accuracy"] == "missing"
+    assert len(frame) == 9
