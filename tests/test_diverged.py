@@ -60,8 +60,8 @@ def test_why_runs_failed_is_known_from_own_and_committed_ones(tmp_path: Path) ->
     finished(other, 5)
     publish(other, results)
     names = [run_id(config(own, seed)) for seed in range(5)]
-    assert failures(own, results) == dict.fromkeys(names[:3], "there")
-    assert failures(own, None) == {}
+    assert failures(own, all_records(own, results)) == dict.fromkeys(names[:3], "there")
+    assert failures(own, all_records(own, None)) == {}
     open_run(config(own, 0)).fail("Traceback\nOSError: the disk is full")  # there it has come to a result
     diverged(own, 1, reason="here")
     finished(own, 2)
@@ -69,10 +69,14 @@ def test_why_runs_failed_is_known_from_own_and_committed_ones(tmp_path: Path) ->
     open_run(config(own, 4)).fail("Traceback\nOSError: the disk is full")
     open_run(config(own, 5)).fail("Traceback\nOSError: the disk is full")  # there it has a record
     said = ["there", "here", "here, too", "OSError: the disk is full"]
-    assert failures(own, results) == dict(zip([names[0], names[1], *names[3:]], said, strict=True))
+    assert failures(own, all_records(own, results)) == dict(zip([names[0], names[1], *names[3:]], said, strict=True))
     assert list(all_records(own, results).diverged) == [names[0], names[1], names[3]]
     publish(own, results)
-    assert failures(tmp_path / "nothing", results) == {names[0]: "there", names[1]: "there", names[3]: "here, too"}
+    assert failures(tmp_path / "nothing", committed_records(results)) == {
+        names[0]: "there",
+        names[1]: "there",
+        names[3]: "here, too",
+    }
     assert list(committed_records(results).diverged) == names[:4]  # what was committed stays
 
 
@@ -108,8 +112,8 @@ def test_a_damaged_divergence_is_named(changes: dict[str, Any], tmp_path: Path) 
         publish(own, tmp_path / "new")
     assert contents(results) == before
     assert not (tmp_path / "new").exists()
-    assert run.id in failures(own, None)  # its failure.txt still says why
-    assert failures(tmp_path / "nothing", results) == {other.id: divergence(config(own))["reason"]}
+    assert run.id in failures(own, all_records(own, None))  # its failure.txt still says why
+    assert failures(tmp_path / "nothing", committed_records(results)) == {other.id: divergence(config(own))["reason"]}
 
 
 def test_a_divergence_under_another_runs_name_or_a_second_time_is_named(tmp_path: Path) -> None:

@@ -131,9 +131,8 @@ def all_records(output_dir: str | Path, results_dir: str | Path | None) -> Found
     return merge(own_records(output_dir), committed_records(results_dir))
 
 
-def failures(output_dir: str | Path, results_dir: str | Path | None) -> dict[str, str]:
+def failures(output_dir: str | Path, found: Found) -> dict[str, str]:
     """Why runs failed, by name: own ones when they were tried last, and all that diverged; none that has a record."""
-    found = all_records(output_dir, results_dir)
     failed = {run.id: reason for run in all_runs(output_dir) if (reason := run.failure()) is not None}
     failed |= {name: divergence.reason for name, divergence in found.diverged.items()}
     return {name: reason for name, reason in failed.items() if name not in found.records}
@@ -164,12 +163,12 @@ def outdated(records: Iterable[Record]) -> list[str]:
     return [record.id for record in records if record.fields["numerics"] != NUMERICS]
 
 
-def verify(found: Found) -> list[str]:
-    """All problems, the arrays of every record read and checked; a record without arrays is one."""
+def verify(found: Found, read: Callable[[Record], object | None] = Record.arrays) -> list[str]:
+    """All problems, the arrays of every record read, as by `Record.arrays`; a record without arrays is one."""
     problems = list(found.problems)
     for record in found.records.values():
         try:
-            if record.arrays() is None:
+            if read(record) is None:
                 problems.append(f"{record.arrays_path} is missing")
         except ValueError as error:
             problems.append(str(error))

@@ -10,7 +10,7 @@ from lossbench import inference
 from lossbench.config import Config, run_id
 from lossbench.experiments import Cell
 from lossbench.inference import Pairs
-from lossbench.records import Found, Record, all_records, failures
+from lossbench.records import Found, Record, all_records, failures, verify
 
 Statistic = Callable[[Record], float]
 
@@ -43,11 +43,18 @@ class Results:
         self.records = found.records
         self.failed = failed
         self.diverged = frozenset(found.diverged)
-        self._arrays: dict[str, Mapping[str, np.ndarray] | None] = {}
+        self._arrays: dict[str, Mapping[str, np.ndarray] | ValueError | None] = {}
+        self._names: dict[int, tuple[Config, str]] = {}
+
+    def name(self, config: Config) -> str:
+        """A run's name, worked out once a config, since judging asks for it hundreds of times."""
+        if id(config) not in self._names:
+            self._names[id(config)] = config, run_id(config)  # the config is kept, so that no other gets its id
+        return self._names[id(config)][1]
 
     def record(self, config: Config) -> Record | None:
         """The record of a run that is done."""
-        return self.records.get(run_id(config))
+        return self.records.get(self.name(config))
 
     def accuracy(self, config: Config) -> float | None:
         """A run's last accuracy, nan where it diverged, None where it is not done."""
@@ -57,7 +64,7 @@ class Results:
         """A run's value, nan where it diverged, None where it is not done."""
         record = self.record(config)
         if record is None:
-            return math.nan if run_id(config) in self.diverged else None
+            return math.nan if self.name(config) in self.diverged else None
         return statistic(record)
 
     def values(self, cell: Cell, statistic: Statistic = last) -> list[float | None]:
@@ -67,14 +74,26 @@ class Results:
     def arrays(self, config: Config) -> Mapping[str, np.ndarray] | None:
         """The arrays of a run, where they are at hand and whole."""
         record = self.record(config)
-        if record is None:
+        try:
+            return self._read(record) if record else None
+        except ValueError:
             return None
+
+    def problems(self) -> list[str]:
+        """A sentence for everything that cannot be trusted, arrays among it."""
+        return verify(self.found, self._read)
+
+    def _read(self, record: Record) -> Mapping[str, np.ndarray] | None:
+        """As `Record.arrays`, from the disk once."""
         if record.id not in self._arrays:
             try:
                 self._arrays[record.id] = record.arrays()
-            except ValueError:  # the report names it among the problems
-                self._arrays[record.id] = None
-        return self._arrays[record.id]
+            except ValueError as error:
+                self._arrays[record.id] = error
+        found = self._arrays[record.id]
+        if isinstance(found, ValueError):
+            raise found
+        return found
 
     def paired(self, first: Config, second: Config) -> bool:
         """Whether two runs may be compared: neither, or the same kind of device and precision."""
@@ -93,4 +112,5 @@ class Results:
 
 def results_at_hand(output_dir: str | Path, results_dir: str | Path | None) -> Results:
     """The own and the committed runs."""
-    return Results(all_records(output_dir, results_dir), failures(output_dir, results_dir))
+    found = all_records(output_dir, results_dir)
+    return Results(found, failures(output_dir, found))
