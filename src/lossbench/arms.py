@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from lossbench import experiments
-from lossbench.config import Cnn2c, Config, Lgl, LglInr, LossConfig, MnistType, Runtime, Sml, paper_schedule
-from lossbench.experiments import LABELS, LITERAL_HEAD, Cell
+from lossbench.config import Cnn2c, Config, LossConfig, MnistType, Runtime, paper_schedule
+from lossbench.experiments import LABELS, LITERAL_HEAD, LOSSES, Cell, cell_of_cnn2c
 
 ARMS = ("paper", "scale-up", "scale-down", "own-lr", "literal")
 DATASETS = ("kmnist", "fmnist")
@@ -30,7 +30,6 @@ SCALES = {
 """Factors to LGL-INR's gradient norm for SML and LGL, to SML's for LGL-INR: benchmarks/measure_scales.py."""
 
 NUM_SEEDS = experiments.SEEDS["paper"][3]
-LOSSES: tuple[LossConfig, ...] = (Lgl(), Sml(), LglInr())
 
 Accuracy = Callable[[Config], float | None]
 """A run's accuracy; None where it is not done, nan where it failed."""
@@ -115,7 +114,8 @@ def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Ite
 
     def block(name: str, chosen: Iterable[Cell], experiment: str) -> tuple[str, list[Config]]:
         configs = [config for cell in chosen for config in cell.configs]
-        made_for = replace(runtime, experiment=experiment, profile="paper", num_seeds=len(set(_seeds(configs))))
+        seeds = {config.seed for config in configs}
+        made_for = replace(runtime, experiment=experiment, profile="paper", num_seeds=len(seeds))
         return name, sorted((replace(config, runtime=made_for) for config in configs), key=lambda config: config.seed)
 
     def curves(name: str, lrs: Callable[[Mapping[float, float | None]], Iterable[float]]) -> tuple[str, list[Config]]:
@@ -157,11 +157,9 @@ def scale_probes(runtime: Runtime) -> dict[tuple[str, str], Config]:
 
 
 def _cell(dataset: str, loss: LossConfig, lr: float | None = None) -> Cell:
-    """A cell of CNN2C that no table of the paper has."""
     schedule = paper_schedule(dataset)
     schedule = schedule if lr is None else replace(schedule, lr=lr)
-    configs = (Config(MnistType(dataset), Cnn2c(), loss, schedule, seed) for seed in range(NUM_SEEDS))
-    return Cell(3, (LABELS["cnn2c"], LABELS[loss.name]), LABELS[dataset], None, tuple(configs))
+    return cell_of_cnn2c(loss, MnistType(dataset), schedule, NUM_SEEDS)
 
 
 def _scaled(dataset: str, loss: LossConfig) -> LossConfig:
@@ -171,7 +169,3 @@ def _scaled(dataset: str, loss: LossConfig) -> LossConfig:
 def _key(cell: Cell) -> Key:
     network = LITERAL_HEAD if cell.rows[0] == LITERAL_HEAD else LABELS[cell.config.model.name]
     return network, cell.dataset, cell.loss
-
-
-def _seeds(configs: Iterable[Config]) -> list[int]:
-    return [config.seed for config in configs]

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from lossbench import inference
-from lossbench.config import run_id
 from lossbench.experiments import Cell, paper_confusions
 from lossbench.inference import Interval, Prediction, SeedCounts
 from lossbench.labels import test_labels
@@ -58,11 +57,6 @@ def _right(matrix: np.ndarray) -> np.ndarray:
     return np.asarray(matrix.diagonal() / matrix.sum(axis=1).clip(1))
 
 
-def class_accuracies(results: Results, cell: Cell | None) -> list[np.ndarray | None]:
-    """Fraction of each class that is predicted right, [K], seed by seed."""
-    return [None if one is None else _right(one) for one in confusions(results, cell)]
-
-
 FIGURE_1: dict[str, Callable[[np.ndarray, np.ndarray], bool]] = {
     "figure-1-lgl-weak": lambda lgl, _: set(np.argsort(_right(lgl), kind="stable")[:2]) == {1, 2},
     "figure-1-inr-lifts": lambda inr, lgl: bool((_right(inr) > _right(lgl))[[1, 2]].all()),
@@ -80,7 +74,7 @@ def flags(results: Results, claim: str, first: Cell, second: Cell) -> list[bool 
     pairs = zip(first.configs, second.configs, strict=True)
     matrices = zip(confusions(results, first), confusions(results, second), strict=True)
     for (a, b), (one, other) in zip(pairs, matrices, strict=True):
-        if any(run_id(config) in results.diverged for config in (a, b)):
+        if any(results.name(config) in results.diverged for config in (a, b)):
             found.append(False)
         elif one is None or other is None or not results.paired(a, b):
             found.append(None)

@@ -42,6 +42,9 @@ SEEDS = {"paper": {3: 5, 4: 3, 5: 5}, "quick": {3: 2, 4: 2, 5: 2}}
 LITERAL_SEEDS = {"paper": 3, "quick": 2}
 """Likewise, with the head as printed."""
 
+LOSSES: tuple[LossConfig, ...] = (Lgl(), Sml(), LglInr())
+"""The paper's, as they are read here."""
+
 LITERAL_HEAD = "CNN2C (800-10)"
 LABELS = {
     "mnist": "MNIST",
@@ -93,6 +96,15 @@ class Cell:
     def key(self) -> str:
         """What the names of the cell's runs have in common: the run with seed 0."""
         return run_id(replace(self.config, seed=0))
+
+
+def cell_of_cnn2c(
+    loss: LossConfig, dataset: MnistType, schedule: Schedule, num_seeds: int, model: Cnn2c | None = None
+) -> Cell:
+    """A cell that no table has: CNN2C under another reading or schedule, beside the number that it is a reading of."""
+    configs = tuple(Config(dataset, model or Cnn2c(), loss, schedule, seed) for seed in range(num_seeds))
+    rows, column = (LABELS["cnn2c"], LABELS[loss.name]), LABELS[dataset.name]
+    return Cell(3, rows, column, paper_numbers()[3, " ".join(rows), column], configs)
 
 
 def cell_key(record: Mapping[str, Any]) -> str:
@@ -156,10 +168,6 @@ def paper_confusions() -> dict[str, dict[tuple[int, int], int]]:
     return found
 
 
-def _losses() -> list[LossConfig]:
-    return [Lgl(), Sml(), LglInr()]
-
-
 def _gray(profile: str) -> list[DatasetConfig]:
     return [MnistType("mnist"), MnistType("fmnist"), MnistType("kmnist")] if profile == "paper" else [Digits()]
 
@@ -168,7 +176,7 @@ Point = tuple[DatasetConfig, ModelConfig, LossConfig]
 
 
 def _table3(profile: str) -> Iterator[Point]:
-    for model, loss, dataset in product((Cnn2c(), Cnn5c(), Cnn2c(head=Head.direct)), _losses(), _gray(profile)):
+    for model, loss, dataset in product((Cnn2c(), Cnn5c(), Cnn2c(head=Head.direct)), LOSSES, _gray(profile)):
         costly = profile == "quick" and isinstance(model, Cnn5c)
         yield replace(dataset, num_train=256) if costly else dataset, model, loss
 
@@ -176,7 +184,7 @@ def _table3(profile: str) -> Iterator[Point]:
 def _table4(profile: str) -> Iterator[Point]:
     quick = Digits(image_shape=[3, 32, 32], augment=True, num_train=512)
     dataset = Cifar10() if profile == "paper" else quick
-    for loss, model in product(_losses(), (MobileNetV2(), ResNet18())):
+    for loss, model in product(LOSSES, (MobileNetV2(), ResNet18())):
         yield dataset, model, loss
 
 

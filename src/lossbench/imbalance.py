@@ -1,6 +1,16 @@
-"""How many images of each class stay, where a training set is made imbalanced on purpose?"""
+"""Which classes, and how many images of each, does a subset have? Of labels alone."""
+
+from collections.abc import Sequence
 
 import numpy as np
+
+
+def renumbered(labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+    """Labels of a subset of the classes, int64 [N]: their places in `classes`, -1 for those of other classes."""
+    places = np.full(max(int(labels.max()), *classes) + 1, -1)
+    places[list(classes)] = np.arange(len(classes))
+    found: np.ndarray = places[labels]
+    return found
 
 
 def sizes_left(counts: np.ndarray, kind: str, ratio: float) -> np.ndarray:

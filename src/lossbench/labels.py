@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lossbench.imbalance import sizes_left
+from lossbench.imbalance import renumbered, sizes_left
 
 
 def test_labels(dataset: Mapping[str, Any]) -> np.ndarray | None:
@@ -26,8 +26,8 @@ def test_labels(dataset: Mapping[str, Any]) -> np.ndarray | None:
     classes = dataset.get("classes")
     if labels is None or classes is None:
         return labels
-    renumbered = [classes.index(label) for label in labels.tolist() if label in classes]
-    return np.array(renumbered, np.uint8)
+    labels = renumbered(labels, classes)
+    return labels[labels >= 0].astype(np.uint8)
 
 
 def train_counts(dataset: Mapping[str, Any]) -> np.ndarray | None:

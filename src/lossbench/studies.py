@@ -11,11 +11,10 @@ from typing import Any
 
 from lossbench.arms import Accuracy, reference_blocks
 from lossbench.choices import Counts, Head, Init, LglReduction, Missing, Normalization
-from lossbench.config import Cnn2c, Config, Lgl, LglInr, LossConfig, MnistType, Runtime, Sml, paper_schedule
-from lossbench.experiments import LABELS, Cell, paper_numbers
+from lossbench.config import Cnn2c, Config, Lgl, LglInr, LossConfig, MnistType, Runtime, paper_schedule
+from lossbench.experiments import LABELS, LOSSES, Cell, cell_of_cnn2c
 
 NUM_SEEDS = 3
-LOSSES: tuple[LossConfig, ...] = (Lgl(), Sml(), LglInr())
 
 LGL_SCALES = (2.0, 3.0, 5.0, 10.0)
 """Factors on LGL's mean over batch and classes; 10 is the sum over ten classes."""
@@ -109,9 +108,5 @@ def _cell(
     normalization: Normalization = Normalization.mnist,
     drop_last: bool = False,
 ) -> Cell:
-    """A cell of CNN2C under the paper's schedule but for what is changed, beside the number that the paper prints."""
     data = MnistType(dataset, normalization=normalization)
-    schedule = replace(paper_schedule(dataset), drop_last=drop_last)
-    configs = tuple(Config(data, model or Cnn2c(), loss, schedule, seed) for seed in range(NUM_SEEDS))
-    paper = paper_numbers()[3, f"CNN2C {LABELS[loss.name]}", LABELS[dataset]]
-    return Cell(3, ("CNN2C", LABELS[loss.name]), LABELS[dataset], paper, configs)
+    return cell_of_cnn2c(loss, data, replace(paper_schedule(dataset), drop_last=drop_last), NUM_SEEDS, model)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from lossbench.config import DatasetConfig
-from lossbench.imbalance import sizes_left
+from lossbench.imbalance import renumbered, sizes_left
 from lossbench.randomness import generator
 
 VALIDATION_SEED = 1000  # of the split, see docs/statistics.md; no reported run has it
@@ -48,7 +48,5 @@ def select(arrays: Arrays, config: DatasetConfig) -> Arrays:
 
 def _of_classes(images: np.ndarray, labels: np.ndarray, classes: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """The images of some classes, which are numbered anew in the order given."""
-    renumbered = np.full(max(int(labels.max()), *classes) + 1, -1)
-    renumbered[classes] = np.arange(len(classes))
-    labels = renumbered[labels]
+    labels = renumbered(labels, classes)
     return images[labels >= 0], labels[labels >= 0]
