@@ -103,6 +103,7 @@ RUNTIMES: dict[str, Any] = {
     "runs_per_gpu": 2,
     "budget_min": 9.0,
     "tensorboard": False,
+    "class_trace": True,
     "experiment": "table3",
     "profile": "quick",
     "num_seeds": 7,

@@ -48,7 +48,7 @@ GRAY = "name num_train normalization num_validation classes imbalance imbalance_
 SCHEDULE = "epochs batch_size lr momentum weight_decay milestones gamma precision nesterov decay_bias drop_last"
 RUNTIME = (
     "device output_dir data_dir num_threads parallel runs_per_gpu budget_min deterministic cuda_graphs tensorboard "
-    "experiment profile num_seeds"
+    "class_trace experiment profile num_seeds"
 )
 KEYS = {
     "dataset": {

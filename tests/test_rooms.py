@@ -39,14 +39,15 @@ ALLOWED = {
     "tracking": "config",
     "steps": "choices config data metrics optimizer",
     "capture": "",
+    "tracing": "config losses metrics steps",
     "training": "capture choices config data environment files losses metrics models optimizer randomness runs steps "
-    "tracking",
+    "tracing tracking",
     "arms": "config experiments",
     "labels": "imbalance",
     "results": "config experiments inference records runs",
     "classes": "config experiments inference labels results",
     "verdicts": "arms claims classes config experiments inference results simulation",
-    "scales": "config data training",
+    "scales": "config data tracing training",
     "profiling": "config data environment steps training",
     "sweep": "config data models runs steps stops tracking training",
     "inference": "",
@@ -170,7 +171,7 @@ def test_imports_go_one_way() -> None:
 def test_only_training_joins_data_models_and_losses() -> None:
     joined = {"data", "models", "losses"}
     assert {room for room, others in imports_of_rooms().items() if joined <= others} == {"training"}
-    assert {room for room, others in imports_of_rooms().items() if "losses" in others} == {"training"}
+    assert {room for room, others in imports_of_rooms().items() if "losses" in others} == {"tracing", "training"}
 
 
 def test_hydra_is_known_at_the_entry_points_only() -> None:

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from lossbench import NUMERICS, training
 from lossbench.choices import Head, Precision
 from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
-from lossbench.data import Data, Split
+from lossbench.data import Split
 from lossbench.losses import build_loss
 from lossbench.optimizer import Sgd
 from lossbench.runs import FILES, Run, open_run
 from lossbench.steps import State, predict, train_epoch, train_step
-from lossbench.training import fit, gradient_norms
+from lossbench.training import fit
 
 UNREPEATABLE = ("wall_s", "images_per_s", "step_ms", "peak_memory_mb")
 
@@ -288,46 +288,6 @@ def test_tensorboard_has_each_epoch_of_a_resumed_run_once(tmp_path: Path) -> Non
     assert [event.step for event in events.Scalars("schedule/lr")] == [1, 2, 3]
     assert [event.step for event in events.Images("lgl_inr/class_weights")] == [1, 2, 3]
     assert [event.step for event in events.Images("test/confusion_matrix")] == [3]
-
-
-@pytest.mark.parametrize("loss", [Sml(), Lgl()], ids=["sml", "lgl"])
-def test_gradient_norms_equal_a_loop_over_the_samples(loss: LossConfig) -> None:
-    torch.manual_seed(0)
-    images, labels = (
-        torch.randint(256, (12, 1, 5, 5), dtype=torch.uint8),
-        torch.tensor([0, 1, 2, 0, 0, 1, 2, 2] + [1] * 4),
-    )
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(18, 3))
-    counts = torch.bincount(labels)
-    split = Split(images, labels)
-    data = Data(split, split, (1, 5, 5), 3, counts, torch.tensor([[[1 / 255]]]), torch.tensor([[[0.0]]]), None)
-    first = {0: [0, 3, 4], 1: [1, 5, 8], 2: [2, 6, 7]}
-    per_class = training.PROBE_PER_CLASS
-    expected = []
-    for label, members in first.items():
-        total = [torch.zeros_like(parameter) for parameter in model.parameters()]
-        for member in members[:per_class]:
-            logits = model(images[member][None] / 255)[0]
-            if isinstance(loss, Sml):
-                value = -torch.log_softmax(logits, dim=0)[label] / (3 * per_class)
-            else:
-                signs = torch.tensor([1.0 if k == label else -1.0 for k in range(3)])
-                value = -torch.nn.functional.logsigmoid(signs * logits).sum() / (3 * 3 * per_class)
-            gradients = torch.autograd.grad(value, list(model.parameters()))
-            total = [before + gradient for before, gradient in zip(total, gradients, strict=True)]
-        expected.append(sum(float(part.square().sum()) for part in total) ** 0.5)
-    state = State(model, Sgd(model, Schedule()), build_loss(loss, counts), data)
-    assert gradient_norms(state).tolist() == pytest.approx(expected, rel=1e-5)
-
-
-def test_gradient_norms_leave_the_network_alone(tmp_path: Path) -> None:
-    made = config(tmp_path)
-    data = training.load_data(made.dataset, made.runtime, torch.device("cpu"))
-    model = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(28 * 28, 10))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    gradient_norms(State(model, Sgd(model, made.schedule), build_loss(made.loss, data.class_counts), data))
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("loss", [Lgl(), Sml(), LglInr()])

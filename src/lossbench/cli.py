@@ -78,6 +78,8 @@ def _train_all(configs: Sequence[Config]) -> None:
     summary = run_all(configs)
     for name in summary.skipped:
         print(f"{name}: finished before, test accuracy {_accuracy(configs, name):.4f}")
+    if summary.skipped and any(config.runtime.class_trace for config in configs):
+        print("runtime.class_trace adds nothing to runs that are done; remove the folder of one to train it again")
     _say(summary)
     if len(configs) == 1:
         print(f"files: {open_run(configs[0]).folder}")

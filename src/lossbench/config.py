@@ -270,6 +270,7 @@ class Runtime:
     deterministic: bool = False  # on a GPU: the same bits every time, slower
     cuda_graphs: bool = True  # on a GPU: record the step once and replay it; false: the plain step
     tensorboard: bool = True
+    class_trace: bool = False  # keep class means and gradient norms by class of every epoch
     experiment: str | None = None  # what the run was made for; kept in its record
     profile: str | None = None  # likewise
     num_seeds: int | None = None  # likewise

@@ -4,7 +4,8 @@ import torch
 
 from lossbench.config import Config
 from lossbench.data import batch, plan_epoch
-from lossbench.training import norm_of, process_settings, start_state
+from lossbench.tracing import norm_of
+from lossbench.training import process_settings, start_state
 
 NUM_BATCHES = 100
 

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from lossbench.config import Config, run_id
 
+_TAGS = {"class_weights": "lgl_inr/class_weights"}
+
 
 class NoTracker:
     """Watches nothing."""
 
-    def epoch(self, line: Mapping[str, Any], weights: Tensor | None) -> None: ...
+    def epoch(self, line: Mapping[str, Any], traced: Mapping[str, Tensor]) -> None: ...
 
     def finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None: ...
 
@@ -30,7 +32,7 @@ class TensorBoard:
     Args:
         folder: the run's.
         history: metrics of the epochs before.
-        weights: LGL-INR's class weights [K, K] of the epochs before, or none.
+        traces: what `tracing.trace` gave in the epochs before, epoch by epoch.
         say: told once where the files cannot be written.
     """
 
@@ -38,11 +40,14 @@ class TensorBoard:
         self,
         folder: Path,
         history: Sequence[Mapping[str, Any]],
-        weights: Sequence[Tensor],
+        traces: Mapping[str, Sequence[Tensor]],
         say: Callable[[str], object],
     ) -> None:
-        self._folder, self._before, self._writer = folder, list(enumerate(history)), cast("Any", None)
-        self._weights_before, self._say, self._given_up = list(weights), say, False
+        self._folder, self._writer, self._say, self._given_up = folder, cast("Any", None), say, False
+        # Now, as both lists grow.
+        self._before = [
+            (line, {name: values[index] for name, values in traces.items()}) for index, line in enumerate(history)
+        ]
 
     @contextmanager
     def _unless_unwritable(self) -> Iterator[None]:
@@ -58,30 +63,34 @@ class TensorBoard:
         for old in self._folder.glob("events.out.tfevents.*"):
             old.unlink()
         self._writer = SummaryWriter(str(self._folder))
-        for index, line in self._before:
-            self._add(line, self._weights_before[index] if self._weights_before else None)
+        for line, traced in self._before:
+            self._add(line, traced)
 
-    def epoch(self, line: Mapping[str, Any], weights: Tensor | None) -> None:
-        """Add an epoch's points, and LGL-INR's class weights [K, K] as an image."""
+    def epoch(self, line: Mapping[str, Any], traced: Mapping[str, Tensor]) -> None:
+        """Add an epoch's points, and what `tracing.trace` gave: matrices as images, norms as points."""
         if not self._given_up:
             with self._unless_unwritable():
                 if self._writer is None:
                     self._open()
-                self._add(line, weights)
+                self._add(line, traced)
 
-    def _add(self, line: Mapping[str, Any], weights: Tensor | None) -> None:
+    def _add(self, line: Mapping[str, Any], traced: Mapping[str, Tensor]) -> None:
         epoch = line["epoch"]
         for name in ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "time/images_per_s"):
             self._writer.add_scalar(name, line[name], epoch)
         self._writer.add_scalar("schedule/lr", line["lr"], epoch)
         for label, accuracy in enumerate(line["test/class_accuracy"]):
             self._writer.add_scalar(f"class_accuracy/{label}", accuracy, epoch)
-        if weights is not None:
-            low, high = _range_of_weights(weights.numpy())
-            shades = ((weights.numpy() - low) / max(high - low, 1e-9)).clip(
-                0, 1
-            )  # black: the least weight of all pairs
-            self._writer.add_image("lgl_inr/class_weights", np.kron(shades, np.ones((24, 24)))[None], epoch)
+        for name, values in traced.items():
+            if values.dim() == 1:
+                for label, value in enumerate(values.tolist()):
+                    self._writer.add_scalar(f"{name}/{label}", value, epoch)
+            else:
+                low, high = _range_of_weights(values.numpy())
+                shades = ((values.numpy() - low) / max(high - low, 1e-9)).clip(
+                    0, 1
+                )  # black: the least off the diagonal
+                self._writer.add_image(_TAGS.get(name, name), np.kron(shades, np.ones((24, 24)))[None], epoch)
         self._writer.flush()
 
     def finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -130,7 +139,7 @@ class TensorBoard:
 
 
 def _range_of_weights(weights: np.ndarray) -> tuple[float, float]:
-    """The least and the greatest class weight off the diagonal, where they are all zero."""
+    """The least and the greatest value off the diagonal, where class weights are all zero."""
     pairs = weights[~np.eye(len(weights), dtype=bool)]
     return float(pairs.min()), float(pairs.max())
 

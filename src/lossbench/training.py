@@ -1,12 +1,11 @@
 """How does a run get from its config to its record, and go on after a stop?"""
 
 import contextlib
-import copy
 import io
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,19 +18,17 @@ from torch import Tensor
 from lossbench import NUMERICS, metrics
 from lossbench.capture import CapturedStep
 from lossbench.choices import Precision
-from lossbench.config import Config, LglInr
-from lossbench.data import Data, load_data, published_sizes
+from lossbench.config import Config
+from lossbench.data import load_data, published_sizes
 from lossbench.environment import PeakMemory, commit, device_name, keep_freed_memory, versions
 from lossbench.files import check_folder
-from lossbench.losses import build_loss, class_weights
+from lossbench.losses import build_loss
 from lossbench.models import build_model, check_shape, count_parameters, output_layer
 from lossbench.optimizer import Sgd
 from lossbench.randomness import derived_seed
 from lossbench.runs import Run
 from lossbench.steps import OnStep, State, predict, train_epoch, train_step
-
-PROBE_PER_CLASS = 2  # images of each class whose gradient is measured before the first step
-MAX_CLASSES_TRACED = 100  # beyond, the class weights [K, K] are not kept for every epoch
+from lossbench.tracing import gradient_norms, trace
 
 
 def choose_device(name: str, precision: Precision) -> torch.device:
@@ -96,29 +93,6 @@ def process_settings(num_threads: int, precision: Precision, deterministic: bool
         matmul.fp32_precision, conv.fp32_precision = before[3], before[4]
 
 
-def norm_of(gradients: Iterable[Tensor]) -> Tensor:
-    """Norm of a gradient over all weights, in float64; a scalar."""
-    return torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt()
-
-
-def gradient_norms(state: State) -> Tensor:
-    """How hard each class pulls before the first step: norm of its samples' part of the loss gradient, [K].
-
-    The loss gradient with respect to the parameters is a sum over samples; the probe is the first few training images
-    of each class as one batch, in training mode, on a copy of the network.
-    """
-    labels, num_classes = state.data.train.labels, state.data.num_classes
-    probe = torch.cat([torch.nonzero(labels == label)[:PROBE_PER_CLASS, 0] for label in range(num_classes)])
-    model, target = copy.deepcopy(state.model).train(), labels[probe]
-    logits = model(state.data.inputs(state.data.train.images[probe]))
-    (slope,) = torch.autograd.grad(state.loss(logits, target), logits, retain_graph=True)
-    norms = []
-    for label in range(num_classes):
-        own = (logits * slope * (target == label)[:, None]).sum()  # its gradient is the class's part of the loss's
-        norms.append(norm_of(torch.autograd.grad(own, list(model.parameters()), retain_graph=True)))
-    return torch.stack(norms)
-
-
 def start_state(config: Config, device: torch.device) -> State:
     """A run before its first step."""
     data = load_data(config.dataset, config.runtime, device)
@@ -170,7 +144,14 @@ def _checkpoint(run: Run) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)  # runs no code
-        int(state["epoch"]), state["device"], state["model"], state["velocities"]
+        (
+            int(state["epoch"]),
+            state["device"],
+            state["model"],
+            state["velocities"],
+            state["class_trace"],
+            dict(state["traces"]),
+        )
     except Exception as error:  # torch's reader has many
         path = run.folder / "checkpoint.pt"
         raise ValueError(f"{path} is no checkpoint of this run; remove it, and the run starts afresh") from error
@@ -191,26 +172,31 @@ def _fit(
             "num_threads": num_threads,
             "wall_s": 0.0,
             "gradient_norms": gradient_norms(state).cpu(),
-            "class_weights": [],
+            "class_trace": config.runtime.class_trace,  # as the run was begun, so that no epoch lacks it
+            "traces": {},
         }
     else:
         state.model.load_state_dict(checkpoint["model"])
         state.optimizer.restore(checkpoint["velocities"])
+        if checkpoint["class_trace"] != config.runtime.class_trace:
+            run.log(f"begun with runtime.class_trace={checkpoint['class_trace']}, goes on with it")
     history = run.metrics(checkpoint["epoch"])
     run.log(f"{run.id}: epoch {checkpoint['epoch'] + 1} of {schedule.epochs} on {device}, {num_threads} threads")
-    tracker = _tracker(config, run, history, checkpoint["class_weights"])
+    traces: dict[str, list[Tensor]] = checkpoint["traces"]
+    tracker = _tracker(config, run, history, traces)
     wall_before = checkpoint["wall_s"]
     step, logits = step_for(state, config), None
     for epoch in range(checkpoint["epoch"] + 1, schedule.epochs + 1):
         line, logits = _epoch(state, step, config, run, epoch, on_step)
         history.append(line)
-        weights = _traced_weights(config, logits, state.data)
+        traced = trace(config, state, logits, checkpoint["class_trace"])
         checkpoint |= {"epoch": epoch, "wall_s": wall_before + time.perf_counter() - began}
-        checkpoint["class_weights"] += [] if weights is None else [weights]
+        for name, values in traced.items():
+            traces.setdefault(name, []).append(values)
         run.append_metrics(line)
         run.write_checkpoint(_serialised(checkpoint, state))
         run.log(_readable(line, schedule.epochs))
-        tracker.epoch(line, weights)
+        tracker.epoch(line, traced)
         on_step(epoch, 1.0, _readable(line, schedule.epochs))
     if logits is None:
         logits = predict(state, state.data.test)
@@ -269,14 +255,6 @@ def _sick(state: State, config: Config, run: Run, epoch: int, step: int | None, 
     return FloatingPointError(reason)
 
 
-def _traced_weights(config: Config, logits: Tensor, data: Data) -> Tensor | None:
-    """LGL-INR's class weights over the whole test set, [K, K], where the loss has them."""
-    if not isinstance(config.loss, LglInr) or data.num_classes > MAX_CLASSES_TRACED:
-        return None
-    means = metrics.class_means(torch.sigmoid(logits), data.test.labels)
-    return class_weights(means, config.loss.beta).float().cpu()
-
-
 def _serialised(checkpoint: dict[str, Any], state: State) -> bytes:
     buffer = io.BytesIO()
     torch.save(checkpoint | {"model": state.model.state_dict(), "velocities": state.optimizer.state()}, buffer)
@@ -292,14 +270,14 @@ def _readable(line: dict[str, Any], epochs: int) -> str:
     )
 
 
-def _tracker(config: Config, run: Run, history: list[dict[str, Any]], weights: list[Tensor]) -> Any:
+def _tracker(config: Config, run: Run, history: list[dict[str, Any]], traces: dict[str, list[Tensor]]) -> Any:
     from lossbench.tracking import NoTracker, TensorBoard
 
     def say(text: str) -> None:
         run.log(text)
         print(text, flush=True)
 
-    return TensorBoard(run.folder, history, weights, say) if config.runtime.tensorboard else NoTracker()
+    return TensorBoard(run.folder, history, traces, say) if config.runtime.tensorboard else NoTracker()
 
 
 def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -316,9 +294,7 @@ def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, 
     for split, values, labels in (("test", logits, target), ("train", train_logits, state.data.train.labels)):
         for name, means in metrics.mean_probabilities(values, labels).items():
             arrays[f"{split}_mean_{name}"] = means.cpu().numpy()
-    if checkpoint["class_weights"]:
-        arrays["class_weights"] = torch.stack(checkpoint["class_weights"]).numpy()
-    return arrays
+    return arrays | {name: torch.stack(values).numpy() for name, values in checkpoint["traces"].items()}
 
 
 def _identity(config: Config, run: Run) -> dict[str, Any]:
