@@ -60,10 +60,10 @@ KEYS = {
         "npz": f"{GRAY} path sha256 augment crop_padding",
     },
     "model": {
-        "cnn2c": "name init head",
-        "cnn5c": "name init padding",
-        "mobilenetv2": "name init",
-        "resnet18": "name init",
+        "cnn2c": "name init init_seed head",
+        "cnn5c": "name init init_seed padding",
+        "mobilenetv2": "name init init_seed",
+        "resnet18": "name init init_seed",
     },
     "loss": {
         "sml": "name scale class_weights",

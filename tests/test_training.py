@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lossbench import NUMERICS, training
 from lossbench.choices import Head, Precision
 from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
-from lossbench.data import Split
+from lossbench.data import Split, plan_epoch
 from lossbench.losses import build_loss
 from lossbench.optimizer import Sgd
 from lossbench.runs import FILES, Run, open_run
@@ -264,6 +264,19 @@ def test_a_loss_that_is_not_finite_on_the_test_images_alone_has_no_step(
     said = json.loads(run.read_divergence() or b"")
     assert (said["epoch"], said["step"]) == (3, None)
     assert [line["epoch"] for line in run.metrics(2)] == [1, 2]
+
+
+def test_the_seed_of_the_initial_weights_may_be_another_than_that_of_the_order(tmp_path: Path) -> None:
+    def weights_and_order(seed: int, init_seed: int | None) -> tuple[list[Tensor], Tensor]:
+        made = config(tmp_path, model=Cnn2c(head=Head.direct, init_seed=init_seed), seed=seed)
+        state = training.start_state(made, torch.device("cpu"))
+        return list(state.model.parameters()), plan_epoch(state.data, made.seed, epoch=1)
+
+    plain, crossed = weights_and_order(2, None), weights_and_order(1, 2)
+    assert all(torch.equal(first, second) for first, second in zip(plain[0], crossed[0], strict=True))
+    assert torch.equal(crossed[1], weights_and_order(1, None)[1])
+    assert not torch.equal(crossed[1], plain[1])
+    assert not torch.equal(crossed[0][0], weights_and_order(1, None)[0][0])
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:

@@ -134,9 +134,12 @@ class ModelConfig:
 
     name: str = "???"
     init: Init = Init.default
+    init_seed: int | None = None  # of the initial weights, so that the run's is of the order alone; None: the run's
 
     def __post_init__(self) -> None:
         _require(self.name == type(self).name, "model.name", type(self).name, self.name)
+        valid = self.init_seed is None or 0 <= self.init_seed < 2**31
+        _require(valid, "model.init_seed", "null or in 0..2147483647", self.init_seed)
 
 
 @dataclass

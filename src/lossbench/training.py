@@ -96,7 +96,8 @@ def process_settings(num_threads: int, precision: Precision, deterministic: bool
 def start_state(config: Config, device: torch.device) -> State:
     """A run before its first step."""
     data = load_data(config.dataset, config.runtime, device)
-    model = build_model(config.model, data.shape, data.num_classes, derived_seed(config.seed, 0, "initial weights"))
+    seed = config.seed if config.model.init_seed is None else config.model.init_seed
+    model = build_model(config.model, data.shape, data.num_classes, derived_seed(seed, 0, "initial weights"))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss = build_loss(config.loss, data.class_counts)
     return State(model, Sgd(model, config.schedule), loss, data, config.schedule.precision)
