@@ -1,17 +1,17 @@
-"""What else has to be run to see what the paper's conclusions hang on? Readings of what it leaves open, and beta.
+"""What else has to be run to see what the paper's conclusions hang on? Readings, beta, imbalance, traces and noise.
 
 A study varies one option at a time around the paper's cells; a variant that is the default has the runs of the paper's
 own cell, so nothing is run twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from lossbench.arms import Accuracy, reference_blocks
-from lossbench.choices import Counts, Head, Init, LglReduction, Missing, Normalization
-from lossbench.config import Cnn2c, Config, Lgl, LglInr, LossConfig, MnistType, Runtime, paper_schedule
+from lossbench.choices import ClassWeights, Counts, Head, Imbalance, Init, LglReduction, Missing, Normalization
+from lossbench.config import Cnn2c, Config, Lgl, LglInr, LossConfig, MnistType, Runtime, Sml, paper_schedule
 from lossbench.experiments import LABELS, LOSSES, Cell, cell_of_cnn2c
 
 NUM_SEEDS = 3
@@ -20,6 +20,22 @@ LGL_SCALES = (2.0, 3.0, 5.0, 10.0)
 """Factors on LGL's mean over batch and classes; 10 is the sum over ten classes."""
 
 BETAS = (0.0, 1.0, 2.0, 4.0, 8.0)
+
+WEIGHTS: tuple[ClassWeights | None, ...] = (
+    None,
+    ClassWeights.sqrt_inverse,
+    ClassWeights.effective,
+    ClassWeights.inverse,
+)
+PAIR = [4, 6]
+"""Coat and shirt of Fashion-MNIST, the paper's example of similar classes."""
+
+SETTLED = [0.7, 0.9]
+"""Fractions of the epochs at which the learning rate falls, so that a run ends near a stationary point."""
+
+TRACE_SEED = 2000  # and on; a run at a reported seed is there already, without a trace
+CROSSED = range(4)
+"""Seeds of initial weights and, crossed with them, of the order of the images."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,60 @@ def betas(dataset: str = "kmnist") -> list[Variant]:
     ]
 
 
+@dataclass(frozen=True)
+class Imbalanced:
+    """Fashion-MNIST, or two classes of it, with fewer training images of the later classes."""
+
+    label: str
+    dataset: MnistType
+    cells: dict[tuple[str, ClassWeights | None], Cell]  # by loss and class weights; LGL-INR has none
+
+
+def imbalanced() -> list[Imbalanced]:
+    """Two classes at ratio 10, then all ten by a step and by a long tail, with every loss and class weights."""
+    chosen: list[tuple[list[int] | None, Imbalance, float]] = [(PAIR, Imbalance.step, 10.0)]
+    chosen += [(None, kind, ratio) for kind in (Imbalance.step, Imbalance.long_tail) for ratio in (10.0, 100.0)]
+    losses: list[Lgl | Sml | LglInr] = [Sml(class_weights=kind) for kind in WEIGHTS]
+    losses += [*(Lgl(class_weights=kind) for kind in WEIGHTS), LglInr()]
+    found = []
+    for classes, kind, ratio in chosen:
+        dataset = MnistType("fmnist", classes=classes, imbalance=kind, imbalance_ratio=ratio)
+        schedule = replace(paper_schedule("fmnist"), milestones=SETTLED)
+        cells = {
+            (LABELS[loss.name], getattr(loss, "class_weights", None)): replace(
+                cell_of_cnn2c(loss, dataset, schedule, NUM_SEEDS), paper=None
+            )
+            for loss in losses
+        }
+        what = "coat and shirt" if classes else "ten classes"
+        found.append(Imbalanced(f"{what}, {kind.value.replace('_', ' ')} {ratio:g}", dataset, cells))
+    return found
+
+
+def traced(dataset: str = "kmnist") -> dict[str, Cell]:
+    """The paper's cells with seeds of their own, by loss, for runs that keep what happens in every epoch."""
+    return {
+        LABELS[loss.name]: replace(
+            cell,
+            configs=tuple(replace(config, seed=TRACE_SEED + config.seed) for config in cell.configs),
+        )
+        for loss in LOSSES
+        for cell in [_cell(dataset, loss)]
+    }
+
+
+def crossed(loss: LossConfig, dataset: str = "fmnist") -> list[list[Config]]:
+    """Initial weights (rows) crossed with the order of the images (columns); the diagonal are the paper's runs."""
+    cell = cell_of_cnn2c(loss, MnistType(dataset), paper_schedule(dataset), len(CROSSED))
+    return [
+        [config if init == config.seed else replace(config, model=Cnn2c(init_seed=init)) for config in cell.configs]
+        for init in CROSSED
+    ]
+
+
+CROSSED_LOSSES: tuple[LossConfig, ...] = (Sml(), LglInr())
+
+
 def plan(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Iterator[tuple[str, list[Config]]]:
     """All that `make reference` does: the runs that judge the paper, then those of the studies."""
     yield from reference_blocks(has_gpu, runtime, accuracy)
@@ -90,14 +160,26 @@ def plan(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Iterator[tuple[
 
 def blocks(runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
     """The runs of all studies, named, first seeds first."""
-    studies: dict[str, Sequence[Variant]] = {
-        "readings on KMNIST": readings(),
-        "beta and the weights": betas(),
-        "LGL's factor": lgl_scales(),
+
+    def runs(cells: Iterable[Cell]) -> list[Config]:
+        return [config for cell in cells for config in cell.configs]
+
+    def of_variants(variants: Iterable[Variant]) -> list[Config]:
+        return runs(cell for variant in variants for cell in variant.cells.values())
+
+    studies: dict[str, list[Config]] = {
+        "readings on KMNIST": of_variants(readings()),
+        "LGL's factor": of_variants(lgl_scales()),
+        "beta and the weights": of_variants(betas()),
+        "what the losses do, epoch by epoch": runs(traced().values()),
+        "class weights on imbalanced data": runs(cell for one in imbalanced() for cell in one.cells.values()),
+        "initial weights crossed with order": [
+            config for loss in CROSSED_LOSSES for row in crossed(loss) for config in row
+        ],
     }
-    for name, variants in studies.items():
+    for name, configs in studies.items():
         made_for = replace(runtime, experiment=name, profile="paper", num_seeds=NUM_SEEDS)
-        configs = [config for variant in variants for cell in variant.cells.values() for config in cell.configs]
+        made_for = replace(made_for, class_trace=configs[0].seed >= TRACE_SEED)
         yield name, sorted((replace(config, runtime=made_for) for config in configs), key=lambda config: config.seed)
 
 
