@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class Known(Results):
         curve[-1] = accuracy
         fields = {
             "run_id": run_id(config),
+            "config": asdict(config),
             "test_accuracy": accuracy,
             "test_accuracy_best": accuracy + 0.001,
             "device": "cpu",

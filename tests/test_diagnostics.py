@@ -11,7 +11,7 @@ from scipy.optimize import root
 from torch import Tensor
 
 from lossbench import diagnostics, labels, losses, metrics
-from lossbench.choices import Counts, LglReduction, Missing
+from lossbench.choices import ClassWeights, Counts, LglReduction, Missing
 from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Schedule, Sml
 from lossbench.diagnostics import Balance, balances
 from lossbench.records import committed_records
@@ -24,6 +24,8 @@ LOSSES: list[LossConfig] = [
     Lgl(),
     Lgl(scale=0.5),
     Lgl(reduction=LglReduction.sum_classes),
+    Sml(class_weights=ClassWeights.inverse),
+    Lgl(class_weights=ClassWeights.effective, scale=2.0),
     LglInr(detach_weights=True),
     LglInr(detach_weights=True, beta=4.0, scale=2.0, reduction=LglReduction.mean),
     LglInr(detach_weights=True, beta=2.0, counts=Counts.dataset, missing=Missing.keep),

@@ -54,13 +54,15 @@ ALLOWED = {
     "studies": "arms choices config experiments",
     "fitting": "",
     "calibration": "",
+    "adjustment": "calibration",
+    "theory": "adjustment calibration choices config diagnostics inference labels results studies weighting",
     "mechanism": "",
     "noise": "inference",
     "simulation": "environment files fitting records runs",
     "claims": "arms experiments",
-    "report": "arms calibration choices claims classes config diagnostics experiments files inference labels "
-    "mechanism noise records results runs simulation studies verdicts",
-    "diagnostics": "",
+    "report": "adjustment arms calibration choices claims classes config diagnostics experiments files inference "
+    "labels mechanism noise records results runs simulation studies theory verdicts",
+    "diagnostics": "weighting",
     "housekeeping": "config records runs",
     "commands": "files housekeeping records runs simulation",
     "cli": "choices commands config experiments files overrides profiling records report results runs schemas "
@@ -89,11 +91,14 @@ LATE_TORCH = (
     "claims",
     "verdicts",
     "diagnostics",
+    "weighting",
     "environment",
     "calibration",
+    "adjustment",
     "mechanism",
     "noise",
     "studies",
+    "theory",
     "fitting",
     "simulation",
 )

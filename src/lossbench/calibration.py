@@ -9,6 +9,7 @@ loss's logits, since a loss is trained for one of them and a user may apply the 
 Confidence is the predicted class's probability; the prediction is the highest logit's class with both maps.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_expit, log_softmax
 
 Map = Literal["softmax", "sigmoid"]
+MAPS: Mapping[str, Map] = {"LGL": "sigmoid", "SML": "softmax", "LGL-INR": "sigmoid"}
+"""The map that a loss is trained for."""
+
 Floats = NDArray[np.float64]
 
 NUM_BINS = 15

@@ -5,6 +5,7 @@ class k (Eq. 8). With p_jk the mean probability of class k over the images of cl
 
     SML      N_k (1 - p_kk) = sum over j != k of N_j p_jk         softmax: Eq. 9 with equal weights
     LGL      the same                                             sigmoid: Eq. 10 of each one-vs-all classifier
+             with class weights, lambda_k N_k for N_k in both
     LGL-INR  1 - p_kk = sum over j != k of lambda_jk p_jk         sigmoid: no class sizes, the weights sum to 1
 
 SML's K equations are K - 1: an image's probabilities sum to 1, so the sums of both sides over k are equal always. The
@@ -32,6 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
+from lossbench.weighting import weights_by_size
+
 Floats = NDArray[np.float64]
 
 
@@ -40,8 +43,8 @@ class Balance:
     """The two sides of a learning property, and what is known to part them; every array is [K].
 
     Args:
-        left: what class k lacks on its own images: N_k (1 - p_kk), for LGL-INR 1 - p_kk.
-        right: what it has on the others': the sum of N_j p_jk, for LGL-INR of lambda_jk p_jk.
+        left: what class k lacks on its own images: N_k (1 - p_kk), times its weight if any; for LGL-INR 1 - p_kk.
+        right: what it has on the others': the sum of N_j p_jk, times weights; for LGL-INR of lambda_jk p_jk.
         decay: left - right as weight decay on the biases keeps it at a stationary point.
         attached: likewise LGL-INR's gradient through its weights; 0 where it has none, nan where that is not known.
         unit: what the slope of the loss in b_k is multiplied by to be in the units of the sides.
@@ -101,6 +104,7 @@ def balances(
     if loss["name"] not in ("sml", "lgl", "lgl_inr"):
         raise ValueError(f"the learning property is known for the losses sml, lgl and lgl_inr, not for {loss['name']}")
     counts, bias = np.asarray(train_counts, np.float64), arrays["output_bias"].astype(np.float64)
+    kind = loss.get("class_weights")
     if counts.shape != bias.shape or not (counts >= 1).all():
         raise ValueError(f"train_counts must be {len(bias)} numbers >= 1, one a class, got {counts.tolist()}")
     if test_labels is not None:
@@ -109,6 +113,8 @@ def balances(
     unit = (1.0 if reweighted else counts.sum()) / loss["scale"]
     unit *= len(bias) if loss.get("reduction") == "mean" else 1  # over classifiers
     decay = unit * schedule["weight_decay"] * schedule["decay_bias"] * bias
+    if kind is not None:
+        counts = counts * weights_by_size(counts, kind)  # their sum is the same
     found = {}
     for split in ("train", "test"):
         means = arrays[f"{split}_mean_{'softmax' if loss['name'] == 'sml' else 'sigmoid'}"]

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from lossbench import classes, diagnostics, inference, mechanism, noise, studies
 from lossbench.arms import Key
-from lossbench.calibration import NUM_BINS, Calibration, Map, calibration
+from lossbench.calibration import MAPS, NUM_BINS, Calibration, Map, calibration
 from lossbench.experiments import Cell
 from lossbench.labels import test_labels
 from lossbench.report.figures import FAINT, SMALL, STYLES
@@ -18,9 +18,6 @@ from lossbench.report.tables import MISSING
 from lossbench.results import Results
 from lossbench.studies import Variant
 from lossbench.verdicts import Judge
-
-MAPS: Mapping[str, Map] = {"LGL": "sigmoid", "SML": "softmax", "LGL-INR": "sigmoid"}
-"""The map that a loss is trained for."""
 
 SHOWN_FROM = 20  # images in a bin; fewer make no mean worth a mark
 

@@ -1,0 +1,252 @@
+"""What do class weights do on real networks? Eq. 9 and 10 under imbalance, as tables and pictures of a page."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lossbench import inference, studies, theory
+from lossbench.adjustment import Accuracies
+from lossbench.choices import ClassWeights
+from lossbench.report.figures import FAINT, SMALL, STYLES
+from lossbench.report.findings import NO_NUMBER, measured, percent
+from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.sections import table
+from lossbench.report.tables import MISSING
+from lossbench.results import Results
+from lossbench.studies import Imbalanced
+from lossbench.theory import Law, Method, Runs, Trained
+
+WORDS: Mapping[ClassWeights | None, str] = {
+    None: "none",
+    ClassWeights.sqrt_inverse: "square root",
+    ClassWeights.effective: "effective number",
+    ClassWeights.inverse: "inverse",
+}
+METHODS: tuple[Method, Method] = ("logit adjustment", "threshold moving")
+SIGNS: Mapping[str, str] = dict(zip((*WORDS.values(), *METHODS), "osD^xP", strict=True))
+"""How weights and methods are drawn."""
+
+_SHAPES = dict(zip(WORDS.values(), ("circle", "square", "diamond", "triangle"), strict=True))
+
+Study = tuple[Imbalanced, Runs]
+
+
+def imbalance(results: Results) -> list[Block]:
+    """Eq. 10 predicted and measured, what weights do to majority and minority, and the simple alternatives."""
+    every = [(one, theory.runs_of(results, one)) for one in studies.imbalanced()]
+    if not any(by_seed for _, runs in every for by_seed in runs.values()):
+        return [Paragraph("No runs on imbalanced data yet.")]
+    laws = theory.laws(every[0][1])
+    return [
+        Paragraph(_verdict(laws, every)),
+        _law_picture(laws, every),
+        table(_law_lines(laws, every), ["Classes", "Loss", "Weights"], _LAW_CAPTION),
+        _accuracy_picture(every),
+        table(_accuracy_lines(every), ["Training images", "Loss"], _ACCURACY_CAPTION),
+    ]
+
+
+_LAW_CAPTION = (
+    "Eq. 10 measured over predicted, 1 where it holds: of two classes the majority's equation, of ten SML's equations "
+    "summed over the larger half of the classes. Fashion-MNIST, CNN2C, last epoch, geometric mean over seeds (n), for "
+    f"two classes with the 90 % interval that is judged against a factor of {theory.LAW_FACTOR:g}."
+)
+_ACCURACY_CAPTION = (
+    "Test accuracy (%) of the larger half of the classes / the smaller half / all, each class counting the same; "
+    "Fashion-MNIST, CNN2C, last epoch, mean over seeds (n). Weights act in training; logit adjustment and threshold "
+    "moving on the predictions of the run without weights (with softmax they are the same)."
+)
+
+
+def _verdict(laws: list[Law], every: Sequence[Study]) -> str:
+    """The three rules of docs/statistics.md in sentences, whichever way they come out."""
+    two, step = every[0][1], every[1][1]
+    gains, of_two, of_ten = theory.minority_gains(two), theory.spreads(two), theory.spreads(step)
+    told = "; ".join(f"{loss} {measured(inference.paired_t(pairs))}" for loss, pairs in gains.items())
+    apart = "; ".join(
+        f"{loss} {_mean(of_two[loss])} with two classes, {_mean(of_ten[loss])} with ten" for loss in of_two
+    )
+    return (
+        f"Two classes, one shirt to ten coats: Eq. 10 within a factor of {theory.LAW_FACTOR:g}, whatever loss and "
+        f"weights, {theory.law_outcome(laws, 'train')} on training and {theory.law_outcome(laws, 'test')} on test "
+        f"images. That inverse weights raise the minority's accuracy: {theory.gain_outcome(gains)} ({told}). That such "
+        "weights determine two classes, whose own mean probabilities they make equal, and not many: "
+        f"{theory.determined_outcome(of_two, of_ten)} (largest less smallest on training images: {apart})."
+    )
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.3f} (n={len(values)})" if values else MISSING
+
+
+def _law_lines(laws: Sequence[Law], every: Sequence[Study]) -> dict[tuple[str, str, str], dict[str, str]]:
+    lines: dict[tuple[str, str, str], dict[str, str]] = {}
+    label = every[0][0].label
+    for law in laws:
+        ratios = tuple(one / law.predicted for one in law.measured)
+        line = lines.setdefault((label, law.loss, WORDS[law.weights]), {"Predicted": f"{law.predicted:.3f}"})
+        line |= {_COLUMNS[law.split]: _ratio(ratios, law.test.low, law.test.high)}
+    for one, runs in every[1:]:
+        for kind, word in WORDS.items():
+            by_seed = list(runs["SML", kind].values())
+            if by_seed:
+                lines[f"{one.label}: halves", "SML", word] = {"Predicted": NO_NUMBER} | {
+                    _COLUMNS[split]: _ratio([theory.halves_ratio(run, split) for run in by_seed])
+                    for split in theory.SPLITS
+                }
+    return lines
+
+
+_ASIDE = {"SML": 0.93, "LGL": 1.07}  # so that none lies under another
+
+_COLUMNS = {"train": "Training images", "test": "Test images"}
+
+
+def _ratio(ratios: Sequence[float], low: float = math.nan, high: float = math.nan) -> str:
+    mean = f"{math.exp(np.mean(np.log(ratios))):.2f}"
+    return (
+        f"{mean} (n={len(ratios)})"
+        if math.isnan(low)
+        else (f"{mean}, {math.exp(low):.2f} to {math.exp(high):.2f} (n={len(ratios)})")
+    )
+
+
+def _law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    told = []
+    for law in laws:
+        filled = law.split == "train"
+        for value in law.measured:
+            left.plot(
+                law.predicted * _ASIDE[law.loss],
+                value,
+                marker=SIGNS[WORDS[law.weights]],
+                color=STYLES[law.loss]["color"],
+                markerfacecolor=STYLES[law.loss]["color"] if filled else "none",
+                linestyle="none",
+                markersize=6,
+            )
+        told.append(
+            f"{law.loss}, {WORDS[law.weights]}, {law.split}: predicted {law.predicted:.3f}, measured "
+            f"{np.exp(np.mean(np.log(law.measured))):.3f}, n={len(law.measured)}."
+        )
+    ends = [0.05, 2.0]
+    left.plot(ends, ends, color=FAINT, linewidth=1)
+    left.fill_between(
+        ends, np.divide(ends, theory.LAW_FACTOR), np.multiply(ends, theory.LAW_FACTOR), color=FAINT, alpha=0.15, lw=0
+    )
+    left.set(xscale="log", yscale="log", title="two classes", xlabel="predicted", ylabel="measured $(1-p_{00})/p_{10}$")
+    for loss in ("SML", "LGL"):
+        for filled in (True, False):
+            color = STYLES[loss]["color"]
+            face, images = (color, "training images") if filled else ("none", "test images")
+            left.plot(
+                [], [], marker="o", color=color, markerfacecolor=face, linestyle="none", label=f"{loss}, {images}"
+            )
+    left.legend(fontsize=SMALL)
+    told += _own_probabilities(right, every[:2])
+    signs = ", ".join(f"{sign} {word}" for word, sign in _SHAPES.items())
+    caption = (
+        f"Left: Eq. 10 of two classes, coat and shirt, 10 to 1, predicted and measured; a point is a run ({signs}; "
+        "SML a little to the left, LGL to the right), "
+        f"the band a factor of {theory.LAW_FACTOR:g}. Right: mean probability of the own class on training images with "
+        "inverse weights, a point a class and run: two classes (T0, T1), and ten, the later five thinned out 10 times."
+    )
+    return Picture("imbalance-law", figure, caption, f"Eq. 10 under imbalance. {' '.join(told)}")
+
+
+def _own_probabilities(axes: Axes, every: Sequence[Study]) -> list[str]:
+    """p_kk of two classes, then of ten, a point a class and seed."""
+    told = []
+    for offset, (one, runs) in zip((0, 3), every, strict=True):
+        for loss, shift in (("SML", -0.12), ("LGL", 0.12)):
+            own = np.array([np.diag(run.means["train"]) for run in runs[loss, ClassWeights.inverse].values()])
+            if not len(own):
+                continue
+            places = offset + np.arange(own.shape[1]) + shift
+            style = STYLES[loss]
+            axes.plot(
+                np.tile(places, len(own)), own.ravel(), color=style["color"], marker=style["marker"], ls="none", ms=4
+            )
+            values = ", ".join(f"{value:.2f}" for value in own.mean(axis=0))
+            told.append(f"{one.label}, {loss}, own probability by class: {values}, n={len(own)}.")
+    labels = ["T0", "T1", *map(str, range(10))]
+    axes.set_xticks([0, 1, *range(3, 13)], labels=labels, fontsize=SMALL)
+    axes.axvline(2, color=FAINT, linewidth=1)
+    axes.set(title="inverse weights", xlabel="class", ylabel="$p_{kk}$")
+    axes.grid(color=FAINT, alpha=0.3)
+    return told
+
+
+def _results(runs: Runs, loss: str) -> dict[str, tuple[int, Accuracies]]:
+    """Mean accuracies over seeds by weights and method, with n; those with runs."""
+    found = {}
+    for (name, kind), by_seed in runs.items():
+        if name == loss and by_seed:
+            found[WORDS[kind]] = _over_seeds(list(by_seed.values()), None)
+            if kind is None and loss != "LGL-INR":  # whose law has no class sizes that could be taken out
+                found |= {method: _over_seeds(list(by_seed.values()), method) for method in METHODS}
+    return found
+
+
+def _over_seeds(runs: Sequence[Trained], method: Method | None) -> tuple[int, Accuracies]:
+    every = [run.accuracies[method] for run in runs]
+    means = (np.mean([getattr(one, part) for one in every]) for part in ("majority", "minority", "all"))
+    return len(every), Accuracies(*map(float, means))
+
+
+def _accuracy_lines(every: Sequence[Study]) -> dict[tuple[str, str], dict[str, str]]:
+    lines = {}
+    for one, runs in every:
+        for loss in ("SML", "LGL", "LGL-INR"):
+            found = _results(runs, loss)
+            lines[one.label, loss] = {
+                sign: " / ".join(percent(value, 1) for value in (means.majority, means.minority, means.all))
+                + f" (n={n})"
+                if (n := found.get(sign, (0,))[0]) and (means := found[sign][1])
+                else (MISSING if loss != "LGL-INR" or sign == "none" else NO_NUMBER)
+                for sign in SIGNS
+            }
+    return lines
+
+
+def _look(loss: str) -> dict[str, str]:
+    """Filled or not, so that SML and LGL can be told without colours; LGL-INR is one circle."""
+    color = str(STYLES[loss]["color"])
+    return {"color": color, "markerfacecolor": "none" if loss == "LGL" else color}
+
+
+def _accuracy_picture(every: Sequence[Study]) -> Picture:
+    figure = Figure(figsize=(6.4, 7.6), layout="constrained")
+    panels = figure.subplots(3, 2).ravel()
+    told = []
+    for axes, (one, runs) in zip(panels, every, strict=False):
+        for loss in STYLES:
+            for sign, (n, means) in _results(runs, loss).items():
+                axes.plot(100 * means.minority, 100 * means.majority, SIGNS[sign], **_look(loss), markersize=6, mew=1.5)
+                told.append(
+                    f"{one.label}, {loss}, {sign}: majority {percent(means.majority, 1)}, minority "
+                    f"{percent(means.minority, 1)}, n={n}."
+                )
+        axes.set_title(one.label, fontsize=SMALL + 2)
+        axes.grid(color=FAINT, alpha=0.3)
+    for axes in panels[-2:]:
+        axes.set_xlabel("minority half (%)")
+    for axes in panels[::2]:
+        axes.set_ylabel("majority half (%)")
+    key = panels[len(every)]
+    key.axis("off")
+    for sign, marker in SIGNS.items():
+        key.plot([], [], marker, color=FAINT, label=sign)
+    for loss in STYLES:
+        key.plot([], [], "o", **_look(loss), markersize=10, mew=1.5, label=loss)
+    key.legend(loc="center", fontsize=SMALL + 1, frameon=False)
+    caption = (
+        "What weights, logit adjustment and threshold moving do: test accuracy of the larger half of the classes over "
+        "that of the smaller half, mean over seeds; up and to the right is better; LGL is hollow. Fashion-MNIST, CNN2C, last epoch."
+    )
+    return Picture("imbalance-accuracy", figure, caption, f"Majority over minority accuracy. {' '.join(told)}")
