@@ -1,6 +1,5 @@
 """What the report says beyond the paper, of invented and of committed runs."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from blocks import table, text
 from invented import Known, level
 
-from lossbench import diagnostics, labels, mechanism, noise, studies
+from lossbench import diagnostics, labels, mechanism, studies
 from lossbench.calibration import calibration
 from lossbench.report import beyond
 from lossbench.report.page import Picture
@@ -87,17 +86,6 @@ def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:
     (j, k) = mechanism.named_pairs(np.mean([weights for _, weights in shown], axis=0))[0]
     assert named.loc["KMNIST", f"{j} for {k}"]["LGL"] == f"{np.mean([lgl[j, k] for lgl, _ in shown]):.1f}"
     assert "No runs" in text(beyond.mechanism_blocks(Judge(Known())))
-
-
-def test_noise_is_told_with_the_seeds_to_ask_for(cnn2c: Known) -> None:
-    judge = Judge(cnn2c)
-    (one,) = [x for x in judge.family("paper/LGL-INR - SML") if x.contrast.keys[0] == ("CNN2C", "KMNIST", "LGL-INR")]
-    line = table(beyond.noise_blocks(judge)).loc["KMNIST", "CNN2C"]
-    mean = np.mean([level(("CNN2C", "KMNIST", "SML"))(seed) for seed in range(5)])
-    assert line["Test set"] == f"{100 * math.sqrt(mean * (1 - mean) / 10_000):.2f}"
-    assert line["Difference"] == f"{100 * one.difference.sd:.2f}"
-    assert line["Seeds to ask for"] == str(noise.seeds_needed(0.0025, one.difference.sd))
-    assert "No two pairs" in text(beyond.noise_blocks(Judge(Known())))
 
 
 def test_beta_is_shown_with_its_weights(committed: Judge) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lossbench.noise import POWER, power, resolution, seeds_needed
+from lossbench.noise import POWER, components, power, resolution, seeds_needed
 
 
 def test_the_resolution_is_the_binomial_standard_error() -> None:
@@ -27,3 +27,20 @@ def test_seeds_needed_are_those_of_the_textbook() -> None:
     assert n is not None
     assert power(0.0025, 0.004, n) >= POWER > power(0.0025, 0.004, n - 1)
     assert seeds_needed(0.001, 1.0) is None
+
+
+def test_components_are_those_that_were_drawn() -> None:
+    draw = np.random.default_rng(1)
+    found = [
+        components(draw.normal(0, 3, (4, 1)) + draw.normal(0, 2, (1, 5)) + draw.normal(0, 1, (4, 5)) + 90)
+        for _ in range(4000)
+    ]
+    variances = np.mean([[one.rows**2, one.columns**2, one.rest**2] for one in found], axis=0)
+    assert variances == pytest.approx([9, 4, 1], rel=0.05)  # the estimates are seldom below 0 here
+
+
+def test_components_without_an_effect_are_zero_and_of_two_by_two_by_hand() -> None:
+    found = components(np.array([[1.0, 3.0], [3.0, 1.0]]))  # interaction alone: its mean square is 4
+    assert (found.rows, found.columns, found.rest) == (0, 0, pytest.approx(2))
+    found = components(np.array([[1.0, 2.0], [5.0, 6.0]]))  # rows 4 apart, columns 1, nothing left
+    assert (found.rows, found.columns, found.rest) == pytest.approx((np.sqrt(8), np.sqrt(0.5), 0))

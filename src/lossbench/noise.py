@@ -1,7 +1,9 @@
-"""How small a difference can be seen, and with how many seeds? The test set's resolution, and power; pure, no torch."""
+"""How small a difference can be seen, and with how many seeds? Resolution, variance components and power; no torch."""
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
 from lossbench.inference import ALPHA
@@ -13,6 +15,30 @@ MOST_SEEDS = 1000
 
 NUM_TEST = 10_000
 """Test images of each of the paper's data sets."""
+
+
+@dataclass(frozen=True)
+class Components:
+    """What scatters an accuracy, as standard deviations in its unit; 0 where an estimate came out negative."""
+
+    rows: float
+    columns: float
+    rest: float  # of a combination, which one run each cannot tell from what else varies
+
+
+def components(values: np.ndarray) -> Components:
+    """Variance components of two crossed random effects by the analysis of variance.
+
+    Args:
+        values: one run a combination, [rows, columns], at least 2 of each.
+    """
+    num_rows, num_columns = values.shape
+    rows, columns = values.mean(axis=1), values.mean(axis=0)
+    rest = values - rows[:, None] - columns + values.mean()
+    within = float((rest**2).sum()) / ((num_rows - 1) * (num_columns - 1))
+    # The mean square of an effect is within + repetitions times the effect's variance; the mean's variance is both.
+    of_rows, of_columns = rows.var(ddof=1) - within / num_columns, columns.var(ddof=1) - within / num_rows
+    return Components(math.sqrt(max(0.0, of_rows)), math.sqrt(max(0.0, of_columns)), math.sqrt(within))
 
 
 def resolution(accuracy: float, num_images: int) -> float:

@@ -11,7 +11,7 @@ from lossbench.config import Reproduce, Runtime
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
 from lossbench.records import Record, all_records, outdated
-from lossbench.report import beyond, context, sections, theory
+from lossbench.report import beyond, context, noise, sections, theory
 from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
 from lossbench.report.findings import cells_sentence, claims_sentence, headline_sentences, progress
 from lossbench.report.page import (
@@ -163,7 +163,7 @@ def _paper(
         of_runs("Beyond the paper: does the gain follow the mechanism?", beyond.mechanism_blocks(judge)),
         of_runs("Beyond the paper: class weights on imbalanced data (Eq. 9 and 10)", theory.imbalance(results)),
         of_runs("Beyond the paper: calibration", beyond.calibrated(judge)),
-        of_runs("Beyond the paper: noise, and how many seeds", beyond.noise_blocks(judge)),
+        of_runs("Beyond the paper: noise, and how many seeds", noise.noise_blocks(judge)),
         Section("The paper's errors and gaps", context.audit(balances, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
         Section("What is missing", context.missing([*done, *progress(results, studies.blocks(Runtime()))], unused)),

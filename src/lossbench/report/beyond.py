@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from lossbench import classes, diagnostics, inference, mechanism, noise, studies
+from lossbench import classes, diagnostics, inference, mechanism, studies
 from lossbench.arms import Key
 from lossbench.calibration import MAPS, NUM_BINS, Calibration, Map, calibration
 from lossbench.experiments import Cell
@@ -217,37 +217,6 @@ def _correlation(values: Sequence[float]) -> str:
     if not known:
         return NO_NUMBER
     return f"{one.mean:+.2f}" + ("" if np.isnan(one.low) else f" ({one.low:+.2f} to {one.high:+.2f})")
-
-
-def noise_blocks(judge: Judge) -> list[Block]:
-    """What the test set can resolve, how much seeds scatter, and how many a referee should ask for."""
-    lines = {}
-    for one in judge.family("paper/LGL-INR - SML"):
-        cells = [judge.arms["paper"][key] for key in one.contrast.keys]
-        values = [inference.finished(judge.results.values(cell)) for cell in cells]
-        if one.pairs.n < 2 or one.difference.sd <= inference.NO_SPREAD:
-            continue
-        resolved = noise.resolution(float(np.mean(values[1])), noise.NUM_TEST)
-        seeds = inference.pooled_spread(judge.results.values(cell) for cell in cells)
-        needed = noise.seeds_needed(one.margin, one.difference.sd)
-        lines[one.contrast.dataset, one.contrast.network] = {
-            "n": str(one.pairs.n),
-            "Test set": points(resolved).lstrip("+"),
-            "Seeds": points(seeds.sd).lstrip("+"),
-            "Difference": points(one.difference.sd).lstrip("+"),
-            "Margin": points(one.margin).lstrip("+"),
-            "Seeds to ask for": f"more than {noise.MOST_SEEDS}" if needed is None else str(needed),
-            "to find twice the margin": str(noise.seeds_needed(2 * one.margin, one.difference.sd) or NO_NUMBER),
-        }
-    if not lines:
-        return [Paragraph("No two pairs of runs yet.")]
-    caption = (
-        "Noise, in points: standard error of an accuracy for the images of the test set; standard deviation of an "
-        "accuracy over seeds (LGL-INR and SML pooled), and of the difference LGL-INR - SML seed by seed; and the "
-        "seeds with which a true difference as large as the margin, or twice it, would be found with 80 % "
-        "probability (paired t, 5 %), if the standard deviation is as estimated, which with few pairs is rough."
-    )
-    return [table(lines, ["Data set", "Network"], caption)]
 
 
 def calibrated(judge: Judge) -> list[Block]:

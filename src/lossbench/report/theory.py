@@ -247,6 +247,7 @@ def _accuracy_picture(every: Sequence[Study]) -> Picture:
     key.legend(loc="center", fontsize=SMALL + 1, frameon=False)
     caption = (
         "What weights, logit adjustment and threshold moving do: test accuracy of the larger half of the classes over "
-        "that of the smaller half, mean over seeds; up and to the right is better; LGL is hollow. Fashion-MNIST, CNN2C, last epoch."
+        "that of the smaller half, mean over seeds; up and to the right is better; LGL is hollow. Fashion-MNIST, "
+        "CNN2C, last epoch."
     )
     return Picture("imbalance-accuracy", figure, caption, f"Majority over minority accuracy. {' '.join(told)}")

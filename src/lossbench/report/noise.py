@@ -1,0 +1,110 @@
+"""How much of a difference is noise, where does it come from, and how many seeds does it ask for?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lossbench import inference, noise, studies
+from lossbench.experiments import LABELS
+from lossbench.report.figures import FAINT, SMALL
+from lossbench.report.findings import NO_NUMBER, points
+from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.sections import table
+from lossbench.report.tables import MISSING
+from lossbench.results import Results
+from lossbench.verdicts import Comparison, Judge
+
+DIFFERENCES = np.geomspace(0.0005, 0.02, 25)
+"""True differences in accuracy that the picture asks about, fractions."""
+
+
+def noise_blocks(judge: Judge) -> list[Block]:
+    """What the test set can resolve, how much seeds scatter and through what, and how many a referee should ask for."""
+    known = [
+        one
+        for one in judge.family("paper/LGL-INR - SML")
+        if one.pairs.n >= 2 and one.difference.sd > inference.NO_SPREAD
+    ]
+    if not known:
+        return [Paragraph("No two pairs of runs yet.")]
+    caption = (
+        "Noise, in points: standard error of an accuracy for the images of the test set; standard deviation of an "
+        "accuracy over seeds (LGL-INR and SML pooled), and of the difference LGL-INR - SML seed by seed; and the "
+        "seeds with which a true difference as large as the margin, or twice it, would be found with 80 % "
+        "probability (paired t, 5 %), if the standard deviation is as estimated, which with few pairs is rough."
+    )
+    return [
+        seeds_to_ask_for(known),
+        table({(one.contrast.dataset, one.contrast.network): _line(judge, one) for one in known}, _KEYS, caption),
+        *_components(judge.results),
+    ]
+
+
+_KEYS = ["Data set", "Network"]
+
+
+def _line(judge: Judge, one: Comparison) -> dict[str, str]:
+    cells = [judge.arms["paper"][key] for key in one.contrast.keys]
+    accuracy = float(np.mean(inference.finished(judge.results.values(cells[1]))))
+    needed = noise.seeds_needed(one.margin, one.difference.sd)
+    return {
+        "n": str(one.pairs.n),
+        "Test set": _size(noise.resolution(accuracy, noise.NUM_TEST)),
+        "Seeds": _size(inference.pooled_spread(judge.results.values(cell) for cell in cells).sd),
+        "Difference": _size(one.difference.sd),
+        "Margin": _size(one.margin),
+        "Seeds to ask for": f"more than {noise.MOST_SEEDS}" if needed is None else str(needed),
+        "to find twice the margin": str(noise.seeds_needed(2 * one.margin, one.difference.sd) or NO_NUMBER),
+    }
+
+
+def _size(fraction: float) -> str:
+    return points(fraction).lstrip("+")
+
+
+def seeds_to_ask_for(known: Sequence[Comparison]) -> Picture:
+    """Seeds over the true difference that they find with 80 % probability, a line a data set and network."""
+    figure = Figure(figsize=(5.5, 3.8), layout="constrained")
+    axes, told = figure.subplots(), []
+    for one, style in zip(known, ("-", "--", "-.", ":") * len(known), strict=False):
+        needed = [noise.seeds_needed(float(difference), one.difference.sd) for difference in DIFFERENCES]
+        where = f"{one.contrast.network}, {one.contrast.dataset}"
+        shown = [(100 * difference, n) for difference, n in zip(DIFFERENCES, needed, strict=True) if n is not None]
+        axes.plot(*zip(*shown, strict=True), style, label=f"{where} (sd {_size(one.difference.sd)}, n={one.pairs.n})")
+        half = noise.seeds_needed(0.005, one.difference.sd)
+        told.append(f"{where}: {half or f'more than {noise.MOST_SEEDS}'} seeds to find 0.5 points.")
+    axes.axhline(inference.MIN_RUNS, color=FAINT, linewidth=1)
+    axes.set(xscale="log", yscale="log", xlabel="true difference (points)", ylabel="seeds")
+    axes.set_xticks([0.05, 0.1, 0.25, 0.5, 1, 2], labels=["0.05", "0.1", "0.25", "0.5", "1", "2"])
+    axes.set_yticks([2, 3, 5, 10, 30, 100, 300, 1000], labels=["2", "3", "5", "10", "30", "100", "300", "1000"])
+    axes.minorticks_off()
+    axes.grid(color=FAINT, alpha=0.3)
+    axes.legend(fontsize=SMALL)
+    caption = (
+        "Seeds with which a paired t test at 5 % finds a true difference of LGL-INR and SML with 80 % probability, by "
+        "the spread of the differences seed by seed. The paper has one run a cell; below the line no verdict is given."
+    )
+    return Picture("seeds", figure, caption, f"Seeds over true difference. {' '.join(told)}")
+
+
+def _components(results: Results) -> list[Block]:
+    """Initial weights crossed with the order of the images, loss by loss."""
+    lines = {}
+    for loss in studies.CROSSED_LOSSES:
+        values = [[results.accuracy(config) for config in row] for row in studies.crossed(loss)]
+        known = inference.finished([value for row in values for value in row])
+        line = {"Runs": f"{len(known)} of {sum(map(len, values))}"}
+        line |= dict.fromkeys(("Initial weights", "Order", "Interaction", "All"), MISSING)
+        if len(known) == sum(map(len, values)):
+            found = noise.components(np.array(values, float))
+            line |= {"Initial weights": _size(found.rows), "Order": _size(found.columns)}
+            line |= {"Interaction": _size(found.rest), "All": _size(float(np.std(known, ddof=1)))}
+        lines[LABELS["fmnist"], LABELS[loss.name]] = line
+    caption = (
+        "Where the scatter comes from: standard deviations of the test accuracy, in points, by the initial weights, "
+        "the order of the images, and their interaction; CNN2C, last epoch, "
+        f"{len(studies.CROSSED)} x {len(studies.CROSSED)} runs crossed, analysis of variance. A variance that comes out "
+        "negative is 0; with so few levels each is rough."
+    )
+    return [table(lines, ["Data set", "Loss"], caption)]

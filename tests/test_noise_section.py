@@ -1,0 +1,51 @@
+"""Noise as the report tells it, of invented runs."""
+
+import math
+
+import numpy as np
+from blocks import table, text
+from invented import Known, level
+
+from lossbench import noise, studies
+from lossbench.report.noise import noise_blocks
+from lossbench.report.page import Picture
+from lossbench.verdicts import Judge
+
+
+def test_noise_is_told_with_the_seeds_to_ask_for(cnn2c: Known) -> None:
+    judge = Judge(cnn2c)
+    (one,) = [x for x in judge.family("paper/LGL-INR - SML") if x.contrast.keys[0] == ("CNN2C", "KMNIST", "LGL-INR")]
+    line = table(noise_blocks(judge)).loc["KMNIST", "CNN2C"]
+    mean = np.mean([level(("CNN2C", "KMNIST", "SML"))(seed) for seed in range(5)])
+    assert line["Test set"] == f"{100 * math.sqrt(mean * (1 - mean) / 10_000):.2f}"
+    assert line["Difference"] == f"{100 * one.difference.sd:.2f}"
+    assert line["Seeds to ask for"] == str(noise.seeds_needed(0.0025, one.difference.sd))
+    assert "No two pairs" in text(noise_blocks(Judge(Known())))
+
+
+def test_the_picture_tells_the_seeds_of_the_table(cnn2c: Known) -> None:
+    judge = Judge(cnn2c)
+    (one,) = [x for x in judge.family("paper/LGL-INR - SML") if x.contrast.keys[0] == ("CNN2C", "MNIST", "LGL-INR")]
+    (picture,) = [block for block in noise_blocks(judge) if isinstance(block, Picture)]
+    assert f"CNN2C, MNIST: {noise.seeds_needed(0.005, one.difference.sd)} seeds to find 0.5 points." in picture.alt
+    assert len(picture.figure.axes[0].get_legend().get_texts()) == 3
+
+
+def test_components_are_told_once_all_combinations_are_there(cnn2c: Known) -> None:
+    def line(loss: str) -> dict[str, str]:
+        return dict(table(noise_blocks(Judge(cnn2c)), 1).loc["FMNIST", loss])
+
+    drawn = np.random.default_rng(4).normal(0.9, 0.003, (4, 4))
+    for row, values in zip(studies.crossed(studies.CROSSED_LOSSES[0]), drawn, strict=True):
+        for config, value in zip(row, values, strict=True):
+            cnn2c.add(config, float(value))
+    found = noise.components(drawn)
+    assert line("SML") == {
+        "Runs": "16 of 16",
+        "Initial weights": f"{100 * found.rows:.2f}",
+        "Order": f"{100 * found.columns:.2f}",
+        "Interaction": f"{100 * found.rest:.2f}",
+        "All": f"{100 * drawn.std(ddof=1):.2f}",
+    }
+    assert line("LGL-INR")["Runs"] == "4 of 16"
+    assert line("LGL-INR")["Order"] == "missing"
