@@ -20,6 +20,14 @@ def test_power_is_how_often_the_test_finds_it(difference: float, num_seeds: int)
     assert power(3 * difference, 3.0, num_seeds) == pytest.approx(found, abs=0.01)
 
 
+@pytest.mark.parametrize("num_seeds", [2, 3, 4, 5, 10, 100])
+def test_power_rises_with_the_difference_however_large(num_seeds: int) -> None:
+    found = [power(difference, 0.16, num_seeds) for difference in np.geomspace(0.001, 20, 400)]
+    assert np.isfinite(found).all()
+    assert (np.diff(found) > -1e-9).all()
+    assert found[-1] == pytest.approx(1, abs=0.01)
+
+
 def test_seeds_needed_are_those_of_the_textbook() -> None:
     assert seeds_needed(0.5, 1.0) == 34  # Cohen: d = 0.5, 80 %, paired, two-sided
     assert seeds_needed(1.0, 1.0) == 10

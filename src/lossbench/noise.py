@@ -50,13 +50,14 @@ def power(difference: float, sd: float, num_seeds: int) -> float:
     """Probability that a two-sided paired t test at 5 % finds a true mean difference.
 
     Args:
-        difference: the true mean, in the units of `sd`.
+        difference: the true mean, >= 0, in the units of `sd`.
         sd: standard deviation of the differences, > 0.
         num_seeds: pairs, >= 2.
     """
     shift, df = difference / sd * math.sqrt(num_seeds), num_seeds - 1
     edge = stats.t.ppf(1 - ALPHA / 2, df)
-    return float(stats.nct.sf(edge, df, shift) + stats.nct.cdf(-edge, df, shift))
+    other = float(stats.nct.cdf(-edge, df, shift))
+    return float(stats.nct.sf(edge, df, shift)) + (0.0 if math.isnan(other) else other)  # nan is below 1e-12 there
 
 
 def seeds_needed(difference: float, sd: float) -> int | None:

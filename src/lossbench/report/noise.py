@@ -104,7 +104,7 @@ def _components(results: Results) -> list[Block]:
     caption = (
         "Where the scatter comes from: standard deviations of the test accuracy, in points, by the initial weights, "
         "the order of the images, and their interaction; CNN2C, last epoch, "
-        f"{len(studies.CROSSED)} x {len(studies.CROSSED)} runs crossed, analysis of variance. A variance that comes out "
-        "negative is 0; with so few levels each is rough."
+        f"{len(studies.CROSSED)} x {len(studies.CROSSED)} runs crossed, analysis of variance. A variance that comes "
+        "out negative is 0; with so few levels each is rough."
     )
     return [table(lines, ["Data set", "Loss"], caption)]
