@@ -35,6 +35,8 @@ def test_seeds_needed_are_those_of_the_textbook() -> None:
     assert n is not None
     assert power(0.0025, 0.004, n) >= POWER > power(0.0025, 0.004, n - 1)
     assert seeds_needed(0.001, 1.0) is None
+    for ratio in (0.1, 0.7, 1.3, 4.0, 30.0):
+        assert seeds_needed(ratio, 1.0) == next(n for n in range(2, 1001) if power(ratio, 1.0, n) >= POWER)
 
 
 def test_components_are_those_that_were_drawn() -> None:

@@ -1,6 +1,7 @@
 """How small a difference can be seen, and with how many seeds? Resolution, variance components and power; no torch."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,5 +63,6 @@ def power(difference: float, sd: float, num_seeds: int) -> float:
 
 def seeds_needed(difference: float, sd: float) -> int | None:
     """The fewest seeds with which a true mean difference is found with `POWER`; None beyond `MOST_SEEDS`."""
-    found = (n for n in range(2, MOST_SEEDS + 1) if power(difference, sd, n) >= POWER)
-    return next(found, None)
+    numbers = range(2, MOST_SEEDS + 1)
+    place = bisect_left(numbers, POWER, key=lambda n: power(difference, sd, n))  # which rises with n
+    return numbers[place] if place < len(numbers) else None

@@ -11,7 +11,7 @@ from lossbench.config import Reproduce, Runtime
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
 from lossbench.records import Record, all_records, outdated
-from lossbench.report import beyond, context, noise, sections, theory
+from lossbench.report import beyond, context, noise, sections, theory, traces
 from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
 from lossbench.report.findings import cells_sentence, claims_sentence, headline_sentences, progress
 from lossbench.report.page import (
@@ -160,7 +160,11 @@ def _paper(
         ),
         of_runs("Beyond the paper: what the result hangs on", hangs_on),
         of_runs("Beyond the paper: beta and the weights", beyond.beta(results)),
-        of_runs("Beyond the paper: does the gain follow the mechanism?", beyond.mechanism_blocks(judge)),
+        of_runs(
+            "Beyond the paper: does the gain follow the mechanism?",
+            [*traces.weights_by_epoch(judge), *beyond.mechanism_blocks(judge)],
+        ),
+        of_runs("Beyond the paper: what the losses do, epoch by epoch", traces.traced(results)),
         of_runs("Beyond the paper: class weights on imbalanced data (Eq. 9 and 10)", theory.imbalance(results)),
         of_runs("Beyond the paper: calibration", beyond.calibrated(judge)),
         of_runs("Beyond the paper: noise, and how many seeds", noise.noise_blocks(judge)),

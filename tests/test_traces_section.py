@@ -1,0 +1,52 @@
+"""The report's pictures of what a loss does by epoch, of committed and of invented runs."""
+
+import numpy as np
+import pytest
+from blocks import table, text
+from invented import Known
+
+from lossbench import diagnostics, mechanism, studies
+from lossbench.report.page import Picture
+from lossbench.report.traces import traced, weights_by_epoch
+from lossbench.verdicts import Judge
+
+
+def test_the_weights_are_those_of_the_committed_runs(committed: Judge) -> None:
+    assert "No runs" in text(weights_by_epoch(Judge(Known())))
+    (picture,) = weights_by_epoch(committed)
+    assert isinstance(picture, Picture)
+    cell = committed.arms["paper"]["CNN2C", "KMNIST", "LGL-INR"]
+    arrays = [found for config in cell.configs if (found := committed.results.arrays(config)) is not None]
+    weights = np.array([one["class_weights"] for one in arrays], float)
+    left, right = picture.figure.axes
+    (line,) = [line for line in left.lines if line.get_label() == "KMNIST"]
+    expected = [np.mean([diagnostics.unevenness(seed[epoch]) for seed in weights]) for epoch in range(20)]
+    assert line.get_ydata() == pytest.approx(np.array(expected))
+    (j, k) = mechanism.named_pairs(weights.mean(axis=0)[-1])[0]
+    (line,) = [line for line in right.lines if line.get_label() == f"KMNIST: {j} for {k}"]
+    assert line.get_ydata() == pytest.approx(weights[:, :, j, k].mean(axis=0))
+    assert f"{j} for {k} {weights[:, -1, j, k].mean():.3f}" in picture.alt
+    assert f"n={len(arrays)}." in picture.alt
+
+
+def test_traces_tell_the_classes_that_pull_least_and_most() -> None:
+    results, draw = Known(), np.random.default_rng(2)
+    assert "No runs" in text(traced(results))
+    pulls = draw.uniform(0.1, 1, (3, 20, 10))
+    own = draw.uniform(0.5, 1, (3, 20, 10))
+    for seed, config in enumerate(studies.traced()["SML"].configs):
+        results.add(config, 0.9)
+        results.given[results.name(config)] = {
+            "gradient_norms": pulls[seed],
+            "test_mean_softmax_by_epoch": own[seed][:, :, None] * np.eye(10),
+            "test_mean_sigmoid_by_epoch": np.zeros((20, 10, 10)),
+        }
+    line = table(traced(results)).loc["SML"]
+    assert line["n"] == "3"
+    last = pulls.mean(axis=0)[-1]
+    assert line["pull, last"] == f"{last.min():.2g} ({last.argmin()}) to {last.max():.2g} ({last.argmax()})"
+    first = own.mean(axis=0)[0]
+    assert line["own probability, first"].startswith(f"{first.min():.3f} ({first.argmin()}) to")
+    (picture,) = [block for block in traced(results) if isinstance(block, Picture)]
+    assert [line.get_label() for line in picture.figure.axes[0].lines] == ["SML"]
+    assert picture.figure.axes[1].lines[0].get_ydata() == pytest.approx(np.median(own.mean(axis=0), axis=1))
