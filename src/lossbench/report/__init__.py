@@ -10,7 +10,7 @@ from lossbench import NUMERICS, arms, experiments, simulation, studies
 from lossbench.config import Reproduce, Runtime
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
-from lossbench.records import Record, all_records, outdated
+from lossbench.records import Record, all_records, committed_records, outdated
 from lossbench.report import beyond, context, noise, sections, theory, traces
 from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
 from lossbench.report.findings import cells_sentence, claims_sentence, headline_sentences, progress
@@ -21,6 +21,7 @@ from lossbench.report.page import (
     Picture,
     Section,
     Table,
+    blocks_to_markdown,
     to_html,
     to_markdown,
     write_picture,
@@ -29,7 +30,7 @@ from lossbench.report.page import (
 from lossbench.report.tables import Filled, write_forms, write_table
 from lossbench.results import Results, results_at_hand
 from lossbench.simulation import Simulations
-from lossbench.verdicts import Judge
+from lossbench.verdicts import Judge, JudgedCell, Verdict
 
 _TITLES = {
     3: "Table 3. Test accuracy (%) on MNIST-type data",
@@ -125,15 +126,7 @@ def _paper(
     """The report on the paper: the verdict, then every table, figure and claim with its grounds."""
     judge = Judge(results)
     judged, verdicts = judge.cells(), judge.verdicts()
-    blocks = list(arms.reference_blocks(True, Runtime(), results.accuracy))
-    printed = [one for one in judged if one.key[0] != experiments.LITERAL_HEAD]
-    done = progress(results, blocks)
-    counted = f"{sum(line[1] for line in done)} of {sum(line[3] for line in done)} planned runs are there."
-    lead: list[Block] = [
-        Paragraph(" ".join(headline_sentences(judge))),
-        sections.headlines(judge),
-        Paragraph(" ".join([cells_sentence(printed), claims_sentence(verdicts), counted])),
-    ]
+    lead, done = _lead(judge, judged, verdicts)
     used = {record.id for record in results.records.values() if record.fields["numerics"] == NUMERICS}
     conditions = context.conditions(results, used)
 
@@ -173,6 +166,30 @@ def _paper(
         Section("What is missing", context.missing([*done, *progress(results, studies.blocks(Runtime()))], unused)),
     ]
     return "Logistic and softmax losses: does the paper hold?", lead, parts
+
+
+def _lead(
+    judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict]
+) -> tuple[list[Block], list[tuple[str, int, int, int]]]:
+    """What comes first, and how much of the plan it rests on."""
+    done = progress(judge.results, arms.reference_blocks(True, Runtime(), judge.results.accuracy))
+    printed = [one for one in judged if one.key[0] != experiments.LITERAL_HEAD]
+    counted = f"{sum(line[1] for line in done)} of {sum(line[3] for line in done)} planned runs are there."
+    told: list[Block] = [
+        Paragraph(" ".join(headline_sentences(judge))),
+        sections.headlines(judge),
+        Paragraph(" ".join([cells_sentence(printed), claims_sentence(verdicts), counted])),
+    ]
+    return told, done
+
+
+def overview(results_dir: Path) -> str:
+    """The verdict and the paper's cells in a few lines of Markdown, from committed records alone: the README's."""
+    judge = Judge(Results(committed_records(results_dir), {}))
+    judged = judge.cells()
+    lead, _ = _lead(judge, judged, judge.verdicts())
+    conditions = context.conditions(judge.results, judge.results.records)
+    return blocks_to_markdown([lead[0], _told(sections.overview(judged), conditions), lead[2]])
 
 
 def _told(block: Block, conditions: str) -> Block:

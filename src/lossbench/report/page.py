@@ -126,10 +126,15 @@ def page(title: str, body: str) -> str:
 
 def to_markdown(title: str, lead: Sequence[Block], sections: Sequence[Section]) -> str:
     """The page that `to_html` gives, as Markdown beside the pictures' files."""
-    parts = [f"# {_markdown(title)}", *map(_markdown_block, lead)]
+    parts = [f"# {_markdown(title)}\n", blocks_to_markdown(lead)]
     for section in sections:
-        parts += [f"## {_markdown(section.title)}", *map(_markdown_block, section.blocks)]
-    return "\n\n".join(parts) + "\n"
+        parts += [f"## {_markdown(section.title)}\n", blocks_to_markdown(section.blocks)]
+    return "\n".join(part for part in parts if part)
+
+
+def blocks_to_markdown(blocks: Sequence[Block]) -> str:
+    """Paragraphs, tables and pictures as Markdown, an empty line between them."""
+    return "\n\n".join(map(_markdown_block, blocks)) + "\n" if blocks else ""
 
 
 def write_picture(folder: Path, picture: Picture) -> None:

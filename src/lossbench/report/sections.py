@@ -102,6 +102,22 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
     return [plots.cells_beside_paper(rows), table(lines, ["Data set", "Network", "Loss"], caption)]
 
 
+def overview(judged: Sequence[JudgedCell]) -> Table:
+    """The paper's cells with runs, a line a data set and network: ours, n, the paper's number and the verdict."""
+    shown = [one for one in judged if one.last.n and one.key[0] != LITERAL_HEAD]
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for one in sorted(shown, key=lambda one: (list(DATASETS).index(one.key[1]), NETWORKS.index(one.key[0]))):
+        spread = "" if math.isnan(one.last.sd) else f" ± {points(one.last.sd).lstrip('+')}"
+        beside = "" if one.cell.paper is None else f"; {one.cell.paper:.2f}, {one.outcome}"
+        line = lines.setdefault((one.key[1], _network(one)), dict.fromkeys(("LGL", "SML", "LGL-INR"), NO_NUMBER))
+        line[one.cell.loss] = f"{percent(one.last.mean)}{spread} (n={_runs(one)}){beside}"
+    caption = (
+        "Test accuracy (%) after the last epoch, mean ± standard deviation over seeds (n); the paper's number, and "
+        "whether it could be one more run of ours."
+    )
+    return table(lines, ["Data set", "Network"], caption)
+
+
 def _network(one: JudgedCell) -> str:
     return f"{one.key[0]}, {one.key[2]}" if one.key[2].startswith("beta") else one.key[0]
 

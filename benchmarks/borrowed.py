@@ -1,0 +1,145 @@
+"""How does all that a GPU has to prove get done in calls of a few minutes, without network?
+
+    python benchmarks/borrowed.py --out DIR [--minutes 9]
+
+Every call takes the lots of data that came along (carry.py), does what is left in this order, and leaves copies in DIR:
+
+1. tests.log: tests/test_gpu.py, once
+2. repeat.log and benchmark.log, with the tables: once, as soon as the data are whole
+3. the planned reference runs, resumed from where the last call stopped; records.zip has all that are finished
+
+Once means once a machine: what a call did is noted in outputs/borrowed.json. A step that fails is told and not tried
+again. `lossbench import records.zip` and `lossbench publish results` bring the records home; a commit of them goes
+along with the next machine, which then does not repeat them.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CARRY, DATA, NOTES = ROOT / "carry", ROOT / "data", ROOT / "outputs" / "borrowed.json"
+LAST_S = 30  # kept for the export
+EARLIER_S = 20  # that the reference runs are told to end before they are made to
+STOP_S = 10  # between asking a step to stop and ending it
+
+TESTS_S, REPEAT_S, BENCHMARK_S = 180, 120, 500
+"""Seconds that a step is given, and without which it is left for the next call."""
+
+
+class Call:
+    """One call on the machine, and the time that is left of it."""
+
+    def __init__(self, minutes: float, out: Path) -> None:
+        self._ends = time.monotonic() + 60 * minutes - LAST_S
+        self.out = out
+        path = [str(CARRY / "site"), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.environment: Mapping[str, str] = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path),
+            "PYTHONUNBUFFERED": "1",
+            "LOSSBENCH_DATA": str(DATA),
+            **({"LOSSBENCH_COMMIT": text} if (text := _text(CARRY / "commit")) else {}),
+        }
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left."""
+        return self._ends - time.monotonic()
+
+    def once(self, name: str, command: Sequence[str], limit_s: float) -> None:
+        """Do a step that is done once a machine, if there is time for it."""
+        notes = json.loads(_text(NOTES) or "{}")
+        if name not in notes and self.left_s >= limit_s:
+            notes[name] = self.do(name, command, limit_s)
+            NOTES.parent.mkdir(parents=True, exist_ok=True)
+            NOTES.write_text(json.dumps(notes))
+        print(f"{name}: {notes.get(name, 'left for a later call')}", flush=True)
+
+    def do(self, name: str, command: Sequence[str], limit_s: float) -> str:
+        """Do a step, its output into a log; returns how it ended."""
+        began, log = time.monotonic(), self.out / f"{name}.log"
+        with log.open("ab") as stream:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that the processes that it starts can be stopped with it
+            )
+            try:
+                code = process.wait(limit_s)
+                ended = "done" if code == 0 else f"FAILED with code {code}"
+            except subprocess.TimeoutExpired:
+                ended = "FAILED, out of time"
+                self._stop(process)
+        return f"{ended} after {time.monotonic() - began:.0f} s, see {log.name}"
+
+    def _stop(self, process: subprocess.Popen[bytes]) -> None:
+        """Ask, then end it and all that it started."""
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def main() -> None:
+    """One call."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="where logs, tables and records.zip go")
+    parser.add_argument("--minutes", type=float, default=9, help="how long the call may take")
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: a rehearsal")
+    parser.add_argument("--runs-per-gpu", type=int, default=1)
+    chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    call = Call(chosen.minutes, chosen.out.resolve())
+    missing = take_lots()
+    call.once("tests", ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests/test_gpu.py"], TESTS_S)
+    if missing:
+        print(f"data: {len(missing)} files are not here yet, of the lots {sorted(set(missing.values()))}")
+        return
+    device = ["--device", chosen.device]
+    call.once("repeat", ["benchmarks/repeat.py", *device], REPEAT_S)
+    call.once("benchmark", ["benchmarks/benchmark.py", *device, "--out", str(call.out / "benchmark")], BENCHMARK_S)
+    if call.left_s > 60:
+        options = [f"runtime.device={chosen.device}", f"runtime.runs_per_gpu={chosen.runs_per_gpu}"]
+        options += [f"runtime.budget_min={(call.left_s - EARLIER_S) / 60:.2f}", "runtime.tensorboard=false"]
+        print(f"reference: {call.do('reference', ['scripts/reference.py', *options], call.left_s)}", flush=True)
+    export = "from lossbench.cli import main; main()"
+    print(f"records: {call.do('export', ['-c', export, 'export', str(call.out / 'records.zip')], LAST_S)}", flush=True)
+
+
+def take_lots() -> dict[str, int]:
+    """Move the files that came along to where they belong; returns those that are still missing, with their lots.
+
+    Raises:
+        SystemExit: what carry.py made has not come along.
+    """
+    if not (CARRY / "lots.json").exists() or not (CARRY / "site").is_dir():
+        raise SystemExit("carry/site and carry/lots.json, which carry.py makes, must come along with every call")
+    lots: dict[str, int] = json.loads(_text(CARRY / "lots.json"))
+    for relative, number in lots.items():
+        carried = CARRY / f"lot{number}" / relative
+        if carried.exists():
+            (DATA / relative).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(carried, DATA / relative)
+    return {relative: number for relative, number in lots.items() if not (DATA / relative).exists()}
+
+
+def _text(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What to take to a machine without network?
+
+    python benchmarks/carry.py [--data-dir DIR] [--lot-mb 45]
+
+writes `carry/`: `site`, the pure Python packages that such machines lack; `lot1`, `lot2`, ..., the published data
+files, gzipped, in lots that can travel one by one; `lots.json`, which lot has which file; `commit`. borrowed.py takes
+them.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+from importlib.metadata import distribution
+from pathlib import Path
+
+from lossbench.config import Runtime
+from lossbench.data import SOURCES, data_dir
+from lossbench.environment import commit
+
+PACKAGES = ("hydra-core", "omegaconf", "antlr4-python3-runtime")
+CARRY = Path(__file__).parents[1] / "carry"
+
+
+def main() -> None:
+    """Pack, and say what travels with which call."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")
+    parser.add_argument("--lot-mb", type=float, default=45, help="the most a lot may hold, in MB of 10^6 bytes")
+    chosen = parser.parse_args()
+    shutil.rmtree(CARRY, ignore_errors=True)
+    CARRY.mkdir()
+    for name in PACKAGES:
+        copy_package(name, CARRY / "site")
+    lots = pack(data_dir(Runtime(data_dir=chosen.data_dir)), CARRY, int(1e6 * chosen.lot_mb))
+    (CARRY / "lots.json").write_text(json.dumps(lots, indent=1))
+    (CARRY / "commit").write_text(commit() or "")
+    print(f"carry/site and carry/commit with every call; lots, one a call: {max(lots.values())}")
+
+
+def copy_package(name: str, site: Path) -> None:
+    """The files of an installed package, as they are; those that lie elsewhere, such as scripts, stay behind."""
+    for file in distribution(name).files or []:
+        if ".." not in file.parts and file.suffix != ".pyc":
+            target = site / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(str(file.locate()), target)
+
+
+def pack(data: Path, carry: Path, limit: int) -> dict[str, int]:
+    """Compress the published files into lots of at most `limit` bytes, CIFAR-10's first; returns each file's lot.
+
+    Raises:
+        SystemExit: a file is not there.
+    """
+    lots: dict[str, int] = {}
+    filled: list[int] = []
+    for source in reversed(SOURCES.values()):
+        for name in source.digests:
+            path = data / source.folder / name
+            packed = path.with_name(f"{name}.gz")
+            if not path.exists() and not packed.exists():
+                raise SystemExit(
+                    f"{path} is not there; a run with this data set fetches it, or --data-dir names another"
+                )
+            content = packed.read_bytes() if packed.exists() else gzip.compress(path.read_bytes(), mtime=0)
+            number = next((n for n, size in enumerate(filled, 1) if size + len(content) <= limit), len(filled) + 1)
+            filled += [0] * (number - len(filled))
+            filled[number - 1] += len(content)
+            relative = f"{source.folder}/{name}.gz"
+            lots[relative] = number
+            target = carry / f"lot{number}" / relative
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    return lots
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""The README's results, from the committed records: python benchmarks/write_readme.py.
+
+What stands between the two marks is replaced.
+"""
+
+import textwrap
+from pathlib import Path
+
+from lossbench.report import overview
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- results: benchmarks/write_readme.py -->\n", "<!-- end of results -->\n"
+
+
+def written(readme: str, results: Path) -> str:
+    """A README with the results of the records in a folder."""
+    before, _, rest = readme.partition(BEGIN)
+    _, mark, after = rest.partition(END)
+    if not mark:
+        raise SystemExit(f"the README lacks the lines {BEGIN!r} and {END!r}")
+    lines = overview(results).splitlines()
+    text = "\n".join(line if line.startswith("|") else textwrap.fill(line, 120) for line in lines)
+    return f"{before}{BEGIN}\n{text}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(written(path.read_text(), ROOT / "results"))

@@ -1,0 +1,154 @@
+"""Calls on a machine without network: what travels arrives whole, a step is done once and stopped with its children."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lossbench import data, environment
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """borrowed.py with its folders below tmp_path."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import borrowed
+
+    for name, place in (("CARRY", "carry"), ("DATA", "data"), ("NOTES", "outputs/borrowed.json")):
+        monkeypatch.setattr(borrowed, name, tmp_path / place)
+    monkeypatch.setattr(borrowed, "STOP_S", 3)
+    return borrowed
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import carry
+
+    return carry
+
+
+def published(folder: Path) -> dict[str, bytes]:
+    """Files of the published names, invented, of sizes that do not shrink; every third is there gzipped."""
+    contents = {}
+    for number, (source, name) in enumerate((one, name) for one in data.SOURCES.values() for name in one.digests):
+        path = folder / source.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = os.urandom(1000 + 100 * number)
+        contents[f"{source.folder}/{name}"] = content
+        if number % 3:
+            path.write_bytes(content)
+        else:
+            path.with_name(f"{name}.gz").write_bytes(gzip.compress(content))
+    return contents
+
+
+def test_lots_arrive_one_by_one_and_whole(here: ModuleType, far: ModuleType, tmp_path: Path) -> None:
+    contents = published(tmp_path / "here")
+    lots = here.pack(tmp_path / "here", tmp_path / "carry", 5000)
+    assert set(lots) == {f"{name}.gz" for name in contents}
+    assert lots["cifar-10-batches-py/data_batch_1.gz"] == 1
+    for number in range(1, max(lots.values()) + 1):
+        sizes = [path.stat().st_size for path in (tmp_path / "carry" / f"lot{number}").rglob("*.gz")]
+        assert 0 < sum(sizes) <= 5000
+    with pytest.raises(SystemExit, match="must come along"):
+        far.take_lots()
+    (tmp_path / "carry" / "site").mkdir()
+    (tmp_path / "carry" / "lots.json").write_text(json.dumps(lots))
+    waiting = {number: (tmp_path / f"lot{number}") for number in set(lots.values())}
+    for number, place in waiting.items():
+        (tmp_path / "carry" / f"lot{number}").rename(place)
+    for number, place in waiting.items():
+        place.rename(tmp_path / "carry" / f"lot{number}")
+        missing = far.take_lots()
+        assert set(missing.values()) == {other for other in waiting if other > number}
+    for name, content in contents.items():
+        assert gzip.decompress((tmp_path / "data" / f"{name}.gz").read_bytes()) == content
+
+
+def test_a_file_that_is_not_there_is_named(here: ModuleType, tmp_path: Path) -> None:
+    published(tmp_path / "here")
+    (tmp_path / "here" / "cifar-10-batches-py" / "data_batch_2").unlink()
+    with pytest.raises(SystemExit, match="data_batch_2 is not there"):
+        here.pack(tmp_path / "here", tmp_path / "carry", 5000)
+
+
+def test_the_packages_that_travel_are_whole(here: ModuleType, tmp_path: Path) -> None:
+    for name in here.PACKAGES:
+        here.copy_package(name, tmp_path / "site")
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import antlr4, hydra, omegaconf
+with hydra.initialize_config_dir(sys.argv[2], version_base="1.3"):
+    hydra.compose("plain", ["size=${other}", "other=3"])
+print(*(module.__file__ for module in (antlr4, hydra, omegaconf)))
+"""
+    (tmp_path / "plain.yaml").write_text("size: 1\nother: 2\n")
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "site", tmp_path], capture_output=True, text=True, check=True
+    )
+    assert all(Path(place).is_relative_to(tmp_path / "site") for place in done.stdout.split())
+
+
+def test_a_step_is_done_once_and_only_if_there_is_time(
+    far: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    command = ["-c", "import os; print(os.environ['PYTHONPATH']); print(os.environ['LOSSBENCH_DATA'])"]
+    far.Call(9, out).once("late", command, 600)
+    assert "late: left for a later call" in capsys.readouterr().out
+    for _ in range(2):
+        far.Call(9, out).once("step", command, 60)
+    assert capsys.readouterr().out.count("step: done after") == 2
+    path, place = (out / "step.log").read_text().splitlines()  # once
+    assert path.startswith(f"{tmp_path / 'carry' / 'site'}{os.pathsep}")
+    assert place == str(tmp_path / "data")
+    far.Call(9, out).once("broken", ["-c", "raise SystemExit(3)"], 60)
+    assert "broken: FAILED with code 3" in capsys.readouterr().out
+    assert set(json.loads(far.NOTES.read_text())) == {"step", "broken"}
+
+
+def test_a_step_out_of_time_goes_with_all_that_it_started(far: ModuleType, tmp_path: Path) -> None:
+    marker = tmp_path / "alive"
+    child = f"""
+import pathlib, time
+while True:
+    pathlib.Path({str(marker)!r}).write_text(str(time.time()))
+    time.sleep(0.05)
+"""
+    parent = f"""
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", {child!r}])
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("asked")
+"""
+    ended = far.Call(9, tmp_path).do("stuck", ["-c", parent], 2)
+    assert ended.startswith("FAILED, out of time after")
+    assert (tmp_path / "stuck.log").read_text() == "asked\n"
+    last = marker.read_text()
+    time.sleep(0.3)
+    assert marker.read_text() == last
+
+
+def test_a_copy_without_history_is_told_its_commit(
+    far: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "carry").mkdir()
+    (tmp_path / "carry" / "commit").write_text("abc123\n")
+    told = far.Call(9, tmp_path).environment["LOSSBENCH_COMMIT"]
+    monkeypatch.setenv("LOSSBENCH_COMMIT", told)
+    assert environment.commit.__wrapped__() == "abc123"
+    monkeypatch.delenv("LOSSBENCH_COMMIT")
+    assert environment.commit.__wrapped__() != "abc123"

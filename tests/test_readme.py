@@ -1,0 +1,45 @@
+"""The README's results are those of the committed records."""
+
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lossbench.verdicts import Judge
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def readme(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import write_readme
+
+    return write_readme
+
+
+def test_the_readme_tells_the_committed_records(readme: ModuleType) -> None:
+    command = ["git", "status", "--porcelain", "results"]
+    changed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if changed.returncode or changed.stdout:
+        pytest.skip("results/ is not that of a commit")
+    text = (ROOT / "README.md").read_text()
+    assert readme.written(text, ROOT / "results") == text, "python benchmarks/write_readme.py brings it up to date"
+
+
+def test_the_overview_has_the_means_of_the_records(readme: ModuleType, committed: Judge) -> None:
+    cell = committed.arms["paper"]["CNN2C", "KMNIST", "SML"]
+    values = [value for value in committed.results.values(cell) if value is not None]
+    text = readme.written(f"before\n{readme.BEGIN}old{readme.END}after", ROOT / "results")
+    assert text.startswith(f"before\n{readme.BEGIN}")
+    assert text.endswith(f"{readme.END}after")
+    assert "old" not in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| KMNIST") and "CNN2C  " in line]
+    assert f"| {100 * sum(values) / len(values):.2f} ± " in line
+    assert f"(n={len(values)}); 95.13, " in line
+
+
+def test_a_readme_without_the_marks_is_left_alone(readme: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="the README lacks the lines"):
+        readme.written("nothing", ROOT / "results")
