@@ -31,10 +31,10 @@ def test_the_readme_tells_the_committed_records(readme: ModuleType) -> None:
 def test_the_overview_has_the_means_of_the_records(readme: ModuleType, committed: Judge) -> None:
     cell = committed.arms["paper"]["CNN2C", "KMNIST", "SML"]
     values = [value for value in committed.results.values(cell) if value is not None]
-    text = readme.written(f"before\n{readme.BEGIN}old{readme.END}after", ROOT / "results")
+    text = readme.written(f"before\n{readme.BEGIN}stale text{readme.END}after", ROOT / "results")
     assert text.startswith(f"before\n{readme.BEGIN}")
     assert text.endswith(f"{readme.END}after")
-    assert "old" not in text
+    assert "stale" not in text
     (line,) = [line for line in text.splitlines() if line.startswith("| KMNIST") and "CNN2C  " in line]
     assert f"| {100 * sum(values) / len(values):.2f} ± " in line
     assert f"(n={len(values)}); 95.13, " in line
