@@ -3,12 +3,17 @@
 Looks for the data where LOSSBENCH_DATA, or data/, has them.
 """
 
-from lossbench.arms import scale_probes
+from lossbench import arms
 from lossbench.config import Runtime
 from lossbench.scales import mean_gradient_norm
 
+NUM_BATCHES = {arms.PLACES[0]: 100, arms.PLACES[1]: 100, arms.LARGE[0]: 20, arms.LARGE[1]: 20}
+
 if __name__ == "__main__":
-    norms = {place: mean_gradient_norm(config) for place, config in scale_probes(Runtime(device="cpu")).items()}
-    for (dataset, loss), norm in norms.items():
-        up, down = norms[dataset, "lgl_inr"] / norm, norms[dataset, "sml"] / norm
-        print(f"{dataset} {loss}: gradient norm {norm:.4g}, to LGL-INR's times {up:.3g}, to SML's times {down:.3g}")
+    norms: dict[tuple[arms.Place, str], float] = {}
+    for (place, loss), config in arms.scale_probes(Runtime(device="cpu")).items():
+        norms[place, loss] = mean_gradient_norm(config, NUM_BATCHES[place])
+    for (place, loss), norm in norms.items():
+        up, down = norms[place, "lgl_inr"] / norm, norms[place, "sml"] / norm
+        where = ", ".join(place.labels)
+        print(f"{where}, {loss}: gradient norm {norm:.4g}, to LGL-INR's times {up:.3g}, to SML's times {down:.3g}")

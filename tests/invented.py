@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lossbench.arms import Key, cells, curve
+from lossbench.arms import PLACES, Key, cells, curve
 from lossbench.config import Config, Runtime, run_id
 from lossbench.experiments import Cell
 from lossbench.records import Found, Record
@@ -72,12 +72,12 @@ def all_of_cnn2c() -> Known:
 
 def give_own_lr(results: Known, gain: float) -> None:
     """Curves with SML's and LGL's best at 0.1, and runs there: SML `gain` above LGL-INR."""
-    for dataset in ("kmnist", "fmnist"):
+    for place in PLACES:
         for loss in (
             cell.config.loss for key, cell in cells("paper", unknown).items() if key[:2] == ("CNN2C", "MNIST")
         ):
             top = 0.01 if loss.name == "lgl_inr" else 0.1
-            for lr, config in curve(dataset, loss, Runtime()).items():
+            for lr, config in curve(place, loss, Runtime()).items():
                 results.add(config, 0.9 - abs(math.log(lr / top)) / 100)
     for key, cell in cells("own-lr", results.accuracy).items():
         results.fill(cell, level(key, SML=0.94 + gain, LGL=0.93))

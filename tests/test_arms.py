@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from lossbench import arms
-from lossbench.arms import LR_GRID, SCALES, OwnLr, cells, curve, own_lr, points, reference_blocks, wanted_lrs
+from lossbench.arms import LR_GRID, PLACES, SCALES, OwnLr, cells, curve, own_lr, points, reference_blocks, wanted_lrs
 from lossbench.config import Cnn2c, Config, Lgl, LglInr, Runtime, Sml, paper_schedule, run_id
 from lossbench.experiments import LITERAL_HEAD
 
@@ -54,17 +54,23 @@ def test_the_reference_runs_are_those_of_the_rules_in_their_order() -> None:
     assert all(replace(config.schedule, lr=0.01) == paper_schedule(config.dataset.name) for config in curves)
     scaled = blocks[5][1]
     assert {(config.dataset.name, config.loss.name, config.loss.scale) for config in scaled} == {
-        (dataset, loss, scale) for dataset, scales in SCALES.items() for loss, scale in scales.items()
+        (place.dataset, loss, scale) for place in PLACES for loss, scale in SCALES[place].items()
     }
     assert {config.seed for config in blocks[7][1]} == {0, 1, 2}
     with_gpu = list(reference_blocks(True, Runtime(), unknown))
-    assert [len(configs) for _, configs in with_gpu] == [18, 45, 45, 10, 36, 0, 0, 30, 0, 27]
-    assert [run_id(config) for config in with_gpu[2][1]] == [run_id(config) for config in first]
+    large = [18, 0, 0, 15, 0, 18, 0, 0, 9, 0]
+    assert [len(configs) for _, configs in with_gpu] == [6, 9, 12, 36, 45, 10, 36, 0, 0, 30, 0, 27, *large]
+    assert [config.seed for _, configs in with_gpu[:2] for config in configs] == [0] * 15
+    assert [run_id(config) for config in with_gpu[4][1]] == [run_id(config) for config in first]
+    for (_, configs), size, shape in ((with_gpu[12], 6000, "cnn5c"), (with_gpu[17], 5000, "resnet18")):
+        assert {(config.dataset.num_validation, config.model.name) for config in configs} == {(size, shape)}
+        assert {config.schedule.lr for config in configs} == set(LR_GRID)
+    assert {config.schedule.weight_decay for config in with_gpu[20][1]} == {1e-4}
 
 
 def test_the_plan_goes_on_from_the_curves() -> None:
     blocks = dict(reference_blocks(False, Runtime(), best_at(lgl=1.0, sml=0.1, lgl_inr=0.01)))
-    beyond = blocks["learning rates one step beyond an edge of the grid"]
+    beyond = blocks["learning rates of CNN2C, one step beyond an edge of the grid"]
     assert [(config.dataset.name, config.loss.name, config.schedule.lr) for config in beyond] == [
         ("kmnist", "lgl", 3.0),
         ("fmnist", "lgl", 3.0),
@@ -112,7 +118,8 @@ def test_arms_differ_in_what_their_name_says() -> None:
     assert set(literal) == {
         (LITERAL_HEAD, d, loss) for d in ("MNIST", "FMNIST", "KMNIST") for loss in ("LGL", "SML", "LGL-INR")
     }
-    places = {("CNN2C", d, loss) for d in ("KMNIST", "FMNIST") for loss in ("LGL", "SML", "LGL-INR")}
+    networks = (("CNN2C", "KMNIST"), ("CNN2C", "FMNIST"), ("CNN5C", "KMNIST"), ("ResNet-18", "CIFAR-10"))
+    places = {(*network, loss) for network in networks for loss in ("LGL", "SML", "LGL-INR")}
     assert set(up) == set(down) == set(own) == places
     same_up = {key[2] for key in places if up[key].key == paper[key].key}
     same_down = {key[2] for key in places if down[key].key == paper[key].key}
@@ -122,11 +129,13 @@ def test_arms_differ_in_what_their_name_says() -> None:
     assert own["CNN2C", "KMNIST", "SML"].config.loss == Sml()
     assert own["CNN2C", "KMNIST", "SML"].config.schedule.lr == 0.1
     assert cells("own-lr", unknown) == {}
-    assert all(len(cell.configs) == 5 for cell in (*up.values(), *down.values(), *own.values()))
+    for cell in (*up.values(), *down.values(), *own.values()):
+        assert len(cell.configs) == (3 if cell.dataset == "CIFAR-10" else 5)
+        assert cell.config.dataset.num_validation is None
 
 
 def test_a_curve_is_read_from_its_own_runs() -> None:
-    runs = curve("kmnist", Sml(), Runtime())
+    runs = curve(PLACES[0], Sml(), Runtime())
     known = {run_id(runs[0.1]): 0.95, run_id(replace(runs[0.3], seed=0)): 0.1}
-    found = points("kmnist", Sml(), lambda config: known.get(run_id(config)))
+    found = points(PLACES[0], Sml(), lambda config: known.get(run_id(config)))
     assert {lr: value for lr, value in found.items() if value is not None} == {0.1: 0.95}

@@ -6,21 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from lossbench.arms import SCALES, scale_probes
+from lossbench.arms import LARGE, PLACES, SCALES, Place, scale_probes
 from lossbench.config import Digits, Runtime, Sml
 from lossbench.scales import mean_gradient_norm
 
+FOLDERS = {"kmnist": "KMNIST", "fmnist": "FashionMNIST", "cifar10": "cifar-10-batches-py"}
 
-@pytest.mark.parametrize(("name", "folder"), [("kmnist", "KMNIST"), ("fmnist", "FashionMNIST")])
-def test_the_factors_are_the_ratios_of_gradient_norms(name: str, folder: str, tmp_path: Path) -> None:
+
+@pytest.mark.parametrize(
+    ("place", "num_batches"), [(PLACES[0], 30), (PLACES[1], 30), (LARGE[0], 3), (LARGE[1], 2)], ids=str
+)
+def test_the_factors_are_the_ratios_of_gradient_norms(place: Place, num_batches: int, tmp_path: Path) -> None:
+    folder = FOLDERS[place.dataset]
     if not (Path(os.environ.get("LOSSBENCH_DATA", "data")) / folder).exists():
         pytest.skip(f"LOSSBENCH_DATA has no {folder}")
     probes = scale_probes(Runtime(device="cpu", output_dir=str(tmp_path), num_threads=1))
-    norms = {loss: mean_gradient_norm(probes[name, loss], 30) for loss in ("lgl", "sml", "lgl_inr")}
+    norms = {loss: mean_gradient_norm(probes[place, loss], num_batches) for loss in ("lgl", "sml", "lgl_inr")}
     assert {probe.seed for probe in probes.values()} == {1000}
     measured = {"sml": norms["lgl_inr"] / norms["sml"], "lgl": norms["lgl_inr"] / norms["lgl"]}
     measured["lgl_inr"] = norms["sml"] / norms["lgl_inr"]
-    assert measured == pytest.approx(SCALES[name], rel=0.1)
+    assert measured == pytest.approx(SCALES[place], rel=0.1)
     (cache,) = (tmp_path / "cache").glob("*.npz")
     cache.unlink()  # it is large
 

@@ -11,7 +11,7 @@ from blocks import table, text
 from invented import LEVEL, Known, give_own_lr, level, unknown
 
 from lossbench import inference, simulation
-from lossbench.arms import cells, curve
+from lossbench.arms import LARGE, PLACES, cells, curve
 from lossbench.config import Runtime, run_id
 from lossbench.experiments import LOSSES
 from lossbench.report import sections
@@ -24,7 +24,7 @@ from lossbench.report.findings import (
     points,
     predicted,
 )
-from lossbench.report.page import Table
+from lossbench.report.page import Picture, Table
 from lossbench.verdicts import Judge, equation_10
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -144,7 +144,7 @@ def test_comparisons_show_every_cell_of_a_family_that_has_runs(cnn2c: Known) -> 
 
 
 def test_the_curves_show_what_is_missing_diverged_and_best() -> None:
-    runs = curve("kmnist", LOSSES[1], Runtime())
+    runs = curve(PLACES[0], LOSSES[1], Runtime())
     assert LOSSES[1].name == "sml"
     results = Known(run_id(runs[1.0]))
     for lr, accuracy in {0.003: 0.90, 0.01: 0.91, 0.03: 0.92, 0.1: 0.93}.items():
@@ -161,6 +161,26 @@ def test_the_curves_show_what_is_missing_diverged_and_best() -> None:
     assert list(frame.columns)[:3] == ["lr 0.0003", "lr 0.001", "lr 0.003"]
     assert frame.loc["KMNIST", "SML"]["Own lr"] == "0.0003, at the edge"
     assert frame.loc["KMNIST", "LGL"]["lr 0.0003"] == "–"
+
+
+def test_larger_networks_are_shown_once_they_have_runs() -> None:
+    results = Known()
+    assert len([block for block in sections.confound(Judge(results)) if isinstance(block, Picture)]) == 1
+    cnn5c, resnet18 = LARGE
+    results.add(curve(cnn5c, LOSSES[1], Runtime())[0.1], 0.97)
+    results.add(curve(resnet18, LOSSES[1], Runtime())[0.03], 0.93)
+    for loss, accuracy in (("SML", 0.94), ("LGL-INR", 0.951)):
+        cell = cells("scale-up", results.accuracy)["CNN5C", "KMNIST", loss]
+        results.fill(cell, lambda seed, level=accuracy: level + 0.001 * seed * (level > 0.95))  # type: ignore[misc]
+    blocks = sections.confound(Judge(results))
+    pictures = [block for block in blocks if isinstance(block, Picture)]
+    assert [picture.name for picture in pictures] == ["lr_curves", "lr_curves_cifar10"]
+    assert "CIFAR-10, ResNet-18" in pictures[1].alt
+    assert "the paper's learning rate, 0.1" in str([t.get_text() for t in pictures[1].figure.legends[0].get_texts()])
+    assert table(blocks).loc["KMNIST, CNN5C", "SML"]["lr 0.1"] == "97.00"
+    assert table(blocks).loc["CIFAR-10, ResNet-18", "SML"]["lr 0.03"] == "93.00"
+    line = table(blocks, 1).loc["CNN5C KMNIST", sections.ARMS["scale-up"], "LGL-INR - SML"]
+    assert (line["n"], line["Difference"], line["Word"]) == ("5", "+1.30", "higher")
 
 
 def test_claims_come_with_their_verdict_and_its_grounds(cnn2c: Known) -> None:

@@ -10,29 +10,59 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from lossbench import experiments
-from lossbench.config import Cnn2c, Config, LossConfig, MnistType, Runtime, paper_schedule
-from lossbench.experiments import LABELS, LITERAL_HEAD, LOSSES, Cell, cell_of_cnn2c
+from lossbench.config import MODELS, Cifar10, Config, DatasetConfig, LossConfig, MnistType, Runtime, paper_schedule
+from lossbench.experiments import LABELS, LITERAL_HEAD, LOSSES, SEEDS, Cell, cell_of
+
+
+@dataclass(frozen=True)
+class Place:
+    """A network on a data set, where the arms of scale and own learning rate are."""
+
+    model: str
+    dataset: str
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Network and data set, as tables write them."""
+        return LABELS[self.model], LABELS[self.dataset]
+
+    @property
+    def num_seeds(self) -> int:
+        """Runs a cell."""
+        return SEEDS["paper"][4 if self.dataset == "cifar10" else 3]
+
+    def config(self, loss: LossConfig, runtime: Runtime, num_validation: int | None = None) -> Config:
+        """The selection seed's run at the paper's learning rate."""
+        whole: DatasetConfig = Cifar10() if self.dataset == "cifar10" else MnistType(self.dataset)
+        data = replace(whole, num_validation=num_validation)
+        return Config(data, MODELS[self.model](), loss, paper_schedule(self.dataset), SELECTION_SEED, runtime)
+
 
 ARMS = ("paper", "scale-up", "scale-down", "own-lr", "literal")
-DATASETS = ("kmnist", "fmnist")
-"""Where the arms of scale and own learning rate are."""
+PLACES = (Place("cnn2c", "kmnist"), Place("cnn2c", "fmnist"))
+"""Where the headline and the claims about the arms are judged."""
+
+LARGE = (Place("cnn5c", "kmnist"), Place("resnet18", "cifar10"))
+"""Shown beside, where a GPU has been at work."""
 
 LR_GRID = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 LR_STEPS = (0.0003, 0.001, *LR_GRID, 3.0, 10.0)
 """The grid and what it may be extended by, twice at most."""
 
 SELECTION_SEED = 1000  # of the runs that choose a learning rate; no reported run has it
-NUM_VALIDATION = 6000
+NUM_VALIDATION = {"kmnist": 6000, "fmnist": 6000, "cifar10": 5000}  # a tenth of the training images
 SCALES = {
-    "kmnist": {"sml": 4.21, "lgl": 5.94, "lgl_inr": 0.238},
-    "fmnist": {"sml": 4.21, "lgl": 6.15, "lgl_inr": 0.238},
+    PLACES[0]: {"sml": 4.21, "lgl": 5.94, "lgl_inr": 0.238},
+    PLACES[1]: {"sml": 4.21, "lgl": 6.15, "lgl_inr": 0.238},
+    LARGE[0]: {"sml": 4.91, "lgl": 11.4, "lgl_inr": 0.204},
+    LARGE[1]: {"sml": 5.89, "lgl": 21.2, "lgl_inr": 0.170},
 }
 """Factors to LGL-INR's gradient norm for SML and LGL, to SML's for LGL-INR: benchmarks/measure_scales.py."""
 
-NUM_SEEDS = experiments.SEEDS["paper"][3]
-
 Accuracy = Callable[[Config], float | None]
 """A run's accuracy; None where it is not done, nan where it failed."""
+
+_Lrs = Callable[[Mapping[float, float | None]], Iterable[float]]
 
 Key = tuple[str, str, str]
 """Labels of network, data set and loss, as tables write them."""
@@ -53,27 +83,26 @@ def cells(arm: str, accuracy: Accuracy) -> dict[Key, Cell]:
         found = {key: cell for key, cell in every.items() if (key[0] == LITERAL_HEAD) == (arm == "literal")}
         betas = experiments.cells(5, "paper") if arm == "paper" else []
         return found | {("CNN2C", "KMNIST", f"beta {cell.column}"): cell for cell in betas}
-    small = []
-    for dataset, loss in product(DATASETS, LOSSES):
-        own = own_lr(points(dataset, loss, accuracy)) if arm == "own-lr" else None
+    chosen = []
+    for place, loss in product((*PLACES, *LARGE), LOSSES):
+        own = own_lr(points(place, loss, accuracy)) if arm == "own-lr" else None
         if own is not None:
-            small.append(_cell(dataset, loss, own.lr))
+            chosen.append(_cell(place, loss, own.lr))
         elif arm != "own-lr":
             scaled = (loss.name == "lgl_inr") == (arm == "scale-down")
-            small.append(_cell(dataset, _scaled(dataset, loss) if scaled else loss))
-    return {_key(cell): cell for cell in small}
+            chosen.append(_cell(place, _scaled(place, loss) if scaled else loss))
+    return {_key(cell): cell for cell in chosen}
 
 
-def curve(dataset: str, loss: LossConfig, runtime: Runtime) -> dict[float, Config]:
+def curve(place: Place, loss: LossConfig, runtime: Runtime) -> dict[float, Config]:
     """The runs of an accuracy-over-lr curve, by learning rate, those it may be extended by among them."""
-    held_out = MnistType(dataset, num_validation=NUM_VALIDATION)
-    schedule = paper_schedule(dataset)
-    return {lr: Config(held_out, Cnn2c(), loss, replace(schedule, lr=lr), SELECTION_SEED, runtime) for lr in LR_STEPS}
+    one = place.config(loss, runtime, NUM_VALIDATION[place.dataset])
+    return {lr: replace(one, schedule=replace(one.schedule, lr=lr)) for lr in LR_STEPS}
 
 
-def points(dataset: str, loss: LossConfig, accuracy: Accuracy) -> dict[float, float | None]:
+def points(place: Place, loss: LossConfig, accuracy: Accuracy) -> dict[float, float | None]:
     """What is known of a curve: validation accuracy by learning rate."""
-    return {lr: accuracy(config) for lr, config in curve(dataset, loss, Runtime()).items()}
+    return {lr: accuracy(config) for lr, config in curve(place, loss, Runtime()).items()}
 
 
 def wanted_lrs(known: Mapping[float, float | None]) -> tuple[float, ...]:
@@ -114,56 +143,69 @@ def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Ite
 
     def block(name: str, chosen: Iterable[Cell], experiment: str) -> tuple[str, list[Config]]:
         configs = [config for cell in chosen for config in cell.configs]
-        seeds = {config.seed for config in configs}
-        made_for = replace(runtime, experiment=experiment, profile="paper", num_seeds=len(seeds))
+        num_seeds = len({config.seed for config in configs})
+        made_for = replace(runtime, experiment=experiment, profile="paper", num_seeds=num_seeds)
         return name, sorted((replace(config, runtime=made_for) for config in configs), key=lambda config: config.seed)
 
-    def curves(name: str, lrs: Callable[[Mapping[float, float | None]], Iterable[float]]) -> tuple[str, list[Config]]:
-        made_for = replace(runtime, experiment="learning_rates", profile="paper", num_seeds=1)
-        wanted = [
-            (dataset, lr, curve(dataset, loss, made_for)[lr])
-            for dataset, loss in product(DATASETS, LOSSES)
-            for lr in lrs(points(dataset, loss, accuracy))
-        ]
-        wanted.sort(key=lambda point: (DATASETS.index(point[0]), point[1]))  # all losses at a learning rate
-        return name, [config for *_, config in wanted]
+    def seeds(chosen: Iterable[Cell], first: int, last: int | None = None) -> list[Cell]:
+        return [replace(cell, configs=cell.configs[first:last]) for cell in chosen]
 
-    def beyond(known: Mapping[float, float | None]) -> list[float]:
-        return [lr for lr in wanted_lrs(known) if lr not in LR_GRID]
+    def arms_of(name: str, places: tuple[Place, ...]) -> Iterator[tuple[str, list[Config]]]:
+        """The curves, what their edges ask for, and the arms that follow."""
 
-    table3 = experiments.cells(3, "paper")
+        def curves(
+            title: str, lrs: Callable[[Mapping[float, float | None]], Iterable[float]]
+        ) -> tuple[str, list[Config]]:
+            made_for = replace(runtime, experiment="learning_rates", profile="paper", num_seeds=1)
+            wanted = [
+                (place, lr, curve(place, loss, made_for)[lr])
+                for place, loss in product(places, LOSSES)
+                for lr in lrs(points(place, loss, accuracy))
+            ]
+            wanted.sort(key=lambda point: (places.index(point[0]), point[1]))  # all losses at a learning rate
+            return title, [config for *_, config in wanted]
+
+        def beyond(known: Mapping[float, float | None]) -> list[float]:
+            return [lr for lr in wanted_lrs(known) if lr not in LR_GRID]
+
+        yield curves(f"learning rates of {name}, on validation images", lambda known: LR_GRID)
+        yield curves(f"learning rates of {name}, one step beyond an edge of the grid", beyond)
+        yield curves(f"learning rates of {name}, two steps beyond", beyond)
+        scaled = [_cell(place, _scaled(place, loss)) for place, loss in product(places, LOSSES)]
+        yield block(f"{name}, scales matched", scaled, "scales")
+        labels = {place.labels for place in places}
+        own = [cell for key, cell in cells("own-lr", accuracy).items() if key[:2] in labels]
+        yield block(f"{name}, each loss at its own learning rate", own, "own_lr")
+
+    table3, table4 = experiments.cells(3, "paper"), experiments.cells(4, "paper")
+    cnn5c = [cell for cell in table3 if cell.rows[0] == "CNN5C"]
     if has_gpu:
-        yield block("Table 4, CIFAR-10", experiments.cells(4, "paper"), "table4")
-        yield block("CNN5C at the paper's learning rate", [c for c in table3 if c.rows[0] == "CNN5C"], "table3")
+        yield block("Table 4, CIFAR-10, first seed", seeds(table4, 0, 1), "table4")
+        yield block("CNN5C at the paper's learning rate, first seed", seeds(cnn5c, 0, 1), "table3")
+        yield block("Table 4, CIFAR-10, further seeds", seeds(table4, 1), "table4")
+        yield block("CNN5C at the paper's learning rate, further seeds", seeds(cnn5c, 1), "table3")
     yield block("CNN2C at the paper's learning rate", [c for c in table3 if c.rows[0] == "CNN2C"], "table3")
     yield block("Table 5, beta 2 and 4", [c for c in experiments.cells(5, "paper") if c.column != "1"], "table5")
-    yield curves("learning rates of CNN2C, on validation images", lambda known: LR_GRID)
-    yield curves("learning rates one step beyond an edge of the grid", beyond)
-    yield curves("learning rates two steps beyond", beyond)
-    scaled = [_cell(dataset, _scaled(dataset, loss)) for dataset, loss in product(DATASETS, LOSSES)]
-    yield block("CNN2C, scales matched", scaled, "scales")
-    yield block("CNN2C, each loss at its own learning rate", cells("own-lr", accuracy).values(), "own_lr")
+    yield from arms_of("CNN2C", PLACES)
     yield block("CNN2C with the head as printed", [c for c in table3 if c.rows[0] == LITERAL_HEAD], "table3")
+    if has_gpu:
+        yield from arms_of("CNN5C", LARGE[:1])
+        yield from arms_of("ResNet-18", LARGE[1:])
 
 
-def scale_probes(runtime: Runtime) -> dict[tuple[str, str], Config]:
-    """The runs whose first gradients give the scales, by data set and loss; none is trained."""
-    return {
-        (dataset, loss.name): Config(
-            MnistType(dataset), Cnn2c(), loss, paper_schedule(dataset), SELECTION_SEED, runtime
-        )
-        for dataset, loss in product(DATASETS, LOSSES)
-    }
+def scale_probes(runtime: Runtime) -> dict[tuple[Place, str], Config]:
+    """The runs whose first gradients give the scales, by place and loss; none is trained."""
+    return {(place, loss.name): place.config(loss, runtime) for place, loss in product((*PLACES, *LARGE), LOSSES)}
 
 
-def _cell(dataset: str, loss: LossConfig, lr: float | None = None) -> Cell:
-    schedule = paper_schedule(dataset)
-    schedule = schedule if lr is None else replace(schedule, lr=lr)
-    return cell_of_cnn2c(loss, MnistType(dataset), schedule, NUM_SEEDS)
+def _cell(place: Place, loss: LossConfig, lr: float | None = None) -> Cell:
+    one = place.config(loss, Runtime())
+    schedule = one.schedule if lr is None else replace(one.schedule, lr=lr)
+    return cell_of(loss, one.dataset, one.model, schedule, place.num_seeds)
 
 
-def _scaled(dataset: str, loss: LossConfig) -> LossConfig:
-    return replace(loss, scale=SCALES[dataset][loss.name])
+def _scaled(place: Place, loss: LossConfig) -> LossConfig:
+    return replace(loss, scale=SCALES[place][loss.name])
 
 
 def _key(cell: Cell) -> Key:

@@ -98,13 +98,14 @@ class Cell:
         return run_id(replace(self.config, seed=0))
 
 
-def cell_of_cnn2c(
-    loss: LossConfig, dataset: MnistType, schedule: Schedule, num_seeds: int, model: Cnn2c | None = None
-) -> Cell:
-    """A cell that no table has: CNN2C under another reading or schedule, beside the number that it is a reading of."""
-    configs = tuple(Config(dataset, model or Cnn2c(), loss, schedule, seed) for seed in range(num_seeds))
-    rows, column = (LABELS["cnn2c"], LABELS[loss.name]), LABELS[dataset.name]
-    return Cell(3, rows, column, paper_numbers()[3, " ".join(rows), column], configs)
+def cell_of(loss: LossConfig, dataset: DatasetConfig, model: ModelConfig, schedule: Schedule, num_seeds: int) -> Cell:
+    """A cell that no table has: another reading or schedule of a network, beside the number that it is a reading of."""
+    configs = tuple(Config(dataset, model, loss, schedule, seed) for seed in range(num_seeds))
+    network, label = LABELS[model.name], LABELS[loss.name]
+    if dataset.name == "cifar10":
+        return Cell(4, (label,), network, paper_numbers()[4, label, network], configs)
+    column = LABELS[dataset.name]
+    return Cell(3, (network, label), column, paper_numbers()[3, f"{network} {label}", column], configs)
 
 
 def cell_key(record: Mapping[str, Any]) -> str:

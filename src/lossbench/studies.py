@@ -12,7 +12,7 @@ from typing import Any
 from lossbench.arms import Accuracy, reference_blocks
 from lossbench.choices import ClassWeights, Counts, Head, Imbalance, Init, LglReduction, Missing, Normalization
 from lossbench.config import Cnn2c, Config, Lgl, LglInr, LossConfig, MnistType, Runtime, Sml, paper_schedule
-from lossbench.experiments import LABELS, LOSSES, Cell, cell_of_cnn2c
+from lossbench.experiments import LABELS, LOSSES, Cell, cell_of
 
 NUM_SEEDS = 3
 
@@ -119,7 +119,7 @@ def imbalanced() -> list[Imbalanced]:
         schedule = replace(paper_schedule("fmnist"), milestones=SETTLED)
         cells = {
             (LABELS[loss.name], getattr(loss, "class_weights", None)): replace(
-                cell_of_cnn2c(loss, dataset, schedule, NUM_SEEDS), paper=None
+                cell_of(loss, dataset, Cnn2c(), schedule, NUM_SEEDS), paper=None
             )
             for loss in losses
         }
@@ -142,7 +142,7 @@ def traced(dataset: str = "kmnist") -> dict[str, Cell]:
 
 def crossed(loss: LossConfig, dataset: str = "fmnist") -> list[list[Config]]:
     """Initial weights (rows) crossed with the order of the images (columns); the diagonal are the paper's runs."""
-    cell = cell_of_cnn2c(loss, MnistType(dataset), paper_schedule(dataset), len(CROSSED))
+    cell = cell_of(loss, MnistType(dataset), Cnn2c(), paper_schedule(dataset), len(CROSSED))
     return [
         [config if init == config.seed else replace(config, model=Cnn2c(init_seed=init)) for config in cell.configs]
         for init in CROSSED
@@ -191,4 +191,4 @@ def _cell(
     drop_last: bool = False,
 ) -> Cell:
     data = MnistType(dataset, normalization=normalization)
-    return cell_of_cnn2c(loss, data, replace(paper_schedule(dataset), drop_last=drop_last), NUM_SEEDS, model)
+    return cell_of(loss, data, model or Cnn2c(), replace(paper_schedule(dataset), drop_last=drop_last), NUM_SEEDS)

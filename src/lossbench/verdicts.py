@@ -195,7 +195,7 @@ class Judge:
         """The comparisons of a family, such as "paper/LGL-INR - SML", p corrected within it."""
         if name not in self._families:
             contrasts = family_of(name)
-            plain = [self._comparison(contrast) for contrast in contrasts]
+            plain = [self.comparison(contrast) for contrast in contrasts]
             corrected = inference.holm([comparison.difference.p for comparison in plain])
             self._families[name] = [replace(one, p_holm=p) for one, p in zip(plain, corrected, strict=True)]
         return self._families[name]
@@ -226,7 +226,8 @@ class Judge:
         first, second = (self.arms[contrast.arm].get(key) for key in contrast.keys)
         return self.results.pairs(first, second, statistic)
 
-    def _comparison(self, contrast: Contrast) -> Comparison:
+    def comparison(self, contrast: Contrast) -> Comparison:
+        """A comparison by itself, its p not corrected."""
         return Comparison(contrast, self._pairs(contrast), _margin(contrast.dataset))
 
     def headlines(self) -> list[JudgedHeadline]:
@@ -275,13 +276,13 @@ class Judge:
         """The comparisons of a claim, out of its families where it has some."""
         wanted = contrasts_of(claim)
         if not claim.family:
-            return [self._comparison(contrast) for contrast in wanted]
+            return [self.comparison(contrast) for contrast in wanted]
         known = {one.contrast: one for family in claim.listed("family") for one in self.family(family)}
         return [known[contrast] for contrast in wanted]
 
     def _mean_over_cells(self, claim: Claim) -> Verdict:
         """The mean difference over all cells of each seed that has them."""
-        every = [self._comparison(contrast) for contrast in contrasts_of(claim)]
+        every = [self.comparison(contrast) for contrast in contrasts_of(claim)]
         sides = [[self.arms[claim.arm][key] for key in one.contrast.keys] for one in every]
         means = [self._mean_values([pair[side] for pair in sides]) for side in (0, 1)]
         pairs = inference.pair(*means)

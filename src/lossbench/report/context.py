@@ -208,7 +208,7 @@ def _audit_numbers(found: Balances, simulations: Simulations | None) -> _Numbers
     for name, network in (("cnn2c", "CNN2C"), ("literal", LITERAL_HEAD), ("cnn5c", "CNN5C")):
         known[f"{name}_parameters"] = _num_parameters(network)
     known["cnn5c_features"] = _networks()["CNN5C"][-2]["output"]
-    known["scale_sml"], known["scale_lgl"] = (f"{arms.SCALES['kmnist'][loss]:g}" for loss in ("sml", "lgl"))
+    known["scale_sml"], known["scale_lgl"] = (f"{arms.SCALES[arms.PLACES[0]][loss]:g}" for loss in ("sml", "lgl"))
     of_sml = [one for key, group in found.items() if key[0] == "SML" and key[3] == "train" for one in group]
     identities = [abs(one.residual.sum()) / one.left.sum() for one in of_sml]
     if identities:

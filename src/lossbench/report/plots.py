@@ -67,7 +67,7 @@ class PropertyRow:
     right: float
 
 
-def lr_curves(curves: Sequence[LrCurve], paper_lr: float) -> Picture:
+def lr_curves(curves: Sequence[LrCurve], paper_lr: float, name: str = "lr_curves") -> Picture:
     """Accuracy over the learning rate, a panel a data set: is a loss better, or only its step size?
 
     The height is the logarithm of the error, labelled with the accuracy: halving the errors is as high a step anywhere,
@@ -104,11 +104,12 @@ def lr_curves(curves: Sequence[LrCurve], paper_lr: float) -> Picture:
         "with momentum SGD and no weight decay: there its arrow and thin line lead, c being the scale arms' factor."
     )
     caption = (
-        "Accuracy over the learning rate, CNN2C, on validation images after the last epoch: single runs, n=1 a point. "
+        "Accuracy over the learning rate, CNN2C where no network is named, on validation images after the last epoch: "
+        "single runs, n=1 a point. "
         f"The height is the logarithm of the error.{arrows if _num_scaled(curves) else ''}"
     )
     alt = " ".join(_curve_in_words(curve, paper_lr) for curve in curves)
-    return Picture("lr_curves", figure, caption, f"Accuracy over the learning rate. {alt}")
+    return Picture(name, figure, caption, f"Accuracy over the learning rate. {alt}")
 
 
 def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
