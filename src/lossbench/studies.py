@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from lossbench import pilots
 from lossbench.arms import Accuracy, reference_blocks
 from lossbench.choices import ClassWeights, Counts, Head, Imbalance, Init, LglReduction, Missing, Normalization
 from lossbench.config import Cnn2c, Config, Lgl, LglInr, LossConfig, MnistType, Runtime, Sml, paper_schedule
@@ -153,9 +154,11 @@ CROSSED_LOSSES: tuple[LossConfig, ...] = (Sml(), LglInr())
 
 
 def plan(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Iterator[tuple[str, list[Config]]]:
-    """All that `make reference` does: the runs that judge the paper, then those of the studies."""
+    """All that `make reference` does: the runs that judge the paper, those of the studies, and a CPU's pilots."""
     yield from reference_blocks(has_gpu, runtime, accuracy)
     yield from blocks(runtime)
+    if not has_gpu:
+        yield from pilots.blocks(runtime)
 
 
 def blocks(runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:

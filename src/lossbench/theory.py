@@ -107,7 +107,8 @@ def laws(two: Runs) -> list[Law]:
         for split in SPLITS if runs else ():
             predicted = predicted_ratio(runs[0])
             off = [float(run.balances[split].ratio[0]) for run in runs]  # measured over predicted
-            logs = Pairs(tuple(math.log(ratio) for ratio in off), 0, 0)
+            with np.errstate(divide="ignore"):
+                logs = Pairs(tuple(np.log(off).tolist()), 0, 0)
             measured = tuple(ratio * predicted for ratio in off)
             found.append(Law(loss, weights, split, predicted, measured, inference.tost(logs, math.log(LAW_FACTOR))))
     return found

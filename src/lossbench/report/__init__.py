@@ -6,12 +6,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lossbench import NUMERICS, arms, experiments, simulation, studies
+from lossbench import NUMERICS, arms, experiments, pilots, simulation, studies
 from lossbench.config import Reproduce, Runtime
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
 from lossbench.records import Record, all_records, committed_records, outdated
 from lossbench.report import beyond, context, noise, sections, theory, traces
+from lossbench.report import pilots as pilot_sections
 from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
 from lossbench.report.findings import cells_sentence, claims_sentence, headline_sentences, progress
 from lossbench.report.page import (
@@ -139,6 +140,7 @@ def _paper(
     ]
     balances, contradictions = context.balances(judge)
     hangs_on = beyond.sensitivity(results) + beyond.lgl_row(results)
+    later = [*studies.blocks(Runtime()), *pilots.blocks(Runtime())]
     parts = [
         of_runs("Loss or step size?", sections.confound(judge)),
         of_runs("The paper's accuracies", sections.cells(judged)),
@@ -161,9 +163,10 @@ def _paper(
         of_runs("Beyond the paper: class weights on imbalanced data (Eq. 9 and 10)", theory.imbalance(results)),
         of_runs("Beyond the paper: calibration", beyond.calibrated(judge)),
         of_runs("Beyond the paper: noise, and how many seeds", noise.noise_blocks(judge)),
+        of_runs("The large networks without a GPU", pilot_sections.without_gpu(results)),
         Section("The paper's errors and gaps", context.audit(balances, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
-        Section("What is missing", context.missing([*done, *progress(results, studies.blocks(Runtime()))], unused)),
+        Section("What is missing", context.missing([*done, *progress(results, later)], unused)),
     ]
     return "Logistic and softmax losses: does the paper hold?", lead, parts
 

@@ -1,0 +1,54 @@
+"""What do runs on a CPU say of the large networks? Beside the paper's numbers, and no part of its tables."""
+
+import math
+
+from lossbench import inference, pilots
+from lossbench.report.findings import points, span
+from lossbench.report.page import Block, Paragraph
+from lossbench.report.sections import table
+from lossbench.report.tables import MISSING
+from lossbench.results import Results
+
+
+def without_gpu(results: Results) -> list[Block]:
+    """CNN5C in bf16, with how bf16 agrees with fp32, and the beginnings of CIFAR-10's runs."""
+    cells, begun = pilots.cnn5c(), pilots.cifar10()
+    known: dict[str, dict[str, str]] = {}
+    for cell in cells:
+        (value,) = results.values(cell)
+        known.setdefault(cell.dataset, {})[cell.loss] = f"{_accuracy(value)} (paper {cell.paper:.2f})"
+    beginnings: dict[str, dict[str, str]] = {}
+    for (network, loss), config in begun.items():
+        beginnings.setdefault(network, {})[loss] = _accuracy(results.accuracy(config))
+    whole = (
+        "CNN5C in bf16 on a CPU: test accuracy (%) after the last epoch, n=1 a cell, too few for a verdict; the "
+        "paper's number beside it."
+    )
+    pilot = (
+        f"No result, a pilot: CIFAR-10 after {pilots.PILOT_EPOCHS} of 100 epochs on {pilots.PILOT_IMAGES:,} training "
+        "images, fp32 on a CPU, test accuracy (%), n=1."
+    )
+    return [
+        Paragraph(_agreement(results)),
+        table(known, ["Data set"], whole),
+        table(beginnings, ["Network"], pilot),
+    ]
+
+
+def _accuracy(value: float | None) -> str:
+    return MISSING if value is None else "diverged" if math.isnan(value) else f"{100 * value:.2f}"
+
+
+def _agreement(results: Results) -> str:
+    both = pilots.agreement()
+    pairs = inference.pair(results.values(both.bf16), results.values(both.fp32))  # precisions differ on purpose
+    if pairs.n < inference.MIN_RUNS:
+        return f"Whether bf16 does as fp32 is open: {pairs.n} of {pilots.AGREEMENT_SEEDS} pairs of runs."
+    difference = inference.paired_t(pairs)
+    seeds = inference.pooled_spread([results.values(both.bf16), results.values(both.fp32)])
+    inside = abs(difference.mean) <= seeds.sd and difference.low <= 0 <= difference.high
+    return (
+        f"bf16 and fp32 {'agree' if inside else 'do not agree'} within seed noise: SML on KMNIST with CNN5C after "
+        f"{pilots.AGREEMENT_EPOCHS} epochs, bf16 - fp32 {points(difference.mean)} points "
+        f"({span(difference.low, difference.high)}, n={difference.n}), seeds {points(seeds.sd).lstrip('+')}."
+    )

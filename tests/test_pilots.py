@@ -1,0 +1,61 @@
+"""The large networks on a CPU: which runs, and that they stand apart from the paper's tables."""
+
+import math
+
+from blocks import table, text
+from invented import Known, unknown
+
+from lossbench import arms, pilots, studies
+from lossbench.choices import Precision
+from lossbench.config import Runtime, run_id
+from lossbench.experiments import cells
+from lossbench.report.pilots import without_gpu
+
+
+def test_they_come_last_on_a_cpu_and_never_on_a_gpu() -> None:
+    def names(has_gpu: bool) -> list[str]:
+        return [name for name, _ in studies.plan(has_gpu, Runtime(), unknown)]
+
+    own = [name for name, _ in pilots.blocks(Runtime())]
+    assert names(False)[-3:] == own
+    assert not set(own) & set(names(True))
+
+
+def test_no_table_and_no_arm_has_a_run_of_them() -> None:
+    own = {run_id(config) for _, configs in pilots.blocks(Runtime()) for config in configs}
+    assert len(own) == 6 + 9 + 6
+    tables = {run_id(config) for table in (3, 4, 5) for cell in cells(table, "paper") for config in cell.configs}
+    planned = {run_id(c) for _, configs in arms.reference_blocks(True, Runtime(), unknown) for c in configs}
+    assert not own & (tables | planned)
+    order = [(cell.dataset, cell.loss) for cell in pilots.cnn5c()]
+    assert order[:3] == [("KMNIST", "SML"), ("KMNIST", "LGL-INR"), ("KMNIST", "LGL")]
+    assert {cell.config.schedule.precision for cell in pilots.cnn5c()} == {Precision.bf16}
+    both = pilots.agreement()
+    assert {config.schedule.epochs for config in (*both.fp32.configs, *both.bf16.configs)} == {3}
+    assert {config.dataset.num_train for config in pilots.cifar10().values()} == {12_500}
+
+
+def test_agreement_is_judged_by_the_seeds() -> None:
+    def said(shift: float, wobble: float) -> str:
+        results, both = Known(), pilots.agreement()
+        for seed, (fp32, bf16) in enumerate(zip(both.fp32.configs, both.bf16.configs, strict=True)):
+            level = 0.97 + 0.004 * (seed - 1)
+            results.add(fp32, level, precision="fp32")
+            results.add(bf16, level + shift + wobble * (seed - 1), precision="bf16")
+        return text(without_gpu(results))
+
+    assert said(0.0005, 0.001).startswith("bf16 and fp32 agree within seed noise")
+    assert said(0.001, 0.0001).startswith("bf16 and fp32 do not agree")  # small beside the seeds, yet always there
+    assert said(0.006, 0.004).startswith("bf16 and fp32 do not agree")
+    assert text(without_gpu(Known())).startswith("Whether bf16 does as fp32 is open: 0 of 3 pairs")
+
+
+def test_the_tables_tell_the_paper_and_what_is_missing() -> None:
+    results = Known()
+    results.add(pilots.cnn5c()[0].config, 0.98765)
+    results.add(pilots.cifar10()["ResNet-18", "LGL"], math.nan)
+    whole, begun = (table(without_gpu(results), index) for index in (0, 1))
+    assert whole.loc["KMNIST"]["SML"] == f"98.77 (paper {pilots.cnn5c()[0].paper:.2f})"
+    assert whole.loc["MNIST"]["LGL"].startswith("missing (paper ")
+    assert begun.loc["ResNet-18"]["LGL"] == "diverged"
+    assert begun.loc["MobileNetV2"]["SML"] == "missing"
