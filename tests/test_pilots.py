@@ -9,7 +9,7 @@ from lossbench import arms, pilots, studies
 from lossbench.choices import Precision
 from lossbench.config import Runtime, run_id
 from lossbench.experiments import cells
-from lossbench.report.pilots import without_gpu
+from lossbench.report.large import without_gpu
 
 
 def test_they_come_last_on_a_cpu_and_never_on_a_gpu() -> None:

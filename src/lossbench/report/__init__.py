@@ -11,8 +11,7 @@ from lossbench.config import Reproduce, Runtime
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
 from lossbench.records import Record, all_records, committed_records, outdated
-from lossbench.report import beyond, context, noise, sections, theory, traces
-from lossbench.report import pilots as pilot_sections
+from lossbench.report import beyond, context, large, noise, sections, theory, traces
 from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
 from lossbench.report.findings import cells_sentence, claims_sentence, headline_sentences, progress
 from lossbench.report.page import (
@@ -163,7 +162,7 @@ def _paper(
         of_runs("Beyond the paper: class weights on imbalanced data (Eq. 9 and 10)", theory.imbalance(results)),
         of_runs("Beyond the paper: calibration", beyond.calibrated(judge)),
         of_runs("Beyond the paper: noise, and how many seeds", noise.noise_blocks(judge)),
-        of_runs("The large networks without a GPU", pilot_sections.without_gpu(results)),
+        of_runs("The large networks without a GPU", large.without_gpu(results)),
         Section("The paper's errors and gaps", context.audit(balances, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
         Section("What is missing", context.missing([*done, *progress(results, later)], unused)),
