@@ -54,3 +54,15 @@ def test_components_without_an_effect_are_zero_and_of_two_by_two_by_hand() -> No
     assert (found.rows, found.columns, found.rest) == (0, 0, pytest.approx(2))
     found = components(np.array([[1.0, 2.0], [5.0, 6.0]]))  # rows 4 apart, columns 1, nothing left
     assert (found.rows, found.columns, found.rest) == pytest.approx((np.sqrt(8), np.sqrt(0.5), 0))
+
+
+def test_components_are_those_of_the_mean_squares() -> None:
+    values = np.random.default_rng(3).normal(0, 1, (3, 6)) + [[0], [3], [-2]] + np.arange(6)
+    whole, rows, columns = values.mean(), values.mean(axis=1), values.mean(axis=0)
+    of_rows = sum(6 * (row - whole) ** 2 for row in rows) / 2
+    of_columns = sum(3 * (column - whole) ** 2 for column in columns) / 5
+    rest = sum((values[i, j] - rows[i] - columns[j] + whole) ** 2 for i in range(3) for j in range(6)) / 10
+    found = components(values)
+    assert found.rows == pytest.approx(np.sqrt((of_rows - rest) / 6))
+    assert found.columns == pytest.approx(np.sqrt((of_columns - rest) / 3))
+    assert found.rest == pytest.approx(np.sqrt(rest))
