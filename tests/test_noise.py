@@ -57,7 +57,7 @@ def test_components_without_an_effect_are_zero_and_of_two_by_two_by_hand() -> No
 
 
 def test_components_are_those_of_the_mean_squares() -> None:
-    values = np.random.default_rng(3).normal(0, 1, (3, 6)) + [[0], [3], [-2]] + np.arange(6)
+    values = np.random.default_rng(3).normal(0, 1, (3, 6)) + np.array([[0], [3], [-2]]) + np.arange(6)
     whole, rows, columns = values.mean(), values.mean(axis=1), values.mean(axis=0)
     of_rows = sum(6 * (row - whole) ** 2 for row in rows) / 2
     of_columns = sum(3 * (column - whole) ** 2 for column in columns) / 5
