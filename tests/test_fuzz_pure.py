@@ -36,6 +36,7 @@ COMMON: dict[str, Any] = {
     "imbalance_ratio": st.none(),
     "crop_padding": st.integers(0, 16),
     "image_shape": st.tuples(st.sampled_from([1, 3]), st.integers(8, 224), st.integers(8, 224)).map(list),
+    "init_seed": st.none() | st.integers(0, 2**31 - 1),
     "scale": st.floats(1e-6, 1e6),
     "beta": reals,
     "class_weights": st.sampled_from([None, *ClassWeights]),
