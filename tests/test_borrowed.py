@@ -134,12 +134,37 @@ try:
 except KeyboardInterrupt:
     print("asked")
 """
-    ended = far.Call(9, tmp_path).do("stuck", ["-c", parent], 2)
+    ended = far.Call(9, tmp_path).do("stuck", ["-c", parent], 5)
     assert ended.startswith("FAILED, out of time after")
     assert (tmp_path / "stuck.log").read_text() == "asked\n"
     last = marker.read_text()
     time.sleep(0.3)
     assert marker.read_text() == last
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_commit_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, records = tmp_path / "repo" / "src" / "environment.py", tmp_path / "repo" / "results" / "records.jsonl"
+    for path in (module, records):
+        path.parent.mkdir(parents=True)
+        path.write_text("as committed")
+    monkeypatch.delenv("LOSSBENCH_COMMIT", raising=False)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setattr(environment, "__file__", str(module))
+    assert environment.commit.__wrapped__() is None
+    for words in (["init"], ["add", "."], ["commit", "-m", "all"]):
+        git(tmp_path / "repo", *words)
+    clean = environment.commit.__wrapped__()
+    assert clean is not None
+    assert len(clean) == 40
+    records.write_text("one more")
+    assert environment.commit.__wrapped__() == clean
+    module.write_text("other code")
+    assert environment.commit.__wrapped__() == f"{clean}-dirty"
 
 
 def test_a_copy_without_history_is_told_its_commit(

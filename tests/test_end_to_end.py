@@ -268,14 +268,20 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
         "CNN2C at the paper's learning rate",
         "Table 5, beta 2 and 4",
         "learning rates of CNN2C, on validation images",
-        "learning rates one step beyond an edge of the grid",
-        "learning rates two steps beyond",
+        "learning rates of CNN2C, one step beyond an edge of the grid",
+        "learning rates of CNN2C, two steps beyond",
         "CNN2C, scales matched",
         "CNN2C, each loss at its own learning rate",
         "CNN2C with the head as printed",
         "readings on KMNIST",
-        "beta and the weights",
         "LGL's factor",
+        "beta and the weights",
+        "what the losses do, epoch by epoch",
+        "class weights on imbalanced data",
+        "initial weights crossed with order",
+        "bf16 beside fp32 on CNN5C, three epochs",
+        "CNN5C in bf16, one seed",
+        "CIFAR-10, two epochs of a quarter",
     ]
     assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
     assert list(tmp_path.iterdir()) == []

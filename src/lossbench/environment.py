@@ -21,18 +21,25 @@ if TYPE_CHECKING:
 def commit() -> str | None:
     """The checkout's commit, with "-dirty" behind it where files differ from it; None outside a checkout.
 
-    A copy of the files without their history is told its commit by the environment variable LOSSBENCH_COMMIT.
+    What is in `results/` does not count: it grows as runs finish, and changes none. A copy of the files without their
+    history is told its commit by the environment variable LOSSBENCH_COMMIT.
     """
     if told := os.environ.get("LOSSBENCH_COMMIT"):
         return told
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    head = _git("rev-parse", "HEAD")
+    if head is None or head.returncode != 0:
+        return None
+    changed = _git("diff", "--quiet", "HEAD", "--", ":(top)", ":(top,exclude)results")
+    return head.stdout.strip() + ("-dirty" if changed is None or changed.returncode != 0 else "")
+
+
+def _git(*words: str) -> "subprocess.CompletedProcess[str] | None":
     try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False, timeout=10
+        return subprocess.run(
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
 
 
 @cache

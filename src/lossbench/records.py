@@ -163,9 +163,9 @@ def outdated(records: Iterable[Record]) -> list[str]:
     return [record.id for record in records if record.fields["numerics"] != NUMERICS]
 
 
-def verify(found: Found, read: Callable[[Record], object | None] = Record.arrays) -> list[str]:
+def verify(found: Found, read: Callable[[Record], object | None] | None = None) -> list[str]:
     """All problems, the arrays of every record read, as by `Record.arrays`; a record without arrays is one."""
-    problems = list(found.problems)
+    read, problems = read or Record.arrays, list(found.problems)
     for record in found.records.values():
         try:
             if read(record) is None:
