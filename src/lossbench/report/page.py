@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from lossbench.files import write_atomically, write_bytes
 
@@ -263,8 +264,9 @@ def _keys(index: pd.Index) -> list[tuple[object, ...]]:
 
 def _laid_out(figure: Figure) -> Figure:
     """The figure with its layout done for good, which else would shift a little with every file written."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):  # which "none" leaves behind
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     return figure
 
 
