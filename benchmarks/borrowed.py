@@ -86,7 +86,7 @@ class Call:
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:
         """Ask, then end it and all that it started."""
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # not SIGINT, which what a shell has put in the background ignores
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_S)
         with contextlib.suppress(ProcessLookupError):

@@ -127,12 +127,13 @@ while True:
     time.sleep(0.05)
 """
     parent = f"""
-import subprocess, sys, time
-subprocess.Popen([sys.executable, "-c", {child!r}])
-try:
-    time.sleep(60)
-except KeyboardInterrupt:
+import signal, subprocess, sys, time
+def asked(*_):
     print("asked")
+    sys.exit()
+signal.signal(signal.SIGTERM, asked)
+subprocess.Popen([sys.executable, "-c", {child!r}])
+time.sleep(60)
 """
     ended = far.Call(9, tmp_path).do("stuck", ["-c", parent], 5)
     assert ended.startswith("FAILED, out of time after")

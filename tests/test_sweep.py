@@ -159,7 +159,7 @@ def test_runs_are_dealt_out_over_all_gpus(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("parallel", [1, 2])
 def test_a_budget_stops_in_time_and_the_same_command_goes_on(parallel: int, tmp_path: Path) -> None:
-    budget_s = 12.0
+    budget_s = 20.0
     configs = [
         longer(config(tmp_path / "a", seed, parallel=parallel, budget_min=budget_s / 60), 1000) for seed in range(3)
     ]
