@@ -174,15 +174,16 @@ def _lead(
     judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict]
 ) -> tuple[list[Block], list[tuple[str, int, int, int]]]:
     """What comes first, and how much of the plan it rests on."""
-    done = progress(judge.results, arms.reference_blocks(True, Runtime(), judge.results.accuracy))
+    blocks = list(arms.reference_blocks(True, Runtime(), judge.results.accuracy))
+    names = {judge.results.name(config) for _, configs in blocks for config in configs}  # some serve two blocks
     printed = [one for one in judged if one.key[0] != experiments.LITERAL_HEAD]
-    counted = f"{sum(line[1] for line in done)} of {sum(line[3] for line in done)} planned runs are there."
+    counted = f"{len(names & judge.results.records.keys())} of {len(names)} planned runs are there."
     told: list[Block] = [
         Paragraph(" ".join(headline_sentences(judge))),
         sections.headlines(judge),
         Paragraph(" ".join([cells_sentence(printed), claims_sentence(verdicts), counted])),
     ]
-    return told, done
+    return told, progress(judge.results, blocks)
 
 
 def overview(results_dir: Path) -> str:
