@@ -11,7 +11,7 @@ from itertools import product
 
 from lossbench import experiments
 from lossbench.config import MODELS, Cifar10, Config, DatasetConfig, LossConfig, MnistType, Runtime, paper_schedule
-from lossbench.experiments import LABELS, LITERAL_HEAD, LOSSES, SEEDS, Cell, cell_of
+from lossbench.experiments import LABELS, LITERAL_HEAD, LOSSES, SEEDS, Cell, cell_of, made_for
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,6 @@ SCALES = {
 
 Accuracy = Callable[[Config], float | None]
 """A run's accuracy; None where it is not done, nan where it failed."""
-
-_Lrs = Callable[[Mapping[float, float | None]], Iterable[float]]
 
 Key = tuple[str, str, str]
 """Labels of network, data set and loss, as tables write them."""
@@ -142,10 +140,8 @@ def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Ite
     """
 
     def block(name: str, chosen: Iterable[Cell], experiment: str) -> tuple[str, list[Config]]:
-        configs = [config for cell in chosen for config in cell.configs]
-        num_seeds = len({config.seed for config in configs})
-        made_for = replace(runtime, experiment=experiment, profile="paper", num_seeds=num_seeds)
-        return name, sorted((replace(config, runtime=made_for) for config in configs), key=lambda config: config.seed)
+        configs = made_for(experiment, (config for cell in chosen for config in cell.configs), runtime)
+        return name, sorted(configs, key=lambda config: config.seed)
 
     def seeds(chosen: Iterable[Cell], first: int, last: int | None = None) -> list[Cell]:
         return [replace(cell, configs=cell.configs[first:last]) for cell in chosen]
@@ -156,14 +152,13 @@ def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Ite
         def curves(
             title: str, lrs: Callable[[Mapping[float, float | None]], Iterable[float]]
         ) -> tuple[str, list[Config]]:
-            made_for = replace(runtime, experiment="learning_rates", profile="paper", num_seeds=1)
             wanted = [
-                (place, lr, curve(place, loss, made_for)[lr])
+                (place, lr, curve(place, loss, runtime)[lr])
                 for place, loss in product(places, LOSSES)
                 for lr in lrs(points(place, loss, accuracy))
             ]
             wanted.sort(key=lambda point: (places.index(point[0]), point[1]))  # all losses at a learning rate
-            return title, [config for *_, config in wanted]
+            return title, made_for("learning_rates", (config for *_, config in wanted), runtime)
 
         def beyond(known: Mapping[float, float | None]) -> list[float]:
             return [lr for lr in wanted_lrs(known) if lr not in LR_GRID]

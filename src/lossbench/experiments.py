@@ -108,6 +108,14 @@ def cell_of(loss: LossConfig, dataset: DatasetConfig, model: ModelConfig, schedu
     return Cell(3, (network, label), column, paper_numbers()[3, f"{network} {label}", column], configs)
 
 
+def made_for(experiment: str, configs: Iterable[Config], runtime: Runtime) -> list[Config]:
+    """The same runs under one runtime, whose record says what they were made for, with how many seeds."""
+    chosen = list(configs)
+    num_seeds = len({config.seed for config in chosen})
+    own = replace(runtime, experiment=experiment, profile="paper", num_seeds=num_seeds)
+    return [replace(config, runtime=own) for config in chosen]
+
+
 def cell_key(record: Mapping[str, Any]) -> str:
     """The key of the cells that a run fills, from its record."""
     return name_of({**record["config"], "seed": 0}, record["numerics"])

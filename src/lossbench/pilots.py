@@ -21,7 +21,7 @@ from lossbench.config import (
     Sml,
     paper_schedule,
 )
-from lossbench.experiments import LABELS, Cell, cell_of
+from lossbench.experiments import LABELS, Cell, cell_of, made_for
 
 AGREEMENT_EPOCHS, AGREEMENT_SEEDS = 3, 3
 PILOT_EPOCHS, PILOT_IMAGES = 2, 12_500
@@ -78,6 +78,4 @@ def blocks(runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
         "CIFAR-10, two epochs of a quarter": list(cifar10().values()),
     }
     for name, configs in found.items():
-        num_seeds = len({config.seed for config in configs})
-        made_for = replace(runtime, experiment=name, profile="paper", num_seeds=num_seeds)
-        yield name, [replace(config, runtime=made_for) for config in configs]
+        yield name, made_for(name, configs, runtime)

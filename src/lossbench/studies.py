@@ -13,7 +13,7 @@ from lossbench import pilots
 from lossbench.arms import Accuracy, reference_blocks
 from lossbench.choices import ClassWeights, Counts, Head, Imbalance, Init, LglReduction, Missing, Normalization
 from lossbench.config import Cnn2c, Config, Lgl, LglInr, LossConfig, MnistType, Runtime, Sml, paper_schedule
-from lossbench.experiments import LABELS, LOSSES, Cell, cell_of
+from lossbench.experiments import LABELS, LOSSES, Cell, cell_of, made_for
 
 NUM_SEEDS = 3
 
@@ -181,9 +181,8 @@ def blocks(runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
         ],
     }
     for name, configs in studies.items():
-        made_for = replace(runtime, experiment=name, profile="paper", num_seeds=NUM_SEEDS)
-        made_for = replace(made_for, class_trace=configs[0].seed >= TRACE_SEED)
-        yield name, sorted((replace(config, runtime=made_for) for config in configs), key=lambda config: config.seed)
+        own = replace(runtime, class_trace=configs[0].seed >= TRACE_SEED)
+        yield name, sorted(made_for(name, configs, own), key=lambda config: config.seed)
 
 
 def _cell(
