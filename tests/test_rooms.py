@@ -56,7 +56,7 @@ ALLOWED = {
     "fitting": "",
     "calibration": "",
     "adjustment": "calibration",
-    "theory": "adjustment calibration choices config diagnostics inference labels results studies weighting",
+    "theory": "adjustment calibration choices config diagnostics inference labels results studies",
     "mechanism": "",
     "noise": "inference",
     "simulation": "environment files fitting records runs",

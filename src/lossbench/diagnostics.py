@@ -104,7 +104,6 @@ def balances(
     if loss["name"] not in ("sml", "lgl", "lgl_inr"):
         raise ValueError(f"the learning property is known for the losses sml, lgl and lgl_inr, not for {loss['name']}")
     counts, bias = np.asarray(train_counts, np.float64), arrays["output_bias"].astype(np.float64)
-    kind = loss.get("class_weights")
     if counts.shape != bias.shape or not (counts >= 1).all():
         raise ValueError(f"train_counts must be {len(bias)} numbers >= 1, one a class, got {counts.tolist()}")
     if test_labels is not None:
@@ -113,8 +112,7 @@ def balances(
     unit = (1.0 if reweighted else counts.sum()) / loss["scale"]
     unit *= len(bias) if loss.get("reduction") == "mean" else 1  # over classifiers
     decay = unit * schedule["weight_decay"] * schedule["decay_bias"] * bias
-    if kind is not None:
-        counts = counts * weights_by_size(counts, kind)  # their sum is the same
+    counts = weighted_counts(loss, counts)  # their sum is the same
     found = {}
     for split in ("train", "test"):
         means = arrays[f"{split}_mean_{'softmax' if loss['name'] == 'sml' else 'sigmoid'}"]
@@ -131,6 +129,18 @@ def balances(
         else:
             found[split] = Balance(counts * missed, counts @ others, decay, attached, unit)
     return found
+
+
+def weighted_counts(loss: Mapping[str, Any], train_counts: np.ndarray) -> Floats:
+    """How much each class counts in a loss that weighs classes, lambda_k N_k of Eq. 1, [K]; else the class sizes.
+
+    Args:
+        loss: `config["loss"]` of the run's record.
+        train_counts: training images of each class, [K].
+    """
+    counts, kind = np.asarray(train_counts, np.float64), loss.get("class_weights")
+    weighted: Floats = counts if kind is None else counts * weights_by_size(counts, kind)
+    return weighted
 
 
 def class_weights(means: Floats, beta: float) -> Floats:

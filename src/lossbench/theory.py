@@ -17,7 +17,6 @@ from lossbench.inference import MarginTest, Outcome, Pairs
 from lossbench.labels import test_labels, train_counts
 from lossbench.results import Results
 from lossbench.studies import WEIGHTS, Imbalanced
-from lossbench.weighting import weights_by_size
 
 LAW_FACTOR = 1.25
 """Within which a measured side of Eq. 10 counts as the predicted one."""
@@ -80,10 +79,9 @@ def _trained(results: Results, config: Config, loss: str) -> Trained | None:
     if counts is None or labels is None:
         return None
     logits = arrays["test_logits"]
-    kind = fields["loss"].get("class_weights")
     return Trained(
         counts,
-        counts * (1.0 if kind is None else weights_by_size(counts.astype(float), kind)),
+        diagnostics.weighted_counts(fields["loss"], counts),
         diagnostics.balances(fields, arrays, counts, labels),
         {split: arrays[f"{split}_mean_{MAPS[loss]}"] for split in SPLITS},
         {
@@ -116,11 +114,9 @@ def laws(two: Runs) -> list[Law]:
 
 def law_outcome(found: list[Law], split: Split) -> Outcome:
     """Whether Eq. 10 holds with every loss and weights on these images."""
-    tests = [law.test for law in found if law.split == split]
+    tests = [law.test for law in found if law.split == split and law.test.n >= inference.MIN_RUNS]
     complete = len(tests) == 2 * len(WEIGHTS)
-    p_values = [one.p if one.n >= inference.MIN_RUNS else math.nan for one in tests]
-    refuted = [one.refuted and one.n >= inference.MIN_RUNS for one in tests]
-    return inference.claim_outcome(p_values if complete else [math.nan], refuted)
+    return inference.claim_outcome([one.p for one in tests] if complete else [math.nan], [one.refuted for one in tests])
 
 
 def minority_gains(runs: Runs) -> dict[str, Pairs]:
@@ -152,16 +148,18 @@ def spreads(runs: Runs) -> dict[str, tuple[float, ...]]:
 
 def determined_outcome(two: Mapping[str, tuple[float, ...]], many: Mapping[str, tuple[float, ...]]) -> Outcome:
     """Whether inverse weights make two classes' mean probabilities equal and leave those of many apart."""
-    sides = []
-    for values, sign in [(values, 1) for values in two.values()] + [(values, -1) for values in many.values()]:
-        interval = inference.paired_t(Pairs(values, 0, 0), 1 - 2 * inference.ALPHA)
-        known = interval.n >= inference.MIN_RUNS and not math.isnan(interval.low)
-        inside = known and (interval.high < ALIKE if sign > 0 else interval.low > ALIKE)
-        beyond = known and (interval.low > ALIKE if sign > 0 else interval.high < ALIKE)
-        sides.append((inside, beyond))
-    if any(beyond for _, beyond in sides):
+    of_two, of_many = ([_side(values) for values in spread.values()] for spread in (two, many))
+    if "apart" in of_two or "alike" in of_many:
         return "fails"
-    return "holds" if all(inside for inside, _ in sides) else "undecided"
+    return "holds" if {*of_two} == {"alike"} and {*of_many} == {"apart"} else "undecided"
+
+
+def _side(values: tuple[float, ...]) -> Literal["alike", "apart", "unclear"]:
+    """On which side of `ALIKE` the 90 % interval of a spread lies."""
+    interval = inference.paired_t(Pairs(values, 0, 0), 1 - 2 * inference.ALPHA)
+    if interval.n < inference.MIN_RUNS:
+        return "unclear"
+    return "alike" if interval.high < ALIKE else "apart" if interval.low > ALIKE else "unclear"
 
 
 def halves_ratio(run: Trained, split: Split) -> float:
