@@ -37,7 +37,7 @@ def components(values: np.ndarray) -> Components:
     rows, columns = values.mean(axis=1), values.mean(axis=0)
     rest = values - rows[:, None] - columns + values.mean()
     within = float((rest**2).sum()) / ((num_rows - 1) * (num_columns - 1))
-    # The mean square of an effect is within + repetitions times the effect's variance; the mean's variance is both.
+    # The variance of the rows' means is that of the rows themselves, and what is within, over the columns averaged.
     of_rows, of_columns = rows.var(ddof=1) - within / num_columns, columns.var(ddof=1) - within / num_rows
     return Components(math.sqrt(max(0.0, of_rows)), math.sqrt(max(0.0, of_columns)), math.sqrt(within))
 

@@ -86,10 +86,9 @@ class TensorBoard:
                 for label, value in enumerate(values.tolist()):
                     self._writer.add_scalar(f"{name}/{label}", value, epoch)
             else:
-                low, high = _range_of_weights(values.numpy())
-                shades = ((values.numpy() - low) / max(high - low, 1e-9)).clip(
-                    0, 1
-                )  # black: the least off the diagonal
+                matrix = values.numpy()
+                low, high = _range_of_weights(matrix)  # black and white, so that the diagonal does not hide the rest
+                shades = ((matrix - low) / max(high - low, 1e-9)).clip(0, 1)
                 self._writer.add_image(_TAGS.get(name, name), np.kron(shades, np.ones((24, 24)))[None], epoch)
         self._writer.flush()
 

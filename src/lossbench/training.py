@@ -145,14 +145,8 @@ def _checkpoint(run: Run) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)  # runs no code
-        (
-            int(state["epoch"]),
-            state["device"],
-            state["model"],
-            state["velocities"],
-            state["class_trace"],
-            dict(state["traces"]),
-        )
+        state["device"], state["model"], state["velocities"], state["class_trace"]
+        int(state["epoch"]), dict(state["traces"])
     except Exception as error:  # torch's reader has many
         path = run.folder / "checkpoint.pt"
         raise ValueError(f"{path} is no checkpoint of this run; remove it, and the run starts afresh") from error
