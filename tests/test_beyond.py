@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blocks import table, text
-from invented import Known, level
+from invented import Known
 
-from lossbench import diagnostics, labels, mechanism, studies
+from lossbench import diagnostics, labels, mechanism
 from lossbench.calibration import calibration
 from lossbench.report import beyond
 from lossbench.report.page import Picture
@@ -40,33 +40,6 @@ def test_calibration_is_that_of_the_committed_logits(committed: Judge) -> None:
     gap = 100 * np.mean([one.overconfidence for one in found])
     assert f"FMNIST, SML: confidence less accuracy {gap:+.2f} points, n={len(found)}." in picture.alt
     assert "No runs" in text(beyond.calibrated(Judge(Known())))
-
-
-def test_readings_show_how_far_they_move_and_what_depends_on_them(cnn2c: Known) -> None:
-    assert "No runs" in text(beyond.sensitivity(Known()))
-    assert "No runs" in text(beyond.beta(Known()))
-    variants = {(variant.option, variant.choice): variant for variant in studies.readings()}
-    summed = variants["LGL: mean or sum", "sum over classes"]
-    cnn2c.fill(summed.cells["LGL"], level(("CNN2C", "KMNIST", "LGL"), LGL=0.95))
-    moved, conclusions, nearest = (table(beyond.sensitivity(cnn2c), index) for index in range(3))
-    assert len(moved) == len(conclusions) == 1 + len(variants)
-    assert moved.loc["LGL: mean or sum", "sum over classes"]["LGL"].startswith("+5.00: 95.5")
-    assert list(moved.loc["LGL: mean or sum", "sum over classes"])[1:] == ["–", "–"]
-    assert moved.loc["normalisation", "none"]["SML"] == "missing"
-    assert moved.loc["as read here", ""]["SML"] == "93.49 (n=3)"
-    assert conclusions.loc["as read here", ""]["LGL - SML"].endswith("lower")
-    assert conclusions.loc["LGL: mean or sum", "sum over classes"]["LGL - SML"].endswith("higher")
-    assert list(nearest.loc["LGL"]) == [
-        "94.37",
-        "LGL: mean or sum, sum over classes",
-        moved.loc["LGL: mean or sum", "sum over classes"]["LGL"].partition(": ")[2],
-        "consistent",
-    ]
-    assert nearest.loc["SML"]["Nearest"] == "as read here"
-    row = table(beyond.lgl_row(cnn2c)).loc["FMNIST"]
-    assert (row["Paper"], row["x 2"]) == ("89.44", "missing")
-    assert row["x 1"].endswith(" (n=3)")
-    assert float(row["x 1"].partition(" ")[0]) == pytest.approx(90.5, abs=0.1)
 
 
 def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:
@@ -103,3 +76,4 @@ def test_beta_is_shown_with_its_weights(committed: Judge) -> None:
     assert line["Turned (%)"] == f"{np.mean(turned):.2f}"
     assert frame.loc["detached", "4"]["Accuracy"] == "missing"
     assert len(frame) == 9
+    assert "No runs" in text(beyond.beta(Known()))

@@ -273,7 +273,7 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
         "CNN2C, scales matched",
         "CNN2C, each loss at its own learning rate",
         "CNN2C with the head as printed",
-        "readings on KMNIST",
+        "readings of CNN2C on KMNIST",
         "LGL's factor",
         "beta and the weights",
         "what the losses do, epoch by epoch",

@@ -39,7 +39,7 @@ def scale_up(results: Known, sml: float) -> None:
 def test_the_headline_of_no_runs_says_so() -> None:
     sentences = headline_sentences(Judge(Known()))
     assert sentences == [
-        f"On KMNIST and Fashion-MNIST, whether LGL-INR leads {other} at the paper's learning rate already is undecided "
+        f"On KMNIST and Fashion-MNIST, it is undecided whether LGL-INR leads {other} even at the paper's learning rate "
         "(KMNIST: no pair of runs; FMNIST: no pair of runs)."
         for other in ("SML", "LGL")
     ]

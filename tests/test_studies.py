@@ -2,45 +2,59 @@
 
 from dataclasses import asdict
 
+import pytest
+
 from lossbench import studies
-from lossbench.arms import reference_blocks
-from lossbench.config import Cnn2c, Runtime, run_id
+from lossbench.arms import Place, reference_blocks
+from lossbench.choices import Padding
+from lossbench.config import Cnn2c, Cnn5c, Runtime, run_id
 from lossbench.experiments import cells
-from lossbench.studies import betas, blocks, defaults, lgl_scales, readings
+from lossbench.studies import READ, betas, blocks, defaults, lgl_factors, readings
 
 
-def test_a_reading_changes_one_option() -> None:
-    known = defaults().cells
-    for variant in readings():
+@pytest.mark.parametrize("place", READ, ids=lambda place: place.model)
+def test_a_reading_changes_one_option(place: Place) -> None:
+    known = defaults(place).cells
+    for variant in readings(place):
         for loss, cell in variant.cells.items():
             one, other = (asdict(config) for config in (cell.config, known[loss].config))
             options = [(part, key) for part in ("dataset", "model", "loss", "schedule") for key in one[part]]
             changed = [option for option in options if one[option[0]][option[1]] != other[option[0]][option[1]]]
-            assert len(changed) == 1, variant
+            assert len(changed) == (0 if variant.best else 1), variant
             assert len(cell.configs) == studies.NUM_SEEDS
+            assert cell.config.model.name == place.model
+
+
+def test_every_padding_of_cnn5c_is_a_reading() -> None:
+    paddings = [variant for variant in readings(READ[1]) if variant.option == "padding of CNN5C"]
+    models = [cell.config.model for variant in paddings for cell in variant.cells.values()]
+    assert {model.padding for model in models if isinstance(model, Cnn5c)} == set(Padding) - {Padding.first}
+    assert [len(variant.cells) for variant in paddings] == [3, 3, 3, 3]
 
 
 def test_the_default_reading_is_the_papers_cells() -> None:
     paper = {(cell.loss, cell.dataset): cell for cell in cells(3, "paper") if cell.rows[0] == "CNN2C"}
     for name, label in (("kmnist", "KMNIST"), ("fmnist", "FMNIST"), ("mnist", "MNIST")):
-        for loss, cell in defaults(name).cells.items():
+        for loss, cell in defaults(Place("cnn2c", name)).cells.items():
             assert cell.key == paper[loss, label].key
             assert cell.paper == paper[loss, label].paper
             assert cell.config.model == Cnn2c()
 
 
 def test_the_runs_that_are_new() -> None:
-    planned = {run_id(c) for _, configs in reference_blocks(False, Runtime(), lambda config: None) for c in configs}
-    new = {name: {run_id(config) for config in configs} - planned for name, configs in blocks(Runtime())}
+    planned = {run_id(c) for _, configs in reference_blocks(True, Runtime(), lambda config: None) for c in configs}
+    new = {name: {run_id(config) for config in configs} - planned for name, configs in blocks(True, Runtime())}
     assert {name: len(runs) for name, runs in new.items()} == {
-        "readings on KMNIST": 54,
+        "readings of CNN2C on KMNIST": 54,
         "LGL's factor": 36,
         "beta and the weights": 18,
         "what the losses do, epoch by epoch": 9,
         "class weights on imbalanced data": 135,
         "initial weights crossed with order": 24,
+        "readings of CNN5C on KMNIST": 90,
     }
-    for _, configs in blocks(Runtime()):
+    assert [name for name, _ in blocks(False, Runtime())] == list(new)[:-1]
+    for _, configs in blocks(True, Runtime()):
         assert [config.seed for config in configs] == sorted(config.seed for config in configs)
         assert len({repr(config.runtime) for config in configs}) == 1
     assert [(variant.option, variant.choice) for variant in betas()][:3] == [
@@ -48,4 +62,5 @@ def test_the_runs_that_are_new() -> None:
         ("attached", "1"),
         ("detached", "1"),
     ]
-    assert {variant.dataset for variant in lgl_scales()} == {"kmnist", "fmnist", "mnist"}
+    assert [cell.dataset for cell in lgl_factors()[5.0]] == ["KMNIST", "FMNIST", "MNIST"]
+    assert {cell.config.loss.scale for cells in lgl_factors().values() for cell in cells} == {1.0, 2.0, 3.0, 5.0, 10.0}

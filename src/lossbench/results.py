@@ -100,13 +100,15 @@ class Results:
         both = [record for record in map(self.record, (first, second)) if record is not None]
         return len({(record.fields["device"], record.fields["precision"]) for record in both}) <= 1
 
-    def pairs(self, first: Cell | None, second: Cell | None, statistic: Statistic = last) -> Pairs:
-        """Differences of two cells, seed by seed."""
+    def pairs(
+        self, first: Cell | None, second: Cell | None, statistic: Statistic = last, of_second: Statistic | None = None
+    ) -> Pairs:
+        """Differences of two cells, seed by seed, in one statistic or in one of each."""
         if first is None or second is None:
             return inference.pair([], [])
         seeds = [(a, b) for a, b in zip(first.configs, second.configs, strict=False) if self.paired(a, b)]
         return inference.pair(
-            [self.value(a, statistic) for a, _ in seeds], [self.value(b, statistic) for _, b in seeds]
+            [self.value(a, statistic) for a, _ in seeds], [self.value(b, of_second or statistic) for _, b in seeds]
         )
 
 

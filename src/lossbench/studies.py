@@ -10,14 +10,26 @@ from itertools import product
 from typing import Any
 
 from lossbench import pilots
-from lossbench.arms import Accuracy, reference_blocks
-from lossbench.choices import ClassWeights, Counts, Head, Imbalance, Init, LglReduction, Missing, Normalization
-from lossbench.config import Cnn2c, Config, Lgl, LglInr, LossConfig, MnistType, Runtime, Sml, paper_schedule
+from lossbench.arms import LARGE, PLACES, Accuracy, Place, reference_blocks
+from lossbench.choices import ClassWeights, Counts, Head, Imbalance, Init, LglReduction, Missing, Normalization, Padding
+from lossbench.config import (
+    MODELS,
+    Cnn2c,
+    Config,
+    Lgl,
+    LglInr,
+    LossConfig,
+    MnistType,
+    ModelConfig,
+    Runtime,
+    Sml,
+    paper_schedule,
+)
 from lossbench.experiments import LABELS, LOSSES, Cell, cell_of, made_for
 
 NUM_SEEDS = 3
 
-LGL_SCALES = (2.0, 3.0, 5.0, 10.0)
+LGL_SCALES = (1.0, 2.0, 3.0, 5.0, 10.0)
 """Factors on LGL's mean over batch and classes; 10 is the sum over ten classes."""
 
 BETAS = (0.0, 1.0, 2.0, 4.0, 8.0)
@@ -41,16 +53,20 @@ CROSSED = range(4)
 
 @dataclass(frozen=True)
 class Variant:
-    """One reading of one option: cells of CNN2C by loss, those of the losses that it changes."""
+    """One reading of one option: its cells by loss, those of the losses that it changes."""
 
     option: str
     choice: str
-    dataset: str
     cells: dict[str, Cell]
+    best: bool = False  # the best epoch's accuracy is reported, not the last one's
 
 
-def readings(dataset: str = "kmnist") -> list[Variant]:
-    """Every option of docs/defaults.md that changes a CNN2C run under the paper's schedule, one at a time."""
+READ = (PLACES[0], LARGE[0])
+"""Where every reading is tried: CNN2C on KMNIST, with a GPU CNN5C too."""
+
+
+def readings(place: Place) -> list[Variant]:
+    """Every option of docs/defaults.md that changes a run of an MNIST-type network, one at a time."""
     of_losses: list[tuple[str, str, LossConfig]] = [
         ("LGL: mean or sum", "sum over classes", Lgl(reduction=LglReduction.sum_classes)),
         ("LGL-INR: logarithm", "eps 1e-7", LglInr(eps=1e-7)),
@@ -59,41 +75,39 @@ def readings(dataset: str = "kmnist") -> list[Variant]:
         ("LGL-INR: over classifiers", "mean", LglInr(reduction=LglReduction.mean)),
         ("LGL-INR: gradient through the weights", "none", LglInr(detach_weights=True)),
     ]
-    found = [
-        Variant(option, choice, dataset, {LABELS[loss.name]: _cell(dataset, loss)})
-        for option, choice, loss in of_losses
-    ]
+    found = [Variant(option, choice, {LABELS[loss.name]: _cell(place, loss)}) for option, choice, loss in of_losses]
+    model = MODELS[place.model]()
+    of_network: list[tuple[str, str, dict[str, Any]]] = [("head of CNN2C", "800-10", {"head": Head.direct})]
+    if place.model == "cnn5c":
+        others = [padding for padding in Padding if padding is not Padding.first]
+        of_network = [("padding of CNN5C", padding.value.replace("_", " "), {"padding": padding}) for padding in others]
+    of_network.append(("initial weights", "He, fan out", {"init": Init.he_fan_out}))
     of_all: list[tuple[str, str, dict[str, Any]]] = [
-        ("head of CNN2C", "800-10", {"model": Cnn2c(head=Head.direct)}),
-        ("initial weights", "He, fan out", {"model": Cnn2c(init=Init.he_fan_out)}),
+        *((option, choice, {"model": replace(model, **changes)}) for option, choice, changes in of_network),
         ("normalisation", "the set's own", {"normalization": Normalization.dataset}),
         ("normalisation", "none", {"normalization": Normalization.none}),
         ("last, smaller batch", "left out", {"drop_last": True}),
     ]
     for option, choice, changes in of_all:
-        cells = {LABELS[loss.name]: _cell(dataset, loss, **changes) for loss in LOSSES}
-        found.append(Variant(option, choice, dataset, cells))
-    return found
+        found.append(Variant(option, choice, {LABELS[loss.name]: _cell(place, loss, **changes) for loss in LOSSES}))
+    return [*found, replace(defaults(place), option="epoch that counts", choice="best on test images", best=True)]
 
 
-def defaults(dataset: str = "kmnist") -> Variant:
+def defaults(place: Place) -> Variant:
     """The paper's cells as they are read here."""
-    cells = {LABELS[loss.name]: _cell(dataset, loss) for loss in LOSSES}
-    return Variant("as read here", "", dataset, cells)
+    return Variant("as read here", "", {LABELS[loss.name]: _cell(place, loss) for loss in LOSSES})
 
 
-def lgl_scales() -> list[Variant]:
-    """LGL times a factor on all three data sets: does one reading give the paper's row?"""
-    return [
-        Variant("LGL: factor", f"{scale:g}", dataset, {"LGL": _cell(dataset, Lgl(scale=scale))})
-        for dataset, scale in product(("kmnist", "fmnist", "mnist"), LGL_SCALES)
-    ]
+def lgl_factors() -> dict[float, list[Cell]]:
+    """CNN2C with LGL times each factor, on every data set: does one reading give the paper's row?"""
+    places = [*PLACES, Place("cnn2c", "mnist")]
+    return {scale: [_cell(place, Lgl(scale=scale)) for place in places] for scale in LGL_SCALES}
 
 
-def betas(dataset: str = "kmnist") -> list[Variant]:
+def betas() -> list[Variant]:
     """LGL-INR over beta, its weights in the gradient or not; at 0 they are constant and that makes no difference."""
     return [
-        Variant("detached" if detach else "attached", f"{beta:g}", dataset, {"LGL-INR": _cell(dataset, loss)})
+        Variant("detached" if detach else "attached", f"{beta:g}", {"LGL-INR": _cell(PLACES[0], loss)})
         for beta, detach in product(BETAS, (False, True))
         if (loss := LglInr(beta=beta, detach_weights=detach)) and (beta > 0 or not detach)
     ]
@@ -129,15 +143,15 @@ def imbalanced() -> list[Imbalanced]:
     return found
 
 
-def traced(dataset: str = "kmnist") -> dict[str, Cell]:
-    """The paper's cells with seeds of their own, by loss, for runs that keep what happens in every epoch."""
+def traced() -> dict[str, Cell]:
+    """The paper's cells on KMNIST with seeds of their own, by loss, for runs that keep what happens in every epoch."""
     return {
         LABELS[loss.name]: replace(
             cell,
             configs=tuple(replace(config, seed=TRACE_SEED + config.seed) for config in cell.configs),
         )
         for loss in LOSSES
-        for cell in [_cell(dataset, loss)]
+        for cell in [_cell(PLACES[0], loss)]
     }
 
 
@@ -156,13 +170,13 @@ CROSSED_LOSSES: tuple[LossConfig, ...] = (Sml(), LglInr())
 def plan(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Iterator[tuple[str, list[Config]]]:
     """All that `make reference` does: the runs that judge the paper, those of the studies, and a CPU's pilots."""
     yield from reference_blocks(has_gpu, runtime, accuracy)
-    yield from blocks(runtime)
+    yield from blocks(has_gpu, runtime)
     if not has_gpu:
         yield from pilots.blocks(runtime)
 
 
-def blocks(runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
-    """The runs of all studies, named, first seeds first."""
+def blocks(has_gpu: bool, runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
+    """The runs of all studies, named, first seeds first; those of a large network last, where a GPU can do them."""
 
     def runs(cells: Iterable[Cell]) -> list[Config]:
         return [config for cell in cells for config in cell.configs]
@@ -171,8 +185,8 @@ def blocks(runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
         return runs(cell for variant in variants for cell in variant.cells.values())
 
     studies: dict[str, list[Config]] = {
-        "readings on KMNIST": of_variants(readings()),
-        "LGL's factor": of_variants(lgl_scales()),
+        "readings of CNN2C on KMNIST": of_variants(readings(READ[0])),
+        "LGL's factor": runs(cell for cells in lgl_factors().values() for cell in cells),
         "beta and the weights": of_variants(betas()),
         "what the losses do, epoch by epoch": runs(traced().values()),
         "class weights on imbalanced data": runs(cell for one in imbalanced() for cell in one.cells.values()),
@@ -180,17 +194,19 @@ def blocks(runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
             config for loss in CROSSED_LOSSES for row in crossed(loss) for config in row
         ],
     }
+    if has_gpu:
+        studies["readings of CNN5C on KMNIST"] = of_variants(readings(READ[1]))
     for name, configs in studies.items():
         own = replace(runtime, class_trace=configs[0].seed >= TRACE_SEED)
         yield name, sorted(made_for(name, configs, own), key=lambda config: config.seed)
 
 
 def _cell(
-    dataset: str,
+    place: Place,
     loss: LossConfig,
-    model: Cnn2c | None = None,
+    model: ModelConfig | None = None,
     normalization: Normalization = Normalization.mnist,
     drop_last: bool = False,
 ) -> Cell:
-    data = MnistType(dataset, normalization=normalization)
-    return cell_of(loss, data, model or Cnn2c(), replace(paper_schedule(dataset), drop_last=drop_last), NUM_SEEDS)
+    data, schedule = MnistType(place.dataset, normalization=normalization), paper_schedule(place.dataset)
+    return cell_of(loss, data, model or MODELS[place.model](), replace(schedule, drop_last=drop_last), NUM_SEEDS)

@@ -11,7 +11,7 @@ from lossbench.config import Reproduce, Runtime
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
 from lossbench.records import Record, all_records, committed_records, outdated
-from lossbench.report import beyond, context, large, noise, sections, theory, traces
+from lossbench.report import beyond, context, large, noise, readings, sections, theory, traces
 from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
 from lossbench.report.findings import cells_sentence, claims_sentence, headline_sentences, progress
 from lossbench.report.page import (
@@ -128,9 +128,10 @@ def _paper(
     judged, verdicts = judge.cells(), judge.verdicts()
     lead, done = _lead(judge, judged, verdicts)
     used = {record.id for record in results.records.values() if record.fields["numerics"] == NUMERICS}
-    conditions = context.conditions(results, used)
+    without_gpu = {results.name(config) for _, configs in pilots.blocks(Runtime()) for config in configs}
 
-    def of_runs(title: str, blocks: Sequence[Block]) -> Section:
+    def of_runs(title: str, blocks: Sequence[Block], names: Iterable[str] = used - without_gpu) -> Section:
+        conditions = context.conditions(results, names)
         return Section(title, [_told(block, conditions) for block in blocks])
 
     figures = [
@@ -138,8 +139,8 @@ def _paper(
         of_runs("Figure 2: curves", [*pictures[2:], *sections.convergence(judge)]),
     ]
     balances, contradictions = context.balances(judge)
-    hangs_on = beyond.sensitivity(results) + beyond.lgl_row(results)
-    later = [*studies.blocks(Runtime()), *pilots.blocks(Runtime())]
+    hangs_on = [block for place in studies.READ for block in readings.sensitivity(results, place)]
+    later = [*studies.blocks(True, Runtime()), *pilots.blocks(Runtime())]
     parts = [
         of_runs("Loss or step size?", sections.confound(judge)),
         of_runs("The paper's accuracies", sections.cells(judged)),
@@ -152,7 +153,7 @@ def _paper(
             "The learning property on trained networks (Eq. 8 to 10)",
             context.learning_property(balances, contradictions),
         ),
-        of_runs("Beyond the paper: what the result hangs on", hangs_on),
+        of_runs("Beyond the paper: what the result hangs on", [*hangs_on, *readings.lgl_row(results)]),
         of_runs("Beyond the paper: beta and the weights", beyond.beta(results)),
         of_runs(
             "Beyond the paper: does the gain follow the mechanism?",
@@ -162,7 +163,7 @@ def _paper(
         of_runs("Beyond the paper: class weights on imbalanced data (Eq. 9 and 10)", theory.imbalance(results)),
         of_runs("Beyond the paper: calibration", beyond.calibrated(judge)),
         of_runs("Beyond the paper: noise, and how many seeds", noise.noise_blocks(judge)),
-        of_runs("The large networks without a GPU", large.without_gpu(results)),
+        of_runs("The large networks without a GPU", large.without_gpu(results), used & without_gpu),
         Section("The paper's errors and gaps", context.audit(balances, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
         Section("What is missing", context.missing([*done, *progress(results, later)], unused)),

@@ -1,4 +1,4 @@
-"""What do the runs say beyond the paper? Readings, beta and calibration, as tables and pictures of a page."""
+"""What do the runs say beyond the paper? Beta, the mechanism and calibration, as tables and pictures of a page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,7 +11,7 @@ from lossbench.calibration import MAPS, NUM_BINS, Calibration, Map, calibration
 from lossbench.experiments import Cell
 from lossbench.labels import test_labels
 from lossbench.report.figures import FAINT, SMALL, STYLES
-from lossbench.report.findings import NO_NUMBER, percent, points
+from lossbench.report.findings import NO_NUMBER
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.sections import table
 from lossbench.report.tables import MISSING
@@ -20,87 +20,6 @@ from lossbench.studies import Variant
 from lossbench.verdicts import Judge
 
 SHOWN_FROM = 20  # images in a bin; fewer make no mean worth a mark
-
-
-def sensitivity(results: Results) -> list[Block]:
-    """How far each reading of what the paper leaves open moves each loss on KMNIST, and what depends on it."""
-    default, variants = studies.defaults(), studies.readings()
-    lines, conclusions = {}, {}
-    for variant in [default, *variants]:
-        cells = default.cells | variant.cells
-        place = (variant.option, variant.choice)
-        lines[place] = {loss: _moved(results, cell, default.cells[loss]) for loss, cell in variant.cells.items()}
-        lines[place] = {loss: lines[place].get(loss, NO_NUMBER) for loss in MAPS}
-        conclusions[place] = {
-            f"{first} - {second}": _word(results, cells[first], cells[second])
-            for first, second in (("LGL-INR", "SML"), ("LGL-INR", "LGL"), ("LGL", "SML"))
-        }
-    if not any(results.values(cell).count(None) < len(cell.configs) for v in variants for cell in v.cells.values()):
-        return [Paragraph("No runs of a reading yet.")]
-    caption = (
-        "Readings on KMNIST, CNN2C, last epoch: test accuracy (%), and the mean difference from the default reading in "
-        "points, paired over seeds. A dash: the option is not this loss's."
-    )
-    depends = (
-        "Which conclusions depend on a reading: the word of each contrast, as in the comparisons but without Holm; "
-        "losses that the option does not change keep their default."
-    )
-    nearest = {loss: _nearest(results, loss, [default, *variants]) for loss in MAPS}
-    reached = "The number that the paper prints, and the reading whose mean is nearest to it."
-    return [
-        table(lines, ["Option", "Reading"], caption),
-        table(conclusions, ["Option", "Reading"], depends),
-        table(nearest, ["Loss"], reached),
-    ]
-
-
-def _mean(results: Results, cell: Cell) -> str:
-    values = inference.finished(results.values(cell))
-    return f"{percent(float(np.mean(values)))} (n={len(values)})" if values else MISSING
-
-
-def _moved(results: Results, cell: Cell, default: Cell) -> str:
-    pairs = results.pairs(cell, default)
-    if cell == default or not pairs.n:
-        return _mean(results, cell)
-    return f"{points(inference.paired_t(pairs).mean)}: {_mean(results, cell)}"
-
-
-def _word(results: Results, first: Cell, second: Cell) -> str:
-    pairs = results.pairs(first, second)
-    margin = inference.MARGINS[first.config.dataset.name]
-    word = inference.compare(pairs, margin, inference.paired_t(pairs).p)
-    return f"{points(inference.paired_t(pairs).mean)}, {word}" if pairs.n else MISSING
-
-
-def _nearest(results: Results, loss: str, variants: Sequence[Variant]) -> dict[str, str]:
-    """Which reading comes nearest to a printed number, and whether that could be one run of it."""
-    known = [
-        (abs(prediction.mean - cell.paper / 100), variant, prediction, cell.paper)
-        for variant in variants
-        if (cell := variant.cells.get(loss)) is not None and cell.paper is not None
-        if (prediction := inference.prediction_interval(results.values(cell))).n
-    ]
-    if not known:
-        return {"Paper": MISSING, "Nearest": MISSING, "Ours": MISSING, "Verdict": MISSING}
-    _, variant, prediction, paper = min(known, key=lambda one: one[0])
-    return {
-        "Paper": f"{paper:.2f}",
-        "Nearest": ", ".join(part for part in (variant.option, variant.choice) if part),
-        "Ours": f"{percent(prediction.mean)} (n={prediction.n})",
-        "Verdict": inference.cell_outcome(prediction, paper / 100),
-    }
-
-
-def lgl_row(results: Results) -> list[Block]:
-    """Which factor on LGL's mean gives the paper's row?"""
-    lines: dict[str, dict[str, str]] = {}
-    for variant in [*(studies.defaults(name) for name in ("kmnist", "fmnist", "mnist")), *studies.lgl_scales()]:
-        cell = variant.cells["LGL"]
-        line = lines.setdefault(cell.dataset, {"Paper": f"{cell.paper:.2f}"})
-        line[f"x {variant.choice or 1}"] = _mean(results, cell)
-    caption = "LGL times a factor: test accuracy (%), CNN2C, last epoch. x 10 is the sum over the ten classes."
-    return [table(lines, ["Data set"], caption)]
 
 
 def beta(results: Results) -> list[Block]:

@@ -17,7 +17,7 @@ LEADS = {
     "reversed": "{first}'s lead over {second} turns round: at each loss's own learning rate {second} is better",
     "open": "{first} leads {second} at the paper's learning rate; whether by its loss or by its step size is open, "
     "as each loss's own learning rate {why}",
-    "undecided": "whether {first} leads {second} at the paper's learning rate already is undecided",
+    "undecided": "it is undecided whether {first} leads {second} even at the paper's learning rate",
     "not found": "a lead of {first} over {second} is not found at the paper's learning rate",
 }
 """What docs/statistics.md calls the outcomes of the headline."""

@@ -1,0 +1,198 @@
+"""What does the result hang on? Readings of what the paper leaves open, as tables and a picture of a page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from lossbench import inference, studies
+from lossbench.arms import Place
+from lossbench.calibration import MAPS
+from lossbench.experiments import Cell
+from lossbench.inference import Difference, Prediction
+from lossbench.report.figures import FAINT, PAPER, SMALL, STYLES
+from lossbench.report.findings import NO_NUMBER, percent, points
+from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.sections import table
+from lossbench.report.tables import MISSING
+from lossbench.results import Results, Statistic, best, last
+from lossbench.studies import Variant
+
+CONTRASTS = (("LGL-INR", "SML"), ("LGL-INR", "LGL"), ("LGL", "SML"))
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One loss under one reading."""
+
+    prediction: Prediction  # fractions; without runs its n is 0
+    difference: Difference  # from the default reading, paired over seeds, fractions; without pairs its n is 0
+
+
+Readings = Mapping[tuple[str, str], Mapping[str, Moved]]
+"""By option and reading, then by loss; the default comes first, under an empty reading."""
+
+
+def sensitivity(results: Results, place: Place) -> list[Block]:
+    """How far each reading of what the paper leaves open moves each loss, and what depends on it."""
+    default, variants = studies.defaults(place), studies.readings(place)
+    network, dataset = place.labels
+    own = (cell for variant in variants if not variant.best for cell in variant.cells.values())
+    if not any(results.values(cell).count(None) < len(cell.configs) for cell in own):
+        return [Paragraph(f"No runs of a reading of {network} yet.")]
+    moved = {
+        (variant.option, variant.choice): {
+            loss: Moved(
+                inference.prediction_interval(results.values(cell, _statistic(variant))),
+                inference.paired_t(results.pairs(cell, default.cells[loss], _statistic(variant), last)),
+            )
+            for loss, cell in variant.cells.items()
+        }
+        for variant in [default, *variants]
+    }
+    printed = {loss: cell.paper / 100 for loss, cell in default.cells.items() if cell.paper is not None}
+    where = f"{network} on {dataset}"
+    texts = {
+        key: {loss: _moved(of[loss], key) if loss in of else NO_NUMBER for loss in MAPS} for key, of in moved.items()
+    }
+    caption = (
+        f"Readings of {where}, last epoch unless told otherwise: test accuracy (%), and before it the mean difference "
+        "from the default reading in points, paired over seeds. A dash: the option is not this loss's."
+    )
+    depends = (
+        f"Which conclusions on {where} depend on a reading: the word of each contrast, as in the comparisons but "
+        "without Holm; losses that the option does not change keep their default."
+    )
+    nearest = {loss: _nearest(moved, loss, paper) for loss, paper in printed.items()}
+    reached = (
+        f"The number that the paper prints for {where}, the reading whose mean is nearest to it, and whether the "
+        "number could be one more run of it (95 % prediction interval, its own s)."
+    )
+    return [
+        picture(moved, printed, inference.MARGINS[place.dataset], f"readings_{place.model}", where),
+        table(texts, ["Option", "Reading"], caption),
+        table(_conclusions(results, default, variants), ["Option", "Reading"], depends),
+        table(nearest, ["Loss"], reached),
+    ]
+
+
+def _statistic(variant: Variant) -> Statistic:
+    return best if variant.best else last
+
+
+def _conclusions(
+    results: Results, default: Variant, variants: Sequence[Variant]
+) -> dict[tuple[str, str], dict[str, str]]:
+    """The word of each contrast under each reading."""
+    found = {}
+    for variant in [default, *variants]:
+        cells = default.cells | variant.cells
+        found[variant.option, variant.choice] = {
+            f"{first} - {second}": _word(results, cells[first], cells[second], _statistic(variant))
+            for first, second in CONTRASTS
+        }
+    return found
+
+
+def _word(results: Results, first: Cell, second: Cell, statistic: Statistic) -> str:
+    pairs = results.pairs(first, second, statistic)
+    difference = inference.paired_t(pairs)
+    word = inference.compare(pairs, inference.MARGINS[first.config.dataset.name], difference.p)
+    return f"{points(difference.mean)}, {word}" if pairs.n else MISSING
+
+
+def _mean(prediction: Prediction) -> str:
+    failed = f"{prediction.failed} failed" if prediction.failed else ""
+    if not prediction.n:
+        return failed or MISSING
+    return f"{percent(prediction.mean)} ({', '.join(filter(None, [f'n={prediction.n}', failed]))})"
+
+
+def _moved(one: Moved, key: tuple[str, str]) -> str:
+    by = f"{points(one.difference.mean)}: " if key[1] and one.difference.n else ""
+    return f"{by}{_mean(one.prediction)}"
+
+
+def _named(key: tuple[str, str]) -> str:
+    return ", ".join(filter(None, key))
+
+
+def _nearest(moved: Readings, loss: str, paper: float) -> dict[str, str]:
+    """Which reading comes nearest to a printed number, and whether that could be one run of it."""
+    known = {key: of[loss].prediction for key, of in moved.items() if loss in of and of[loss].prediction.n}
+    if not known:
+        return {"Paper": percent(paper), "Nearest": MISSING, "Ours": MISSING, "Verdict": MISSING}
+    key = min(known, key=lambda one: abs(known[one].mean - paper))
+    outcome = inference.cell_outcome(known[key], paper)
+    return {"Paper": percent(paper), "Nearest": _named(key), "Ours": _mean(known[key]), "Verdict": outcome}
+
+
+def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: str, where: str) -> Picture:
+    """How far each reading moves each loss: a row a reading and a panel a loss, each with its own range.
+
+    Args:
+        moved: the readings.
+        printed: the paper's numbers by loss, fractions.
+        margin: of equivalence, a fraction.
+        name: of the file.
+        where: network and data set, for the caption.
+    """
+    default, *_ = moved.values()
+    others = list(moved.items())[1:]
+    figure = Figure(figsize=(7.6, 1.5 + 0.27 * len(others)), layout="constrained")
+    told = []
+    for axes, loss in zip(figure.subplots(1, len(MAPS), sharey=True), MAPS, strict=True):
+        axes.axvspan(-100 * margin, 100 * margin, color=FAINT, alpha=0.3, linewidth=0)
+        axes.axvline(0, color="black", linewidth=0.8)
+        for y, (key, of) in enumerate(others):
+            if loss not in of or not of[loss].difference.n:
+                continue
+            found = of[loss].difference
+            width = None if math.isnan(found.low) else 100 * (found.high - found.mean)
+            axes.errorbar(100 * found.mean, y, xerr=width, capsize=3, **STYLES[loss] | {"linestyle": "none"})
+            told.append(f"{loss}, {_named(key)}: {points(found.mean)} points, n={found.n}.")
+        if loss in printed and default[loss].prediction.n:
+            away = 100 * (printed[loss] - default[loss].prediction.mean)
+            axes.axvline(away, color=STYLES[loss]["color"], linestyle=":")
+            axes.plot(away, -0.8, color=STYLES[loss]["color"], **PAPER)
+        axes.set_title(loss)
+        axes.set_yticks(range(len(others)), labels=[_named(key) for key, _ in others], fontsize=SMALL)
+        axes.set_ylim(len(others) - 0.4, -1.3)
+        axes.grid(axis="x", color=FAINT, alpha=0.3)
+        axes.set_xlabel("points")
+    caption = (
+        f"How far a reading moves a loss, {where}: mean difference in test accuracy from the reading that is the "
+        f"default here, with its 95 % interval; band, ±{100 * margin:g} points; diamond and dotted line, how far the "
+        "number that the paper prints lies from the default's mean. Each panel has its own range."
+    )
+    return Picture(name, figure, caption, f"Readings of {where}. {' '.join(told) or MISSING}")
+
+
+def lgl_row(results: Results) -> list[Block]:
+    """Which factor on LGL's mean gives the paper's row, and does one give all of it?"""
+    lines: dict[str, dict[str, str]] = {}
+    outcomes: dict[float, list[str]] = {}
+    for scale, cells in studies.lgl_factors().items():
+        for cell in cells:
+            assert cell.paper is not None
+            prediction = inference.prediction_interval(results.values(cell))
+            outcome = inference.cell_outcome(prediction, cell.paper / 100)
+            outcomes.setdefault(scale, []).append(outcome)
+            line = lines.setdefault(cell.dataset, {"Paper": f"{cell.paper:.2f}"})
+            told = "" if outcome == "too few" else f", {outcome}"
+            line[f"x {scale:g}"] = f"{_mean(prediction)}{told}"
+    caption = (
+        "LGL times a factor: test accuracy (%), CNN2C, last epoch, and whether the paper's number could be one more "
+        "such run (95 % prediction interval, the factor's own s). x 10 is the sum over the ten classes."
+    )
+    return [Paragraph(_whole_row(outcomes)), table(lines, ["Data set"], caption)]
+
+
+def _whole_row(outcomes: Mapping[float, Sequence[str]]) -> str:
+    whole = [f"{scale:g}" for scale, found in outcomes.items() if set(found) == {"consistent"}]
+    if whole:
+        return f"The paper's whole row of LGL with CNN2C is that of LGL times {' or '.join(whole)}."
+    if all(set(found) & {"paper higher", "paper lower"} for found in outcomes.values()):
+        return "No factor tried on LGL gives the paper's whole row of LGL with CNN2C."
+    return "Whether one factor on LGL gives the paper's whole row of LGL with CNN2C is open: runs are missing."

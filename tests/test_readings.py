@@ -1,0 +1,95 @@
+"""What the readings move and what depends on them, of invented runs."""
+
+import math
+
+import numpy as np
+import pytest
+from blocks import table, text
+from invented import Known, level
+
+from lossbench.report import readings
+from lossbench.report.page import Picture
+from lossbench.studies import READ, defaults, lgl_factors
+from lossbench.studies import readings as all_readings
+
+PLACE = READ[0]
+SUMMED = ("LGL: mean or sum", "sum over classes")
+
+
+@pytest.fixture
+def known(cnn2c: Known) -> Known:
+    """The paper's cells, and LGL summed over classes, five points better."""
+    variants = {(variant.option, variant.choice): variant for variant in all_readings(PLACE)}
+    cnn2c.fill(variants[SUMMED].cells["LGL"], level(("CNN2C", "KMNIST", "LGL"), LGL=0.95))
+    return cnn2c
+
+
+def test_readings_show_how_far_they_move_and_what_depends_on_them(known: Known) -> None:
+    moved, conclusions, nearest = (table(readings.sensitivity(known, PLACE), index) for index in range(3))
+    assert len(moved) == len(conclusions) == 1 + len(all_readings(PLACE))
+    assert moved.loc[SUMMED]["LGL"].startswith("+5.00: 95.5")
+    assert list(moved.loc[SUMMED])[1:] == ["–", "–"]
+    assert moved.loc["normalisation", "none"]["SML"] == "missing"
+    assert moved.loc["as read here", ""]["SML"] == "93.49 (n=3)"
+    assert moved.loc["epoch that counts", "best on test images"]["SML"] == "+0.10: 93.59 (n=3)"
+    assert conclusions.loc["as read here", ""]["LGL - SML"].endswith("lower")
+    assert conclusions.loc[SUMMED]["LGL - SML"].endswith("higher")
+    own = moved.loc[SUMMED]["LGL"].partition(": ")[2]
+    assert list(nearest.loc["LGL"]) == ["94.37", ", ".join(SUMMED), own, "consistent"]
+    assert nearest.loc["SML"]["Nearest"] == "epoch that counts, best on test images"
+
+
+def test_without_runs_of_a_reading_there_is_a_sentence(cnn2c: Known) -> None:
+    assert text(readings.sensitivity(cnn2c, PLACE)) == "No runs of a reading of CNN2C yet."
+    assert text(readings.sensitivity(cnn2c, READ[1])) == "No runs of a reading of CNN5C yet."
+
+
+def test_a_failed_run_of_a_reading_is_told(known: Known) -> None:
+    (variant,) = [one for one in all_readings(PLACE) if (one.option, one.choice) == SUMMED]
+    known.diverged = frozenset({known.name(variant.cells["LGL"].configs[1])})
+    known.records = {name: record for name, record in known.records.items() if name not in known.diverged}
+    moved = table(readings.sensitivity(known, PLACE)).loc[SUMMED]["LGL"]
+    assert moved.endswith("(n=2, 1 failed)")
+
+
+def test_the_picture_has_a_row_a_reading_and_the_papers_number(known: Known) -> None:
+    (picture,) = [block for block in readings.sensitivity(known, PLACE) if isinstance(block, Picture)]
+    lgl, sml, _ = picture.figure.axes
+    assert [axes.get_title() for axes in picture.figure.axes] == ["LGL", "SML", "LGL-INR"]
+    labels = [label.get_text() for label in lgl.get_yticklabels()]
+    assert labels == [", ".join([variant.option, variant.choice]) for variant in all_readings(PLACE)]
+    drawn = [(float(bar.lines[0].get_xdata()[0]), float(bar.lines[0].get_ydata()[0])) for bar in lgl.containers]
+    assert drawn == [
+        (pytest.approx(5.0, abs=0.01), labels.index(", ".join(SUMMED))),
+        (pytest.approx(0.1), labels.index("epoch that counts, best on test images")),
+    ]
+    own = np.mean([value for value in known.values(defaults(PLACE).cells["SML"]) if value is not None])
+    (diamond,) = [line for line in sml.lines if line.get_marker() == "D"]
+    assert float(diamond.get_xdata()[0]) == pytest.approx(95.13 - 100 * own)
+    assert f"LGL, {', '.join(SUMMED)}: +5.00 points, n=3." in picture.alt
+
+
+def test_the_row_of_lgl_is_searched_for_a_factor(cnn2c: Known) -> None:
+    row = table(readings.lgl_row(cnn2c)).loc["FMNIST"]
+    assert (row["Paper"], row["x 2"]) == ("89.44", "missing")
+    assert row["x 1"].endswith("(n=3), consistent")
+    assert float(row["x 1"].partition(" ")[0]) == pytest.approx(90.5, abs=0.1)
+    assert "is open: runs are missing" in text(readings.lgl_row(cnn2c))
+
+    def said(*whole: float, failing: str = "") -> str:
+        results = Known()
+        for scale, cells in lgl_factors().items():
+            for cell in cells:
+                assert cell.paper is not None
+                there = cell.paper / 100 + (0 if scale in whole and cell.dataset != failing else -0.02)
+                for config in cell.configs:
+                    results.add(config, there + 0.001 * (config.seed - 1))
+        return text(readings.lgl_row(results))
+
+    assert said(3.0).startswith("The paper's whole row of LGL with CNN2C is that of LGL times 3.")
+    assert said(3.0, 5.0).startswith("The paper's whole row of LGL with CNN2C is that of LGL times 3 or 5.")
+    assert said(3.0, failing="FMNIST").startswith("No factor tried on LGL gives")
+    results = Known()
+    for cell in lgl_factors()[2.0]:
+        results.add(cell.config, math.nan)
+    assert "is open" in text(readings.lgl_row(results))
