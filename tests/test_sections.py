@@ -66,11 +66,23 @@ def test_the_headline_says_what_becomes_of_the_lead(cnn2c: Known, gain: float, s
     give_own_lr(cnn2c, gain)
     sentences = headline_sentences(Judge(cnn2c))
     assert said in sentences[0]
+    assert sentences[0].count(f"at the own ones (0.01 and 0.1) {100 * (0 - gain):+.0f}.") == 2
     assert "scaling" not in sentences[0]
     scale_up(cnn2c, LEVEL["LGL-INR"])
     assert "and scaling SML's loss is enough for that" in headline_sentences(Judge(cnn2c))[0]
     scale_up(cnn2c, LEVEL["SML"])
     assert "yet scaling SML's loss is not enough to make up for it" in headline_sentences(Judge(cnn2c))[0]
+
+
+def test_where_the_papers_learning_rate_is_the_own_one_it_is_told_once(cnn2c: Known) -> None:
+    give_own_lr(cnn2c, 0.0)
+    losses = {loss.name: loss for loss in LOSSES}
+    for lr, config in curve(PLACES[1], losses["sml"], Runtime()).items():
+        cnn2c.add(config, 0.9 if lr == 0.01 else 0.8)
+    kmnist, fmnist, _ = headline_sentences(Judge(cnn2c))
+    assert "at the own ones (0.01 and 0.1)" in kmnist
+    assert "(FMNIST: at the paper's learning rate, which is both losses' own, +1.0" in fmnist
+    assert "at the own ones" not in fmnist
 
 
 def test_data_sets_that_differ_get_a_sentence_each(cnn2c: Known) -> None:
