@@ -7,7 +7,7 @@ import pytest
 from blocks import table, text
 from invented import Known
 
-from lossbench import diagnostics, labels, mechanism
+from lossbench import diagnostics, labels, mechanism, studies
 from lossbench.calibration import calibration
 from lossbench.report import beyond
 from lossbench.report.page import Picture
@@ -59,6 +59,31 @@ def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:
     (j, k) = mechanism.named_pairs(np.mean([weights for _, weights in shown], axis=0))[0]
     assert named.loc["KMNIST", f"{j} for {k}"]["LGL"] == f"{np.mean([lgl[j, k] for lgl, _ in shown]):.1f}"
     assert "No runs" in text(beyond.mechanism_blocks(Judge(Known())))
+    low, high = (np.percentile([one.gain_weight for one in found], share) for share in (0, 100))
+    assert high < 0, (low, high)  # in every seed
+    assert "on KMNIST it goes against confusability and goes against the weights" in text(
+        beyond.mechanism_blocks(committed)
+    )
+
+
+def test_accuracy_notices_beta_or_not() -> None:
+    results = Known()
+    cells = {(variant.option, variant.choice): variant.cells["LGL-INR"] for variant in studies.betas()}
+    for place, values in {
+        ("attached", "0"): (0.96, 0.961, 0.962),
+        ("attached", "4"): (0.96, 0.9611, 0.9619),
+        ("detached", "4"): (0.9501, 0.951, 0.952),
+    }.items():
+        results.fill(cells[place], values.__getitem__, seeds=range(3))
+    results.fill(cells["attached", "8"], lambda seed: 0.96, seeds=range(2))
+    frame = table(beyond.beta(results), 1)
+    assert list(frame.loc["beta 4 - beta 0, attached"]) == ["3", "+0.00", "-0.02 to +0.02", "equivalent"]
+    assert frame.loc["beta 4 - beta 0, detached"]["Difference"] == "-1.00"
+    assert frame.loc["beta 4 - beta 0, detached"]["Word"] == "lower"
+    assert frame.loc["attached - detached, beta 4"]["Word"] == "higher"
+    assert frame.loc["beta 8 - beta 0, attached"]["Word"] == "too few"
+    assert list(frame.loc["attached - detached, beta 2"]) == ["0", "missing", "–", "–"]
+    assert len(frame) == 12
 
 
 def test_beta_is_shown_with_its_weights(committed: Judge) -> None:

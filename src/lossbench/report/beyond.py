@@ -9,9 +9,10 @@ from lossbench import classes, diagnostics, inference, mechanism, studies
 from lossbench.arms import Key
 from lossbench.calibration import MAPS, NUM_BINS, Calibration, Map, calibration
 from lossbench.experiments import Cell
+from lossbench.inference import Difference
 from lossbench.labels import test_labels
 from lossbench.report.figures import FAINT, SMALL, STYLES
-from lossbench.report.findings import NO_NUMBER
+from lossbench.report.findings import NO_NUMBER, difference_line
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.sections import table
 from lossbench.report.tables import MISSING
@@ -35,7 +36,31 @@ def beta(results: Results) -> list[Block]:
         "would have it, on test images after the first and the last epoch. Turned: negatives on test images whose "
         "logit the attached weights would raise."
     )
-    return [_beta_picture(results, variants), table(lines, ["Weights", "beta"], caption)]
+    notice = (
+        "Does accuracy notice? Differences in test accuracy between these cells, in points, paired over seeds: from "
+        "beta 0, which is LGL-INR without re-weighting, and between attached and detached weights; the words as in "
+        "the comparisons, but without Holm."
+    )
+    return [
+        _beta_picture(results, variants),
+        table(lines, ["Weights", "beta"], caption),
+        table(_noticed(results, variants), ["Contrast"], notice),
+    ]
+
+
+def _noticed(results: Results, variants: Sequence[Variant]) -> dict[str, dict[str, str]]:
+    """Whether accuracy tells beta from 0, and attached weights from detached ones."""
+    cells = {(variant.option, variant.choice): variant.cells["LGL-INR"] for variant in variants}
+    none, *others = [f"{value:g}" for value in studies.BETAS]
+    pairs = {
+        f"beta {choice} - beta {none}, {option}": (cells[option, choice], cells["attached", none])
+        for option in ("attached", "detached")
+        for choice in others
+    }
+    for choice in others:
+        pairs[f"attached - detached, beta {choice}"] = cells["attached", choice], cells["detached", choice]
+    found = {name: results.pairs(*both) for name, both in pairs.items()}
+    return {name: difference_line(of, inference.MARGINS["kmnist"]) for name, of in found.items()}
 
 
 def _beta_line(results: Results, variant: Variant) -> dict[str, str]:
@@ -88,7 +113,7 @@ def _beta_picture(results: Results, variants: Sequence[Variant]) -> Picture:
 
 def mechanism_blocks(judge: Judge) -> list[Block]:
     """Whether LGL-INR's gain over LGL follows how confusable a pair of classes is, and which pairs its weights name."""
-    lines, named = {}, {}
+    lines, named, told = {}, {}, []
     for dataset in ("MNIST", "FMNIST", "KMNIST"):
         cells = {loss: judge.arms["paper"]["CNN2C", dataset, loss] for loss in MAPS}
         matrices = {loss: classes.confusions(judge.results, cell) for loss, cell in cells.items()}
@@ -104,13 +129,18 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
         if not seeds:
             continue
         found = [mechanism.ranks(*seed) for seed in seeds]
+        confusability = _correlation([one.gain_confusability for one in found])
+        weight = _correlation([one.gain_weight for one in found])
         lines[dataset] = {
             "n": str(len(found)),
             "Pairs": str(round(np.mean([one.num_pairs for one in found]))),
-            "Gain and confusability": _correlation([one.gain_confusability for one in found]),
-            "Gain and weight": _correlation([one.gain_weight for one in found]),
-            "Weight and confusability": _correlation([one.weight_confusability for one in found]),
+            "Gain and confusability": _correlation_in_figures(confusability),
+            "Gain and weight": _correlation_in_figures(weight),
+            "Weight and confusability": _correlation_in_figures(
+                _correlation([one.weight_confusability for one in found])
+            ),
         }
+        told.append(f"on {dataset} it {_followed(confusability)} confusability and {_followed(weight)} the weights")
         mean = np.mean([seed[3] for seed in seeds], axis=0)
         for j, k in mechanism.named_pairs(mean):
             counts = [f"{np.mean([seed[side][j, k] for seed in seeds]):.1f}" for side in (0, 2, 1)]
@@ -127,15 +157,30 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
         "The three pairs that the weights name most (class j among the negatives of k; uniform is 0.111), and "
         "images of j taken for k with each loss, means over seeds."
     )
-    return [table(lines, ["Data set"], caption), table(named, ["Data set", "Class j for k"], pairs)]
+    sentence = f"LGL-INR's gain over LGL, by pair of classes: {'; '.join(told)}."
+    return [
+        Paragraph(sentence),
+        table(lines, ["Data set"], caption),
+        table(named, ["Data set", "Class j for k"], pairs),
+    ]
 
 
-def _correlation(values: Sequence[float]) -> str:
-    known = [value for value in values if np.isfinite(value)]
-    one = inference.paired_t(inference.Pairs(tuple(known), 0, 0))
-    if not known:
+def _correlation(values: Sequence[float]) -> Difference:
+    """Mean over seeds with its interval."""
+    return inference.paired_t(inference.Pairs(tuple(value for value in values if np.isfinite(value)), 0, 0))
+
+
+def _correlation_in_figures(one: Difference) -> str:
+    if not one.n:
         return NO_NUMBER
     return f"{one.mean:+.2f}" + ("" if np.isnan(one.low) else f" ({one.low:+.2f} to {one.high:+.2f})")
+
+
+def _followed(one: Difference) -> str:
+    """Whether a gain follows what the mechanism asks it to."""
+    if np.isnan(one.low) or one.low <= 0 <= one.high:
+        return "tells nothing of"
+    return "follows" if one.low > 0 else "goes against"
 
 
 def calibrated(judge: Judge) -> list[Block]:

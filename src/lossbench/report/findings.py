@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from lossbench import inference
 from lossbench.config import Config
-from lossbench.inference import Difference, Prediction
+from lossbench.inference import Difference, Pairs, Prediction
+from lossbench.report.tables import MISSING
 from lossbench.results import Results
 from lossbench.verdicts import REFUTING, Comparison, CurveComparison, Judge, JudgedCell, JudgedHeadline, Verdict
 
@@ -59,6 +60,17 @@ def measured(difference: Difference) -> str:
     if math.isnan(difference.low):
         return f"{points(difference.mean)} points, n={difference.n}"
     return f"{points(difference.mean)} points, 95 % interval {span(difference.low, difference.high)}, n={difference.n}"
+
+
+def difference_line(pairs: Pairs, margin: float) -> dict[str, str]:
+    """One paired difference by itself as the line of a table, in points."""
+    one = inference.paired_t(pairs)
+    return {
+        "n": str(one.n),
+        "Difference": points(one.mean) if one.n else MISSING,
+        "95 %": span(one.low, one.high),
+        "Word": inference.compare(pairs, margin, one.p) if one.n else NO_NUMBER,
+    }
 
 
 def headline_sentences(judge: Judge) -> list[str]:
