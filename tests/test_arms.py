@@ -75,6 +75,13 @@ def test_the_plan_goes_on_from_the_curves() -> None:
         ("kmnist", "lgl", 3.0),
         ("fmnist", "lgl", 3.0),
     ]
+    assert not blocks["learning rates of CNN2C, two steps beyond"]  # the one step is not told twice
+    further = dict(reference_blocks(False, Runtime(), best_at(lgl=3.0, sml=0.1, lgl_inr=0.001)))
+    lrs = [
+        {config.schedule.lr for config in further[f"learning rates of CNN2C, {steps}"]}
+        for steps in ("one step beyond an edge of the grid", "two steps beyond")
+    ]
+    assert lrs == [{3.0, 0.001}, {10.0, 0.0003}]
     own = blocks["CNN2C, each loss at its own learning rate"]
     assert len(own) == 30
     assert {(config.loss.name, config.schedule.lr) for config in own} == {("lgl", 1.0), ("sml", 0.1), ("lgl_inr", 0.01)}

@@ -16,6 +16,7 @@ from lossbench.report import context
 from lossbench.report.findings import (
     progress,
 )
+from lossbench.report.page import Picture
 from lossbench.verdicts import Judge
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -31,9 +32,13 @@ def test_table_1_has_both_readings_and_both_ends_of_training() -> None:
     line = frame.loc["Sim1", "converged", "corrected", "2N1/(2N1+N0)"]
     half = inference.paired_t(inference.Pairs(cell.lhs, 0, 0))
     reach = (half.high - half.mean) * math.sqrt(2)
-    assert line["Ours"] == f"{cell.mean:.2f} ({cell.sd:.2f})"
-    assert line["Another mean"] == f"{cell.mean - reach:.2f} to {cell.mean + reach:.2f}"
+    assert line["Ours"] == f"{cell.mean:.3f} ({cell.sd:.3f})"
+    assert line["Another mean"] == f"{cell.mean - reach:.3f} to {cell.mean + reach:.3f}"
     assert line["Verdict"] == "consistent"
+    rounded = frame.loc["Sim2", "stopped", "corrected", "2N1/(2N1+N0)"]
+    assert rounded["Another mean"].startswith("0.504 to ") or rounded["Another mean"].startswith("0.505 to ")
+    assert (rounded["Paper"], rounded["Verdict"]) == ("0.50 (0.03)", "consistent")  # it may have been 0.505
+    assert frame.loc["Sim2", "converged", "corrected", "2N1/(2N1+N0)"]["Verdict"] == "paper lower"
     printed = frame.loc["Sim1", "converged", "printed", "N0/(N0+N1)"]
     assert (printed["Right side"], printed["Verdict"]) == ("100", "paper lower")
     assert "holds with Sim2's network stopped and fails with Sim2's network converged" in text(blocks)
@@ -53,7 +58,8 @@ def test_table_2_adds_up() -> None:
 
 
 def test_the_learning_property_is_that_of_the_committed_runs(committed: Judge) -> None:
-    frame = table(context.learning_property(*context.balances(committed)))
+    blocks = context.learning_property(*context.balances(committed))
+    frame = table(blocks)
     cell = committed.arms["paper"]["CNN2C", "KMNIST", "SML"]
     balances = []
     for config in cell.configs:
@@ -68,6 +74,9 @@ def test_the_learning_property_is_that_of_the_committed_runs(committed: Judge) -
     assert line["n"] == str(len(balances))
     assert line["Left / right"] == f"{np.median(ratios):.2f}"
     assert line["Range"] == f"{ratios.min():.2f} to {ratios.max():.2f}"
+    assert line["Typical factor"] == f"{np.median(np.maximum(ratios, 1 / ratios)):.2f}"
+    (picture,) = [block for block in blocks if isinstance(block, Picture)]
+    assert f"SML, train: n={10 * 15}," in picture.alt  # classes, seeds and data sets
     assert "No runs" in text(context.learning_property({}, []))
 
 

@@ -34,6 +34,8 @@ def test_gains_on_confusable_pairs_are_found_and_even_gains_are_not() -> None:
     assert found.num_pairs == NUM * (NUM - 1)
     harmed = np.where(OFF, lgl * (1 + 0.8 * hard), lgl)
     assert ranks(lgl, harmed, sml, weights).gain_weight == pytest.approx(-1, abs=1e-3)
+    assert found.control_weight == pytest.approx(stats.spearmanr(relative_gain(lgl, sml)[OFF], hard[OFF]).statistic)
+    assert ranks(lgl, errors(2), helped, weights).control_weight == pytest.approx(1, abs=1e-3)  # SML gains the same way
     noise = ranks(lgl, errors(2), errors(3), weights)
     gain = relative_gain(lgl, errors(2))[OFF]
     assert noise.gain_confusability == pytest.approx(stats.spearmanr(gain, errors(3)[OFF]).statistic)

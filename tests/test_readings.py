@@ -35,7 +35,7 @@ def test_readings_show_how_far_they_move_and_what_depends_on_them(known: Known) 
     assert conclusions.loc["as read here", ""]["LGL - SML"].endswith("lower")
     assert conclusions.loc[SUMMED]["LGL - SML"].endswith("higher")
     own = moved.loc[SUMMED]["LGL"].partition(": ")[2]
-    assert list(nearest.loc["LGL"]) == ["94.37", ", ".join(SUMMED), own, "consistent"]
+    assert list(nearest.loc["LGL"]) == ["94.37", ", ".join(SUMMED), own, "consistent ±2.45"]
     assert nearest.loc["SML"]["Nearest"] == "epoch that counts, best on test images"
 
 
@@ -72,7 +72,7 @@ def test_the_picture_has_a_row_a_reading_and_the_papers_number(known: Known) -> 
 def test_the_row_of_lgl_is_searched_for_a_factor(cnn2c: Known) -> None:
     row = table(readings.lgl_row(cnn2c)).loc["FMNIST"]
     assert (row["Paper"], row["x 2"]) == ("89.44", "missing")
-    assert row["x 1"].endswith("(n=3), consistent")
+    assert row["x 1"].endswith("(n=3), consistent ±2.45")
     assert float(row["x 1"].partition(" ")[0]) == pytest.approx(90.5, abs=0.1)
     assert "is open: runs are missing" in text(readings.lgl_row(cnn2c))
 
@@ -86,9 +86,9 @@ def test_the_row_of_lgl_is_searched_for_a_factor(cnn2c: Known) -> None:
                     results.add(config, there + 0.001 * (config.seed - 1))
         return text(readings.lgl_row(results))
 
-    assert said(3.0).startswith("The paper's whole row of LGL with CNN2C is that of LGL times 3.")
-    assert said(3.0, 5.0).startswith("The paper's whole row of LGL with CNN2C is that of LGL times 3 or 5.")
-    assert said(3.0, failing="FMNIST").startswith("No factor tried on LGL gives")
+    assert said(3.0).startswith("Of 5 factors tried on LGL, 3 can be the paper's: none of the three numbers")
+    assert said(3.0, 5.0).startswith("Of 5 factors tried on LGL, 3 and 5 can be the paper's")
+    assert said(3.0, failing="FMNIST").startswith("None of 5 factors tried on LGL can be the paper's")
     results = Known()
     for cell in lgl_factors()[2.0]:
         results.add(cell.config, math.nan)

@@ -218,6 +218,7 @@ def test_similar_classes_are_counted_both_ways(cnn2c: Known) -> None:
     assert found is not None
     assert (found.n, found.lgl, found.sml, found.num_more) == (5, 150.0, 90.0, 5)
     assert found.share == pytest.approx(60 / 64)
+    assert (found.share_of_lgl, found.share_of_sml) == pytest.approx((150 / 160, 90 / 96))
 
 
 def test_images_are_compared_where_the_true_classes_are_known(cnn2c: Known) -> None:

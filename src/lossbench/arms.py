@@ -46,7 +46,8 @@ LARGE = (Place("cnn5c", "kmnist"), Place("resnet18", "cifar10"))
 """Shown beside, where a GPU has been at work."""
 
 LR_GRID = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-LR_STEPS = (0.0003, 0.001, *LR_GRID, 3.0, 10.0)
+NEXT_TO_GRID = (0.001, 3.0)
+LR_STEPS = (0.0003, NEXT_TO_GRID[0], *LR_GRID, NEXT_TO_GRID[1], 10.0)
 """The grid and what it may be extended by, twice at most."""
 
 SELECTION_SEED = 1000  # of the runs that choose a learning rate; no reported run has it
@@ -160,12 +161,14 @@ def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Ite
             wanted.sort(key=lambda point: (places.index(point[0]), point[1]))  # all losses at a learning rate
             return title, made_for("learning_rates", (config for *_, config in wanted), runtime)
 
-        def beyond(known: Mapping[float, float | None]) -> list[float]:
-            return [lr for lr in wanted_lrs(known) if lr not in LR_GRID]
+        def beyond(next_to_grid: bool) -> Callable[[Mapping[float, float | None]], list[float]]:
+            return lambda known: [
+                lr for lr in wanted_lrs(known) if lr not in LR_GRID and (lr in NEXT_TO_GRID) == next_to_grid
+            ]
 
         yield curves(f"learning rates of {name}, on validation images", lambda known: LR_GRID)
-        yield curves(f"learning rates of {name}, one step beyond an edge of the grid", beyond)
-        yield curves(f"learning rates of {name}, two steps beyond", beyond)
+        yield curves(f"learning rates of {name}, one step beyond an edge of the grid", beyond(True))
+        yield curves(f"learning rates of {name}, two steps beyond", beyond(False))
         scaled = [_cell(place, _scaled(place, loss)) for place, loss in product(places, LOSSES)]
         yield block(f"{name}, scales matched", scaled, "scales")
         labels = {place.labels for place in places}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import product
+from typing import Literal
 
 from lossbench.arms import Key
 from lossbench.experiments import LITERAL_HEAD
@@ -66,9 +67,11 @@ class Claim:
     rule: str
 
     @property
-    def ours(self) -> bool:
-        """Whether it is a hypothesis of ours, not a sentence of the paper."""
-        return self.place.startswith("ours")
+    def whose(self) -> Literal["paper", "further", "ours"]:
+        """A sentence of the paper tested as there, one carried to another arm than the paper's, or our hypothesis."""
+        if self.place.startswith("ours"):
+            return "ours"
+        return "paper" if self.arm in ("paper", "simulation") else "further"
 
     @property
     def over_cells(self) -> bool:

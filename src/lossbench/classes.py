@@ -44,6 +44,8 @@ class SimilarClasses:
     sml: float
     num_more: int  # seeds in which LGL makes more of these errors
     share: float  # of the errors that LGL makes beyond SML's
+    share_of_lgl: float  # of all errors that LGL makes
+    share_of_sml: float
 
 
 def confusions(results: Results, cell: Cell | None) -> list[np.ndarray | None]:
@@ -108,7 +110,9 @@ def similar_classes(results: Results, lgl: Cell, sml: Cell) -> SimilarClasses | 
     beyond = (errors[:, 0] - errors[:, 1]).mean()
     share = float((similar[:, 0] - similar[:, 1]).mean() / beyond) if beyond > 0 else float("nan")
     num_more = int((similar[:, 0] > similar[:, 1]).sum())
-    return SimilarClasses(len(pairs), float(similar[:, 0].mean()), float(similar[:, 1].mean()), num_more, share)
+    of_lgl, of_sml = similar.mean(axis=0) / errors.mean(axis=0)
+    both = float(similar[:, 0].mean()), float(similar[:, 1].mean())
+    return SimilarClasses(len(pairs), *both, num_more, share, float(of_lgl), float(of_sml))
 
 
 def images(results: Results, first: Cell | None, second: Cell | None) -> Images | None:

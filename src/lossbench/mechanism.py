@@ -3,7 +3,8 @@
 The paper's mechanism: weights lambda_jk name the classes j that classifier k confuses, and errors of j taken for k
 become fewer for it. If so, the share of LGL's errors that LGL-INR avoids is larger for pairs that are more confusable.
 How confusable a pair is, is read from SML's errors, which neither of the two made: with LGL's own errors on both sides
-chance alone would make a correlation.
+chance alone would make a correlation. Any loss that learns more than LGL gains somewhere, so SML, which has no weights,
+is the control: its gain beside LGL-INR's errors and weights.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,9 @@ class Ranks:
     gain_confusability: float
     gain_weight: float
     weight_confusability: float
-    num_pairs: int  # that either loss confuses
+    control_confusability: float  # SML's gain and LGL-INR's errors
+    control_weight: float  # SML's gain and LGL-INR's weights
+    num_pairs: int  # that LGL or LGL-INR confuses; the others tell no gain
 
 
 def relative_gain(lgl: np.ndarray, inr: np.ndarray) -> np.ndarray:
@@ -40,15 +43,23 @@ def ranks(lgl: np.ndarray, inr: np.ndarray, sml: np.ndarray, weights: np.ndarray
         sml: SML's, whose errors tell how confusable a pair is.
         weights: lambda_jk, row j and column k, [K, K].
     """
-    gain = relative_gain(lgl, inr)
+    gain, control = relative_gain(lgl, inr), relative_gain(lgl, sml)
     there = np.isfinite(gain)
 
-    def rank(first: np.ndarray, second: np.ndarray) -> float:
-        if there.sum() < 3 or not np.ptp(first[there]) or not np.ptp(second[there]):
+    def rank(first: np.ndarray, second: np.ndarray, pairs: np.ndarray = there) -> float:
+        if pairs.sum() < 3 or not np.ptp(first[pairs]) or not np.ptp(second[pairs]):
             return float("nan")
-        return float(stats.spearmanr(first[there], second[there]).statistic)
+        return float(stats.spearmanr(first[pairs], second[pairs]).statistic)
 
-    return Ranks(rank(gain, sml), rank(gain, weights), rank(weights, sml), int(there.sum()))
+    others = np.isfinite(control)
+    return Ranks(
+        rank(gain, sml),
+        rank(gain, weights),
+        rank(weights, sml),
+        rank(control, inr, others),
+        rank(control, weights, others),
+        int(there.sum()),
+    )
 
 
 def named_pairs(weights: np.ndarray, num: int = 3) -> Sequence[tuple[int, int]]:

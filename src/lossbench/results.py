@@ -46,6 +46,12 @@ class Results:
         self._arrays: dict[str, Mapping[str, np.ndarray] | ValueError | None] = {}
         self._names: dict[int, tuple[Config, str]] = {}
 
+    def without_seed(self, seed: int) -> "Results":
+        """The same, as if no run with a seed had been done."""
+        others = {name: one for name, one in self.records.items() if one.fields["config"]["seed"] != seed}
+        diverged = {name: one for name, one in self.found.diverged.items() if one.fields["config"]["seed"] != seed}
+        return Results(self.found._replace(records=others, diverged=diverged), self.failed)
+
     def name(self, config: Config) -> str:
         """A run's name, worked out once a config, since judging asks for it hundreds of times."""
         if id(config) not in self._names:

@@ -25,11 +25,17 @@ class JudgedCell:
     cell: Cell
     last: Prediction
     best: Prediction
+    own: Prediction  # of the last epoch, by the cell's own spread alone
 
     @property
     def outcome(self) -> CellOutcome | None:
         """By the last epoch; None: the paper has no number."""
         return None if self.cell.paper is None else inference.cell_outcome(self.last, self.cell.paper / 100)
+
+    @property
+    def outcome_own(self) -> CellOutcome | None:
+        """By the last epoch and the cell's own spread."""
+        return None if self.cell.paper is None else inference.cell_outcome(self.own, self.cell.paper / 100)
 
     @property
     def outcome_best(self) -> CellOutcome | None:
@@ -113,6 +119,10 @@ SIMULATION_MARGIN = 0.05
 """How far from Eq. 10 a simulated ratio may be, as a share of the right-hand side."""
 
 
+ROUNDING = 0.005
+"""How far a mean of Table 1, printed with two decimals, may lie from what it was."""
+
+
 @dataclass(frozen=True)
 class SimulatedCell:
     """A cell of Table 1 beside the paper's."""
@@ -125,10 +135,10 @@ class SimulatedCell:
 
     @property
     def outcome(self) -> CellOutcome:
-        """Whether the paper's mean could be one more of ours."""
-        if self.printed.mean > self.high:
+        """Whether the paper's mean, as it stood before it was rounded, could be one more of ours."""
+        if self.printed.mean - ROUNDING > self.high:
             return "paper higher"
-        return "paper lower" if self.printed.mean < self.low else "consistent"
+        return "paper lower" if self.printed.mean + ROUNDING < self.low else "consistent"
 
 
 def simulated(simulations: simulation.Simulations) -> list[SimulatedCell]:
@@ -183,7 +193,8 @@ class Judge:
                     )
                     for statistic in (last, best)
                 )
-                judged.append(JudgedCell(key, cell, at_end, at_best))
+                own = inference.prediction_interval(self.results.values(cell))
+                judged.append(JudgedCell(key, cell, at_end, at_best, own))
         return judged
 
     def _spread(self, arm: str, key: Key, statistic: Statistic) -> inference.Spread:
@@ -229,6 +240,13 @@ class Judge:
     def comparison(self, contrast: Contrast) -> Comparison:
         """A comparison by itself, its p not corrected."""
         return Comparison(contrast, self._pairs(contrast), _margin(contrast.dataset))
+
+    def _corrected(self, contrast: Contrast) -> Comparison:
+        """A comparison with the p of its family, where the family has it the other way round."""
+        one = self.comparison(contrast)
+        turned = replace(contrast, first=contrast.second, second=contrast.first)
+        (p_holm,) = [other.p_holm for other in self.family(f"{turned.arm}/{turned.label}") if other.contrast == turned]
+        return replace(one, p_holm=p_holm)
 
     def headlines(self) -> list[JudgedHeadline]:
         """LGL-INR beside SML, then beside LGL, on each data set of the arms."""
@@ -282,7 +300,7 @@ class Judge:
 
     def _mean_over_cells(self, claim: Claim) -> Verdict:
         """The mean difference over all cells of each seed that has them."""
-        every = [self.comparison(contrast) for contrast in contrasts_of(claim)]
+        every = [self._corrected(contrast) for contrast in contrasts_of(claim)]
         sides = [[self.arms[claim.arm][key] for key in one.contrast.keys] for one in every]
         means = [self._mean_values([pair[side] for pair in sides]) for side in (0, 1)]
         pairs = inference.pair(*means)

@@ -107,7 +107,7 @@ def figure1(found: Sequence[Confusions]) -> Drawn:
         for place, value in np.ndenumerate(one.mean)
         for row, column in [place]
     ]
-    framed = " Framed: the counts that the paper's text prints." if any(one.paper for one in found) else ""
+    framed = " Framed: the counts that the paper prints." if any(one.paper for one in found) else ""
     caption = (
         f"Figure 1. Confusion matrices on {found[0].dataset} test images, CNN2C, last epoch: images of a true class "
         f"(row) taken for a class (column), mean of n runs.{framed}"
@@ -140,7 +140,7 @@ def figure1_classes(found: Sequence[Confusions]) -> Drawn:
             for (row, column), value in np.ndenumerate(differences)
         ]
     printed = [f"{one.loss}, class {words}" for one in found for words in one.printed()]
-    counts = f" The counts that the paper's text prints, beside our means: {'; '.join(printed)}." if printed else ""
+    counts = f" The counts that the paper prints, beside our means: {'; '.join(printed)}." if printed else ""
     caption = (
         f"Figure 1 by class. Difference in accuracy on the {first.dataset} test images of each class, CNN2C, last "
         f"epoch: a dot is a seed, a bar the mean of n seeds; above, in how many seeds LGL-INR is higher.{counts}"

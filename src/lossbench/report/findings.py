@@ -123,21 +123,62 @@ def cells_sentence(cells: Sequence[JudgedCell]) -> str:
     alarms = inference.false_alarms(judged)
     if not judged:
         return f"None of the paper's {len(cells)} accuracies can be judged yet: each needs three runs of ours."
-    text = (
+    apart = dict.fromkeys(one.cell.loss for one in cells if one.outcome in ("paper higher", "paper lower"))
+    return (
         f"Of the paper's {len(cells)} accuracies {judged} can be judged: {count['consistent']} lie where one new run "
         f"of ours would (95 % prediction interval), {count['paper higher']} above and {count['paper lower']} below"
+        f"{f' (of {_and(apart)})' if apart else ''}; were the cells independent, by chance {alarms.expected:.1f} would "
+        f"lie outside, and up to {alarms.most} would be no surprise."
     )
-    return text + f"; by chance {alarms.expected:.1f} would lie outside, and up to {alarms.most} are no surprise."
 
 
-def claims_sentence(verdicts: Iterable[Verdict]) -> str:
-    """How many claims hold, fail, or are undecided; the paper's apart from ours."""
-    outcomes = [one.outcome for one in verdicts if one.outcome and not one.claim.ours]
-    count = {word: outcomes.count(word) for word in ("holds", "fails", "undecided")}
-    waiting = f", {count['undecided']} undecided" if count["undecided"] else ""
+def apart_sentence(cells: Sequence[JudgedCell]) -> str:
+    """Which losses are, as read here, not the paper's: all their judged cells lie on one side of its numbers."""
+    told = []
+    for loss in dict.fromkeys(one.cell.loss for one in cells):
+        outcomes = {one.outcome for one in cells if one.cell.loss == loss} - {"too few", None}
+        if outcomes in ({"paper higher"}, {"paper lower"}):
+            side = "less" if outcomes == {"paper higher"} else "more"
+            told.append(
+                f"{loss} as read here is {side} accurate than the paper's in every cell judged, so what is said of "
+                f"{loss} is said of this reading."
+            )
+    return " ".join(told)
+
+
+def claims_sentence(verdicts: Sequence[Verdict]) -> str:
+    """How many claims hold, fail, or are undecided: the paper's, and those that go on from them."""
+    tested = [one for one in verdicts if one.outcome]
+    own = _counted([one for one in tested if one.claim.whose == "paper"])
+    further = _counted([one for one in tested if one.claim.whose == "further"])
     return (
-        f"Of {len(outcomes)} claims of its text that are tested on trained networks {count['holds']} hold and "
-        f"{count['fails']} fail{waiting}."
+        f"Of {own[0]} claims of its text that are tested on trained networks {own[1]}; of {further[0]} that carry "
+        f"them to other learning rates, scales or the head as printed, {further[1]}."
+    )
+
+
+def _counted(verdicts: Sequence[Verdict]) -> tuple[int, str]:
+    count = {word: sum(one.outcome == word for one in verdicts) for word in ("holds", "fails", "undecided")}
+    waiting = f", {count['undecided']} undecided" if count["undecided"] else ""
+    return len(verdicts), f"{count['holds']} hold and {count['fails']} fail{waiting}"
+
+
+def without_seed_sentence(seed: int, judge: Judge, without: Judge) -> str:
+    """What would be said otherwise had a seed been left out."""
+    told = [
+        f"{before.claim.claim}: {before.outcome}, without it {after.outcome}"
+        for before, after in zip(judge.verdicts(), without.verdicts(), strict=True)
+        if before.outcome != after.outcome
+    ]
+    told += [
+        f"LGL-INR's lead over {before.other} on {before.dataset}: {before.headline}, without it {after.headline}"
+        for before, after in zip(judge.headlines(), without.headlines(), strict=True)
+        if before.headline != after.headline
+    ]
+    changes = f"these change: {'; '.join(told)}" if told else "nothing changes"
+    return (
+        f"Seed {seed} with CNN2C had been seen before the rules were written (docs/statistics.md). Without it, on one "
+        f"pair of runs less, {changes}."
     )
 
 
@@ -163,14 +204,14 @@ def _cells_evidence(verdict: Verdict, known: Sequence[Comparison]) -> str:
     known = [one for one in known if one.contrast.dataset]
     kind = verdict.claim.kind
     if kind == "superiority":
-        passed = sum(inference.superiority_p(one.pairs) < inference.ALPHA for one in known)
-        text = f"ahead at 5 % in {passed} of {num_cells} cells"
+        passed = sum(one.word in ("higher", "higher, within the margin") for one in known)
+        text = f"higher after Holm in {passed} of {num_cells} cells"
     elif kind == "equivalence":
         passed = sum(one.equivalence.p < inference.ALPHA for one in known)
         text = f"within the margin in {passed} of {num_cells} cells"
     else:
         passed = sum(one.non_inferiority.p < inference.ALPHA for one in known)
-        text = f"worse by less than the margin in {passed} of {num_cells} cells"
+        text = f"not worse by more than the margin in {passed} of {num_cells} cells"
     if len(known) < num_cells:
         text += f", {num_cells - len(known)} without runs"
     if kind == "superiority":
@@ -192,6 +233,12 @@ def _curve_evidence(one: CurveComparison) -> str:
         f"{one.contrast.dataset}: {epochs.mean:+.1f} epochs (p {probability(epochs.p)}), "
         f"area {points(area.mean)} points (p {probability(area.p)}), n={epochs.n}"
     )
+
+
+def _and(texts: Iterable[str]) -> str:
+    """In one enumeration."""
+    *others, last = texts
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def place(comparison: Comparison) -> str:

@@ -186,7 +186,7 @@ def comparisons(rows: Sequence[ComparisonRow]) -> Picture:
 def learning_property(rows: Sequence[PropertyRow]) -> Picture:
     """Left- over right-hand side of Eq. 9 for every class of trained networks; equal on the diagonal."""
     figure = Figure(figsize=(7.4, 4), layout="constrained")
-    hollow = {"linestyle": "none", "markerfacecolor": "none", "markersize": 5}
+    hollow = {"linestyle": "none", "markerfacecolor": "none", "markersize": 4}
     drawn = [row for row in rows if row.left > 0 and row.right > 0 and math.isfinite(row.left * row.right)]
     values = [value for row in drawn for value in (row.left, row.right)]
     low, high = (min(values) / 1.3, max(values) * 1.3) if values else (0.01, 1.0)
@@ -209,7 +209,8 @@ def learning_property(rows: Sequence[PropertyRow]) -> Picture:
         axes.legend(fontsize=SMALL, frameon=False, loc="upper left")
     left_out = len(rows) - len(drawn)
     caption = (
-        "Eq. 9 on trained networks: a point is a class of a network; on the line both sides are equal; n points."
+        "Eq. 9 on trained networks: a point is a class of a network, all seeds; on the line both sides are equal; n "
+        "points."
         f"{f' {left_out} without two positive numbers, not drawn.' if left_out else ''}"
     )
     return Picture("learning_property", figure, caption, f"Two sides of Eq. 9. {' '.join(told)}")

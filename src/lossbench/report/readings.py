@@ -58,7 +58,7 @@ def sensitivity(results: Results, place: Place) -> list[Block]:
     }
     caption = (
         f"Readings of {where}, last epoch unless told otherwise: test accuracy (%), and before it the mean difference "
-        "from the default reading in points, paired over seeds. A dash: the option is not this loss's."
+        "from the default reading in points, paired over seeds 0 to 2. A dash: the option is not this loss's."
     )
     depends = (
         f"Which conclusions on {where} depend on a reading: the word of each contrast, as in the comparisons but "
@@ -67,7 +67,7 @@ def sensitivity(results: Results, place: Place) -> list[Block]:
     nearest = {loss: _nearest(moved, loss, paper) for loss, paper in printed.items()}
     reached = (
         f"The number that the paper prints for {where}, the reading whose mean is nearest to it, and whether the "
-        "number could be one more run of it (95 % prediction interval, its own s)."
+        "number could be one more run of it (95 % prediction interval, its half-width, its own s)."
     )
     return [
         picture(moved, printed, inference.MARGINS[place.dataset], f"readings_{place.model}", where),
@@ -124,8 +124,14 @@ def _nearest(moved: Readings, loss: str, paper: float) -> dict[str, str]:
     if not known:
         return {"Paper": percent(paper), "Nearest": MISSING, "Ours": MISSING, "Verdict": MISSING}
     key = min(known, key=lambda one: abs(known[one].mean - paper))
-    outcome = inference.cell_outcome(known[key], paper)
+    outcome = _outcome(known[key], paper)
     return {"Paper": percent(paper), "Nearest": _named(key), "Ours": _mean(known[key]), "Verdict": outcome}
+
+
+def _outcome(prediction: Prediction, paper: float) -> str:
+    """Whether a printed number could be one more run, with the half-width that this hangs on."""
+    outcome = inference.cell_outcome(prediction, paper)
+    return outcome if outcome == "too few" else f"{outcome} ±{points(prediction.half_width).lstrip('+')}"
 
 
 def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: str, where: str) -> Picture:
@@ -177,22 +183,28 @@ def lgl_row(results: Results) -> list[Block]:
         for cell in cells:
             assert cell.paper is not None
             prediction = inference.prediction_interval(results.values(cell))
-            outcome = inference.cell_outcome(prediction, cell.paper / 100)
+            outcome = _outcome(prediction, cell.paper / 100)
             outcomes.setdefault(scale, []).append(outcome)
             line = lines.setdefault(cell.dataset, {"Paper": f"{cell.paper:.2f}"})
             told = "" if outcome == "too few" else f", {outcome}"
             line[f"x {scale:g}"] = f"{_mean(prediction)}{told}"
     caption = (
         "LGL times a factor: test accuracy (%), CNN2C, last epoch, and whether the paper's number could be one more "
-        "such run (95 % prediction interval, the factor's own s). x 10 is the sum over the ten classes."
+        "such run (95 % prediction interval, its half-width, by the factor's own s). Seeds 0 to 2; x 10 is the sum "
+        "over the ten classes."
     )
     return [Paragraph(_whole_row(outcomes)), table(lines, ["Data set"], caption)]
 
 
 def _whole_row(outcomes: Mapping[float, Sequence[str]]) -> str:
-    whole = [f"{scale:g}" for scale, found in outcomes.items() if set(found) == {"consistent"}]
+    words = {scale: {one.partition(" ±")[0] for one in found} for scale, found in outcomes.items()}
+    whole = [f"{scale:g}" for scale, found in words.items() if found == {"consistent"}]
+    tried = f"{len(outcomes)} factors tried on LGL"
     if whole:
-        return f"The paper's whole row of LGL with CNN2C is that of LGL times {' or '.join(whole)}."
-    if all(set(found) & {"paper higher", "paper lower"} for found in outcomes.values()):
-        return "No factor tried on LGL gives the paper's whole row of LGL with CNN2C."
-    return "Whether one factor on LGL gives the paper's whole row of LGL with CNN2C is open: runs are missing."
+        return (
+            f"Of {tried}, {' and '.join(whole)} can be the paper's: none of the three numbers of LGL with CNN2C lies "
+            "outside what one more such run would give."
+        )
+    if all(found & {"paper higher", "paper lower"} for found in words.values()):
+        return f"None of {tried} can be the paper's: each misses one of the three numbers of LGL with CNN2C."
+    return f"Whether one of {tried} gives the paper's whole row of LGL with CNN2C is open: runs are missing."

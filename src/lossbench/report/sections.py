@@ -42,6 +42,14 @@ ARMS = {
 }
 
 
+WHOSE = {
+    "paper": "The paper's claims",
+    "further": "Where the paper's claims lead, with arms of ours",
+    "ours": "Our own hypotheses",
+}
+"""Whose the claims are, and how their table begins."""
+
+
 def headlines(judge: Judge) -> Table:
     """What becomes of LGL-INR's lead, by data set and other loss."""
     lines = {
@@ -87,8 +95,9 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
             "n": _runs(one),
             "One new run": predicted(one.last),
             "±": points(one.last.half_width).lstrip("+"),
-            "Own s": points(one.last.sd).lstrip("+"),
             "Verdict": one.outcome or "",
+            "Own s": points(one.last.sd).lstrip("+"),
+            "By own s": NO_NUMBER if math.isnan(one.own.half_width) else f"±{points(one.own.half_width).lstrip('+')}",
             "Best": percent(one.best.mean) if one.best.n else MISSING,
             "By the best": one.outcome_best or "",
         }
@@ -97,10 +106,24 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
     caption = (
         "The paper's accuracies (%) beside where one new run of ours is expected (95 %): mean ± t s √(1 + 1/n), s "
         f"pooled over the losses of a data set and network; fewer than {MIN_RUNS} runs are too few for a verdict. "
+        f"{_by_own_spread(judged)} "
         f"The last epoch is the headline; the best one is selected on the test set. {LITERAL_HEAD} is a second "
         "reading of CNN2C's numbers."
     )
     return [plots.cells_beside_paper(rows), table(lines, ["Data set", "Network", "Loss"], caption)]
+
+
+def _by_own_spread(judged: Sequence[JudgedCell]) -> str:
+    """Whether the pooled s decides: losses scatter differently."""
+    words = (
+        f"{_network(one)}, {one.cell.loss} on {one.key[1]}: {one.outcome_own}"
+        for one in judged
+        if one.outcome != one.outcome_own and one.outcome != "too few"
+    )
+    told = "; ".join(words)
+    return (
+        f"By each cell's own s instead of the pooled one {f'other verdicts: {told}' if told else 'no verdict changes'}."
+    )
 
 
 def overview(judged: Sequence[JudgedCell]) -> Table:
@@ -150,7 +173,7 @@ def comparisons(judge: Judge) -> list[Block]:
             "Differences in test accuracy, last epoch, in points: paired t over seeds, p by Holm within a contrast "
             "of an arm over all the cells that it will have, 90 % interval and margin of equivalence. As "
             "description: in how many seeds the exact McNemar test finds either network better on the same images, "
-            "and the 95 % interval of a bootstrap over images and seeds."
+            "and the nominal 95 % interval of a bootstrap over images and seeds, too narrow with few seeds."
         )
         blocks = [plots.comparisons(rows), table(lines, ["Arm", "Contrast", "Cell"], caption)]
     if absent:
@@ -254,10 +277,10 @@ def _point(accuracy: float | None) -> str:
 
 
 def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list[Block]:
-    """Every claim with its outcome and grounds, the paper's and then ours."""
+    """Every claim with its outcome and grounds: the paper's, those that go on from them, and ours."""
     blocks: list[Block] = []
-    for ours in (False, True):
-        chosen = [one for one in verdicts if one.outcome and one.claim.ours == ours]
+    for whose, which in WHOSE.items():
+        chosen = [one for one in verdicts if one.outcome and one.claim.whose == whose]
         lines = {
             one.claim.claim: {
                 "Verdict": one.outcome or "",
@@ -268,7 +291,7 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
             }
             for one in chosen
         }
-        if simulations is not None and not ours:
+        if simulations is not None and whose == "paper":
             (simulated,) = [one for one in known_claims() if one.id == "equation-10"]
             for training, outcome in equation_10(simulations).items():
                 lines[f"{simulated.claim} (Sim2's network {training})"] = {
@@ -278,9 +301,13 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
                     "Arm": simulated.arm,
                     "Where": simulated.place,
                 }
-        which = "Our own hypotheses" if ours else "The paper's claims"
         told = "; ".join(f"{arm}: {text}" for arm, text in ARMS.items() if any(one.claim.arm == arm for one in chosen))
         caption = f"{which}, each by the rule written down before the runs. Arms are {told}."
+        if whose == "paper":
+            caption += (
+                " In quotation marks what the paper says of a size, which is not tested. That Table 1 is judged twice "
+                "was settled after its values had been seen."
+            )
         blocks.append(table(lines, ["Claim"], caption))
     return blocks
 
@@ -326,7 +353,7 @@ def figure1_text(judge: Judge) -> list[Block]:
         }
         for one in classes.counts(judge.results, small)
     }
-    caption = f"The {len(lines)} counts of Figure 1 that the text prints; each interval with its own s."
+    caption = f"The {len(lines)} counts of Figure 1 that caption and text print; each interval with its own s."
     blocks: list[Block] = [table(lines, ["Count"], caption)]
     fashion = {key[2]: cell for key, cell in judge.arms["paper"].items() if key[:2] == ("CNN2C", "FMNIST")}
     similar = classes.similar_classes(judge.results, fashion["LGL"], fashion["SML"])
@@ -335,8 +362,9 @@ def figure1_text(judge: Judge) -> list[Block]:
             Paragraph(
                 f"Similar classes (Fashion-MNIST, CNN2C): LGL takes {similar.lgl:.0f} shirts for coats or coats for "
                 f"shirts, SML {similar.sml:.0f} (means of {similar.n} seeds; more under LGL in {similar.num_more}). "
-                f"That is {100 * similar.share:.0f} % of the errors that LGL makes beyond SML's. A cause is not "
-                "tested."
+                f"That is {100 * similar.share:.0f} % of the errors that LGL makes beyond SML's, and "
+                f"{100 * similar.share_of_lgl:.0f} % of all that LGL makes, {100 * similar.share_of_sml:.0f} % of all "
+                "that SML makes. A cause is not tested."
             )
         )
     return blocks
