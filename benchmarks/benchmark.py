@@ -4,7 +4,6 @@ Prints tables and writes them to `<out>/<device>.md`, with the raw repetitions i
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"))
     chosen = parser.parse_args()
-    began, report = time.monotonic(), Report()
+    began, report = time.monotonic(), Report(chosen.out / chosen.device)
     with tempfile.TemporaryDirectory() as scratch:
         data_dir = chosen.data_dir and str(Path(chosen.data_dir).resolve())
         runtime = Runtime(chosen.device, scratch, data_dir, tensorboard=False)
@@ -58,9 +57,6 @@ def main() -> None:
             for part in chosen.parts:
                 parts[part]()
     report.say(f"Measured in {time.monotonic() - began:.0f} s.")
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / f"{chosen.device}.md").write_text("\n\n".join(report.text) + "\n")
-    (chosen.out / f"{chosen.device}.json").write_text(json.dumps(report.raw, indent=1))
 
 
 if __name__ == "__main__":

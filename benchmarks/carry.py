@@ -1,6 +1,6 @@
 """What to take to a machine without network?
 
-    python benchmarks/carry.py [--data-dir DIR] [--lot-mb 45]
+    python benchmarks/carry.py [--data-dir DIR] [--lot-mb 62]
 
 writes `carry/`: `site`, the pure Python packages that such machines lack; `lot1`, `lot2`, ..., the published data
 files, gzipped, in lots that can travel one by one; `lots.json`, which lot has which file; `commit`. borrowed.py takes
@@ -20,6 +20,7 @@ from lossbench.data import SOURCES, data_dir
 from lossbench.environment import commit
 
 PACKAGES = ("hydra-core", "omegaconf", "antlr4-python3-runtime")
+ORDER = ("fmnist", "cifar10", "kmnist", "mnist")  # what borrowed.py needs alone comes first
 CARRY = Path(__file__).parents[1] / "carry"
 
 
@@ -27,15 +28,18 @@ def main() -> None:
     """Pack, and say what travels with which call."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")
-    parser.add_argument("--lot-mb", type=float, default=45, help="the most a lot may hold, in MB of 10^6 bytes")
+    parser.add_argument("--lot-mb", type=float, default=62, help="the most a lot may hold, in MB of 10^6 bytes")
     chosen = parser.parse_args()
+    code = commit() or ""
+    if code.endswith("-dirty"):
+        raise SystemExit("files differ from the commit, and records would say so for good; commit them first")
     shutil.rmtree(CARRY, ignore_errors=True)
     CARRY.mkdir()
     for name in PACKAGES:
         copy_package(name, CARRY / "site")
     lots = pack(data_dir(Runtime(data_dir=chosen.data_dir)), CARRY, int(1e6 * chosen.lot_mb))
     (CARRY / "lots.json").write_text(json.dumps(lots, indent=1))
-    (CARRY / "commit").write_text(commit() or "")
+    (CARRY / "commit").write_text(code)
     print(f"carry/site and carry/commit with every call; lots, one a call: {max(lots.values())}")
 
 
@@ -49,14 +53,14 @@ def copy_package(name: str, site: Path) -> None:
 
 
 def pack(data: Path, carry: Path, limit: int) -> dict[str, int]:
-    """Compress the published files into lots of at most `limit` bytes, CIFAR-10's first; returns each file's lot.
+    """Compress the published files into lots of at most `limit` bytes; returns each file's lot.
 
     Raises:
         SystemExit: a file is not there.
     """
     lots: dict[str, int] = {}
     filled: list[int] = []
-    for source in reversed(SOURCES.values()):
+    for source in (SOURCES[name] for name in ORDER):
         for name in source.digests:
             path = data / source.folder / name
             packed = path.with_name(f"{name}.gz")

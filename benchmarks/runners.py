@@ -1,10 +1,12 @@
 """Runs that are advanced by a number of steps at a time, alone or together, and the report of what was measured."""
 
+import json
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,6 +56,7 @@ _baseline: Baseline | None = None
 def _start_baseline(config: Config, num_workers: int, num_threads: int) -> None:
     global _baseline
     warnings.filterwarnings("ignore", message="This DataLoader will create")
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # else it is tf32 on a GPU, and the rows beside it are not
     torch.set_num_threads(num_threads)
     _baseline = Baseline(config, num_workers, config.runtime.device)
 
@@ -87,10 +90,15 @@ class BaselineSpeed:
 _runner: Runner | None = None
 
 
-def _start(config: Config, num_threads: int) -> None:
+START_S = 180
+"""Seconds within which processes that run together must be ready."""
+
+
+def _start(config: Config, num_threads: int, ready: Any) -> None:
     global _runner
     _runner = Runner(config, num_threads)
     _runner()
+    ready.wait(START_S)
 
 
 def _until(end: float) -> tuple[int, float]:
@@ -108,13 +116,16 @@ class Together:
 
     def __init__(self, config: Config, num: int, duration: float, num_threads: int = 1) -> None:
         self._num, self._duration = num, duration
-        self._pool = get_context("spawn").Pool(num, _start, (config, num_threads))
+        context = get_context("spawn")
+        ready = context.Barrier(num + 1)
+        self._pool = context.Pool(num, _start, (config, num_threads, ready))
+        ready.wait(START_S)  # else the first measure would see them start
 
     def __call__(self) -> float:
         """Images/s of all runs, each over its own time."""
         end = time.time() + self._duration
         done = [self._pool.apply_async(_until, (end,)) for _ in range(self._num)]
-        return sum(images / took for images, took in (each.get() for each in done))
+        return sum(images / max(took, 1e-9) for images, took in (each.get() for each in done))
 
     def close(self) -> None:
         self._pool.terminate()
@@ -122,15 +133,23 @@ class Together:
 
 
 class Report:
-    """Sections, printed as they come and kept for the files."""
+    """Sections, printed and written as they come, so that a benchmark that is cut short leaves what it had.
 
-    def __init__(self) -> None:
+    Args:
+        path: of the files, without their endings.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self.text: list[str] = []
         self.raw: dict[str, Any] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
 
     def say(self, text: str) -> None:
         print(text + "\n", flush=True)
         self.text.append(text)
+        self._path.with_suffix(".md").write_text("\n\n".join(self.text) + "\n")
+        self._path.with_suffix(".json").write_text(json.dumps(self.raw, indent=1))
 
     def keep(self, section: str, found: dict[str, Spread]) -> dict[str, Spread]:
         self.raw[section] = {name: spread.values for name, spread in found.items()}

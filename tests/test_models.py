@@ -63,6 +63,11 @@ def test_cnn5c_paddings_differ_in_the_maps_they_name() -> None:
         "valid_k7": [26, 24, 22, 9, 7],
         "same_adaptive": [28, 28, 28, 14, 14],
     }
+    for size in (28, 9):  # odd sides too
+        whole = build_model(Cnn5c(padding=Padding.same_adaptive), (1, size, size), 10, seed=0)
+        assert isinstance(whole, nn.Sequential)
+        maps = whole[:13](torch.randn(2, 1, size, size))
+        assert torch.equal(whole[13](maps), nn.AdaptiveMaxPool2d(1)(maps))
 
 
 def test_cnn5c_normalises_after_convolutions_one_two_and_four() -> None:

@@ -1,7 +1,9 @@
 """A list of runs: what is skipped, what fails alone, how many go at a time, and what survives a kill or Ctrl-C."""
 
+import math
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 import time
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from lossbench import sweep
+from lossbench import cli, sweep
 from lossbench.choices import Precision
 from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Runtime, Schedule, Sml, run_id
 from lossbench.runs import Run, open_run
@@ -112,6 +114,29 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path: Path, monkeypatch: pyt
     Fits(monkeypatch)
     assert run_all(configs).finished == [run_id(configs[1])]
     assert not (open_run(configs[1]).folder / "failure.txt").exists()
+
+
+def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fits = Fits(monkeypatch, seed1=torch.AcceleratorError("an illegal access"))
+    configs = [config(tmp_path, seed) for seed in range(3)]
+    summary = run_all(configs)
+    assert fits.seeds == [0, 1]
+    assert list(summary.failed) == [run_id(configs[1])]
+    assert summary.broken == "AcceleratorError: an illegal access"
+    assert summary.postponed == [run_id(configs[2])]
+    cli._say(summary)
+    assert "the GPU broke down; 1 runs are left, and the same command goes on with them" in capsys.readouterr().out
+    ended: list[int] = []
+    monkeypatch.setattr(sweep, "_messages", queue.Queue())
+    monkeypatch.setattr(sweep, "_device", "cpu")
+    monkeypatch.setattr(sweep, "_parent", os.getppid())
+    monkeypatch.setattr(sweep.os, "_exit", ended.append)
+    sweep._work(config(tmp_path / "pool", 1), math.inf, time.time())
+    assert ended == [1]  # the pool begins anew
+    sweep._work(config(tmp_path / "pool", 2), math.inf, time.time())
+    assert ended == [1]
 
 
 def test_runs_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from lossbench import NUMERICS, training
 from lossbench.choices import Head, Precision
 from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
 from lossbench.data import Split, plan_epoch
+from lossbench.environment import use_device
 from lossbench.losses import build_loss
 from lossbench.optimizer import Sgd
 from lossbench.runs import FILES, Run, open_run
@@ -315,3 +316,13 @@ def test_without_weight_decay_a_factor_on_the_loss_is_one_on_the_learning_rate(
 
     assert trained(4.0, 0.01, 0.0) == trained(1.0, 0.04, 0.0)  # to the bit, as 4 is a power of 2
     assert trained(4.0, 0.01, 0.01) != trained(1.0, 0.04, 0.01)  # decay was scaled as well
+
+
+@pytest.mark.parametrize(("name", "calls"), [("cpu", []), ("cuda", ["init"]), ("cuda:1", ["init", "cuda:1"])])
+def test_the_gpu_that_is_named_is_the_one_in_use(name: str, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its streams and graphs are the first one's, and its statistics are asked for before it is started."""
+    called: list[str] = []
+    monkeypatch.setattr(torch.cuda, "init", lambda: called.append("init"))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: called.append(str(device)))
+    use_device(torch.device(name))
+    assert called == calls

@@ -1,6 +1,8 @@
 """How does a GPU do a step without waiting for Python? Recorded once as a CUDA graph, then replayed."""
 
+import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -31,17 +33,31 @@ class CapturedStep:
     def _record(self, plan: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         argument = plan.clone()
         kept = [tensor.detach().clone() for tensor in self._changing]
-        now = torch.cuda.current_stream()
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        now, side = torch.cuda.current_stream(), _side_stream(torch.cuda.current_device())
         side.wait_stream(now)
         with torch.cuda.stream(side):
             for _ in range(WARM_UP_STEPS):
                 self._step(argument)
         now.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._step(argument)
+        try:
+            with torch.cuda.stream(now), warnings.catch_warnings():  # leaves the side stream whatever happens
+                warnings.filterwarnings("error", message="The CUDA Graph is empty")  # it would train nothing
+                with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+                    self._step(argument)
+        except (torch.AcceleratorError, torch.OutOfMemoryError):
+            raise
+        except (RuntimeError, UserWarning) as error:
+            raise RuntimeError(
+                f"the step could not be recorded as a CUDA graph ({error}); runtime.cuda_graphs=false does without"
+            ) from error
         with torch.no_grad():
             for tensor, value in zip(self._changing, kept, strict=True):
                 tensor.copy_(value)
         return graph, argument
+
+
+@cache
+def _side_stream(device: int) -> torch.cuda.Stream:
+    """One a GPU for all runs of a process: libraries keep memory for each stream that they have met."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -115,7 +115,9 @@ def _say(summary: Any) -> None:
             f"{len(summary.finished)} finished, {len(summary.skipped)} were done before, {len(summary.failed)} failed"
         )
         print(f"runs: {counts}")
-    if summary.postponed:
+    if summary.broken:
+        print(f"the GPU broke down; {len(summary.postponed)} runs are left, and the same command goes on with them")
+    elif summary.postponed:
         print(
             f"runtime.budget_min is spent: {len(summary.postponed)} runs are left; the same command goes on with them"
         )

@@ -71,6 +71,16 @@ def keep_freed_memory() -> None:
     mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: the heap shrinks only beyond 2 GiB of free blocks
 
 
+def use_device(device: "torch.device") -> None:
+    """Start CUDA, and make the GPU that is named the one on which streams and graphs are made."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        if device.index is not None:
+            torch.cuda.set_device(device)
+
+
 def device_name(device: "torch.device") -> str:
     """The GPU's name, or the processor's."""
     import torch

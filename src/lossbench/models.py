@@ -45,12 +45,13 @@ def cnn2c(config: ModelConfig, shape: Shape, num_classes: int) -> nn.Module:
 
 
 _PADDINGS = {
-    Padding.first: ((1, 0, 0, 0, 0), nn.MaxPool2d(8, 1)),
-    Padding.second: ((0, 1, 0, 0, 0), nn.MaxPool2d(8, 1)),
-    Padding.third: ((0, 0, 1, 0, 0), nn.MaxPool2d(8, 1)),
-    Padding.valid_k7: ((0, 0, 0, 0, 0), nn.MaxPool2d(7, 1)),
-    Padding.same_adaptive: ((1, 1, 1, 1, 1), nn.AdaptiveMaxPool2d(1)),
+    Padding.first: ((1, 0, 0, 0, 0), 8),
+    Padding.second: ((0, 1, 0, 0, 0), 8),
+    Padding.third: ((0, 0, 1, 0, 0), 8),
+    Padding.valid_k7: ((0, 0, 0, 0, 0), 7),
+    Padding.same_adaptive: ((1, 1, 1, 1, 1), None),
 }
+"""Padding of each convolution, and the side of the last pooling; None: it takes the whole map."""
 
 
 def cnn5c(config: ModelConfig, shape: Shape, num_classes: int) -> nn.Module:
@@ -60,7 +61,9 @@ def cnn5c(config: ModelConfig, shape: Shape, num_classes: int) -> nn.Module:
     (default: the first convolution is padded by 1). ReLU is not printed.
     """
     assert isinstance(config, Cnn5c)
-    pads, last_pool = _PADDINGS[config.padding]
+    pads, side = _PADDINGS[config.padding]
+    whole = shape[1] // 2, shape[2] // 2  # where all is padded; adaptive pooling has no deterministic gradient on a GPU
+    last_pool = nn.MaxPool2d(side or whole, 1)
     features = nn.Sequential(
         *(nn.Conv2d(shape[0], 32, 3, padding=pads[0]), nn.BatchNorm2d(32), nn.ReLU()),
         *(nn.Conv2d(32, 64, 3, padding=pads[1]), nn.BatchNorm2d(64), nn.ReLU()),
@@ -257,10 +260,10 @@ def _written(layer: nn.Module, output: Tensor) -> str:
         case nn.Conv2d():
             padding = f"P{layer.padding[0]}" if layer.padding[0] else ""
             return f"CV(C{layer.out_channels}K{layer.kernel_size[0]}S{layer.stride[0]}{padding})"
+        case nn.MaxPool2d(kernel_size=(_, _)):
+            return "MP(global)"
         case nn.MaxPool2d():
             return f"MP(K{layer.kernel_size}S{layer.stride})"
-        case nn.AdaptiveMaxPool2d():
-            return "MP(global)"
         case nn.AdaptiveAvgPool2d():
             return "AP(global)"
         case nn.BatchNorm2d():

@@ -6,7 +6,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from lossbench.config import Config, run_id
 from lossbench.data import plan_epoch
-from lossbench.environment import keep_freed_memory
+from lossbench.environment import keep_freed_memory, use_device
 from lossbench.training import check, process_settings, start_state, step_for
 
 WARM_UP_STEPS, STEPS = 5, 20
@@ -20,6 +20,7 @@ def profile_run(config: Config) -> Path:
         The folder `<output_dir>/profile/<run_id>` with `trace.json` and `operations.md`.
     """
     device = check(config)
+    use_device(device)
     keep_freed_memory()
     folder = Path(config.runtime.output_dir) / "profile" / run_id(config)
     folder.mkdir(parents=True, exist_ok=True)

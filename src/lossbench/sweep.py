@@ -41,7 +41,8 @@ class Summary:
     finished: list[str] = field(default_factory=list)  # here, or meanwhile by another process
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # with the reason, in one line
-    postponed: list[str] = field(default_factory=list)  # `runtime.budget_min` was spent
+    postponed: list[str] = field(default_factory=list)  # `runtime.budget_min` was spent, or the GPU broke down
+    broken: str = ""  # why this process can use the GPU no more
 
 
 BUSY_WAIT_S = 0.2  # between two looks at a run that another process has
@@ -160,6 +161,7 @@ class Outcome:
     ended: Ended
     accuracy: float = 0.0  # on the test images, where finished
     reason: str = ""  # where failed, in one line
+    broken: bool = False  # and the process can use its GPU no more
 
 
 def _attempt(config: Config, on_step: OnStep, deadline: float, began: float) -> Outcome:
@@ -201,7 +203,8 @@ def _fit(config: Config, run: Run, on_step: OnStep) -> Outcome:
     except Exception as error:
         with contextlib.suppress(OSError):  # a full disk takes no more
             run.fail(f"{traceback.format_exc()}\n{_reason(error)}")
-        return Outcome(Ended.failed, reason=_reason(error))
+        broken = isinstance(error, torch.AcceleratorError)  # the GPU's state is lost for all that comes after
+        return Outcome(Ended.failed, reason=_reason(error), broken=broken)
 
 
 def _reason(error: Exception) -> str:
@@ -233,6 +236,9 @@ def _run_here(todo: Sequence[Config], summary: Summary, progress: Progress, dead
             waiting.append(config)
             time.sleep(BUSY_WAIT_S)
         _note(config, outcome, summary, progress)
+        if outcome.broken:
+            summary.broken = outcome.reason
+            return
 
 
 _messages: Any = None  # in a worker: where its progress goes
@@ -261,6 +267,8 @@ def _work(config: Config, deadline: float, began: float) -> Outcome:
     outcome = _attempt(config, on_step, deadline, began)
     if outcome.ended is Ended.busy:
         time.sleep(BUSY_WAIT_S)
+    if outcome.broken:
+        os._exit(1)  # the other runs are tried again in fresh processes, and this one has its failure on record
     return outcome
 
 

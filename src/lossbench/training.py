@@ -20,7 +20,7 @@ from lossbench.capture import CapturedStep
 from lossbench.choices import Precision
 from lossbench.config import Config
 from lossbench.data import load_data, published_sizes
-from lossbench.environment import PeakMemory, commit, device_name, keep_freed_memory, versions
+from lossbench.environment import PeakMemory, commit, device_name, keep_freed_memory, use_device, versions
 from lossbench.files import check_folder
 from lossbench.losses import build_loss
 from lossbench.models import build_model, check_shape, count_parameters, output_layer
@@ -124,6 +124,7 @@ def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line
         FloatingPointError: the loss is no longer finite; the run's folder says so.
     """
     device = check(config)
+    use_device(device)
     keep_freed_memory()
     commit()  # noted now: the files may change before the record is written
     checkpoint = _checkpoint(run)
