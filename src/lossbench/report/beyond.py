@@ -47,7 +47,7 @@ def beta(results: Results) -> list[Block]:
     )
     notice = (
         "Does accuracy notice? Differences in test accuracy between these cells, in points, paired over seeds: from "
-        "beta 0, which is LGL-INR without re-weighting, and between attached and detached weights; the words as in "
+        "beta 0, which is LGL-INR with even weights, and between attached and detached weights; the words as in "
         "the comparisons, but without Holm."
     )
     return [

@@ -17,6 +17,7 @@ from lossbench.report import plots
 from lossbench.report.findings import (
     DATASETS,
     NO_NUMBER,
+    difference_line,
     evidence,
     percent,
     place,
@@ -240,12 +241,8 @@ def _large(judge: Judge) -> list[Block]:
     for large, arm, other in product(arms.LARGE, ("scale-up", "scale-down", "own-lr"), ("SML", "LGL")):
         one = judge.comparison(Contrast(arm, *large.labels, "LGL-INR", other))
         if one.pairs.n:
-            lines[" ".join(large.labels), ARMS[arm], f"LGL-INR - {other}"] = {
-                "n": str(one.pairs.n),
-                "Difference": points(one.difference.mean),
-                "95 %": span(one.difference.low, one.difference.high),
-                "Word": inference.compare(one.pairs, one.margin, one.difference.p),
-            }
+            key = " ".join(large.labels), ARMS[arm], f"LGL-INR - {other}"
+            lines[key] = difference_line(one.pairs, one.margin)
     caption = (
         "The same arms on larger networks, test accuracy in points, paired over seeds, without Holm: shown, not "
         "judged. On CIFAR-10 weight decay is at work, so a factor on a loss also moves its balance with the decay."
