@@ -19,7 +19,8 @@ def written(readme: str, results: Path) -> str:
     if not mark:
         raise SystemExit(f"the README lacks the lines {BEGIN!r} and {END!r}")
     lines = overview(results).splitlines()
-    text = "\n".join(line if line.startswith("|") else textwrap.fill(line, 120, break_on_hyphens=False) for line in lines)
+    wrapped = [line if line.startswith("|") else textwrap.fill(line, 120, break_on_hyphens=False) for line in lines]
+    text = "\n".join(wrapped)
     return f"{before}{BEGIN}\n{text}\n\n{END}{after}"
 
 
