@@ -72,7 +72,9 @@ def test_the_headline_says_what_becomes_of_the_lead(cnn2c: Known, gain: float, s
     assert sentences[0].count(f"at the own ones (0.01 and 0.1) {100 * (0 - gain):+.0f}.") == 2
     assert "scaling" not in sentences[0]
     scale_up(cnn2c, LEVEL["LGL-INR"])
-    assert "and scaling SML's loss is enough for that" in headline_sentences(Judge(cnn2c))[0]
+    scaled = headline_sentences(Judge(cnn2c))[0]
+    assert "and scaling SML's loss is enough for that" in scaled
+    assert scaled.count("with scales matched +0.00 points, 95 % interval -0.") == 2
     scale_up(cnn2c, LEVEL["SML"])
     assert "yet scaling SML's loss is not enough to make up for it" in headline_sentences(Judge(cnn2c))[0]
 

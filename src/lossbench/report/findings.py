@@ -103,7 +103,9 @@ def _why(one: JudgedHeadline) -> str:
 
 
 def _headline_evidence(judge: Judge, one: JudgedHeadline) -> str:
-    paper, own = (judge.small(f"{arm}/LGL-INR - {one.other}", one.dataset) for arm in ("paper", "own-lr"))
+    paper, up, own = (
+        judge.small(f"{arm}/LGL-INR - {one.other}", one.dataset) for arm in ("paper", "scale-up", "own-lr")
+    )
     cells = [judge.arms["own-lr"][key] for key in own.contrast.keys if key in judge.arms["own-lr"]]
     same = [cell.key for cell in cells] == [judge.arms["paper"][key].key for key in paper.contrast.keys]
     lrs = " and ".join(f"{cell.config.schedule.lr:g}" for cell in cells)
@@ -111,6 +113,8 @@ def _headline_evidence(judge: Judge, one: JudgedHeadline) -> str:
     if paper.pairs.n:
         both = ", which is both losses' own," if same else ""
         parts.append(f"at the paper's learning rate{both} {measured(paper.difference)}")
+    if up.pairs.n:
+        parts.append(f"with scales matched {measured(up.difference)}")
     if own.pairs.n and not same:
         parts.append(f"at the own ones ({lrs}) {measured(own.difference)}")
     return ", ".join(parts) or "no pair of runs"
