@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,10 @@ class FakeGraph:
         self.body()
 
 
+class FakeStream:
+    def wait_stream(self, other: "FakeStream") -> None: ...
+
+
 class FakeCuda:
     """torch.cuda on a machine without it; what happens while a graph is recorded changes nothing."""
 
@@ -129,25 +133,36 @@ class FakeCuda:
 
     def __init__(self, state: State, step: Any) -> None:
         self.state, self.step, self.recorded = state, step, 0
+        self.streams, self.now, self.recording = list[FakeStream](), FakeStream(), False
 
-    def current_stream(self) -> Any:
-        return self
+    def current_device(self) -> int:
+        return 0
 
-    Stream = current_stream
+    def current_stream(self) -> FakeStream:
+        return self.now
 
-    def wait_stream(self, other: Any) -> None: ...
+    def Stream(self, device: int) -> FakeStream:  # noqa: N802
+        self.streams.append(FakeStream())
+        return self.streams[-1]
 
     @contextmanager
-    def stream(self, stream: Any) -> Iterator[None]:
-        yield
+    def stream(self, stream: FakeStream) -> Iterator[None]:
+        before, self.now = self.now, stream
+        try:
+            yield
+        finally:
+            self.now = before
 
     @contextmanager
-    def graph(self, graph: FakeGraph, capture_error_mode: str) -> Iterator[None]:
+    def graph(self, graph: FakeGraph, stream: FakeStream, capture_error_mode: str) -> Iterator[None]:
         assert capture_error_mode == "thread_local"
-        before = [tensor.clone() for tensor in self.state.changing()]
+        assert stream is self.streams[0]
+        before, main = [tensor.clone() for tensor in self.state.changing()], self.now
         calls: list[Tensor] = self.step.calls
         calls.clear()
-        yield
+        self.now = stream
+        yield  # where this raises, the stream stays: torch 2.11 does so
+        self.now = main
         (argument,) = calls
         with torch.no_grad():
             for tensor, value in zip(self.state.changing(), before, strict=True):
@@ -175,6 +190,7 @@ def test_a_recorded_step_leaves_no_trace_of_its_warm_up_and_serves_both_batch_si
     noted = Noted(recorded)
     fake = FakeCuda(recorded, noted)
     monkeypatch.setattr(capture.torch, "cuda", fake)
+    monkeypatch.setattr(capture, "_side_stream", cache(capture._side_stream.__wrapped__))
     captured = CapturedStep(noted, recorded.changing())
     plan = plan_epoch(plain.data, 0, 1)
     for state in (plain, recorded):
@@ -185,9 +201,44 @@ def test_a_recorded_step_leaves_no_trace_of_its_warm_up_and_serves_both_batch_si
         train_step(plain, plan[:, start:stop])
         captured(plan[:, start:stop])
     assert fake.recorded == 2
+    assert len(fake.streams) == 1  # for both sizes
     assert WARM_UP_STEPS >= 3
     for one, other in zip(plain.changing(), recorded.changing(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "words"),
+    [
+        (RuntimeError("not permitted"), RuntimeError, "runtime.cuda_graphs=false does without"),
+        (torch.AcceleratorError("an illegal access"), torch.AcceleratorError, "an illegal access"),
+    ],
+)
+def test_a_step_that_cannot_be_recorded_says_so_and_leaves_the_side_stream(
+    error: RuntimeError, raised: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = start_state(config(tmp_path, Cnn2c(), Sml()), CPU)
+    fake = FakeCuda(state, Noted(state))
+
+    def step(plan: Tensor) -> None:
+        if fake.recording:
+            raise error
+
+    graph = fake.graph
+
+    @contextmanager
+    def recording(*arguments: Any, **options: Any) -> Iterator[None]:
+        fake.recording = True
+        with graph(*arguments, **options):
+            yield
+
+    monkeypatch.setattr(fake, "graph", recording)
+    monkeypatch.setattr(capture.torch, "cuda", fake)
+    monkeypatch.setattr(capture, "_side_stream", cache(capture._side_stream.__wrapped__))
+    main = fake.now
+    with pytest.raises(raised, match=words):
+        CapturedStep(step, state.changing())(torch.zeros(2, 8, dtype=torch.int64))
+    assert fake.now is main
 
 
 def test_all_that_a_step_changes_is_known(tmp_path: Path) -> None:
