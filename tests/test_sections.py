@@ -265,16 +265,17 @@ def test_a_loss_whose_cells_all_miss_the_papers_numbers_is_named(cnn2c: Known) -
 
 def test_what_hangs_on_a_seed_is_told(cnn2c: Known) -> None:
     whole = Judge(cnn2c)
-    told = without_seed_sentence(0, whole, Judge(cnn2c.without_seed(0)))
+    told = without_seed_sentence(0, whole, whole.verdicts(), Judge(cnn2c.without_seed(0)))
     assert told.endswith("Without it, on one pair of runs less, nothing changes.")
     for key, cell in cells("paper", unknown).items():
         if key[:2] in (("CNN2C", "KMNIST"), ("CNN2C", "FMNIST")) and key[2] == "LGL-INR":
             for config in cell.configs[1:]:
                 cnn2c.add(config, 0.93 + 0.005 * config.seed + (0.0002, -0.0001, 0.0003, -0.0004)[config.seed - 1])
             cnn2c.add(cell.configs[0], 0.99)
-    told = without_seed_sentence(4, Judge(cnn2c), Judge(cnn2c.without_seed(4)))
+    whole = Judge(cnn2c)
+    told = without_seed_sentence(4, whole, whole.verdicts(), Judge(cnn2c.without_seed(4)))
     assert "Seed 4 with CNN2C had been seen" in told
-    told = without_seed_sentence(0, Judge(cnn2c), Judge(cnn2c.without_seed(0)))
+    told = without_seed_sentence(0, whole, whole.verdicts(), Judge(cnn2c.without_seed(0)))
     assert "LGL-INR's lead over SML on KMNIST: undecided, without it not found" in told
 
 

@@ -124,7 +124,8 @@ def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
     summary = run_all(configs)
     assert fits.seeds == [0, 1]
     assert list(summary.failed) == [run_id(configs[1])]
-    assert summary.broken == "AcceleratorError: an illegal access"
+    assert summary.failed[run_id(configs[1])] == "AcceleratorError: an illegal access"
+    assert summary.broken
     assert summary.postponed == [run_id(configs[2])]
     cli._say(summary)
     assert "the GPU broke down; 1 runs are left, and the same command goes on with them" in capsys.readouterr().out
@@ -137,6 +138,24 @@ def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
     assert ended == [1]  # the pool begins anew
     sweep._work(config(tmp_path / "pool", 2), math.inf, time.time())
     assert ended == [1]
+
+
+def test_a_run_whose_process_ended_keeps_the_reason_that_it_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = [config(tmp_path, seed, parallel=2) for seed in range(2)]
+
+    def ended(waiting: dict[str, Config], names: list[str], *_: Any) -> bool:
+        if names == [run_id(configs[0])]:
+            open_run(configs[0]).start(configs[0])
+            open_run(configs[0]).fail("AcceleratorError: an illegal access")
+        return False
+
+    monkeypatch.setattr(sweep, "_run_pool", ended)
+    assert run_all(configs).failed == {
+        run_id(configs[0]): "AcceleratorError: an illegal access",
+        run_id(configs[1]): "its process died (killed, or out of memory)",
+    }
 
 
 def test_runs_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

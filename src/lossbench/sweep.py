@@ -42,7 +42,7 @@ class Summary:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  # with the reason, in one line
     postponed: list[str] = field(default_factory=list)  # `runtime.budget_min` was spent, or the GPU broke down
-    broken: str = ""  # why this process can use the GPU no more
+    broken: bool = False  # this process can use the GPU no more
 
 
 BUSY_WAIT_S = 0.2  # between two looks at a run that another process has
@@ -237,7 +237,7 @@ def _run_here(todo: Sequence[Config], summary: Summary, progress: Progress, dead
             time.sleep(BUSY_WAIT_S)
         _note(config, outcome, summary, progress)
         if outcome.broken:
-            summary.broken = outcome.reason
+            summary.broken = True
             return
 
 
@@ -283,9 +283,10 @@ def _run_in_processes(
         # is to blame, or only wanted the memory of its neighbours.
         for name in list(waiting)[: parallel + 1]:
             if not _run_pool(waiting, [name], 1, summary, progress, deadline, began):
-                reason = "its process died (killed, or out of memory)"
-                open_run(waiting[name]).fail(reason)
-                _note(waiting.pop(name), Outcome(Ended.failed, reason=reason), summary, progress)
+                run = open_run(waiting[name])
+                if not run.failed_since(began):  # else it could still say why
+                    run.fail("its process died (killed, or out of memory)")
+                _note(waiting.pop(name), Outcome(Ended.failed, reason=run.failure() or ""), summary, progress)
 
 
 def _run_pool(

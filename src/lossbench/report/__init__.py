@@ -139,8 +139,9 @@ def _paper(
     used = {record.id for record in results.records.values() if record.fields["numerics"] == NUMERICS}
     without_gpu = {results.name(config) for _, configs in pilots.blocks(Runtime()) for config in configs}
 
-    def of_runs(title: str, blocks: Sequence[Block], names: Iterable[str] = used - without_gpu) -> Section:
-        conditions = context.conditions(results, names)
+    trained, piloted = (context.conditions(results, names) for names in (used - without_gpu, used & without_gpu))
+
+    def of_runs(title: str, blocks: Sequence[Block], conditions: str = trained) -> Section:
         return Section(title, [_told(block, conditions) for block in blocks])
 
     figures = [
@@ -148,7 +149,7 @@ def _paper(
         of_runs("Figure 2: curves", [*pictures[2:], *sections.convergence(judge)]),
     ]
     balances, contradictions = context.balances(judge)
-    without = without_seed_sentence(SEEN_SEED, judge, Judge(results.without_seed(SEEN_SEED)))
+    without = without_seed_sentence(SEEN_SEED, judge, verdicts, Judge(results.without_seed(SEEN_SEED)))
     hangs_on = [block for place in studies.READ for block in readings.sensitivity(results, place)]
     later = [*studies.blocks(True, Runtime()), *pilots.blocks(Runtime())]
     parts = [
@@ -173,7 +174,7 @@ def _paper(
         of_runs("Beyond the paper: class weights on imbalanced data (Eq. 9 and 10)", theory.imbalance(results)),
         of_runs("Beyond the paper: calibration", beyond.calibrated(judge)),
         of_runs("Beyond the paper: noise, and how many seeds", noise.noise_blocks(judge)),
-        of_runs("The large networks without a GPU", large.without_gpu(results), used & without_gpu),
+        of_runs("The large networks without a GPU", large.without_gpu(results), piloted),
         Section("The paper's errors and gaps", context.audit(balances, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
         Section("What is missing", context.missing([*done, *progress(results, later)], unused)),

@@ -14,17 +14,15 @@ from lossbench.config import Config
 from lossbench.experiments import LITERAL_HEAD, paper_numbers
 from lossbench.labels import test_labels, train_counts
 from lossbench.report import plots
-from lossbench.report.findings import NO_NUMBER, span
+from lossbench.report.findings import NO_NUMBER, enumerated, span
 from lossbench.report.page import Block, Items, Paragraph
 from lossbench.report.plots import PropertyRow
 from lossbench.report.sections import table
 from lossbench.report.tables import MISSING, plain, short_commit
 from lossbench.results import Results
 from lossbench.simulation import Simulations
+from lossbench.theory import LAW_FACTOR
 from lossbench.verdicts import Judge, equation_10, simulated
-
-NEAR = 1.25
-"""Two sides of a class this factor apart are still called near, as in the study of class weights."""
 
 SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 
@@ -163,22 +161,28 @@ def _in_balance(groups: Balances) -> str:
             ratios = np.concatenate(
                 [one.ratio for key, group in groups.items() if key[0] == loss and key[3] == split for one in group]
             )
-            apart = np.abs(np.log(ratios[(ratios > 0) & np.isfinite(ratios)]))
-            near = 100 * np.mean(apart <= np.log(NEAR)) if len(apart) else math.nan
+            apart = _apart(ratios)
+            near = 100 * np.mean(apart <= math.log(LAW_FACTOR)) if len(apart) else math.nan
             told.append(f"{_factor(ratios)} on {split}{'ing' * (split == 'train')} images ({near:.0f} %)")
         texts.append(f"{loss} {told[0]} and {told[1]}")
     return (
         "By which factor the two sides differ in a typical class, median over classes, seeds and data sets, and how "
-        f"many classes are within {NEAR}: {'; '.join(texts)}. LGL-INR's right side is weighted, so that a mistake adds "
-        "about nine times as much to the left; where training images are known almost by heart, its sides part on "
-        "test images."
+        f"many classes are within {LAW_FACTOR}: {'; '.join(texts)}. LGL-INR's right side is weighted, so that a "
+        "mistake adds about nine times as much to the left; where training images are known almost by heart, its sides "
+        "part on test images."
     )
+
+
+def _apart(ratios: np.ndarray) -> np.ndarray:
+    """By how much two sides differ, in logarithms, where both are positive."""
+    distances: np.ndarray = np.abs(np.log(ratios[(ratios > 0) & np.isfinite(ratios)]))
+    return distances
 
 
 def _factor(ratios: np.ndarray) -> str:
     """The typical ratio of the larger to the smaller side."""
-    known = ratios[(ratios > 0) & np.isfinite(ratios)]
-    return f"{np.exp(np.median(np.abs(np.log(known)))):.2f}" if len(known) else NO_NUMBER
+    apart = _apart(ratios)
+    return f"{np.exp(np.median(apart)):.2f}" if len(apart) else NO_NUMBER
 
 
 def _balance(group: Sequence[diagnostics.Balance]) -> dict[str, str]:
@@ -259,11 +263,8 @@ def conditions(results: Results, names: Iterable[str]) -> str:
     if not found:
         return ""
     kinds = {f"{plain(one['precision'])} on {plain(one['device'])}" for one in found}
-    return f"Runs in {_and(kinds)}, torch {_and({plain(one['versions']['torch']) for one in found})}."
-
-
-def _and(texts: Iterable[str]) -> str:
-    return " and ".join(sorted(texts))
+    torches = {plain(one["versions"]["torch"]) for one in found}
+    return f"Runs in {enumerated(sorted(kinds))}, torch {enumerated(sorted(torches))}."
 
 
 def missing(plan: Iterable[tuple[str, int, int, int]], problems: Sequence[str]) -> list[Block]:

@@ -128,11 +128,12 @@ def cells_sentence(cells: Sequence[JudgedCell]) -> str:
     if not judged:
         return f"None of the paper's {len(cells)} accuracies can be judged yet: each needs three runs of ours."
     apart = dict.fromkeys(one.cell.loss for one in cells if one.outcome in ("paper higher", "paper lower"))
+    losses = f" (of {enumerated(apart)})" if apart else ""
     return (
         f"Of the paper's {len(cells)} accuracies {judged} can be judged: {count['consistent']} lie where one new run "
         f"of ours would (95 % prediction interval), {count['paper higher']} above and {count['paper lower']} below"
-        f"{f' (of {_and(apart)})' if apart else ''}; were the cells independent, by chance {alarms.expected:.1f} would "
-        f"lie outside, and up to {alarms.most} would be no surprise."
+        f"{losses}; were the cells independent, by chance {alarms.expected:.1f} would lie outside, and up to "
+        f"{alarms.most} would be no surprise."
     )
 
 
@@ -167,11 +168,11 @@ def _counted(verdicts: Sequence[Verdict]) -> tuple[int, str]:
     return len(verdicts), f"{count['holds']} hold and {count['fails']} fail{waiting}"
 
 
-def without_seed_sentence(seed: int, judge: Judge, without: Judge) -> str:
-    """What would be said otherwise had a seed been left out."""
+def without_seed_sentence(seed: int, judge: Judge, verdicts: Sequence[Verdict], without: Judge) -> str:
+    """What would be said otherwise had a seed been left out; `verdicts` are those of `judge`."""
     told = [
         f"{before.claim.claim}: {before.outcome}, without it {after.outcome}"
-        for before, after in zip(judge.verdicts(), without.verdicts(), strict=True)
+        for before, after in zip(verdicts, without.verdicts(), strict=True)
         if before.outcome != after.outcome
     ]
     told += [
@@ -239,8 +240,8 @@ def _curve_evidence(one: CurveComparison) -> str:
     )
 
 
-def _and(texts: Iterable[str]) -> str:
-    """In one enumeration."""
+def enumerated(texts: Iterable[str]) -> str:
+    """Texts as a sentence enumerates them; at least one."""
     *others, last = texts
     return f"{', '.join(others)} and {last}" if others else last
 
