@@ -136,7 +136,7 @@ def test_the_headline_is_decided_at_the_own_learning_rates(cnn2c: Known, gain: f
     assert set(before.values()) == {"open"}
     give_own_lr(cnn2c, gain)
     found = [one for one in Judge(cnn2c).headlines() if one.other == "SML"]
-    assert [(one.dataset, one.paper, one.own_lr, one.headline) for one in found] == [
+    assert [(one.dataset, one.paper.word, one.own_lr.word, one.headline) for one in found] == [
         ("KMNIST", "higher", word, headline),
         ("FMNIST", "higher", word, headline),
     ]

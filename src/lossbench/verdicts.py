@@ -103,9 +103,13 @@ class JudgedHeadline:
 
     dataset: str
     other: str
-    paper: Word
-    own_lr: Word
-    scale_up: Word
+    paper: Comparison
+    scale_up: Comparison
+    own_lr: Comparison
+    own_lrs: tuple[float, ...]
+    """LGL-INR's own learning rate and the other's; shorter where one is not known."""
+    own_is_papers: bool
+    """The paper's learning rate is both losses' own."""
     headline: Headline
 
 
@@ -253,11 +257,19 @@ class Judge:
         found = []
         for other in ("SML", "LGL"):
             for dataset in ("KMNIST", "FMNIST"):
-                paper, own, up = (
-                    self.small(f"{arm}/LGL-INR - {other}", dataset).word for arm in ("paper", "own-lr", "scale-up")
+                paper, up, own = (
+                    self.small(f"{arm}/LGL-INR - {other}", dataset) for arm in ("paper", "scale-up", "own-lr")
                 )
-                found.append(JudgedHeadline(dataset, other, paper, own, up, inference.headline(paper, own)))
+                lrs, same = self._own_lrs(own)
+                word = inference.headline(paper.word, own.word)
+                found.append(JudgedHeadline(dataset, other, paper, up, own, lrs, same, word))
         return found
+
+    def _own_lrs(self, own: Comparison) -> tuple[tuple[float, ...], bool]:
+        """The learning rates of a comparison's cells as far as known, and whether they are the paper's cells."""
+        cells = {key: self.arms["own-lr"][key] for key in own.contrast.keys if key in self.arms["own-lr"]}
+        same = len(cells) == 2 and all(cell.key == self.arms["paper"][key].key for key, cell in cells.items())
+        return tuple(cell.config.schedule.lr for cell in cells.values()), same
 
     def small(self, family: str, dataset: str) -> Comparison:
         """A family's comparison on CNN2C and a data set."""

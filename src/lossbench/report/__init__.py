@@ -204,7 +204,7 @@ def overview(results_dir: Path) -> str:
     judged = judge.cells()
     lead, _ = _lead(judge, judged, judge.verdicts())
     conditions = context.conditions(judge.results, judge.results.records)
-    return blocks_to_markdown([lead[0], _told(sections.overview(judged), conditions), lead[2]])
+    return blocks_to_markdown([*lead[:2], _told(sections.overview(judged), conditions), lead[2]])
 
 
 def _told(block: Block, conditions: str) -> Block:

@@ -81,42 +81,38 @@ def headline_sentences(judge: Judge) -> list[str]:
         of_other = [one for one in every if one.other == other]
         alike = len({(one.headline, _why(one)) for one in of_other}) == 1
         groups = [of_other] if alike else [[one] for one in of_other]
-        sentences += [_headline_sentence(judge, group) for group in groups]
+        sentences += [_headline_sentence(group) for group in groups]
     return sentences
 
 
-def _headline_sentence(judge: Judge, group: Sequence[JudgedHeadline]) -> str:
+def _headline_sentence(group: Sequence[JudgedHeadline]) -> str:
     first = group[0]
     places = " and ".join(DATASETS[one.dataset] for one in group)
     lead = LEADS[first.headline].format(first="LGL-INR", second=first.other, why=_why(first))
-    if len({one.scale_up for one in group}) == 1 and first.headline not in ("undecided", "not found"):
-        if first.scale_up in ("equivalent", "higher, within the margin", "lower, within the margin", "lower"):
+    if len({one.scale_up.word for one in group}) == 1 and first.headline not in ("undecided", "not found"):
+        if first.scale_up.word in ("equivalent", "higher, within the margin", "lower, within the margin", "lower"):
             lead += f", and scaling {first.other}'s loss is enough for that"
-        elif first.scale_up == "higher":
+        elif first.scale_up.word == "higher":
             lead += f", yet scaling {first.other}'s loss is not enough to make up for it"
-    evidence = "; ".join(f"{one.dataset}: {_headline_evidence(judge, one)}" for one in group)
+    told = {one.dataset: _headline_evidence(one) for one in group}
+    evidence = "; ".join(f"{dataset}: {text}" if len(told) > 1 else text for dataset, text in told.items())
     return f"On {places}, {lead} ({evidence})."
 
 
 def _why(one: JudgedHeadline) -> str:
-    return "has too few runs" if one.own_lr == "too few" else "leaves it undecided"
+    return "has too few runs" if one.own_lr.word == "too few" else "leaves it undecided"
 
 
-def _headline_evidence(judge: Judge, one: JudgedHeadline) -> str:
-    paper, up, own = (
-        judge.small(f"{arm}/LGL-INR - {one.other}", one.dataset) for arm in ("paper", "scale-up", "own-lr")
-    )
-    cells = [judge.arms["own-lr"][key] for key in own.contrast.keys if key in judge.arms["own-lr"]]
-    same = [cell.key for cell in cells] == [judge.arms["paper"][key].key for key in paper.contrast.keys]
-    lrs = " and ".join(f"{cell.config.schedule.lr:g}" for cell in cells)
+def _headline_evidence(one: JudgedHeadline) -> str:
+    """The mean leads; their intervals and n stand in the table beside the sentence."""
     parts = []
-    if paper.pairs.n:
-        both = ", which is both losses' own," if same else ""
-        parts.append(f"at the paper's learning rate{both} {measured(paper.difference)}")
-    if up.pairs.n:
-        parts.append(f"with scales matched {measured(up.difference)}")
-    if own.pairs.n and not same:
-        parts.append(f"at the own ones ({lrs}) {measured(own.difference)}")
+    if one.paper.pairs.n:
+        both = ", which is both losses' own" if one.own_is_papers else ""
+        parts.append(f"{points(one.paper.difference.mean)} points at the paper's learning rate{both}")
+    if one.scale_up.pairs.n:
+        parts.append(f"{points(one.scale_up.difference.mean)} with scales matched")
+    if one.own_lr.pairs.n and not one.own_is_papers:
+        parts.append(f"{points(one.own_lr.difference.mean)} at their own ones")
     return ", ".join(parts) or "no pair of runs"
 
 

@@ -30,7 +30,7 @@ from lossbench.report.page import Block, Paragraph, Table
 from lossbench.report.plots import CellRow, ComparisonRow, LrCurve
 from lossbench.report.tables import MISSING
 from lossbench.simulation import Simulations
-from lossbench.verdicts import Comparison, Judge, JudgedCell, JudgedHeadline, Verdict, equation_10
+from lossbench.verdicts import Comparison, Judge, JudgedCell, Verdict, equation_10
 
 NETWORKS = ("CNN2C", LITERAL_HEAD, "CNN5C", "MobileNetV2", "ResNet-18")
 
@@ -55,25 +55,33 @@ def headlines(judge: Judge) -> Table:
     """What becomes of LGL-INR's lead, by data set and other loss."""
     lines = {
         (f"LGL-INR - {one.other}", one.dataset): {
-            "Paper's lr": _worded(judge, "paper", one),
-            "Scales matched": _worded(judge, "scale-up", one),
-            "Own lr": _worded(judge, "own-lr", one),
+            "n": _counts(one.paper, one.scale_up, one.own_lr),
+            "Paper's lr": _worded(one.paper),
+            "Scales matched": _worded(one.scale_up),
+            "Own lr": _worded(one.own_lr),
+            "Own lrs": " and ".join(f"{lr:g}" for lr in one.own_lrs) if len(one.own_lrs) == 2 else NO_NUMBER,
             "Lead": one.headline,
         }
         for one in judge.headlines()
     }
     caption = (
-        "LGL-INR's lead in test accuracy, in points: CNN2C, last epoch, paired over seeds; at the paper's learning "
-        "rate, with the other loss scaled to LGL-INR's gradient norm, and with each loss at its own learning rate."
+        "LGL-INR's lead in test accuracy, in points (95 % interval): CNN2C, last epoch, paired over n seeds; at the "
+        "paper's learning rate, with the other loss scaled to LGL-INR's gradient norm, and with each loss at its own "
+        "learning rate, LGL-INR's named first."
     )
     return table(lines, ["Contrast", "Data set"], caption)
 
 
-def _worded(judge: Judge, arm: str, one: JudgedHeadline) -> str:
-    comparison = judge.small(f"{arm}/LGL-INR - {one.other}", one.dataset)
+def _counts(*comparisons: Comparison) -> str:
+    numbers = [str(one.pairs.n) for one in comparisons]
+    return "/".join(numbers) if len(set(numbers)) > 1 else numbers[0]
+
+
+def _worded(comparison: Comparison) -> str:
     if not comparison.pairs.n:
         return MISSING
-    return f"{points(comparison.difference.mean)}, {comparison.word} (n={comparison.pairs.n})"
+    difference = comparison.difference
+    return f"{points(difference.mean)} ({span(difference.low, difference.high)}), {comparison.word}"
 
 
 def cells(judged: Sequence[JudgedCell]) -> list[Block]:
