@@ -21,6 +21,7 @@ from lossbench.report.findings import (
     cells_sentence,
     claims_sentence,
     evidence,
+    head_sentences,
     headline_sentences,
     percent,
     points,
@@ -110,6 +111,23 @@ def test_data_sets_that_differ_get_a_sentence_each(cnn2c: Known) -> None:
     assert frame["Own lr"].iloc[0].endswith("), equivalent")
     assert set(frame["n"]) == {"5/0/5"}
     assert set(frame["Scales matched"]) == {"missing"}
+
+
+def test_it_is_told_which_claims_hold_with_one_head_only(cnn2c: Known) -> None:
+    assert head_sentences(Judge(cnn2c), Judge(cnn2c).cells()) == ""
+    for key, cell in cells("literal", unknown).items():
+        cnn2c.fill(cell, level(key, SML=0.95 if key[1] == "MNIST" else 0.93), range(3))
+    judge = Judge(cnn2c)
+    judged = [one for one in judge.cells() if one.key[2] in LEVEL and "beta" not in one.key[2]]
+    default, printed = (
+        sum(one.outcome == "consistent" for one in judged if one.key[0] == name) for name in ("CNN2C", "CNN2C (800-10)")
+    )
+    assert default != printed
+    said = head_sentences(judge, judge.cells())
+    assert f"9 numbers {default} lie where one new run of ours would with the head 800-500-10, {printed} with" in said
+    assert "Over CNN2C's three data sets 1 claim holds with one head only: " in said
+    assert 'is more accurate than SML ("notably"): holds, with the printed head fails' in said
+    assert "less accurate than SML: holds, with the printed head holds" in said
 
 
 def test_cells_show_paper_ours_interval_and_verdict(cnn2c: Known) -> None:

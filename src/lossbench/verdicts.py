@@ -280,6 +280,12 @@ class Judge:
         """What becomes of every claim, in the order of claims.csv; those of Table 1 are not runs and left out."""
         return [self._verdict(claim) for claim in claims() if claim.arm != "simulation"]
 
+    def by_head(self) -> list[tuple[Verdict, Verdict]]:
+        """The claims tested with the head as printed: over the same cells with CNN2C's head, and with that one."""
+        printed = [claim for claim in claims() if claim.arm == "literal" and claim.kind != "descriptive"]
+        usual = [replace(one, arm="paper", networks="CNN2C", family=_of_paper(one)) for one in printed]
+        return [(self._verdict(before), self._verdict(after)) for before, after in zip(usual, printed, strict=True)]
+
     def _verdict(self, claim: Claim) -> Verdict:
         if claim.kind == "descriptive":
             return Verdict(claim, None)
@@ -341,3 +347,8 @@ class Judge:
 
 def _margin(dataset: str) -> float:
     return inference.MARGINS[next(name for name, label in LABELS.items() if label == dataset)]
+
+
+def _of_paper(claim: Claim) -> str:
+    """The family of the same contrast at the paper's learning rate."""
+    return claim.family.replace(f"{claim.arm}/", "paper/")

@@ -17,6 +17,7 @@ from lossbench.report.findings import (
     apart_sentence,
     cells_sentence,
     claims_sentence,
+    head_sentences,
     headline_sentences,
     progress,
     without_seed_sentence,
@@ -150,13 +151,14 @@ def _paper(
     ]
     balances, contradictions = context.balances(judge)
     without = without_seed_sentence(SEEN_SEED, judge, verdicts, Judge(results.without_seed(SEEN_SEED)))
+    hanging = [head_sentences(judge, judged), without]
     hangs_on = [block for place in studies.READ for block in readings.sensitivity(results, place)]
     later = [*studies.blocks(True, Runtime()), *pilots.blocks(Runtime())]
     parts = [
         of_runs("Loss or step size?", sections.confound(judge)),
         of_runs("The paper's accuracies", sections.cells(judged)),
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
-        of_runs("Claims", [*sections.claims(verdicts, simulations), Paragraph(without)]),
+        of_runs("Claims", [*sections.claims(verdicts, simulations), *map(Paragraph, filter(None, hanging))]),
         of_runs("Comparisons", sections.comparisons(judge)),
         *(figures if pictures else []),
         *others,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from lossbench import inference
 from lossbench.config import Config
+from lossbench.experiments import LITERAL_HEAD
 from lossbench.inference import Difference, Pairs, Prediction
 from lossbench.report.tables import MISSING
 from lossbench.results import Results
@@ -162,6 +163,27 @@ def _counted(verdicts: Sequence[Verdict]) -> tuple[int, str]:
     count = {word: sum(one.outcome == word for one in verdicts) for word in ("holds", "fails", "undecided")}
     waiting = f", {count['undecided']} undecided" if count["undecided"] else ""
     return len(verdicts), f"{count['holds']} hold and {count['fails']} fail{waiting}"
+
+
+def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
+    """Which head of CNN2C gives the paper's numbers, and whether a claim hangs on it."""
+    counted = []
+    for network in ("CNN2C", LITERAL_HEAD):
+        outcomes = [one.outcome for one in cells if one.key[0] == network and one.key[2] == one.cell.loss]  # no beta
+        if "too few" in outcomes:
+            return ""
+        counted.append(outcomes.count("consistent"))
+    both = judge.by_head()
+    told = [
+        f"{after.claim.claim.partition(', with')[0]}: {before.outcome}, with the printed head {after.outcome}"
+        for before, after in both
+    ]
+    once = [before for before, after in both if (before.outcome == "holds") != (after.outcome == "holds")]
+    return (
+        f"Of CNN2C's 9 numbers {counted[0]} lie where one new run of ours would with the head 800-500-10, {counted[1]} "
+        f"with the printed one (800-10). Over CNN2C's three data sets {len(once) or 'no'} claim{'s' * (len(once) > 1)} "
+        f"hold{'s' * (len(once) < 2)} with one head only: {'; '.join(told)}."
+    )
 
 
 def without_seed_sentence(seed: int, judge: Judge, verdicts: Sequence[Verdict], without: Judge) -> str:
