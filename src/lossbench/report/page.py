@@ -15,7 +15,6 @@ from xml.etree import ElementTree
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from lossbench.files import write_atomically, write_bytes
 
@@ -264,9 +263,9 @@ def _keys(index: pd.Index) -> list[tuple[object, ...]]:
 
 def _laid_out(figure: Figure) -> Figure:
     """The figure with its layout done for good, which else would shift a little with every file written."""
-    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):  # which "none" leaves behind
+    if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would leave a placeholder, and everything be drawn twice a file
     return figure
 
 
