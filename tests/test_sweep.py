@@ -213,11 +213,11 @@ def test_a_budget_stops_in_time_and_the_same_command_goes_on(parallel: int, tmp_
     assert summary.postponed == sorted(run_id(each) for each in configs)
     assert (summary.finished, summary.failed) == ([], {})
     done = [epochs_done(each) for each in configs]
-    assert 1 <= sum(count > 0 for count in done) <= parallel  # on a busy machine a second one may only just have begun
+    assert done[0] > 0  # of the others, how far they came is the machine's business: one that pauses ends a run early
     assert not any((open_run(each).folder / "failure.txt").exists() for each in configs)
     first = [replace(configs[0], runtime=replace(configs[0].runtime, budget_min=1e-4))]
     assert run_all(first).postponed == [run_id(configs[0])]
-    assert epochs_done(configs[0]) >= done[0] > 0
+    assert epochs_done(configs[0]) >= done[0]
 
 
 def test_nothing_is_written_when_one_run_cannot_be_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
