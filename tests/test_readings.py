@@ -56,7 +56,8 @@ def test_the_picture_has_a_row_a_reading_and_the_papers_number(known: Known) -> 
     (picture,) = [block for block in readings.sensitivity(known, PLACE) if isinstance(block, Picture)]
     lgl, sml, _ = picture.figure.axes
     assert [axes.get_title() for axes in picture.figure.axes] == ["LGL", "SML", "LGL-INR"]
-    labels = [label.get_text() for label in lgl.get_yticklabels()]
+    top, *labels = [label.get_text() for label in lgl.get_yticklabels()]
+    assert top == "the paper's number"
     assert labels == [", ".join([variant.option, variant.choice]) for variant in all_readings(PLACE)]
     drawn = [(float(bar.lines[0].get_xdata()[0]), float(bar.lines[0].get_ydata()[0])) for bar in lgl.containers]
     assert drawn == [
@@ -66,6 +67,7 @@ def test_the_picture_has_a_row_a_reading_and_the_papers_number(known: Known) -> 
     own = np.mean([value for value in known.values(defaults(PLACE).cells["SML"]) if value is not None])
     (diamond,) = [line for line in sml.lines if line.get_marker() == "D"]
     assert float(diamond.get_xdata()[0]) == pytest.approx(95.13 - 100 * own)
+    assert float(diamond.get_ydata()[0]) == lgl.get_yticks()[0]
     assert f"LGL, {', '.join(SUMMED)}: +5.00 points, n=3." in picture.alt
 
 

@@ -163,7 +163,8 @@ def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: 
             axes.axvline(away, color=STYLES[loss]["color"], linestyle=":")
             axes.plot(away, -0.8, color=STYLES[loss]["color"], **PAPER)
         axes.set_title(loss)
-        axes.set_yticks(range(len(others)), labels=[_named(key) for key, _ in others], fontsize=SMALL)
+        labels = ["the paper's number", *(_named(key) for key, _ in others)]
+        axes.set_yticks([-0.8, *range(len(others))], labels=labels, fontsize=SMALL)
         axes.set_ylim(len(others) - 0.4, -1.3)
         axes.grid(axis="x", color=FAINT, alpha=0.3)
         axes.set_xlabel("points")

@@ -55,12 +55,12 @@ def headlines(judge: Judge) -> Table:
     """What becomes of LGL-INR's lead, by data set and other loss."""
     lines = {
         (f"LGL-INR - {one.other}", one.dataset): {
+            "Lead": one.headline,
             "n": _counts(one.paper, one.scale_up, one.own_lr),
             "Paper's lr": _worded(one.paper),
             "Scales matched": _worded(one.scale_up),
             "Own lr": _worded(one.own_lr),
             "Own lrs": " and ".join(f"{lr:g}" for lr in one.own_lrs) if len(one.own_lrs) == 2 else NO_NUMBER,
-            "Lead": one.headline,
         }
         for one in judge.headlines()
     }
