@@ -1,7 +1,7 @@
 """Which runs are at hand, and what did the runs of a cell give, seed by seed?"""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +46,11 @@ class Results:
         self._arrays: dict[str, Mapping[str, np.ndarray] | ValueError | None] = {}
         self._names: dict[int, tuple[Config, str]] = {}
 
-    def without_seed(self, seed: int) -> "Results":
-        """The same, as if no run with a seed had been done."""
-        others = {name: one for name, one in self.records.items() if one.fields["config"]["seed"] != seed}
-        diverged = {name: one for name, one in self.found.diverged.items() if one.fields["config"]["seed"] != seed}
-        return Results(self.found._replace(records=others, diverged=diverged), self.failed)
+    def without(self, names: Collection[str]) -> "Results":
+        """The same, as if some runs had not been done."""
+        records = {name: one for name, one in self.records.items() if name not in names}
+        diverged = {name: one for name, one in self.found.diverged.items() if name not in names}
+        return Results(self.found._replace(records=records, diverged=diverged), self.failed)
 
     def name(self, config: Config) -> str:
         """A run's name, worked out once a config, since judging asks for it hundreds of times."""
