@@ -9,7 +9,16 @@ from lossbench.experiments import LITERAL_HEAD
 from lossbench.inference import Difference, Pairs, Prediction
 from lossbench.report.tables import MISSING
 from lossbench.results import Results
-from lossbench.verdicts import REFUTING, Comparison, CurveComparison, Judge, JudgedCell, JudgedHeadline, Verdict
+from lossbench.verdicts import (
+    REFUTING,
+    SEEN_SEED,
+    Comparison,
+    CurveComparison,
+    Judge,
+    JudgedCell,
+    JudgedHeadline,
+    Verdict,
+)
 
 NO_NUMBER = "–"
 
@@ -23,8 +32,6 @@ LEADS = {
     "not found": "a lead of {first} over {second} is not found at the paper's learning rate",
 }
 """What docs/statistics.md calls the outcomes of the headline."""
-
-SEEN_SEED = 0  # of what had been seen before the rules were written
 
 DATASETS = {"MNIST": "MNIST", "FMNIST": "Fashion-MNIST", "KMNIST": "KMNIST", "CIFAR-10": "CIFAR-10"}
 
@@ -190,9 +197,7 @@ def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
 
 def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
     """What would be said otherwise without the runs seen before the rules; `verdicts` are those of `judge`."""
-    paper = [cell for key, cell in judge.arms["paper"].items() if key[0] == "CNN2C" and key[2] == cell.loss]  # no beta
-    seen = {judge.results.name(config) for cell in paper for config in cell.configs if config.seed == SEEN_SEED}
-    without = Judge(judge.results.without(seen))
+    without = judge.unseen()
     told = [
         f"{before.claim.claim}: {before.outcome}, without them {after.outcome}"
         for before, after in zip(verdicts, without.verdicts(), strict=True)
@@ -205,7 +210,7 @@ def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
     ]
     changes = f"these change: {'; '.join(told)}" if told else "nothing changes"
     return (
-        f"The {len(seen)} runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen before the "
+        f"The 9 runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen before the "
         f"rules were written (docs/statistics.md). Without them, on one pair of runs less, {changes}."
     )
 

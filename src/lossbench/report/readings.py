@@ -145,7 +145,7 @@ def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: 
         where: network and data set, for the caption.
     """
     default, *_ = moved.values()
-    others = list(moved.items())[1:]
+    others, top = list(moved.items())[1:], -0.8  # the row of the paper's number
     figure = Figure(figsize=(7.6, 1.5 + 0.27 * len(others)), layout="constrained")
     told = []
     for axes, loss in zip(figure.subplots(1, len(MAPS), sharey=True), MAPS, strict=True):
@@ -161,10 +161,10 @@ def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: 
         if loss in printed and default[loss].prediction.n:
             away = 100 * (printed[loss] - default[loss].prediction.mean)
             axes.axvline(away, color=STYLES[loss]["color"], linestyle=":")
-            axes.plot(away, -0.8, color=STYLES[loss]["color"], **PAPER)
+            axes.plot(away, top, color=STYLES[loss]["color"], **PAPER)
         axes.set_title(loss)
         labels = ["the paper's number", *(_named(key) for key, _ in others)]
-        axes.set_yticks([-0.8, *range(len(others))], labels=labels, fontsize=SMALL)
+        axes.set_yticks([top, *range(len(others))], labels=labels, fontsize=SMALL)
         axes.set_ylim(len(others) - 0.4, -1.3)
         axes.grid(axis="x", color=FAINT, alpha=0.3)
         axes.set_xlabel("points")
