@@ -9,7 +9,7 @@ from lossbench.arms import Place, reference_blocks
 from lossbench.choices import Padding
 from lossbench.config import Cnn2c, Cnn5c, Runtime, run_id
 from lossbench.experiments import cells
-from lossbench.studies import READ, betas, blocks, defaults, lgl_factors, readings
+from lossbench.studies import READ, betas, blocks, defaults, lgl_factors, plan, readings
 
 
 @pytest.mark.parametrize("place", READ, ids=lambda place: place.model)
@@ -57,6 +57,16 @@ def test_the_runs_that_are_new() -> None:
     for _, configs in blocks(True, Runtime()):
         assert [config.seed for config in configs] == sorted(config.seed for config in configs)
         assert len({repr(config.runtime) for config in configs}) == 1
+    planned_studies = list(plan(True, Runtime(), lambda config: None))[-17:]
+    assert [name for name, _ in planned_studies[-2:]] == list(new)[-2:]
+    assert sorted(run_id(c) for _, configs in planned_studies for c in configs) == sorted(
+        run_id(c) for _, configs in blocks(True, Runtime()) for c in configs
+    )
+    assert {name: {config.seed for config in configs} for name, configs in planned_studies[5:8]} == {
+        "readings of CNN2C on KMNIST, second seed": {1},
+        "LGL's factor, second seed": {1},
+        "beta and the weights, second seed": {1},
+    }
     assert [(variant.option, variant.choice) for variant in betas()][:3] == [
         ("attached", "0"),
         ("attached", "1"),

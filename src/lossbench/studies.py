@@ -28,6 +28,9 @@ from lossbench.config import (
 from lossbench.experiments import LABELS, LOSSES, Cell, cell_of, made_for
 
 NUM_SEEDS = 3
+ORDINALS = ("first", "second", "third")
+WHOLE = ("initial weights crossed with order", "readings of CNN5C on KMNIST")
+"""Studies that are done in one go, after the others: one needs all its runs, one a GPU."""
 
 LGL_SCALES = (1.0, 2.0, 3.0, 5.0, 10.0)
 """Factors on LGL's mean over batch and classes; 10 is the sum over ten classes."""
@@ -170,9 +173,19 @@ CROSSED_LOSSES: tuple[LossConfig, ...] = (Sml(), LglInr())
 def plan(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Iterator[tuple[str, list[Config]]]:
     """All that `make reference` does: the runs that judge the paper, those of the studies, and a CPU's pilots."""
     yield from reference_blocks(has_gpu, runtime, accuracy)
-    yield from blocks(has_gpu, runtime)
+    yield from _by_seed(list(blocks(has_gpu, runtime)))
     if not has_gpu:
         yield from pilots.blocks(runtime)
+
+
+def _by_seed(studies: list[tuple[str, list[Config]]]) -> Iterator[tuple[str, list[Config]]]:
+    """A seed of every study before the next seed of any, so that each can be read early; then what is done whole."""
+    for rank in range(NUM_SEEDS):
+        for name, configs in studies:
+            if name not in WHOLE:
+                seed = sorted({config.seed for config in configs})[rank]
+                yield f"{name}, {ORDINALS[rank]} seed", [config for config in configs if config.seed == seed]
+    yield from (study for study in studies if study[0] in WHOLE)
 
 
 def blocks(has_gpu: bool, runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
@@ -190,12 +203,10 @@ def blocks(has_gpu: bool, runtime: Runtime) -> Iterator[tuple[str, list[Config]]
         "beta and the weights": of_variants(betas()),
         "what the losses do, epoch by epoch": runs(traced().values()),
         "class weights on imbalanced data": runs(cell for one in imbalanced() for cell in one.cells.values()),
-        "initial weights crossed with order": [
-            config for loss in CROSSED_LOSSES for row in crossed(loss) for config in row
-        ],
+        WHOLE[0]: [config for loss in CROSSED_LOSSES for row in crossed(loss) for config in row],
     }
     if has_gpu:
-        studies["readings of CNN5C on KMNIST"] = of_variants(readings(READ[1]))
+        studies[WHOLE[1]] = of_variants(readings(READ[1]))
     for name, configs in studies.items():
         own = replace(runtime, class_trace=configs[0].seed >= TRACE_SEED)
         yield name, sorted(made_for(name, configs, own), key=lambda config: config.seed)
