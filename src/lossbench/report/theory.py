@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from lossbench import inference, studies, theory
 from lossbench.adjustment import Accuracies
@@ -28,8 +31,6 @@ WORDS: Mapping[ClassWeights | None, str] = {
 METHODS: tuple[Method, Method] = ("logit adjustment", "threshold moving")
 SIGNS: Mapping[str, str] = dict(zip((*WORDS.values(), *METHODS), "osD^xP", strict=True))
 """How weights and methods are drawn."""
-
-_SHAPES = dict(zip(WORDS.values(), ("circle", "square", "diamond", "triangle"), strict=True))
 
 Study = tuple[Imbalanced, Runs]
 
@@ -57,7 +58,8 @@ _LAW_CAPTION = (
 _ACCURACY_CAPTION = (
     "Test accuracy (%) of the larger half of the classes / the smaller half / all, each class counting the same; "
     "Fashion-MNIST, CNN2C, last epoch, mean over seeds (n). Weights act in training; logit adjustment and threshold "
-    "moving on the predictions of the run without weights (with softmax they are the same)."
+    "moving on the predictions of the run without weights (with softmax they are the same). LGL-INR is as it is: each "
+    "class's term is a mean over that class's samples already, so a rare class counts as much as a common one."
 )
 
 
@@ -100,8 +102,6 @@ def _law_lines(laws: Sequence[Law], every: Sequence[Study]) -> dict[tuple[str, s
     return lines
 
 
-_ASIDE = {"SML": 0.93, "LGL": 1.07}  # so that none lies under another
-
 _COLUMNS = {"train": "Training images", "test": "Test images"}
 
 
@@ -118,45 +118,43 @@ def _law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     told = []
+    order = sorted({law.weights: law.predicted for law in laws}.items(), key=lambda of: of[1])
+    place = {weights: number for number, (weights, _) in enumerate(order)}
     for law in laws:
-        filled = law.split == "train"
-        for value in law.measured:
-            left.plot(
-                law.predicted * _ASIDE[law.loss],
-                value,
-                marker=SIGNS[WORDS[law.weights]],
-                color=STYLES[law.loss]["color"],
-                markerfacecolor=STYLES[law.loss]["color"] if filled else "none",
-                linestyle="none",
-                markersize=6,
-            )
+        shift = (0.24 if law.loss == "LGL" else -0.24) + (0.07 if law.split == "test" else -0.07)
+        ratios = [value / law.predicted for value in law.measured]
+        left.plot([place[law.weights] + shift] * len(ratios), ratios, **_point(law.loss, law.split))
         told.append(
             f"{law.loss}, {WORDS[law.weights]}, {law.split}: predicted {law.predicted:.3f}, measured "
             f"{np.exp(np.mean(np.log(law.measured))):.3f}, n={len(law.measured)}."
         )
-    ends = [0.05, 2.0]
-    left.plot(ends, ends, color=FAINT, linewidth=1)
-    left.fill_between(
-        ends, np.divide(ends, theory.LAW_FACTOR), np.multiply(ends, theory.LAW_FACTOR), color=FAINT, alpha=0.15, lw=0
-    )
-    left.set(xscale="log", yscale="log", title="two classes", xlabel="predicted", ylabel="measured $(1-p_{00})/p_{10}$")
-    for loss in ("SML", "LGL"):
-        for filled in (True, False):
-            color = STYLES[loss]["color"]
-            face, images = (color, "training images") if filled else ("none", "test images")
-            left.plot(
-                [], [], marker="o", color=color, markerfacecolor=face, linestyle="none", label=f"{loss}, {images}"
-            )
+    left.axhline(1, color=FAINT, linewidth=1)
+    left.axhspan(1 / theory.LAW_FACTOR, theory.LAW_FACTOR, color=FAINT, alpha=0.15, lw=0)
+    words = [f"{WORDS[weights].replace(' ', chr(10))}\n{predicted:.3f}" for weights, predicted in order]
+    left.set_xticks(range(len(order)), labels=words, fontsize=SMALL)
+    left.set(yscale="log", title="two classes", xlabel="weights, predicted $(1-p_{00})/p_{10}$")
+    left.set_ylabel("measured over predicted")
+    left.yaxis.set_major_locator(FixedLocator((0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_locator(NullLocator())
+    for loss, (split, images) in product(("SML", "LGL"), _COLUMNS.items()):
+        left.plot([], [], **_point(loss, split), label=f"{loss}, {images.lower()}")
     left.legend(fontsize=SMALL)
     told += _own_probabilities(right, every[:2])
-    signs = ", ".join(f"{sign} {word}" for word, sign in _SHAPES.items())
     caption = (
-        f"Left: Eq. 10 of two classes, coat and shirt, 10 to 1, predicted and measured; a point is a run ({signs}; "
-        "SML a little to the left, LGL to the right), "
-        f"the band a factor of {theory.LAW_FACTOR:g}. Right: mean probability of the own class on training images with "
-        "inverse weights, a point a class and run: two classes (T0, T1), and ten, the later five thinned out 10 times."
+        "Left: Eq. 10 of two classes, coat and shirt, 10 to 1, for each way to weigh them: measured over predicted, a "
+        f"point a run, the band a factor of {theory.LAW_FACTOR:g}. Right: mean probability of the own class on "
+        "training images with inverse weights, a point a class and run: two classes (T0, T1), and ten, the later five "
+        "thinned out 10 times."
     )
     return Picture("imbalance-law", figure, caption, f"Eq. 10 under imbalance. {' '.join(told)}")
+
+
+def _point(loss: str, split: str) -> dict[str, Any]:
+    """A run's point, hollow for test images."""
+    style = STYLES[loss]
+    face = style["color"] if split == "train" else "none"
+    return {"color": style["color"], "marker": style["marker"], "markerfacecolor": face, "ls": "none", "ms": 5}
 
 
 def _own_probabilities(axes: Axes, every: Sequence[Study]) -> list[str]:
@@ -227,7 +225,9 @@ def _accuracy_picture(every: Sequence[Study]) -> Picture:
     for axes, (one, runs) in zip(panels, every, strict=False):
         for loss in STYLES:
             for sign, (n, means) in _results(runs, loss).items():
-                axes.plot(100 * means.minority, 100 * means.majority, SIGNS[sign], **_look(loss), markersize=6, mew=1.5)
+                if (loss, sign) != ("SML", METHODS[0]):  # the same as the other
+                    at = 100 * means.minority, 100 * means.majority
+                    axes.plot(*at, SIGNS[sign], **_look(loss), markersize=6, mew=1.5)
                 told.append(
                     f"{one.label}, {loss}, {sign}: majority {percent(means.majority, 1)}, minority "
                     f"{percent(means.minority, 1)}, n={n}."
@@ -247,7 +247,7 @@ def _accuracy_picture(every: Sequence[Study]) -> Picture:
     key.legend(loc="center", fontsize=SMALL + 1, frameon=False)
     caption = (
         "What weights, logit adjustment and threshold moving do: test accuracy of the larger half of the classes over "
-        "that of the smaller half, mean over seeds; up and to the right is better; LGL is hollow. Fashion-MNIST, "
-        "CNN2C, last epoch."
+        "that of the smaller half, mean over seeds; up and to the right is better; LGL is hollow, and SML's logit "
+        "adjustment is its threshold moving. Fashion-MNIST, CNN2C, last epoch."
     )
     return Picture("imbalance-accuracy", figure, caption, f"Majority over minority accuracy. {' '.join(told)}")
