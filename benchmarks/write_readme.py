@@ -19,9 +19,13 @@ def written(readme: str, results: Path) -> str:
     if not mark:
         raise SystemExit(f"the README lacks the lines {BEGIN!r} and {END!r}")
     lines = overview(results).splitlines()
-    wrapped = [line if line.startswith("|") else textwrap.fill(line, 120, break_on_hyphens=False) for line in lines]
-    text = "\n".join(wrapped)
+    text = "\n".join(line if line.startswith("|") else _wrapped(line) for line in lines)
     return f"{before}{BEGIN}\n{text}\n\n{END}{after}"
+
+
+def _wrapped(line: str) -> str:
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.fill(line, 120, subsequent_indent=indent, break_on_hyphens=False)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,11 @@ def test_accuracy_notices_beta_or_not() -> None:
     assert frame.loc["beta 8 - beta 0, attached"]["Word"] == "too few"
     assert list(frame.loc["attached - detached, beta 2"]) == ["0", "missing", "–", "–"]
     assert len(frame) == 12
+    assert beyond.even_weights(results) == (
+        "LGL-INR's weights against even ones (beta 0), CNN2C on KMNIST: beta 4 +0.00 points, equivalent (each tested "
+        "by itself)."
+    )
+    assert beyond.even_weights(Known()) is None
 
 
 def test_beta_is_shown_with_its_weights(committed: Judge) -> None:
@@ -101,6 +106,8 @@ def test_beta_is_shown_with_its_weights(committed: Judge) -> None:
     assert true is not None
     turned = [100 * diagnostics.reversed_share(found["test_logits"], true, 1.0) for found in arrays]
     assert line["Turned (%)"] == f"{np.mean(turned):.2f}"
-    assert frame.loc["detached", "4"]["Accuracy"] == "missing"
     assert len(frame) == 9
+    results = Known()
+    results.fill(studies.betas()[0].cells["LGL-INR"], lambda seed: 0.96, seeds=range(1))
+    assert table(beyond.beta(results)).loc["detached", "4"]["Accuracy"] == "missing"
     assert "No runs" in text(beyond.beta(Known()))

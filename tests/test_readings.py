@@ -39,6 +39,20 @@ def test_readings_show_how_far_they_move_and_what_depends_on_them(known: Known) 
     assert nearest.loc["SML"]["Nearest"] == "epoch that counts, best on test images"
 
 
+def test_what_moves_a_loss_is_said_in_a_sentence(known: Known) -> None:
+    default, variants = defaults(PLACE), {variant.choice: variant for variant in all_readings(PLACE)}
+    for loss, choice, by in (("LGL", "sum over classes", 0.05), ("LGL", "800-10", -0.02), ("LGL-INR", "kept", 0.0)):
+        values = known.values(default.cells[loss])
+        for seed, config in enumerate(variants[choice].cells[loss].configs):
+            known.add(config, (values[seed] or 0) + by + 0.0002 * seed)
+    said = readings.moves(known, PLACE)
+    assert said is not None
+    assert ": LGL by LGL: mean or sum, sum over classes (+5.02), head of CNN2C, 800-10 (-1.98). Of all 24 pairs" in said
+    assert "1 stay within ±0.25 points, 3 are undecided and 18 have too few runs (below 3)" in said  # the best epochs
+    assert said == text(readings.sensitivity(known, PLACE))
+    assert readings.moves(Known(), PLACE) is None
+
+
 def test_without_runs_of_a_reading_there_is_a_sentence(cnn2c: Known) -> None:
     assert text(readings.sensitivity(cnn2c, PLACE)) == "No runs of a reading of CNN2C yet."
     assert text(readings.sensitivity(cnn2c, READ[1])) == "No runs of a reading of CNN5C yet."
@@ -77,6 +91,7 @@ def test_the_row_of_lgl_is_searched_for_a_factor(cnn2c: Known) -> None:
     assert row["x 1"].endswith("(n=3), consistent ±2.45")
     assert float(row["x 1"].partition(" ")[0]) == pytest.approx(90.5, abs=0.1)
     assert "is open: runs are missing" in text(readings.lgl_row(cnn2c))
+    assert readings.whole_row(cnn2c) is None
 
     def said(*whole: float, failing: str = "") -> str:
         results = Known()
@@ -86,7 +101,9 @@ def test_the_row_of_lgl_is_searched_for_a_factor(cnn2c: Known) -> None:
                 there = cell.paper / 100 + (0 if scale in whole and cell.dataset != failing else -0.02)
                 for config in cell.configs:
                     results.add(config, there + 0.001 * (config.seed - 1))
-        return text(readings.lgl_row(results))
+        row = text(readings.lgl_row(results))
+        assert readings.whole_row(results) == row
+        return row
 
     assert said(3.0).startswith("Of 5 factors tried on LGL, 3 can be the paper's: none of the three numbers")
     assert said(3.0, 5.0).startswith("Of 5 factors tried on LGL, 3 and 5 can be the paper's")

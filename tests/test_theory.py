@@ -17,7 +17,7 @@ from lossbench.config import Config
 from lossbench.inference import Pairs
 from lossbench.labels import train_counts
 from lossbench.report.page import Picture
-from lossbench.report.theory import imbalance
+from lossbench.report.theory import imbalance, outcomes
 from lossbench.studies import Imbalanced
 from lossbench.theory import Law
 
@@ -185,6 +185,12 @@ def test_the_section_shows_what_was_put_in() -> None:
     assert "SML +25.00 points, n=3" in text(blocks)
     assert "missing with ten" in text(blocks)
     assert "LGL 0.000 (n=3) with two classes, 0.180 (n=3) with ten" in text(blocks)
+    assert outcomes(results) == (
+        "Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL: Eq. 10 with two classes holds on training and "
+        "holds on test images; that inverse weights raise the minority's accuracy undecided; that they determine two "
+        "classes, and not many, undecided."
+    )
+    assert outcomes(Known()) is None
     law = table(blocks).loc["coat and shirt, step 10", "SML", "inverse"]
     assert law["Predicted"] == "1.000"
     assert law["Training images"].startswith("1.00, 0.98 to 1.02 (n=3)")

@@ -194,6 +194,14 @@ def _lead(
         sections.headlines(judge),
         Paragraph(" ".join([cells_sentence(printed), claims_sentence(verdicts), counted])),
     ]
+    beyond_paper = [
+        readings.moves(judge.results, studies.READ[0]),
+        readings.whole_row(judge.results),
+        beyond.even_weights(judge.results),
+        theory.outcomes(judge.results),
+    ]
+    if any(beyond_paper):
+        told += [Paragraph("Beyond the paper, so far:"), Items(list(filter(None, beyond_paper)))]
     return told, progress(judge.results, blocks)
 
 
@@ -203,7 +211,7 @@ def overview(results_dir: Path) -> str:
     judged = judge.cells()
     lead, _ = _lead(judge, judged, judge.verdicts())
     conditions = context.conditions(judge.results, judge.results.records)
-    return blocks_to_markdown([*lead[:2], _told(sections.overview(judged), conditions), lead[2]])
+    return blocks_to_markdown([*lead[:2], _told(sections.overview(judged), conditions), *lead[2:]])
 
 
 def _told(block: Block, conditions: str) -> Block:

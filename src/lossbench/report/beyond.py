@@ -57,6 +57,21 @@ def beta(results: Results) -> list[Block]:
     ]
 
 
+def even_weights(results: Results) -> str | None:
+    """Whether LGL-INR does as well with even weights, in a sentence; None before there are enough runs of any beta."""
+    noticed = _noticed(results, studies.betas())
+    none, *others = [f"{value:g}" for value in studies.BETAS]
+    lines = [(value, noticed[f"beta {value} - beta {none}, attached"]) for value in others]
+    told = [
+        f"beta {value} {line['Difference']} points, {line['Word']}"
+        for value, line in lines
+        if line["Word"] not in ("too few", NO_NUMBER)
+    ]
+    if not told:
+        return None
+    return f"LGL-INR's weights against even ones (beta 0), CNN2C on KMNIST: {'; '.join(told)} (each tested by itself)."
+
+
 def _noticed(results: Results, variants: Sequence[Variant]) -> dict[str, dict[str, str]]:
     """Whether accuracy tells beta from 0, and attached weights from detached ones."""
     cells = {(variant.option, variant.choice): variant.cells["LGL-INR"] for variant in variants}

@@ -10,7 +10,7 @@ from lossbench import inference, studies
 from lossbench.arms import Place
 from lossbench.calibration import MAPS
 from lossbench.experiments import Cell
-from lossbench.inference import Difference, Prediction
+from lossbench.inference import Difference, Prediction, Word
 from lossbench.report.figures import FAINT, PAPER, SMALL, STYLES
 from lossbench.report.findings import NO_NUMBER, percent, points
 from lossbench.report.page import Block, Paragraph, Picture
@@ -28,6 +28,7 @@ class Moved:
 
     prediction: Prediction  # fractions; without runs its n is 0
     difference: Difference  # from the default reading, paired over seeds, fractions; without pairs its n is 0
+    word: Word
 
 
 Readings = Mapping[tuple[str, str], Mapping[str, Moved]]
@@ -41,16 +42,7 @@ def sensitivity(results: Results, place: Place) -> list[Block]:
     own = (cell for variant in variants if not variant.best for cell in variant.cells.values())
     if not any(results.values(cell).count(None) < len(cell.configs) for cell in own):
         return [Paragraph(f"No runs of a reading of {network} yet.")]
-    moved = {
-        (variant.option, variant.choice): {
-            loss: Moved(
-                inference.prediction_interval(results.values(cell, _statistic(variant))),
-                inference.paired_t(results.pairs(cell, default.cells[loss], _statistic(variant), last)),
-            )
-            for loss, cell in variant.cells.items()
-        }
-        for variant in [default, *variants]
-    }
+    moved = _readings(results, place)
     printed = {loss: cell.paper / 100 for loss, cell in default.cells.items() if cell.paper is not None}
     where = f"{network} on {dataset}"
     texts = {
@@ -70,11 +62,59 @@ def sensitivity(results: Results, place: Place) -> list[Block]:
         "number could be one more run of it (95 % prediction interval, its half-width, its own s)."
     )
     return [
+        Paragraph(_told(moved, place)),
         picture(moved, printed, inference.MARGINS[place.dataset], f"readings_{place.model}", where),
         table(texts, ["Option", "Reading"], caption),
         table(_conclusions(results, default, variants), ["Option", "Reading"], depends),
         table(nearest, ["Loss"], reached),
     ]
+
+
+def moves(results: Results, place: Place) -> str | None:
+    """Which readings move a loss, in a sentence; None before any has enough runs."""
+    moved = _readings(results, place)
+    words = [one.word for key, of in moved.items() if key[1] for one in of.values()]
+    return _told(moved, place) if set(words) != {"too few"} else None
+
+
+def _told(moved: Readings, place: Place) -> str:
+    others = [(_named(key), loss, one) for key, of in moved.items() if key[1] for loss, one in of.items()]
+    movers = {
+        loss: ", ".join(
+            f"{name} ({points(one.difference.mean)})"
+            for name, of, one in others
+            if of == loss and one.word in ("higher", "lower")
+        )
+        for loss in MAPS
+    }
+    parts = [f"{loss} by {told}" for loss, told in movers.items() if told]
+    network, dataset = place.labels
+    words = [one.word for *_, one in others]
+    small = sum(word == "equivalent" or word.endswith("within the margin") for word in words)
+    return (
+        f"What moves a loss away from its accuracy as read here, {network} on {dataset}, in points: "
+        f"{'; '.join(parts) or 'nothing so far'}. Of all {len(words)} pairs of a reading and a loss {small} stay "
+        f"within ±{100 * inference.MARGINS[place.dataset]:g} points, {words.count('undecided')} are undecided and "
+        f"{words.count('too few')} have too few runs (below {inference.MIN_RUNS}); each tested by itself."
+    )
+
+
+def _readings(results: Results, place: Place) -> Readings:
+    default = studies.defaults(place)
+
+    def moved(variant: Variant, loss: str, cell: Cell) -> Moved:
+        pairs = results.pairs(cell, default.cells[loss], _statistic(variant), last)
+        difference = inference.paired_t(pairs)
+        return Moved(
+            inference.prediction_interval(results.values(cell, _statistic(variant))),
+            difference,
+            inference.compare(pairs, inference.MARGINS[place.dataset], difference.p),
+        )
+
+    return {
+        (variant.option, variant.choice): {loss: moved(variant, loss, cell) for loss, cell in variant.cells.items()}
+        for variant in [default, *studies.readings(place)]
+    }
 
 
 def _statistic(variant: Variant) -> Statistic:
@@ -179,33 +219,47 @@ def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: 
 def lgl_row(results: Results) -> list[Block]:
     """Which factor on LGL's mean gives the paper's row, and does one give all of it?"""
     lines: dict[str, dict[str, str]] = {}
-    outcomes: dict[float, list[str]] = {}
-    for scale, cells in studies.lgl_factors().items():
-        for cell in cells:
-            assert cell.paper is not None
-            prediction = inference.prediction_interval(results.values(cell))
-            outcome = _outcome(prediction, cell.paper / 100)
-            outcomes.setdefault(scale, []).append(outcome)
-            line = lines.setdefault(cell.dataset, {"Paper": f"{cell.paper:.2f}"})
-            told = "" if outcome == "too few" else f", {outcome}"
-            line[f"x {scale:g}"] = f"{_mean(prediction)}{told}"
+    for scale, found in _factors(results).items():
+        for dataset, (paper, prediction) in found.items():
+            line = lines.setdefault(dataset, {"Paper": percent(paper)})
+            outcome = _outcome(prediction, paper)
+            line[f"x {scale:g}"] = _mean(prediction) + ("" if outcome == "too few" else f", {outcome}")
     caption = (
         "LGL times a factor: test accuracy (%), CNN2C, last epoch, and whether the paper's number could be one more "
         "such run (95 % prediction interval, its half-width, by the factor's own s). Seeds 0 to 2; x 10 is the sum "
         "over the ten classes."
     )
-    return [Paragraph(_whole_row(outcomes)), table(lines, ["Data set"], caption)]
+    open_yet = f"Whether one of {_TRIED} gives the paper's whole row of LGL with CNN2C is open: runs are missing."
+    return [Paragraph(whole_row(results) or open_yet), table(lines, ["Data set"], caption)]
 
 
-def _whole_row(outcomes: Mapping[float, Sequence[str]]) -> str:
-    words = {scale: {one.partition(" ±")[0] for one in found} for scale, found in outcomes.items()}
+_TRIED = f"{len(studies.LGL_SCALES)} factors tried on LGL"
+
+
+def whole_row(results: Results) -> str | None:
+    """Whether one factor on LGL gives all of the paper's row, in a sentence; None while that is open."""
+    words = {
+        scale: {inference.cell_outcome(prediction, paper) for paper, prediction in found.values()}
+        for scale, found in _factors(results).items()
+    }
     whole = [f"{scale:g}" for scale, found in words.items() if found == {"consistent"}]
-    tried = f"{len(outcomes)} factors tried on LGL"
     if whole:
         return (
-            f"Of {tried}, {' and '.join(whole)} can be the paper's: none of the three numbers of LGL with CNN2C lies "
+            f"Of {_TRIED}, {' and '.join(whole)} can be the paper's: none of the three numbers of LGL with CNN2C lies "
             "outside what one more such run would give."
         )
     if all(found & {"paper higher", "paper lower"} for found in words.values()):
-        return f"None of {tried} can be the paper's: each misses one of the three numbers of LGL with CNN2C."
-    return f"Whether one of {tried} gives the paper's whole row of LGL with CNN2C is open: runs are missing."
+        return f"None of {_TRIED} can be the paper's: each misses one of the three numbers of LGL with CNN2C."
+    return None
+
+
+def _factors(results: Results) -> dict[float, dict[str, tuple[float, Prediction]]]:
+    """The paper's number and where one more run is expected, fractions, by factor and data set."""
+    return {
+        scale: {
+            cell.dataset: (cell.paper / 100, inference.prediction_interval(results.values(cell)))
+            for cell in cells
+            if cell.paper is not None
+        }
+        for scale, cells in studies.lgl_factors().items()
+    }

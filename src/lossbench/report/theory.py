@@ -50,6 +50,21 @@ def imbalance(results: Results) -> list[Block]:
     ]
 
 
+def outcomes(results: Results) -> str | None:
+    """What class weights do on imbalanced data, in a sentence; None before there are enough runs of two classes."""
+    two, step, *_ = (theory.runs_of(results, one) for one in studies.imbalanced())
+    if any(len(two[loss, ClassWeights.inverse]) < inference.MIN_RUNS for loss in ("SML", "LGL")):
+        return None
+    laws = theory.laws(two)
+    return (
+        "Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL: Eq. 10 with two classes "
+        f"{theory.law_outcome(laws, 'train')} on training and {theory.law_outcome(laws, 'test')} on test images; that "
+        f"inverse weights raise the minority's accuracy {theory.gain_outcome(theory.minority_gains(two))}; that they "
+        "determine two classes, and not many, "
+        f"{theory.determined_outcome(theory.spreads(two), theory.spreads(step))}."
+    )
+
+
 _LAW_CAPTION = (
     "Eq. 10 measured over predicted, 1 where it holds: of two classes the majority's equation, of ten SML's equations "
     "summed over the larger half of the classes. Fashion-MNIST, CNN2C, last epoch, geometric mean over seeds (n), for "
