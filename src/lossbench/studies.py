@@ -28,9 +28,12 @@ from lossbench.config import (
 from lossbench.experiments import LABELS, LOSSES, Cell, cell_of, made_for
 
 NUM_SEEDS = 3
-ORDINALS = ("first", "second", "third")
-WHOLE = ("initial weights crossed with order", "readings of CNN5C on KMNIST")
-"""Studies that are done in one go, after the others: one needs all its runs, one a GPU."""
+ORDINALS = ("first", "second", "third")  # as many
+
+CROSSED_STUDY = "initial weights crossed with order"  # says nothing before all of its runs are there
+LARGE_STUDY = "readings of CNN5C on KMNIST"  # for a GPU
+WHOLE = (CROSSED_STUDY, LARGE_STUDY)
+"""Studies that are done in one go, after the others."""
 
 LGL_SCALES = (1.0, 2.0, 3.0, 5.0, 10.0)
 """Factors on LGL's mean over batch and classes; 10 is the sum over ten classes."""
@@ -180,11 +183,11 @@ def plan(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Iterator[tuple[
 
 def _by_seed(studies: list[tuple[str, list[Config]]]) -> Iterator[tuple[str, list[Config]]]:
     """A seed of every study before the next seed of any, so that each can be read early; then what is done whole."""
-    for rank in range(NUM_SEEDS):
+    for rank, nth in enumerate(ORDINALS):
         for name, configs in studies:
             if name not in WHOLE:
                 seed = sorted({config.seed for config in configs})[rank]
-                yield f"{name}, {ORDINALS[rank]} seed", [config for config in configs if config.seed == seed]
+                yield f"{name}, {nth} seed", [config for config in configs if config.seed == seed]
     yield from (study for study in studies if study[0] in WHOLE)
 
 
@@ -203,10 +206,10 @@ def blocks(has_gpu: bool, runtime: Runtime) -> Iterator[tuple[str, list[Config]]
         "beta and the weights": of_variants(betas()),
         "what the losses do, epoch by epoch": runs(traced().values()),
         "class weights on imbalanced data": runs(cell for one in imbalanced() for cell in one.cells.values()),
-        WHOLE[0]: [config for loss in CROSSED_LOSSES for row in crossed(loss) for config in row],
+        CROSSED_STUDY: [config for loss in CROSSED_LOSSES for row in crossed(loss) for config in row],
     }
     if has_gpu:
-        studies[WHOLE[1]] = of_variants(readings(READ[1]))
+        studies[LARGE_STUDY] = of_variants(readings(READ[1]))
     for name, configs in studies.items():
         own = replace(runtime, class_trace=configs[0].seed >= TRACE_SEED)
         yield name, sorted(made_for(name, configs, own), key=lambda config: config.seed)

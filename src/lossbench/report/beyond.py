@@ -9,10 +9,10 @@ from lossbench import classes, diagnostics, inference, mechanism, studies
 from lossbench.arms import Key
 from lossbench.calibration import MAPS, NUM_BINS, Calibration, Map, calibration
 from lossbench.experiments import Cell
-from lossbench.inference import Difference
+from lossbench.inference import Difference, Pairs
 from lossbench.labels import test_labels
 from lossbench.report.figures import FAINT, SMALL, STYLES
-from lossbench.report.findings import NO_NUMBER, difference_line
+from lossbench.report.findings import NO_NUMBER, difference_line, points
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.sections import table
 from lossbench.report.tables import MISSING
@@ -50,41 +50,43 @@ def beta(results: Results) -> list[Block]:
         "beta 0, which is LGL-INR with even weights, and between attached and detached weights; the words as in "
         "the comparisons, but without Holm."
     )
+    margin = inference.MARGINS["kmnist"]
+    noticed = {name: difference_line(pairs, margin) for name, pairs in _pairs(results, variants).items()}
     return [
         _beta_picture(results, variants),
         table(lines, ["Weights", "beta"], caption),
-        table(_noticed(results, variants), ["Contrast"], notice),
+        table(noticed, ["Contrast"], notice),
     ]
 
 
 def even_weights(results: Results) -> str | None:
     """Whether LGL-INR does as well with even weights, in a sentence; None before there are enough runs of any beta."""
-    noticed = _noticed(results, studies.betas())
     none, *others = [f"{value:g}" for value in studies.BETAS]
-    lines = [(value, noticed[f"beta {value} - beta {none}, attached"]) for value in others]
-    told = [
-        f"beta {value} {line['Difference']} points, {line['Word']}"
-        for value, line in lines
-        if line["Word"] not in ("too few", NO_NUMBER)
-    ]
+    pairs = _pairs(results, studies.betas())
+    of_beta = {value: pairs[f"beta {value} - beta {none}, attached"] for value in others}
+    told = [f"beta {value} {_tested(of)}" for value, of in of_beta.items() if of.n >= inference.MIN_RUNS]
     if not told:
         return None
     return f"LGL-INR's weights against even ones (beta 0), CNN2C on KMNIST: {'; '.join(told)} (each tested by itself)."
 
 
-def _noticed(results: Results, variants: Sequence[Variant]) -> dict[str, dict[str, str]]:
-    """Whether accuracy tells beta from 0, and attached weights from detached ones."""
+def _tested(pairs: Pairs) -> str:
+    difference = inference.paired_t(pairs)
+    return f"{points(difference.mean)} points, {inference.compare(pairs, inference.MARGINS['kmnist'], difference.p)}"
+
+
+def _pairs(results: Results, variants: Sequence[Variant]) -> dict[str, Pairs]:
+    """Whether accuracy tells beta from 0, and attached weights from detached ones: what to compare, by contrast."""
     cells = {(variant.option, variant.choice): variant.cells["LGL-INR"] for variant in variants}
     none, *others = [f"{value:g}" for value in studies.BETAS]
-    pairs = {
+    contrasts = {
         f"beta {choice} - beta {none}, {option}": (cells[option, choice], cells["attached", none])
         for option in ("attached", "detached")
         for choice in others
     }
     for choice in others:
-        pairs[f"attached - detached, beta {choice}"] = cells["attached", choice], cells["detached", choice]
-    found = {name: results.pairs(*both) for name, both in pairs.items()}
-    return {name: difference_line(of, inference.MARGINS["kmnist"]) for name, of in found.items()}
+        contrasts[f"attached - detached, beta {choice}"] = cells["attached", choice], cells["detached", choice]
+    return {name: results.pairs(*both) for name, both in contrasts.items()}
 
 
 def _beta_line(results: Results, variant: Variant) -> dict[str, str]:

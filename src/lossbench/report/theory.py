@@ -52,14 +52,14 @@ def imbalance(results: Results) -> list[Block]:
 
 def outcomes(results: Results) -> str | None:
     """What class weights do on imbalanced data, in a sentence; None before there are enough runs of two classes."""
-    two, step, *_ = (theory.runs_of(results, one) for one in studies.imbalanced())
+    two, step = (theory.runs_of(results, one) for one in studies.imbalanced()[:2])
     if any(len(two[loss, ClassWeights.inverse]) < inference.MIN_RUNS for loss in ("SML", "LGL")):
         return None
     laws = theory.laws(two)
     return (
         "Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL: Eq. 10 with two classes "
-        f"{theory.law_outcome(laws, 'train')} on training and {theory.law_outcome(laws, 'test')} on test images; that "
-        f"inverse weights raise the minority's accuracy {theory.gain_outcome(theory.minority_gains(two))}; that they "
+        f"{_on_images(laws)}; that inverse weights raise the minority's accuracy "
+        f"{theory.gain_outcome(theory.minority_gains(two))}; that they "
         "determine two classes, and not many, "
         f"{theory.determined_outcome(theory.spreads(two), theory.spreads(step))}."
     )
@@ -88,11 +88,15 @@ def _verdict(laws: list[Law], every: Sequence[Study]) -> str:
     )
     return (
         f"Two classes, one shirt to ten coats: Eq. 10 within a factor of {theory.LAW_FACTOR:g}, whatever loss and "
-        f"weights, {theory.law_outcome(laws, 'train')} on training and {theory.law_outcome(laws, 'test')} on test "
-        f"images. That inverse weights raise the minority's accuracy: {theory.gain_outcome(gains)} ({told}). That such "
-        "weights determine two classes, whose own mean probabilities they make equal, and not many: "
+        f"weights, {_on_images(laws)}. That inverse weights raise the minority's accuracy: "
+        f"{theory.gain_outcome(gains)} ({told}). That such weights determine two classes, whose own mean "
+        "probabilities they make equal, and not many: "
         f"{theory.determined_outcome(of_two, of_ten)} (largest less smallest on training images: {apart})."
     )
+
+
+def _on_images(laws: list[Law]) -> str:
+    return f"{theory.law_outcome(laws, 'train')} on training and {theory.law_outcome(laws, 'test')} on test images"
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -149,7 +153,7 @@ def _law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
     left.set_xticks(range(len(order)), labels=words, fontsize=SMALL)
     left.set(yscale="log", title="two classes", xlabel="weights, predicted $(1-p_{00})/p_{10}$")
     left.set_ylabel("measured over predicted")
-    left.yaxis.set_major_locator(FixedLocator((0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0)))
+    left.yaxis.set_major_locator(FixedLocator((0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)))
     left.yaxis.set_major_formatter("{x:g}")
     left.yaxis.set_minor_locator(NullLocator())
     for loss, (split, images) in product(("SML", "LGL"), _COLUMNS.items()):
@@ -181,10 +185,7 @@ def _own_probabilities(axes: Axes, every: Sequence[Study]) -> list[str]:
             if not len(own):
                 continue
             places = offset + np.arange(own.shape[1]) + shift
-            style = STYLES[loss]
-            axes.plot(
-                np.tile(places, len(own)), own.ravel(), color=style["color"], marker=style["marker"], ls="none", ms=4
-            )
+            axes.plot(np.tile(places, len(own)), own.ravel(), **_point(loss, "train"))
             values = ", ".join(f"{value:.2f}" for value in own.mean(axis=0))
             told.append(f"{one.label}, {loss}, own probability by class: {values}, n={len(own)}.")
     labels = ["T0", "T1", *map(str, range(10))]
