@@ -52,7 +52,7 @@ def imbalance(results: Results) -> list[Block]:
 
 def outcomes(results: Results) -> str | None:
     """What class weights do on imbalanced data, in a sentence; None before there are enough runs of two classes."""
-    two, step = (theory.runs_of(results, one) for one in studies.imbalanced()[:2])
+    two, step = (theory.runs_of(results, one) for one in studies.imbalanced()[: studies.NUM_JUDGED])
     if any(len(two[loss, ClassWeights.inverse]) < inference.MIN_RUNS for loss in ("SML", "LGL")):
         return None
     laws = theory.laws(two)
@@ -159,7 +159,7 @@ def _law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
     for loss, (split, images) in product(("SML", "LGL"), _COLUMNS.items()):
         left.plot([], [], **_point(loss, split), label=f"{loss}, {images.lower()}")
     left.legend(fontsize=SMALL)
-    told += _own_probabilities(right, every[:2])
+    told += _own_probabilities(right, every[: studies.NUM_JUDGED])
     caption = (
         "Left: Eq. 10 of two classes, coat and shirt, 10 to 1, for each way to weigh them: measured over predicted, a "
         f"point a run, the band a factor of {theory.LAW_FACTOR:g}. Right: mean probability of the own class on "
