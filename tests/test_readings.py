@@ -35,7 +35,7 @@ def test_readings_show_how_far_they_move_and_what_depends_on_them(known: Known) 
     assert conclusions.loc["as read here", ""]["LGL - SML"].endswith("lower")
     assert conclusions.loc[SUMMED]["LGL - SML"].endswith("higher")
     own = moved.loc[SUMMED]["LGL"].partition(": ")[2]
-    assert list(nearest.loc["LGL"]) == ["94.37", ", ".join(SUMMED), own, "consistent ±2.45"]
+    assert list(nearest.loc["LGL"]) == ["94.37", ", ".join(SUMMED), own, "consistent ±2.45", "1 of 3"]
     assert nearest.loc["SML"]["Nearest"] == "epoch that counts, best on test images"
 
 
@@ -49,7 +49,8 @@ def test_what_moves_a_loss_is_said_in_a_sentence(known: Known) -> None:
     assert said is not None
     assert ": LGL by LGL: mean or sum, sum over classes (+5.02), head of CNN2C, 800-10 (-1.98). Of all 24 pairs" in said
     assert "1 stay within ±0.25 points, 3 are undecided and 18 have too few runs (below 3)" in said  # the best epochs
-    assert said == text(readings.sensitivity(known, PLACE))
+    every = text(readings.sensitivity(known, PLACE))
+    assert every == f"{said} Each number that the paper prints could be one more run of some reading."
     assert readings.moves(Known(), PLACE) is None
 
 
@@ -112,3 +113,24 @@ def test_the_row_of_lgl_is_searched_for_a_factor(cnn2c: Known) -> None:
     for cell in lgl_factors()[2.0]:
         results.add(cell.config, math.nan)
     assert "is open" in text(readings.lgl_row(results))
+
+
+def test_the_factor_that_meets_the_papers_number_is_interpolated() -> None:
+    results = Known()
+    for scale, cells in lgl_factors().items():
+        for cell in cells[:1]:  # 94.37
+            for config in cell.configs[:2]:
+                results.add(config, 0.9437 + 0.02 * math.log(scale / (2.5 + config.seed)))
+    met = table(readings.lgl_row(results))["Met at"]
+    assert met["KMNIST"] == "x 3.0 (2.5 to 3.5, n=2)"
+    assert met["FMNIST"] == "–"
+    results.add(lgl_factors()[10.0][0].configs[1], math.nan)  # without it the seed no longer has every factor
+    assert table(readings.lgl_row(results))["Met at"]["KMNIST"] == "x 2.5 (n=1)"
+
+
+def test_printed_numbers_that_no_reading_gives_are_named(known: Known) -> None:
+    for config in defaults(PLACE).cells["SML"].configs:
+        known.add(config, 0.90 + 0.0002 * config.seed)
+    assert text(readings.sensitivity(known, PLACE)).endswith(" No reading with 3 runs so far gives SML's 95.13.")
+    could = dict(table(readings.sensitivity(known, PLACE), 2)["Could be"])
+    assert could == {"LGL": "1 of 3", "SML": "0 of 2", "LGL-INR": "2 of 2"}

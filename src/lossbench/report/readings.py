@@ -3,14 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from lossbench import inference, studies
 from lossbench.arms import Place
 from lossbench.calibration import MAPS
 from lossbench.experiments import Cell
-from lossbench.inference import Difference, Prediction, Word
+from lossbench.inference import CellOutcome, Difference, Prediction, Word
 from lossbench.report.figures import FAINT, PAPER, SMALL, STYLES
 from lossbench.report.findings import NO_NUMBER, percent, points
 from lossbench.report.page import Block, Paragraph, Picture
@@ -59,10 +61,11 @@ def sensitivity(results: Results, place: Place) -> list[Block]:
     nearest = {loss: _nearest(moved, loss, paper) for loss, paper in printed.items()}
     reached = (
         f"The number that the paper prints for {where}, the reading whose mean is nearest to it, and whether the "
-        "number could be one more run of it (95 % prediction interval, its half-width, its own s)."
+        "number could be one more run of it (95 % prediction interval, its half-width, its own s); and of how many of "
+        f"the readings with {inference.MIN_RUNS} runs or more it could be one."
     )
     return [
-        Paragraph(_told(moved, place)),
+        Paragraph(f"{_told(moved, place)} {_reached(moved, printed)}"),
         picture(moved, printed, inference.MARGINS[place.dataset], f"readings_{place.model}", where),
         table(texts, ["Option", "Reading"], caption),
         table(_conclusions(results, default, variants), ["Option", "Reading"], depends),
@@ -159,13 +162,30 @@ def _named(key: tuple[str, str]) -> str:
 
 
 def _nearest(moved: Readings, loss: str, paper: float) -> dict[str, str]:
-    """Which reading comes nearest to a printed number, and whether that could be one run of it."""
+    """Which reading comes nearest to a printed number, and whether that could be one run of it, or of others."""
     known = {key: of[loss].prediction for key, of in moved.items() if loss in of and of[loss].prediction.n}
-    if not known:
-        return {"Paper": percent(paper), "Nearest": MISSING, "Ours": MISSING, "Verdict": MISSING}
-    key = min(known, key=lambda one: abs(known[one].mean - paper))
-    outcome = _outcome(known[key], paper)
-    return {"Paper": percent(paper), "Nearest": _named(key), "Ours": _mean(known[key]), "Verdict": outcome}
+    line = dict.fromkeys(("Nearest", "Ours", "Verdict", "Could be"), MISSING) | {"Paper": percent(paper)}
+    if known:
+        key = min(known, key=lambda one: abs(known[one].mean - paper))
+        line |= {"Nearest": _named(key), "Ours": _mean(known[key]), "Verdict": _outcome(known[key], paper)}
+        outcomes = _outcomes(moved, loss, paper)
+        line["Could be"] = f"{outcomes.count('consistent')} of {len(outcomes) - outcomes.count('too few')}"
+    return {name: line[name] for name in ("Paper", "Nearest", "Ours", "Verdict", "Could be")}
+
+
+def _outcomes(moved: Readings, loss: str, paper: float) -> list[CellOutcome]:
+    """What a printed number is beside each reading of its loss."""
+    return [inference.cell_outcome(of[loss].prediction, paper) for of in moved.values() if loss in of]
+
+
+def _reached(moved: Readings, printed: Mapping[str, float]) -> str:
+    """Which printed numbers no reading gives, in a sentence."""
+    outcomes = {loss: _outcomes(moved, loss, paper) for loss, paper in printed.items()}
+    never = [f"{loss}'s {percent(printed[loss])}" for loss, found in outcomes.items() if "consistent" not in found]
+    if not never:
+        return "Each number that the paper prints could be one more run of some reading."
+    few = any("too few" in found for found in outcomes.values())
+    return f"No reading {f'with {inference.MIN_RUNS} runs so far ' if few else ''}gives {' and '.join(never)}."
 
 
 def _outcome(prediction: Prediction, paper: float) -> str:
@@ -224,10 +244,13 @@ def lgl_row(results: Results) -> list[Block]:
             line = lines.setdefault(dataset, {"Paper": percent(paper)})
             outcome = _outcome(prediction, paper)
             line[f"x {scale:g}"] = _mean(prediction) + ("" if outcome == "too few" else f", {outcome}")
+    for dataset, factors in _met(results).items():
+        lines[dataset]["Met at"] = _factor(factors) if factors else NO_NUMBER
     caption = (
         "LGL times a factor: test accuracy (%), CNN2C, last epoch, and whether the paper's number could be one more "
         "such run (95 % prediction interval, its half-width, by the factor's own s). Seeds 0 to 2; x 10 is the sum "
-        "over the ten classes."
+        "over the ten classes. Met at: the factor that gives the paper's number, by interpolation (accuracy a straight "
+        "line in the factor's logarithm), mean and range of the seeds."
     )
     open_yet = f"Whether one of {_TRIED} gives the paper's whole row of LGL with CNN2C is open: runs are missing."
     return [Paragraph(whole_row(results) or open_yet), table(lines, ["Data set"], caption)]
@@ -251,6 +274,34 @@ def whole_row(results: Results) -> str | None:
     if all(found & {"paper higher", "paper lower"} for found in words.values()):
         return f"None of {_TRIED} can be the paper's: each misses one of the three numbers of LGL with CNN2C."
     return None
+
+
+def _met(results: Results) -> dict[str, list[float]]:
+    """The factor at which the accuracy of a seed first rises to the paper's number, by data set.
+
+    Of the seeds that have every factor; one that stays on one side of the number adds nothing.
+    """
+    by_scale = studies.lgl_factors()
+    logs = [math.log(scale) for scale in by_scale]
+    found: dict[str, list[float]] = {}
+    for cells in zip(*by_scale.values(), strict=True):  # of one data set, by factor
+        factors = found.setdefault(cells[0].dataset, [])
+        for values in zip(*(results.values(cell) for cell in cells), strict=True):  # of one seed, by factor
+            accuracies, paper = inference.finished(values), (cells[0].paper or math.nan) / 100
+            if len(accuracies) < len(logs):
+                continue
+            for (left, low), (right, high) in pairwise(zip(logs, accuracies, strict=True)):
+                if low <= paper < high:
+                    factors.append(math.exp(left + (paper - low) / (high - low) * (right - left)))
+                    break
+    return found
+
+
+def _factor(factors: Sequence[float]) -> str:
+    mean = f"x {np.mean(factors):.1f}"
+    return (
+        f"{mean} ({min(factors):.1f} to {max(factors):.1f}, n={len(factors)})" if len(factors) > 1 else f"{mean} (n=1)"
+    )
 
 
 def _factors(results: Results) -> dict[float, dict[str, tuple[float, Prediction]]]:
