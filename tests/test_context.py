@@ -16,7 +16,7 @@ from lossbench.report import context
 from lossbench.report.findings import (
     progress,
 )
-from lossbench.report.page import Picture
+from lossbench.report.page import Picture, Table
 from lossbench.verdicts import Judge
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -105,7 +105,7 @@ def test_what_it_ran_on_and_what_is_missing_are_counted(cnn2c: Known) -> None:
         }
         return SimpleNamespace(fields=fields | changes)
 
-    records = {"a": record(1), "b": record(0.5), "c": record(2, precision="bf16"), "d": record(9)}
+    records = {"a": record(1), "b": record(0.5), "c": record(2, precision="bf16"), "d": record(9, device_name="Other")}
     held: Any = SimpleNamespace(records=records)
     frame = table(context.provenance(held, ["a", "b", "c"]))
     assert [tuple(line) for line in frame.itertuples()] == [
@@ -113,6 +113,10 @@ def test_what_it_ran_on_and_what_is_missing_are_counted(cnn2c: Known) -> None:
         (("Some GPU", "bf16", "9.8.7", "0123456789-dirty"), "1", "2.0"),
     ]
     assert "No runs" in text(context.provenance(held, []))
+    one, two = (context.provenance(held, names)[0] for names in ("abc", "abcd"))
+    assert isinstance(one, Table)
+    assert isinstance(two, Table)
+    assert "different processors" in two.caption.removeprefix(one.caption)
     done = progress(cnn2c, reference_blocks(False, Runtime(), cnn2c.accuracy))
     assert done[:2] == [("CNN2C at the paper's learning rate", 45, 0, 45), ("Table 5, beta 2 and 4", 10, 0, 10)]
     assert done[-1] == ("CNN2C with the head as printed", 0, 0, 27)

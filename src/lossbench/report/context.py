@@ -254,7 +254,13 @@ def provenance(results: Results, names: Iterable[str]) -> list[Block]:
     texts = {
         key: {"Runs": str(len(values)), "Hours": f"{np.nansum(values) / 3600:.1f}"} for key, values in lines.items()
     }
-    return [table(texts, ["Device", "Precision", "torch", "Commit"], "What the runs in this report were done on.")]
+    caption = "What the runs in this report were done on."
+    if len({device for device, *_ in lines}) > 1:
+        caption += (
+            " Some comparisons are of runs on different processors: these round differently, which training magnifies, so "
+            "runs of one seed have initial weights and order in common there, as two losses do anywhere."
+        )
+    return [table(texts, ["Device", "Precision", "torch", "Commit"], caption)]
 
 
 def conditions(results: Results, names: Iterable[str]) -> str:
