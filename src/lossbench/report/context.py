@@ -257,8 +257,8 @@ def provenance(results: Results, names: Iterable[str]) -> list[Block]:
     caption = "What the runs in this report were done on."
     if len({device for device, *_ in lines}) > 1:
         caption += (
-            " Some comparisons are of runs on different processors: these round differently, which training magnifies, so "
-            "runs of one seed have initial weights and order in common there, as two losses do anywhere."
+            " Some comparisons are of runs on different processors: these round differently, which training magnifies, "
+            "so runs of one seed have initial weights and order in common there, as two losses do anywhere."
         )
     return [table(texts, ["Device", "Precision", "torch", "Commit"], caption)]
 
