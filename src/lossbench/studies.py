@@ -186,12 +186,17 @@ def plan(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Iterator[tuple[
 
 
 def _by_seed(studies: list[tuple[str, list[Config]]]) -> Iterator[tuple[str, list[Config]]]:
-    """A seed of every study before the next seed of any, so that each can be read early; then what is done later."""
+    """A seed of every study before the next seed of any, so that each can be read early; then what is done later.
+
+    The studies of a seed are one block, since a block's last runs leave processors idle.
+    """
+    sooner = [configs for name, configs in studies if name not in LATER]
+    seeds = [sorted({config.seed for config in configs}) for configs in sooner]
     for rank, nth in enumerate(ORDINALS):
-        for name, configs in studies:
-            if name not in LATER:
-                seed = sorted({config.seed for config in configs})[rank]
-                yield f"{name}, {nth} seed", [config for config in configs if config.seed == seed]
+        chosen = [
+            config for configs, own in zip(sooner, seeds, strict=True) for config in configs if config.seed == own[rank]
+        ]
+        yield f"studies beyond the paper, {nth} seed", chosen
     yield from (study for study in studies if study[0] in LATER)
 
 

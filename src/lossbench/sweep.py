@@ -80,7 +80,7 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
     """Do all runs of a list that are not done yet.
 
     Args:
-        configs: the runs; all with the same runtime.
+        configs: the runs; where and how they are done is the same for all.
         elsewhere: names of runs whose records are at hand already.
 
     Raises:
