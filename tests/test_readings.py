@@ -49,8 +49,14 @@ def test_what_moves_a_loss_is_said_in_a_sentence(known: Known) -> None:
     assert said is not None
     assert ": LGL by LGL: mean or sum, sum over classes (+5.02), head of CNN2C, 800-10 (-1.98). Of all 24 pairs" in said
     assert "1 stay within ±0.25 points, 3 are undecided and 18 have too few runs (below 3)" in said  # the best epochs
-    every = text(readings.sensitivity(known, PLACE))
-    assert every == f"{said} Each number that the paper prints could be one more run of some reading."
+    moved, depends = said.split(" As read here, ")
+    assert depends == (
+        "LGL-INR - SML is higher, LGL-INR - LGL is higher, LGL - SML is lower. "
+        "Another reading makes it lower for LGL-INR - LGL: LGL: mean or sum, sum over classes (-1.00); "
+        "higher for LGL - SML: LGL: mean or sum, sum over classes (+2.04)."
+    )
+    reached = "Each number that the paper prints could be one more run of some reading."
+    assert text(readings.sensitivity(known, PLACE)) == f"{moved} {reached} As read here, {depends}"
     assert readings.moves(Known(), PLACE) is None
 
 
@@ -131,6 +137,6 @@ def test_the_factor_that_meets_the_papers_number_is_interpolated() -> None:
 def test_printed_numbers_that_no_reading_gives_are_named(known: Known) -> None:
     for config in defaults(PLACE).cells["SML"].configs:
         known.add(config, 0.90 + 0.0002 * config.seed)
-    assert text(readings.sensitivity(known, PLACE)).endswith(" No reading with 3 runs so far gives SML's 95.13.")
+    assert " No reading with 3 runs so far gives SML's 95.13. As read here" in text(readings.sensitivity(known, PLACE))
     could = dict(table(readings.sensitivity(known, PLACE), 2)["Could be"])
     assert could == {"LGL": "1 of 3", "SML": "0 of 2", "LGL-INR": "2 of 2"}

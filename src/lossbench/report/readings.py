@@ -22,6 +22,7 @@ from lossbench.results import Results, Statistic, best, last
 from lossbench.studies import Variant
 
 CONTRASTS = (("LGL-INR", "SML"), ("LGL-INR", "LGL"), ("LGL", "SML"))
+_KEYS = ["Option", "Reading"]
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,6 @@ def sensitivity(results: Results, place: Place) -> list[Block]:
         f"Readings of {where}, last epoch unless told otherwise: test accuracy (%), and before it the mean difference "
         "from the default reading in points, paired over seeds 0 to 2. A dash: the option is not this loss's."
     )
-    depends = (
-        f"Which conclusions on {where} depend on a reading: the word of each contrast, as in the comparisons but "
-        "without Holm; losses that the option does not change keep their default."
-    )
     nearest = {loss: _nearest(moved, loss, paper) for loss, paper in printed.items()}
     reached = (
         f"The number that the paper prints for {where}, the reading whose mean is nearest to it, and whether the "
@@ -67,17 +64,19 @@ def sensitivity(results: Results, place: Place) -> list[Block]:
     return [
         Paragraph(f"{_told(moved, place)} {_reached(moved, printed)}"),
         picture(moved, printed, inference.MARGINS[place.dataset], f"readings_{place.model}", where),
-        table(texts, ["Option", "Reading"], caption),
-        table(_conclusions(results, default, variants), ["Option", "Reading"], depends),
+        table(texts, _KEYS, caption),
+        *_concluded(_conclusions(results, place), where),
         table(nearest, ["Loss"], reached),
     ]
 
 
 def moves(results: Results, place: Place) -> str | None:
-    """Which readings move a loss, in a sentence; None before any has enough runs."""
+    """Which readings move a loss, and which conclusions, in sentences; None before any has enough runs."""
     moved = _readings(results, place)
     words = [one.word for key, of in moved.items() if key[1] for one in of.values()]
-    return _told(moved, place) if set(words) != {"too few"} else None
+    if set(words) == {"too few"}:
+        return None
+    return f"{_told(moved, place)} {_depends(_conclusions(results, place))}"
 
 
 def _told(moved: Readings, place: Place) -> str:
@@ -124,25 +123,53 @@ def _statistic(variant: Variant) -> Statistic:
     return best if variant.best else last
 
 
-def _conclusions(
-    results: Results, default: Variant, variants: Sequence[Variant]
-) -> dict[tuple[str, str], dict[str, str]]:
-    """The word of each contrast under each reading."""
-    found = {}
-    for variant in [default, *variants]:
+Conclusions = Mapping[tuple[str, str], Mapping[str, tuple[Difference, Word]]]
+"""By option and reading, then by contrast; the default comes first."""
+
+
+def _conclusions(results: Results, place: Place) -> Conclusions:
+    """What becomes of each contrast under each reading."""
+    default, margin = studies.defaults(place), inference.MARGINS[place.dataset]
+
+    def contrast(variant: Variant, first: str, second: str) -> tuple[Difference, Word]:
         cells = default.cells | variant.cells
-        found[variant.option, variant.choice] = {
-            f"{first} - {second}": _word(results, cells[first], cells[second], _statistic(variant))
-            for first, second in CONTRASTS
-        }
-    return found
+        pairs = results.pairs(cells[first], cells[second], _statistic(variant))
+        difference = inference.paired_t(pairs)
+        return difference, inference.compare(pairs, margin, difference.p)
+
+    return {
+        (variant.option, variant.choice): {f"{a} - {b}": contrast(variant, a, b) for a, b in CONTRASTS}
+        for variant in [default, *studies.readings(place)]
+    }
 
 
-def _word(results: Results, first: Cell, second: Cell, statistic: Statistic) -> str:
-    pairs = results.pairs(first, second, statistic)
-    difference = inference.paired_t(pairs)
-    word = inference.compare(pairs, inference.MARGINS[first.config.dataset.name], difference.p)
-    return f"{points(difference.mean)}, {word}" if pairs.n else MISSING
+def _concluded(conclusions: Conclusions, where: str) -> list[Block]:
+    caption = (
+        f"Which conclusions on {where} depend on a reading: the word of each contrast, as in the comparisons but "
+        "without Holm; losses that the option does not change keep their default."
+    )
+    texts = {key: {contrast: _word(*one) for contrast, one in of.items()} for key, of in conclusions.items()}
+    return [Paragraph(_depends(conclusions)), table(texts, _KEYS, caption)]
+
+
+def _word(difference: Difference, word: Word) -> str:
+    return f"{points(difference.mean)}, {word}" if difference.n else MISSING
+
+
+def _depends(conclusions: Conclusions) -> str:
+    """Which contrasts come out otherwise under a reading, in a sentence."""
+    (_, default), *others = conclusions.items()
+    here = ", ".join(f"{contrast} is {word}" for contrast, (_, word) in default.items())
+    changed = [
+        f"{word} for {contrast}: {_named(key)} ({points(difference.mean)})"
+        for contrast in default
+        for key, of in others
+        for difference, word in [of[contrast]]
+        if word not in (default[contrast][1], "too few")
+    ]
+    if not changed:
+        return f"As read here, {here}; no other reading with {inference.MIN_RUNS} runs changes that."
+    return f"As read here, {here}. Another reading makes it {'; '.join(changed)}."
 
 
 def _mean(prediction: Prediction) -> str:
