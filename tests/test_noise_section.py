@@ -31,9 +31,22 @@ def test_the_picture_tells_the_seeds_of_the_table(cnn2c: Known) -> None:
     assert len(picture.figure.axes[0].get_legend().get_texts()) == 3
 
 
+def test_what_a_seed_does_to_all_losses_alike_is_told_apart(cnn2c: Known) -> None:
+    line = dict(table(noise_blocks(Judge(cnn2c)), 1).loc["KMNIST", "CNN2C"])
+    keys = [("CNN2C", "KMNIST", name) for name in ("LGL", "SML", "LGL-INR", "beta 2", "beta 4")]
+    found = noise.components(np.array([[level(key)(seed) for seed in range(5)] for key in keys]))
+    assert line == {
+        "Cells": "5",
+        "Seeds": "5",
+        "In all cells alike": f"{100 * found.columns:.2f}",
+        "In each on its own": f"{100 * found.rest:.2f}",
+    }
+    assert found.columns > 10 * found.rest > 0  # as the runs were invented
+
+
 def test_components_are_told_once_all_combinations_are_there(cnn2c: Known) -> None:
     def line(loss: str) -> dict[str, str]:
-        return dict(table(noise_blocks(Judge(cnn2c)), 1).loc["FMNIST", loss])
+        return dict(table(noise_blocks(Judge(cnn2c)), 2).loc["FMNIST", loss])
 
     drawn = np.random.default_rng(4).normal(0.9, 0.003, (4, 4))
     for row, values in zip(studies.crossed(studies.CROSSED_LOSSES[0]), drawn, strict=True):

@@ -37,6 +37,7 @@ def noise_blocks(judge: Judge) -> list[Block]:
     return [
         seeds_to_ask_for(known),
         table({(one.contrast.dataset, one.contrast.network): _line(judge, one) for one in known}, _KEYS, caption),
+        *_shared(judge, known),
         *_components(judge.results),
     ]
 
@@ -86,6 +87,31 @@ def seeds_to_ask_for(known: Sequence[Comparison]) -> Picture:
         "the spread of the differences seed by seed. The paper has one run a cell; below the line no verdict is given."
     )
     return Picture("seeds", figure, caption, f"Seeds over true difference. {' '.join(told)}")
+
+
+def _shared(judge: Judge, known: Sequence[Comparison]) -> list[Block]:
+    """What a seed adds to every cell of a network and data set alike, so that pairing takes it out."""
+    lines = {}
+    for one in known:
+        place = one.contrast.network, one.contrast.dataset
+        cells = {cell.key: cell for arm in _ARMS for key, cell in judge.arms[arm].items() if key[:2] == place}
+        values = [judge.results.values(cell) for cell in cells.values()]
+        whole = [of for of in values if len(inference.finished(of)) == len(of)]
+        if len(whole) >= 2:
+            found = noise.components(np.array(whole, float))
+            counts = {"Cells": str(len(whole)), "Seeds": str(len(whole[0]))}
+            own = {"In all cells alike": _size(found.columns), "In each on its own": _size(found.rest)}
+            lines[place[::-1]] = counts | own
+    caption = (
+        "What a seed does to all losses alike: standard deviations of the test accuracy, in points, of what the cells "
+        "of a data set have in common in a seed, whose initial weights and order are the same, and of what each has on "
+        "its own. Cells: the losses at the paper's learning rate, scaled, and at their own learning rates; analysis of "
+        "variance. Only what is alike can pairing take out."
+    )
+    return [table(lines, _KEYS, caption)] if lines else []
+
+
+_ARMS = ("paper", "scale-up", "scale-down", "own-lr")  # whose networks are the same, so that a seed's weights are
 
 
 def _components(results: Results) -> list[Block]:
