@@ -47,13 +47,13 @@ def test_what_moves_a_loss_is_said_in_a_sentence(known: Known) -> None:
             known.add(config, (values[seed] or 0) + by + 0.0002 * seed)
     said = readings.moves(known, PLACE)
     assert said is not None
-    assert ": LGL by LGL: mean or sum, sum over classes (+5.02), head of CNN2C, 800-10 (-1.98). Of all 24 pairs" in said
+    assert ": LGL by mean or sum, sum over classes (+5.02), head of CNN2C, 800-10 (-1.98). Of all 24 pairs" in said
     assert "1 stay within ±0.25 points, 3 are undecided and 18 have too few runs (below 3)" in said  # the best epochs
     moved, depends = said.split(" As read here, ")
     assert depends == (
         "LGL-INR - SML is higher, LGL-INR - LGL is higher, LGL - SML is lower. "
-        "Another reading makes it lower for LGL-INR - LGL: LGL: mean or sum, sum over classes (-1.00); "
-        "higher for LGL - SML: LGL: mean or sum, sum over classes (+2.04)."
+        "Another reading makes LGL-INR - LGL lower (LGL: mean or sum, sum over classes, -1.00) and "
+        "LGL - SML higher (LGL: mean or sum, sum over classes, +2.04)."
     )
     reached = "Each number that the paper prints could be one more run of some reading."
     assert text(readings.sensitivity(known, PLACE)) == f"{moved} {reached} As read here, {depends}"

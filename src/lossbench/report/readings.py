@@ -83,7 +83,7 @@ def _told(moved: Readings, place: Place) -> str:
     others = [(_named(key), loss, one) for key, of in moved.items() if key[1] for loss, one in of.items()]
     movers = {
         loss: ", ".join(
-            f"{name} ({points(one.difference.mean)})"
+            f"{name.removeprefix(f'{loss}: ')} ({points(one.difference.mean)})"
             for name, of, one in others
             if of == loss and one.word in ("higher", "lower")
         )
@@ -161,7 +161,7 @@ def _depends(conclusions: Conclusions) -> str:
     (_, default), *others = conclusions.items()
     here = ", ".join(f"{contrast} is {word}" for contrast, (_, word) in default.items())
     changed = [
-        f"{word} for {contrast}: {_named(key)} ({points(difference.mean)})"
+        f"{contrast} {word} ({_named(key)}, {points(difference.mean)})"
         for contrast in default
         for key, of in others
         for difference, word in [of[contrast]]
@@ -169,7 +169,7 @@ def _depends(conclusions: Conclusions) -> str:
     ]
     if not changed:
         return f"As read here, {here}; no other reading with {inference.MIN_RUNS} runs changes that."
-    return f"As read here, {here}. Another reading makes it {'; '.join(changed)}."
+    return f"As read here, {here}. Another reading makes {' and '.join(changed)}."
 
 
 def _mean(prediction: Prediction) -> str:
