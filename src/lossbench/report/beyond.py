@@ -115,7 +115,7 @@ def _beta_line(results: Results, variant: Variant) -> dict[str, str]:
 def _beta_picture(results: Results, variants: Sequence[Variant]) -> Picture:
     figure = Figure(figsize=(5.5, 3.6), layout="constrained")
     axes, told = figure.subplots(), []
-    for option, style in (("attached", STYLES["LGL-INR"]), ("detached", STYLES["LGL"])):
+    for option, style, aside in (("attached", STYLES["LGL-INR"], -0.05), ("detached", STYLES["LGL"], 0.05)):
         of_option = [variant for variant in variants if option == variant.option or variant.choice == "0"]
         known = [
             (studies.BETAS.index(float(variant.choice)), values)
@@ -124,10 +124,11 @@ def _beta_picture(results: Results, variants: Sequence[Variant]) -> Picture:
         ]
         if not known:
             continue
-        places, means = [place for place, _ in known], [100 * np.mean(values) for _, values in known]
+        places, means = [place + aside for place, _ in known], [100 * np.mean(values) for _, values in known]
         axes.plot(places, means, **style, label=option)
         for place, values in known:
-            axes.plot([place] * len(values), 100 * np.array(values), color=style["color"], marker=".", linestyle="none")
+            own = {"color": style["color"], "marker": ".", "linestyle": "none"}
+            axes.plot([place + aside] * len(values), 100 * np.array(values), **own)
             told.append(f"{option}, beta {studies.BETAS[place]:g}: {100 * np.mean(values):.2f} %, n={len(values)}.")
     axes.set_xticks(range(len(studies.BETAS)), labels=[f"{value:g}" for value in studies.BETAS])
     axes.set(xlabel="beta", ylabel="test accuracy (%)")

@@ -14,7 +14,7 @@ from lossbench.calibration import MAPS
 from lossbench.experiments import Cell
 from lossbench.inference import CellOutcome, Difference, Prediction, Word
 from lossbench.report.figures import FAINT, PAPER, SMALL, STYLES
-from lossbench.report.findings import NO_NUMBER, percent, points
+from lossbench.report.findings import NO_NUMBER, enumerated, percent, points
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.sections import table
 from lossbench.report.tables import MISSING
@@ -93,11 +93,16 @@ def _told(moved: Readings, place: Place) -> str:
     network, dataset = place.labels
     words = [one.word for *_, one in others]
     small = sum(word == "equivalent" or word.endswith("within the margin") for word in words)
+    few = words.count("too few")
+    counts = [
+        f"{small} stay within ±{100 * inference.MARGINS[place.dataset]:g} points",
+        f"{words.count('undecided')} are undecided",
+        *([f"{few} have too few runs (below {inference.MIN_RUNS})"] if few else []),
+    ]
     return (
         f"What moves a loss away from its accuracy as read here, {network} on {dataset}, in points: "
-        f"{'; '.join(parts) or 'nothing so far'}. Of all {len(words)} pairs of a reading and a loss {small} stay "
-        f"within ±{100 * inference.MARGINS[place.dataset]:g} points, {words.count('undecided')} are undecided and "
-        f"{words.count('too few')} have too few runs (below {inference.MIN_RUNS}); each tested by itself."
+        f"{'; '.join(parts) or 'nothing so far'}. Of all {len(words)} pairs of a reading and a loss "
+        f"{enumerated(counts)}; each tested by itself."
     )
 
 
