@@ -24,8 +24,9 @@ def written(readme: str, results: Path) -> str:
 
 
 def _wrapped(line: str) -> str:
-    indent = "  " if line.startswith("- ") else ""
-    return textwrap.fill(line, 120, subsequent_indent=indent, break_on_hyphens=False)
+    indent, minus = "  " if line.startswith("- ") else "", "\N{NO-BREAK SPACE}-\N{NO-BREAK SPACE}"
+    kept = line.replace(" - ", minus)  # at the beginning of a line a minus would make a list
+    return textwrap.fill(kept, 120, subsequent_indent=indent, break_on_hyphens=False).replace(minus, " - ")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,15 @@ def test_the_overview_has_the_means_of_the_records(readme: ModuleType, committed
     assert f"(n={len(values)}); 95.13, " in line
 
 
+def test_no_line_begins_with_a_minus_that_is_no_item(readme: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = "- " + " ".join(f"{'x' * (number % 7 + 1)} - y" for number in range(200))
+    monkeypatch.setattr(readme, "overview", lambda results: f"words\n\n{item}\n")
+    text = readme.written(f"{readme.BEGIN}{readme.END}", ROOT)
+    assert [line for line in text.splitlines() if line.strip().startswith("- ")] == [text.splitlines()[4]]
+    assert " ".join(text.splitlines()[4:-2]).replace("   ", " ") == item
+    assert max(map(len, text.splitlines())) <= 120
+
+
 def test_a_readme_without_the_marks_is_left_alone(readme: ModuleType) -> None:
     with pytest.raises(SystemExit, match="the README lacks the lines"):
         readme.written("nothing", ROOT / "results")
