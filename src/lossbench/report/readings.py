@@ -330,10 +330,8 @@ def _met(results: Results) -> dict[str, list[float]]:
 
 
 def _factor(factors: Sequence[float]) -> str:
-    mean = f"x {np.mean(factors):.1f}"
-    return (
-        f"{mean} ({min(factors):.1f} to {max(factors):.1f}, n={len(factors)})" if len(factors) > 1 else f"{mean} (n=1)"
-    )
+    between = f"{min(factors):.1f} to {max(factors):.1f}, " if len(factors) > 1 else ""
+    return f"x {np.mean(factors):.1f} ({between}n={len(factors)})"
 
 
 def _factors(results: Results) -> dict[float, dict[str, tuple[float, Prediction]]]:
