@@ -210,3 +210,9 @@ def test_the_section_shows_what_was_put_in() -> None:
     pictures = {block.name: block for block in blocks if isinstance(block, Picture)}
     assert "SML, inverse, train: predicted 1.000, measured 1.000, n=3." in pictures["imbalance-law"].alt
     assert "step 10, LGL, inverse: majority 90.0, minority 70.0, n=3." in pictures["imbalance-accuracy"].alt
+    titles = [axes.get_title() for axes in pictures["imbalance-accuracy"].figure.axes]
+    assert titles[:3] == [
+        "coat and shirt, step 10, n = 0 to 3",
+        "ten classes, step 10, n = 0 to 3",
+        "ten classes, step 100, n = 0",
+    ]

@@ -248,7 +248,9 @@ def _accuracy_picture(every: Sequence[Study]) -> Picture:
                     f"{one.label}, {loss}, {sign}: majority {percent(means.majority, 1)}, minority "
                     f"{percent(means.minority, 1)}, n={n}."
                 )
-        axes.set_title(one.label, fontsize=SMALL + 2)
+        counts = sorted({len(by_seed) for by_seed in runs.values()})
+        seeds = "n = " + " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+        axes.set_title(f"{one.label}, {seeds}", fontsize=SMALL + 2)
         axes.grid(color=FAINT, alpha=0.3)
     for axes in panels[-2:]:
         axes.set_xlabel("minority half (%)")
