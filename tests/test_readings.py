@@ -112,8 +112,8 @@ def test_the_row_of_lgl_is_searched_for_a_factor(cnn2c: Known) -> None:
         assert readings.whole_row(results) == row
         return row
 
-    assert said(3.0).startswith("Of 5 factors tried on LGL, 3 can be the paper's: none of the three numbers")
-    assert said(3.0, 5.0).startswith("Of 5 factors tried on LGL, 3 and 5 can be the paper's")
+    assert said(3.0).startswith("Of 5 factors tried on LGL, x 3 can be the paper's: none of the three numbers")
+    assert said(3.0, 5.0).startswith("Of 5 factors tried on LGL, x 3 and x 5 can be the paper's")
     assert said(3.0, failing="FMNIST").startswith("None of 5 factors tried on LGL can be the paper's")
     results = Known()
     for cell in lgl_factors()[2.0]:

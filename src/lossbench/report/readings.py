@@ -297,7 +297,7 @@ def whole_row(results: Results) -> str | None:
         scale: {inference.cell_outcome(prediction, paper) for paper, prediction in found.values()}
         for scale, found in _factors(results).items()
     }
-    whole = [f"{scale:g}" for scale, found in words.items() if found == {"consistent"}]
+    whole = [f"x {scale:g}" for scale, found in words.items() if found == {"consistent"}]
     if whole:
         return (
             f"Of {_TRIED}, {' and '.join(whole)} can be the paper's: none of the three numbers of LGL with CNN2C lies "
