@@ -196,13 +196,13 @@ def _named(key: tuple[str, str]) -> str:
 def _nearest(moved: Readings, loss: str, paper: float) -> dict[str, str]:
     """Which reading comes nearest to a printed number, and whether that could be one run of it, or of others."""
     known = {key: of[loss].prediction for key, of in moved.items() if loss in of and of[loss].prediction.n}
-    line = dict.fromkeys(("Nearest", "Ours", "Verdict", "Could be"), MISSING) | {"Paper": percent(paper)}
+    line = {"Paper": percent(paper)} | dict.fromkeys(("Nearest", "Ours", "Verdict", "Could be"), MISSING)
     if known:
         key = min(known, key=lambda one: abs(known[one].mean - paper))
         line |= {"Nearest": _named(key), "Ours": _mean(known[key]), "Verdict": _outcome(known[key], paper)}
         outcomes = _outcomes(moved, loss, paper)
         line["Could be"] = f"{outcomes.count('consistent')} of {len(outcomes) - outcomes.count('too few')}"
-    return {name: line[name] for name in ("Paper", "Nearest", "Ours", "Verdict", "Could be")}
+    return line
 
 
 def _outcomes(moved: Readings, loss: str, paper: float) -> list[CellOutcome]:
