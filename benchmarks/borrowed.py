@@ -1,17 +1,18 @@
 """How does all that a GPU has to prove get done in calls of a few minutes, without network?
 
-    python benchmarks/borrowed.py --out DIR [--minutes 9]
+    python benchmarks/borrowed.py --out DIR [--minutes 9] [--benchmark]
 
 Every call takes the lots of data that came along (carry.py), does what is left in this order, and leaves copies in DIR:
 
-1. tests.log: tests/test_gpu.py, and repeat.log with its table, as soon as Fashion-MNIST is there: once
-2. benchmark.log, with its tables: once, as soon as the data are whole
-3. the planned reference runs, resumed from where the last call stopped; records.zip has all that are finished
+1. graphs.log: whether a step recorded as a CUDA graph equals the plain one: once
+2. tests.log: the rest of tests/test_gpu.py, and, as soon as Fashion-MNIST is there, repeat.log with its table: once
+3. with --benchmark, which takes most of a call, benchmark.log, with its tables: once, as soon as all data are there
+4. the planned reference runs, resumed from where the last call stopped; records.zip has all that are finished
 
 Once means once a machine: what a call did is noted in outputs/borrowed.json. A step that fails is told and not tried
-again; where the tests fail, the reference runs do without CUDA graphs. `lossbench import records.zip` and `lossbench
-publish results` bring the records home; a commit of them goes along with the next machine, which then does not repeat
-them.
+again; where 1 finds a difference, the reference runs do without CUDA graphs. `lossbench import records.zip` and
+`lossbench publish results` bring the records home; a commit of them goes along with the next machine, which then does
+not repeat them.
 """
 
 import argparse
@@ -33,8 +34,12 @@ EARLIER_S = 20  # that the reference runs are told to end before they are made t
 ZIP_LIMIT = 16 * 2**20
 STOP_S = 10  # between asking a step to stop and ending it
 
-TESTS_S, REPEAT_S, BENCHMARK_S = 180, 120, 450
+GRAPHS_S, TESTS_S, REPEAT_S, BENCHMARK_S = 120, 180, 120, 450
 """Seconds that a step is given, and without which it is left for the next call."""
+
+
+RECORDED = "recorded"  # in the names of the tests of CUDA graphs
+DIFFERS = "FAILED with code 1"  # as pytest ends where a test fails; out of time says nothing of graphs
 
 
 class Call:
@@ -105,21 +110,26 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=9, help="how long the call may take")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: a rehearsal")
     parser.add_argument("--runs-per-gpu", type=int, default=1)
+    parser.add_argument("--benchmark", action="store_true", help="measure speed before the reference runs")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     call = Call(chosen.minutes, chosen.out.resolve())
     missing, device = take_lots(), ["--device", chosen.device]
-    tested = call.once("tests", ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests/test_gpu.py"], TESTS_S)
+    tests = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests/test_gpu.py", "-k"]
+    graphs = call.once("graphs", [*tests, RECORDED], GRAPHS_S)
+    call.once("tests", [*tests, f"not {RECORDED}"], TESTS_S)
     if not any(name.startswith("FashionMNIST") for name in missing):
         call.once("repeat", ["benchmarks/repeat.py", *device], REPEAT_S)
     if missing:
         print(f"data: {len(missing)} files are not here yet, of the lots {sorted(set(missing.values()))}")
         return
-    call.once("benchmark", ["benchmarks/benchmark.py", *device, "--out", str(call.out / "benchmark")], BENCHMARK_S)
+    if chosen.benchmark:
+        measure = ["benchmarks/benchmark.py", *device, "--out", str(call.out / "benchmark")]
+        call.once("benchmark", measure, BENCHMARK_S)
     if call.left_s > 60:
         options = [f"runtime.device={chosen.device}", f"runtime.runs_per_gpu={chosen.runs_per_gpu}"]
         options += [f"runtime.budget_min={(call.left_s - EARLIER_S) / 60:.2f}", "runtime.tensorboard=false"]
-        options += ["runtime.cuda_graphs=false"] if tested.startswith("FAILED") else []
+        options += ["runtime.cuda_graphs=false"] if graphs.startswith(f"{DIFFERS} ") else []
         print(f"reference: {call.do('reference', ['scripts/reference.py', *options], call.left_s)}", flush=True)
     export = "from lossbench.cli import main; main()"
     print(f"records: {call.do('export', ['-c', export, 'export', str(call.out / 'records.zip')], LAST_S)}", flush=True)

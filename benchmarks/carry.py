@@ -1,10 +1,10 @@
 """What to take to a machine without network?
 
-    python benchmarks/carry.py [--data-dir DIR] [--lot-mb 62]
+    python benchmarks/carry.py [--data-dir DIR] [--limit-mb 64]
 
 writes `carry/`: `site`, the pure Python packages that such machines lack; `lot1`, `lot2`, ..., the published data
 files, gzipped, in lots that can travel one by one; `lots.json`, which lot has which file; `commit`. borrowed.py takes
-them.
+them. The repository, `site` and a lot travel together and must be smaller than the limit.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import shutil
+import subprocess
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -21,14 +22,19 @@ from lossbench.environment import commit
 
 PACKAGES = ("hydra-core", "omegaconf", "antlr4-python3-runtime")
 ORDER = ("fmnist", "cifar10", "kmnist", "mnist")  # what borrowed.py needs alone comes first
-CARRY = Path(__file__).parents[1] / "carry"
+ROOT = Path(__file__).parents[1]
+CARRY = ROOT / "carry"
+SPARE = 2**20  # for what else travels, such as names
+LEAST_ROOM = 40 * 2**20  # the largest file takes 30
 
 
 def main() -> None:
     """Pack, and say what travels with which call."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")
-    parser.add_argument("--lot-mb", type=float, default=62, help="the most a lot may hold, in MB of 10^6 bytes")
+    parser.add_argument(
+        "--limit-mb", type=float, default=64, help="the most that travels with a call, MB of 2^20 bytes"
+    )
     chosen = parser.parse_args()
     code = commit() or ""
     if code.endswith("-dirty"):
@@ -37,10 +43,31 @@ def main() -> None:
     CARRY.mkdir()
     for name in PACKAGES:
         copy_package(name, CARRY / "site")
-    lots = pack(data_dir(Runtime(data_dir=chosen.data_dir)), CARRY, int(1e6 * chosen.lot_mb))
+    room = left_for_a_lot(ROOT, CARRY / "site", int(2**20 * chosen.limit_mb))
+    lots = pack(data_dir(Runtime(data_dir=chosen.data_dir)), CARRY, room)
     (CARRY / "lots.json").write_text(json.dumps(lots, indent=1))
     (CARRY / "commit").write_text(code)
     print(f"carry/site and carry/commit with every call; lots, one a call: {max(lots.values())}")
+
+
+def left_for_a_lot(root: Path, site: Path, limit: int) -> int:
+    """Bytes that a lot may have beside the files of the repository that are there, and the packages.
+
+    Raises:
+        SystemExit: too few.
+    """
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
+    tracked = [path for name in listed.split(b"\0") if name and (path := root / os.fsdecode(name)).exists()]
+    tree = sum(path.stat().st_size for path in tracked)
+    packages = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
+    room = limit - tree - packages - SPARE
+    if room < LEAST_ROOM:
+        raise SystemExit(
+            f"of {limit / 2**20:.0f} MB the repository takes {tree / 2**20:.0f}, which leaves a lot of data no room; "
+            "`git sparse-checkout set --no-cone '/*' '!/results/arrays/'` leaves arrays out that no run needs, and "
+            "`git sparse-checkout disable` brings them back"
+        )
+    return room
 
 
 def copy_package(name: str, site: Path) -> None:

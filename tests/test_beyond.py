@@ -62,9 +62,12 @@ def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:
     assert "No runs" in text(beyond.mechanism_blocks(Judge(Known())))
     controls = np.array([one.gain_weight - one.control_weight for one in found])
     half = stats.t.ppf(0.975, len(controls) - 1) * controls.std(ddof=1) / np.sqrt(len(controls))
-    more = "more" if controls.mean() > half else "less" if controls.mean() < -half else "neither more nor less"
-    said = text(beyond.mechanism_blocks(committed))
-    assert f"and heavy ones {more}." in said  # KMNIST comes last
+    sign = "positively" if controls.mean() > half else "negatively" if controls.mean() < -half else "undecided"
+    asked, beside = text(beyond.mechanism_blocks(committed)).rpartition("less what SML's gain does, ")[::2]
+    said = {part.split(" ")[0]: part for part in beside.partition(". The mechanism")[0].split(", ")}
+    assert f"KMNIST ({controls.mean():+.2f})" in said[sign]
+    assert f"KMNIST ({np.mean([one.gain_weight for one in found]):+.2f})" in asked
+    assert line["Gain and weight, less control"].startswith(f"{controls.mean():+.2f}")
     assert line["Control "].startswith(f"{np.mean([one.control_weight for one in found]):+.2f}")
 
 
@@ -88,7 +91,7 @@ def test_accuracy_notices_beta_or_not() -> None:
     assert len(frame) == 12
     assert beyond.even_weights(results) == (
         "LGL-INR's weights against even ones (beta 0), CNN2C on KMNIST: beta 4 +0.00 points, equivalent (each tested "
-        "by itself)."
+        "by itself, n=3)."
     )
     assert beyond.even_weights(Known()) is None
 
@@ -104,10 +107,17 @@ def test_beta_is_shown_with_its_weights(committed: Judge) -> None:
     assert line["last"] == f"{np.mean(last):.3f}"
     true = labels.test_labels({"name": "kmnist"})
     assert true is not None
-    turned = [100 * diagnostics.reversed_share(found["test_logits"], true, 1.0) for found in arrays]
-    assert line["Turned (%)"] == f"{np.mean(turned):.2f}"
+    for column, beta in (("1", 1.0), ("8", 8.0)):
+        (variant,) = [one for one in studies.betas() if (one.option, one.choice) == ("attached", column)]
+        of_beta = [committed.results.arrays(config) for config in variant.cells["LGL-INR"].configs]
+        given = [(one["test_logits"], true, beta) for one in of_beta if one is not None]
+        turned = [100 * diagnostics.reversed_share(*one) for one in given]
+        by_batch = [100 * diagnostics.reversed_share_of_batches(*one, 64) for one in given]
+        assert frame.loc["attached", column]["as one batch"] == f"{np.mean(turned):.2f}"
+        assert frame.loc["attached", column]["Turned (%)"] == f"{np.mean(by_batch):.2f}"
+    assert np.mean(by_batch) > 5 > np.mean(turned)
     assert len(frame) == 9
     results = Known()
     results.fill(studies.betas()[0].cells["LGL-INR"], lambda seed: 0.96, seeds=range(1))
-    assert table(beyond.beta(results)).loc["detached", "4"]["Accuracy"] == "missing"
+    assert table(beyond.beta(results)).loc["detached", "4"]["Accuracy (%)"] == "missing"
     assert "No runs" in text(beyond.beta(Known()))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -126,24 +127,28 @@ def test_a_call_does_what_its_data_allow_and_without_graphs_where_their_tests_fa
     def do(call: object, name: str, command: list[str], limit_s: float) -> str:
         done.append([name, *command[1:]])
         (tmp_path / "out" / "records.zip").write_bytes(b"")
-        return "FAILED with code 1" if name == "tests" else "done"
+        return ended.get(name, "done")
 
-    def call(*missing: str) -> list[str]:
+    def call(*missing: str, more: Sequence[str] = ()) -> list[str]:
         done.clear()
         monkeypatch.setattr(far, "take_lots", lambda: dict.fromkeys(missing, 2))
-        monkeypatch.setattr(sys, "argv", ["borrowed.py", "--out", str(tmp_path / "out")])
+        monkeypatch.setattr(sys, "argv", ["borrowed.py", "--out", str(tmp_path / "out"), *more])
         far.main()
         return [name for name, *_ in done]
 
+    ended = {"graphs": "FAILED with code 1 after 9 s", "tests": "FAILED with code 1 after 9 s"}
     monkeypatch.setattr(far.Call, "do", do)
-    assert call("FashionMNIST/raw/x.gz", "cifar-10-batches-py/x.gz") == ["tests"]
+    assert call("FashionMNIST/raw/x.gz", "cifar-10-batches-py/x.gz") == ["graphs", "tests"]
+    assert [command[-1] for command in done] == ["recorded", "not recorded"]
     assert call("cifar-10-batches-py/x.gz") == ["repeat"]
     assert "1 files are not here yet, of the lots [2]" in capsys.readouterr().out
-    assert call() == ["benchmark", "reference", "export"]
+    assert call(more=["--benchmark"]) == ["benchmark", "reference", "export"]
     assert "runtime.cuda_graphs=false" in done[1]
-    far.NOTES.write_text(json.dumps({"tests": "done", "repeat": "done", "benchmark": "done"}))
-    assert call() == ["reference", "export"]
-    assert "runtime.cuda_graphs=false" not in done[0]
+    for graphs in ("done", "FAILED, out of time after 120 s", "left for a later call"):
+        ended["graphs"] = graphs
+        far.NOTES.write_text(json.dumps({"graphs": graphs, "tests": ended["tests"], "repeat": "done"}))
+        assert call() == ["reference", "export"]
+        assert "runtime.cuda_graphs=false" not in done[0]
 
 
 def test_records_are_never_carried_under_a_commit_that_is_not_theirs(

@@ -19,7 +19,9 @@ def test_noise_is_told_with_the_seeds_to_ask_for(cnn2c: Known) -> None:
     mean = np.mean([level(("CNN2C", "KMNIST", "SML"))(seed) for seed in range(5)])
     assert line["Test set"] == f"{100 * math.sqrt(mean * (1 - mean) / 10_000):.2f}"
     assert line["Difference"] == f"{100 * one.difference.sd:.2f}"
-    assert line["Seeds to ask for"] == str(noise.seeds_needed(0.0025, one.difference.sd))
+    sds = (one.difference.sd, *noise.sd_interval(one.difference.sd, 4))
+    middle, low, high = (noise.seeds_needed(0.0025, sd) for sd in sds)
+    assert line["Seeds to ask for"] == f"{middle} ({low} to {high})"
     assert "No two pairs" in text(noise_blocks(Judge(Known())))
 
 
@@ -33,13 +35,13 @@ def test_the_picture_tells_the_seeds_of_the_table(cnn2c: Known) -> None:
 
 def test_what_a_seed_does_to_all_losses_alike_is_told_apart(cnn2c: Known) -> None:
     line = dict(table(noise_blocks(Judge(cnn2c)), 1).loc["KMNIST", "CNN2C"])
-    keys = [("CNN2C", "KMNIST", name) for name in ("LGL", "SML", "LGL-INR", "beta 2", "beta 4")]
+    keys = [("CNN2C", "KMNIST", name) for name in ("LGL", "SML", "LGL-INR")]  # no other beta
     found = noise.components(np.array([[level(key)(seed) for seed in range(5)] for key in keys]))
     assert line == {
-        "Cells": "5",
+        "Cells": "3",
         "Seeds": "5",
-        "In all cells alike": f"{100 * found.columns:.2f}",
-        "In each on its own": f"{100 * found.rest:.2f}",
+        "In all cells alike": f"{100 * found.columns:.2f} (p < 0.001)",
+        "On its own": f"{100 * found.rest:.2f}",
     }
     assert found.columns > 10 * found.rest > 0  # as the runs were invented
 
@@ -55,10 +57,10 @@ def test_components_are_told_once_all_combinations_are_there(cnn2c: Known) -> No
     found = noise.components(drawn)
     assert line("SML") == {
         "Runs": "16 of 16",
-        "Initial weights": f"{100 * found.rows:.2f}",
-        "Order": f"{100 * found.columns:.2f}",
-        "Interaction": f"{100 * found.rest:.2f}",
-        "All": f"{100 * drawn.std(ddof=1):.2f}",
+        "Initial weights": f"{100 * found.rows:.2f} (p = {found.p_rows:.3f})",
+        "Order": f"{100 * found.columns:.2f} (p = {found.p_columns:.3f})",
+        "Interaction and the rest": f"{100 * found.rest:.2f}",
+        "All": f"{100 * math.sqrt(found.rows**2 + found.columns**2 + found.rest**2):.2f}",
     }
     assert line("LGL-INR")["Runs"] == "4 of 16"
     assert line("LGL-INR")["Order"] == "missing"

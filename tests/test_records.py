@@ -70,6 +70,16 @@ def test_a_run_with_two_results_on_one_machine_is_in_no_table(tmp_path: Path) ->
         assert str(next(iter(each.records.values())).arrays_path) in problem
 
 
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_on_a_gpu_only_a_deterministic_run_contradicts_itself(deterministic: bool, tmp_path: Path) -> None:
+    own, committed = found(tmp_path / "own", 0.9), found(tmp_path / "committed", 0.8)
+    (name,) = own.records
+    for each in (own, committed):
+        each.records[name].fields.update(device="cuda", deterministic=deterministic)
+    merged = merge(own, committed)
+    assert (list(merged.records), len(merged.problems)) == (([], 1) if deterministic else ([name], 0))
+
+
 OTHER_MACHINES = [{"device": "cuda"}, {"device_name": "another"}, {"num_threads": 2}, {"deterministic": True}]
 
 

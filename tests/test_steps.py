@@ -207,11 +207,20 @@ def test_a_recorded_step_leaves_no_trace_of_its_warm_up_and_serves_both_batch_si
         assert torch.equal(one, other)
 
 
+def _with_code(code: int) -> torch.AcceleratorError:
+    """As CUDA's errors come: 700 is an illegal access, 900 something that cannot be recorded."""
+    error = torch.AcceleratorError(f"code {code}")
+    error.error_code = code
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "raised", "words"),
     [
         (RuntimeError("not permitted"), RuntimeError, "runtime.cuda_graphs=false does without"),
         (torch.AcceleratorError("an illegal access"), torch.AcceleratorError, "an illegal access"),
+        (_with_code(700), torch.AcceleratorError, "code 700"),
+        (_with_code(900), RuntimeError, "runtime.cuda_graphs=false does without"),
     ],
 )
 def test_a_step_that_cannot_be_recorded_says_so_and_leaves_the_side_stream(
@@ -236,8 +245,9 @@ def test_a_step_that_cannot_be_recorded_says_so_and_leaves_the_side_stream(
     monkeypatch.setattr(capture.torch, "cuda", fake)
     monkeypatch.setattr(capture, "_side_stream", cache(capture._side_stream.__wrapped__))
     main = fake.now
-    with pytest.raises(raised, match=words):
+    with pytest.raises(raised, match=words) as found:
         CapturedStep(step, state.changing())(torch.zeros(2, 8, dtype=torch.int64))
+    assert type(found.value) is raised
     assert fake.now is main
 
 

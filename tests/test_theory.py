@@ -186,10 +186,11 @@ def test_the_section_shows_what_was_put_in() -> None:
     assert "missing with ten" in text(blocks)
     assert "LGL 0.000 (n=3) with two classes, 0.180 (n=3) with ten" in text(blocks)
     assert outcomes(results) == (
-        "Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL: Eq. 10 with two classes holds on training and "
-        "holds on test images; that inverse weights raise the minority's accuracy undecided; that they determine two "
-        "classes, and not many, undecided."
+        "Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, n=3. Eq. 10 of two classes within a factor of "
+        "1.25: holds on training and holds on test images. Inverse weights raise the minority's accuracy: undecided. "
+        "They make the mean probabilities of the own class alike for two classes and not for ten: undecided."
     )
+    assert "(training images: 8 of 8 inside, 0 outside; test images: 8 of 8 inside, 0 outside)" in text(blocks)
     assert outcomes(Known()) is None
     law = table(blocks).loc["coat and shirt, step 10", "SML", "inverse"]
     assert law["Predicted"] == "1.000"
@@ -212,7 +213,7 @@ def test_the_section_shows_what_was_put_in() -> None:
     assert "step 10, LGL, inverse: majority 90.0, minority 70.0, n=3." in pictures["imbalance-accuracy"].alt
     titles = [axes.get_title() for axes in pictures["imbalance-accuracy"].figure.axes]
     assert titles[:3] == [
-        "coat and shirt, step 10, n = 0 to 3",
-        "ten classes, step 10, n = 0 to 3",
-        "ten classes, step 100, n = 0",
+        "coat and shirt, step 10, n=0 to 3",
+        "ten classes, step 10, n=0 to 3",
+        "ten classes, step 100, n=0",
     ]

@@ -9,6 +9,9 @@ from torch import Tensor
 
 WARM_UP_STEPS = 3  # on a stream of their own, so that libraries choose their kernels before anything is recorded
 
+CAPTURE_ERRORS = range(900, 909)
+"""CUDA's cudaErrorStreamCapture...: something that cannot be recorded, after which the device works as before."""
+
 
 class CapturedStep:
     """A step that is recorded for each batch size it meets, the epoch's last, smaller batch among them.
@@ -45,9 +48,10 @@ class CapturedStep:
                 warnings.filterwarnings("error", message="The CUDA Graph is empty")  # it would train nothing
                 with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
                     self._step(argument)
-        except (torch.AcceleratorError, torch.OutOfMemoryError):
-            raise
         except (RuntimeError, UserWarning) as error:
+            of_device = isinstance(error, (torch.AcceleratorError, torch.OutOfMemoryError))
+            if of_device and getattr(error, "error_code", None) not in CAPTURE_ERRORS:
+                raise
             raise RuntimeError(
                 f"the step could not be recorded as a CUDA graph ({error}); runtime.cuda_graphs=false does without"
             ) from error

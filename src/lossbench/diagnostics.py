@@ -169,7 +169,7 @@ def unevenness(weights: Floats) -> float:
 
 
 def reversed_share(logits: np.ndarray, labels: np.ndarray, beta: float) -> float:
-    """Share of negatives whose logit LGL-INR would raise, its weights in the gradient, all images taken as one batch.
+    """Share of negatives whose logit LGL-INR would raise, its weights in the gradient, the images taken as one batch.
 
     The slope of the loss in the logit of classifier k, of an image of class j != k with p its probability, is
     lambda_jk / N_j times p + beta (l_jk - lbar_k) p (1 - p), with l_jk the mean of -log(1 - p_k) over class j and
@@ -187,6 +187,18 @@ def reversed_share(logits: np.ndarray, labels: np.ndarray, beta: float) -> float
     excess = losses - (weights * losses).sum(axis=0)
     slopes = p * (1 + beta * excess[labels] * (1 - p))
     return float((slopes[own == 0] < 0).mean())
+
+
+def reversed_share_of_batches(logits: np.ndarray, labels: np.ndarray, beta: float, batch_size: int) -> float:
+    """As `reversed_share`, mean over batches drawn without replacement, always the same, that hold all classes.
+
+    The fewer images a class mean is of, the more it scatters: in batches as in training more negatives turn than in
+    one of all images. nan without such a batch.
+    """
+    order = np.random.default_rng(0).permutation(len(labels))
+    batches = [order[start : start + batch_size] for start in range(0, len(order) - batch_size + 1, batch_size)]
+    whole = [batch for batch in batches if len(np.unique(labels[batch])) == logits.shape[1]]
+    return float(np.mean([reversed_share(logits[batch], labels[batch], beta) for batch in whole])) if whole else np.nan
 
 
 def _own(labels: np.ndarray, num_classes: int) -> Floats:

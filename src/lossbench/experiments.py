@@ -153,9 +153,9 @@ def configs(tables: Iterable[int], profile: str, seeds: int | None, runtime: Run
     return sorted(unique.values(), key=lambda config: config.seed)
 
 
-def figure_cells(profile: str) -> list[Cell]:
+def figure_cells(profile: str, seeds: int | None = None) -> list[Cell]:
     """The cells of Table 3 behind Figures 1 and 2: CNN2C with each loss."""
-    return [cell for cell in cells(3, profile) if cell.rows[0] == "CNN2C"]
+    return [cell for cell in cells(3, profile, seeds) if cell.rows[0] == "CNN2C"]
 
 
 @cache

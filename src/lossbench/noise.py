@@ -25,6 +25,13 @@ class Components:
     rows: float
     columns: float
     rest: float  # of a combination, which one run each cannot tell from what else varies
+    p_rows: float  # F test of rows that differ by no more than the rest; nan where the rest is 0
+    p_columns: float
+
+    @property
+    def total(self) -> float:
+        """Standard deviation of a run with a row and a column of its own."""
+        return math.sqrt(self.rows**2 + self.columns**2 + self.rest**2)
 
 
 def components(values: np.ndarray) -> Components:
@@ -36,10 +43,22 @@ def components(values: np.ndarray) -> Components:
     num_rows, num_columns = values.shape
     rows, columns = values.mean(axis=1), values.mean(axis=0)
     rest = values - rows[:, None] - columns + values.mean()
-    within = float((rest**2).sum()) / ((num_rows - 1) * (num_columns - 1))
+    df = (num_rows - 1) * (num_columns - 1)
+    within = float((rest**2).sum()) / df
     # The variance of the rows' means is that of the rows themselves, and what is within, over the columns averaged.
     of_rows, of_columns = rows.var(ddof=1) - within / num_columns, columns.var(ddof=1) - within / num_rows
-    return Components(math.sqrt(max(0.0, of_rows)), math.sqrt(max(0.0, of_columns)), math.sqrt(within))
+    sd_rows, sd_columns, sd_rest = (math.sqrt(max(0.0, float(one))) for one in (of_rows, of_columns, within))
+    if within == 0:
+        return Components(sd_rows, sd_columns, sd_rest, math.nan, math.nan)
+    p_rows = stats.f.sf(num_columns * rows.var(ddof=1) / within, num_rows - 1, df)
+    p_columns = stats.f.sf(num_rows * columns.var(ddof=1) / within, num_columns - 1, df)
+    return Components(sd_rows, sd_columns, sd_rest, float(p_rows), float(p_columns))
+
+
+def sd_interval(sd: float, df: int) -> tuple[float, float]:
+    """95 % interval of a standard deviation estimated with `df` degrees of freedom, >= 1, from normal values."""
+    low, high = (math.sqrt(df / stats.chi2.ppf(level, df)) for level in (1 - ALPHA / 2, ALPHA / 2))
+    return sd * low, sd * high
 
 
 def resolution(accuracy: float, num_images: int) -> float:

@@ -130,6 +130,12 @@ def minority_gains(runs: Runs) -> dict[str, Pairs]:
     return found
 
 
+def presence(run: Trained, batch_size: int) -> float:
+    """Probability that the rarest class is in a batch of training images."""
+    share = float(run.counts.min() / run.counts.sum())
+    return 1 - (1 - share) ** batch_size  # drawn without replacement from thousands: hardly more
+
+
 def gain_outcome(gains: Mapping[str, Pairs]) -> Outcome:
     """Whether the minority gains with both losses."""
     words = [inference.compare(pairs, MARGIN, inference.paired_t(pairs).p) for pairs in gains.values()]

@@ -7,10 +7,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from lossbench import NUMERICS, arms, experiments, pilots, simulation, studies
-from lossbench.config import Reproduce, Runtime
+from lossbench.config import Reproduce, Runtime, run_id
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
-from lossbench.records import Record, all_records, committed_records, outdated
+from lossbench.records import all_records, committed_records, outdated
 from lossbench.report import beyond, context, large, noise, readings, sections, theory, traces
 from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
 from lossbench.report.findings import (
@@ -54,11 +54,16 @@ _QUICK_TITLES = {
 
 def profiles_with_records(plan: Reproduce) -> list[str]:
     """The profiles that at least one record belongs to; the paper's where there is none at all."""
-    records = _by_cell(all_records(plan.runtime.output_dir, plan.results_dir).records.values())
+    records = all_records(plan.runtime.output_dir, plan.results_dir).records
     present = [
         profile
         for profile in ("paper", "quick")
-        if any(cell.key in records for table in experiments.TABLES for cell in experiments.cells(table, profile))
+        if any(
+            run_id(config) in records
+            for table in experiments.TABLES
+            for cell in experiments.cells(table, profile, plan.seeds)
+            for config in cell.configs
+        )
     ]
     return present or ["paper"]
 
@@ -80,10 +85,9 @@ def write_report(profile: str, plan: Reproduce) -> Path:
 
 def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     results = results_at_hand(plan.runtime.output_dir, plan.results_dir)
-    records = _by_cell(results.records.values())
 
     def fill(cells: Iterable[Cell]) -> Filled:
-        return [(cell, records.get(cell.key, [])) for cell in cells]
+        return [(cell, [one for config in cell.configs if (one := results.record(config))]) for cell in cells]
 
     tables: dict[int, Table] = {}
     summary, used = [], []
@@ -95,7 +99,7 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
         used += [record.id for _, found in filled for record in found]
     drawn: list[Drawn] = []
     if 3 in plan.tables:
-        filled = fill(experiments.figure_cells(profile))
+        filled = fill(experiments.figure_cells(profile, plan.seeds))
         matrices = confusions(filled)
         drawn = [figure1(matrices), figure1_classes(matrices), figure2(filled)]
     for picture in drawn:
@@ -105,7 +109,8 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     for number, blocks in others.items():
         for table in (block for block in blocks if isinstance(block, Table)):
             write_forms(folder, number, table.caption.partition(".")[0], table)
-    unused = _unused(results) + problems
+    shown = [cell for number in plan.tables for cell in experiments.cells(number, profile, plan.seeds)]
+    unused = _unused(results) + _other_seeds(results, shown) + problems
     pictures = [picture for picture, _ in drawn]
     computed = [Section("Table 1: Eq. 10 simulated", others[1]), Section("Table 2: the networks", others[2])]
     if profile == "paper":
@@ -257,8 +262,15 @@ def _unused(results: Results) -> list[str]:
     return results.problems() + ([by_other] if old else []) + failed
 
 
-def _by_cell(records: Iterable[Record]) -> dict[str, list[Record]]:
-    grouped: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda record: int(record.fields["config"]["seed"])):
-        grouped.setdefault(experiments.cell_key(record.fields), []).append(record)
-    return grouped
+def _other_seeds(results: Results, shown: Iterable[Cell]) -> list[str]:
+    """A sentence for runs of the tables' cells with seeds that the tables do not have."""
+    cells = {cell.key: cell for cell in shown}
+    studied = {results.name(config) for cell in studies.traced().values() for config in cell.configs}
+    theirs = {results.name(config) for cell in cells.values() for config in cell.configs}
+    found = [
+        record.id
+        for record in results.records.values()
+        if record.id not in theirs | studied and experiments.cell_key(record.fields) in cells
+    ]
+    told = f"{len(found)} runs with other seeds than the tables', which seeds=N sets: {', '.join(found)}"
+    return [told] if found else []

@@ -12,7 +12,7 @@ from lossbench.experiments import Cell
 from lossbench.inference import Difference, Pairs
 from lossbench.labels import test_labels
 from lossbench.report.figures import FAINT, SMALL, STYLES
-from lossbench.report.findings import NO_NUMBER, difference_line, points
+from lossbench.report.findings import NO_NUMBER, difference_line, enumerated, points, seeds_told
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.sections import table
 from lossbench.report.tables import MISSING
@@ -29,7 +29,7 @@ CORRELATIONS = {
 }
 """Columns of the mechanism's table."""
 
-SHOWN_FROM = 20  # images in a bin; fewer make no mean worth a mark
+SHOWN_FROM = 20  # predictions in a bin; fewer make no mean worth a mark
 
 
 def beta(results: Results) -> list[Block]:
@@ -39,11 +39,14 @@ def beta(results: Results) -> list[Block]:
     lines = {(variant.option, variant.choice): _beta_line(results, variant) for variant in grouped}
     if not any(line["n"] != "0" for line in lines.values()):
         return [Paragraph("No runs over beta yet.")]
+    batch = variants[0].cells["LGL-INR"].config.schedule.batch_size
     caption = (
         "LGL-INR over beta on KMNIST, CNN2C, last epoch, with its weights attached to the gradient or detached (at "
-        "0 they are constant). Unevenness: share of a classifier's weight that lies elsewhere than uniform weights "
-        "would have it, on test images after the first and the last epoch. Turned: negatives on test images whose "
-        "logit the attached weights would raise."
+        "0 they are constant): test accuracy, mean ± standard deviation over seeds. Unevenness: share of a "
+        "classifier's weight that lies elsewhere than uniform weights "
+        "would have it, on test images after the first and the last epoch. Turned: negatives whose logit "
+        f"the attached weights would raise, in batches of {batch} test images, as large as those of training, and with "
+        "all test images as one batch, whose class means scatter less."
     )
     notice = (
         "Does accuracy notice? Differences in test accuracy between these cells, in points, paired over seeds: from "
@@ -67,7 +70,10 @@ def even_weights(results: Results) -> str | None:
     told = [f"beta {value} {_tested(of)}" for value, of in of_beta.items() if of.n >= inference.MIN_RUNS]
     if not told:
         return None
-    return f"LGL-INR's weights against even ones (beta 0), CNN2C on KMNIST: {'; '.join(told)} (each tested by itself)."
+    return (
+        f"LGL-INR's weights against even ones (beta 0), CNN2C on KMNIST: {'; '.join(told)} (each "
+        f"tested by itself, {seeds_told(of.n for of in of_beta.values() if of.n >= inference.MIN_RUNS)})."
+    )
 
 
 def _tested(pairs: Pairs) -> str:
@@ -93,7 +99,7 @@ def _beta_line(results: Results, variant: Variant) -> dict[str, str]:
     cell = variant.cells["LGL-INR"]
     values = inference.finished(results.values(cell))
     uneven: list[list[float]] = []
-    turned = []
+    turned: list[tuple[float, float]] = []
     for config in cell.configs:
         arrays = results.arrays(config)
         if arrays is None or "class_weights" not in arrays:
@@ -101,14 +107,17 @@ def _beta_line(results: Results, variant: Variant) -> dict[str, str]:
         uneven.append([diagnostics.unevenness(arrays["class_weights"][epoch].astype(float)) for epoch in (0, -1)])
         labels = test_labels({"name": config.dataset.name})
         if labels is not None and variant.option == "attached":
-            turned.append(diagnostics.reversed_share(arrays["test_logits"], labels, float(variant.choice)))
+            given = arrays["test_logits"], labels, float(variant.choice)
+            in_batches = diagnostics.reversed_share_of_batches(*given, config.schedule.batch_size)
+            turned.append((in_batches, diagnostics.reversed_share(*given)))
     first, last = np.mean(uneven, axis=0) if uneven else (np.nan, np.nan)
     return {
         "n": str(len(values)),
-        "Accuracy": f"{_spread([100 * value for value in values], 2)}" if values else MISSING,
+        "Accuracy (%)": f"{_spread([100 * value for value in values], 2)}" if values else MISSING,
         "Unevenness, epoch 1": f"{first:.3f}" if uneven else NO_NUMBER,
         "last": f"{last:.3f}" if uneven else NO_NUMBER,
-        "Turned (%)": f"{100 * np.mean(turned):.2f}" if turned else NO_NUMBER,
+        "Turned (%)": f"{100 * np.mean(turned, axis=0)[0]:.2f}" if turned else NO_NUMBER,
+        "as one batch": f"{100 * np.mean(turned, axis=0)[1]:.2f}" if turned else NO_NUMBER,
     }
 
 
@@ -140,7 +149,9 @@ def _beta_picture(results: Results, variants: Sequence[Variant]) -> Picture:
 
 def mechanism_blocks(judge: Judge) -> list[Block]:
     """Whether LGL-INR's gain over LGL follows how confusable a pair of classes is, and which pairs its weights name."""
-    lines, named, told = {}, {}, []
+    lines, named = {}, {}
+    asked: dict[str, dict[str, Difference]] = {"confusability": {}, "weight": {}}
+    beside: dict[str, dict[str, Difference]] = {"confusability": {}, "weight": {}}
     for dataset in ("MNIST", "FMNIST", "KMNIST"):
         cells = {loss: judge.arms["paper"]["CNN2C", dataset, loss] for loss in MAPS}
         matrices = {loss: classes.confusions(judge.results, cell) for loss, cell in cells.items()}
@@ -160,11 +171,11 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
             words: _correlation_in_figures(_correlation([getattr(one, name) for one in found]))
             for words, name in CORRELATIONS.items()
         }
-        confusability, weight = (
-            _correlation([getattr(one, f"gain_{name}") - getattr(one, f"control_{name}") for one in found])
-            for name in ("confusability", "weight")
-        )
-        told.append(f"on {dataset} confusable pairs {_more(confusability)} and heavy ones {_more(weight)}")
+        for name, column in (("confusability", "Gain and confusability"), ("weight", "Gain and weight")):
+            asked[name][dataset] = _correlation([getattr(one, f"gain_{name}") for one in found])
+            differences = [getattr(one, f"gain_{name}") - getattr(one, f"control_{name}") for one in found]
+            beside[name][dataset] = _correlation(differences)
+            lines[dataset][f"{column}, less control"] = _correlation_in_figures(beside[name][dataset])
         mean = np.mean([seed[3] for seed in seeds], axis=0)
         for j, k in mechanism.named_pairs(mean):
             counts = [f"{np.mean([seed[side][j, k] for seed in seeds]):.1f}" for side in (0, 2, 1)]
@@ -173,18 +184,26 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
         return [Paragraph("No runs of all three losses with arrays yet.")]
     caption = (
         "Does LGL-INR's gain follow confusability? Rank correlations over ordered pairs of classes that LGL or LGL-INR "
-        "confuses, CNN2C, test images, last epoch, mean of seeds with a 95 % interval. Gain: LGL's errors less "
+        "confuses, CNN2C, test images, last epoch, mean of seeds (n) with a 95 % interval. Gain: LGL's errors less "
         "LGL-INR's over their sum; confusability: SML's errors; weight: lambda_jk. The paper's mechanism asks for "
-        "positive ones. Control: the gain of SML, which has no weights, with LGL-INR's errors and weights. "
+        "positive ones. Control: the gain of SML, which has no weights, with LGL-INR's errors and weights, over the "
+        "pairs that LGL or SML confuses. "
         "Descriptive: a rare pair counts as much as a common one, and weights of 0.112 and 0.113 as different ones."
     )
+    of_seeds = seeds_told(int(line["n"]) for line in lines.values())
     pairs = (
         "The three pairs that the weights name most (class j among the negatives of k; uniform is 0.111), and "
-        "images of j taken for k with each loss, means over seeds."
+        f"images of j taken for k with each loss, means over seeds ({of_seeds})."
     )
+    said = [
+        f"The gain and the {name} of a pair go together {_by_sign(asked[name])}; less what SML's gain does, "
+        f"{_by_sign(beside[name])}."
+        for name in asked
+    ]
     sentence = (
-        f"Does LGL-INR gain over LGL where its mechanism says, more than SML does, which has no weights? Compared with "
-        f"SML's, its gain favours {'; '.join(told)}."
+        "Does LGL-INR gain over LGL where its mechanism says, on pairs of classes that are confused or that its "
+        f"weights name, and more so than SML, which has no weights? {' '.join(said)} The mechanism asks for positive "
+        f"correlations; {of_seeds}."
     )
     return [
         Paragraph(sentence),
@@ -204,11 +223,13 @@ def _correlation_in_figures(one: Difference) -> str:
     return f"{one.mean:+.2f}" + ("" if np.isnan(one.low) else f" ({one.low:+.2f} to {one.high:+.2f})")
 
 
-def _more(one: Difference) -> str:
-    """How a correlation compares with its control."""
-    if np.isnan(one.low) or one.low <= 0 <= one.high:
-        return "neither more nor less"
-    return "more" if one.low > 0 else "less"
+def _by_sign(found: Mapping[str, Difference]) -> str:
+    """Where correlations are positive, negative or undecided, by data set; an interval that holds 0 decides nothing."""
+    signs: dict[str, list[str]] = {"positively": [], "negatively": [], "undecided": []}
+    for dataset, one in found.items():
+        sign = "positively" if one.low > 0 else "negatively" if one.high < 0 else "undecided"
+        signs[sign].append(f"{dataset} ({one.mean:+.2f})")
+    return ", ".join(f"{sign} on {enumerated(datasets)}" for sign, datasets in signs.items() if datasets)
 
 
 def calibrated(judge: Judge) -> list[Block]:
@@ -227,9 +248,9 @@ def calibrated(judge: Judge) -> list[Block]:
         for (key, name), runs in found.items()
     }
     caption = (
-        "Calibration on test images, last epoch, mean ± standard deviation over seeds. NLL in nats an image and "
-        "Brier score: with sigmoid summed over the K one-vs-all classifiers, so comparable within a map only. ECE: "
-        f"expected calibration error of the predicted class's probability, {NUM_BINS} bins of equal width; "
+        "Calibration on all test images (10,000), last epoch, mean ± standard deviation over seeds. NLL in nats an "
+        "image and Brier score: with sigmoid summed over the K one-vs-all classifiers, so comparable within a map "
+        f"only. ECE: expected calibration error of the predicted class's probability, {NUM_BINS} bins of equal width; "
         "overconfidence: mean confidence less accuracy. Logits were kept in half precision."
     )
     own = {key: runs for (key, name), runs in found.items() if name == MAPS[key[2]] and key[0] == "CNN2C"}
@@ -284,8 +305,8 @@ def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:
         axes.grid(color=FAINT, alpha=0.3)
         axes.legend(fontsize=SMALL, loc="lower right")
     caption = (
-        f"Reliability of CNN2C with each loss's own map: accuracy over confidence in {NUM_BINS} bins, images of all "
-        f"seeds together, bins with {SHOWN_FROM} images or more. On the line confidence is accuracy; below it, "
-        "overconfident."
+        f"Reliability of CNN2C with each loss's own map: accuracy over confidence in {NUM_BINS} bins, predictions of "
+        f"all seeds together, bins with {SHOWN_FROM} predictions or more. On the line confidence is accuracy; below "
+        "it, overconfident."
     )
     return Picture("reliability", figure, caption, f"Reliability diagrams. {' '.join(told)}")

@@ -63,6 +63,12 @@ def predicted(prediction: Prediction) -> str:
     return f"{percent(prediction.low)} to {percent(prediction.high)}"
 
 
+def seeds_told(counts: Iterable[int]) -> str:
+    """Of how many seeds some numbers are, the fewest and the most; nothing without any."""
+    known = sorted(counts)
+    return f"n={' to '.join(map(str, dict.fromkeys((known[0], known[-1]))))}" if known else ""
+
+
 def measured(difference: Difference) -> str:
     """A mean difference with its interval and n."""
     if not difference.n:

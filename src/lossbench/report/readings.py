@@ -14,7 +14,7 @@ from lossbench.calibration import MAPS
 from lossbench.experiments import Cell
 from lossbench.inference import CellOutcome, Difference, Prediction, Word
 from lossbench.report.figures import FAINT, PAPER, SMALL, STYLES
-from lossbench.report.findings import NO_NUMBER, enumerated, percent, points
+from lossbench.report.findings import NO_NUMBER, enumerated, percent, points, seeds_told
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.sections import table
 from lossbench.report.tables import MISSING
@@ -99,10 +99,19 @@ def _told(moved: Readings, place: Place) -> str:
         f"{words.count('undecided')} are undecided",
         *([f"{few} have too few runs (below {inference.MIN_RUNS})"] if few else []),
     ]
+    margin = inference.MARGINS[place.dataset]
+    wide = [
+        f"{loss} by {name.removeprefix(f'{loss}: ')} ({points(one.difference.mean)})"
+        for name, loss, one in others
+        if one.word == "undecided" and abs(one.difference.mean) > margin
+    ]
+    beyond = f" Undecided, though their mean is further away than that: {', '.join(wide)}." if wide else ""
+    seeds = seeds_told(one.difference.n for *_, one in others if one.word != "too few")
+    where = ", ".join(filter(None, [f"{network} on {dataset}", seeds]))
     return (
-        f"What moves a loss away from its accuracy as read here, {network} on {dataset}, in points: "
+        f"What moves a loss away from its accuracy as read here, {where}, in points: "
         f"{'; '.join(parts) or 'nothing so far'}. Of all {len(words)} pairs of a reading and a loss "
-        f"{enumerated(counts)}; each tested by itself."
+        f"{enumerated(counts)}; each tested by itself.{beyond}"
     )
 
 
@@ -217,7 +226,9 @@ def _reached(moved: Readings, printed: Mapping[str, float]) -> str:
     if not never:
         return "Each number that the paper prints could be one more run of some reading."
     few = any("too few" in found for found in outcomes.values())
-    return f"No reading {f'with {inference.MIN_RUNS} runs so far ' if few else ''}gives {' and '.join(never)}."
+    return (
+        f"No reading {f'with {inference.MIN_RUNS} runs so far ' if few else ''}listed here gives {' and '.join(never)}."
+    )
 
 
 def _outcome(prediction: Prediction, paper: float) -> str:
@@ -262,8 +273,9 @@ def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: 
         axes.set_xlabel("points")
     caption = (
         f"How far a reading moves a loss, {where}: mean difference in test accuracy from the reading that is the "
-        f"default here, with its 95 % interval; band, ±{100 * margin:g} points; diamond and dotted line, how far the "
-        "number that the paper prints lies from the default's mean. Each panel has its own range."
+        f"default here, paired over seeds 0 to 2, with its 95 % interval; band, ±{100 * margin:g} points; diamond and "
+        "dotted line, how far the number that the paper prints lies from the default's mean. Each panel has its own "
+        "range."
     )
     return Picture(name, figure, caption, f"Readings of {where}. {' '.join(told) or MISSING}")
 
@@ -277,12 +289,12 @@ def lgl_row(results: Results) -> list[Block]:
             outcome = _outcome(prediction, paper)
             line[f"x {scale:g}"] = _mean(prediction) + ("" if outcome == "too few" else f", {outcome}")
     for dataset, factors in _met(results).items():
-        lines[dataset]["Met at"] = _factor(factors) if factors else NO_NUMBER
+        lines[dataset]["Met at"] = _factor(factors)
     caption = (
         "LGL times a factor: test accuracy (%), CNN2C, last epoch, and whether the paper's number could be one more "
         "such run (95 % prediction interval, its half-width, by the factor's own s). Seeds 0 to 2; x 10 is the sum "
         "over the ten classes. Met at: the factor that gives the paper's number, by interpolation (accuracy a straight "
-        "line in the factor's logarithm), mean and range of the seeds."
+        "line in the factor's logarithm), mean and range of the seeds that reach it (n of those with every factor)."
     )
     open_yet = f"Whether one of {_TRIED} gives the paper's whole row of LGL with CNN2C is open: runs are missing."
     return [Paragraph(whole_row(results) or open_yet), table(lines, ["Data set"], caption)]
@@ -301,37 +313,66 @@ def whole_row(results: Results) -> str | None:
     if whole:
         return (
             f"Of {_TRIED}, {' and '.join(whole)} can be the paper's: none of the three numbers of LGL with CNN2C lies "
-            "outside what one more such run would give."
+            f"outside what one more such run would give ({_widths(results, whole)}).{_apart(results)}"
         )
     if all(found & {"paper higher", "paper lower"} for found in words.values()):
         return f"None of {_TRIED} can be the paper's: each misses one of the three numbers of LGL with CNN2C."
     return None
 
 
-def _met(results: Results) -> dict[str, list[float]]:
-    """The factor at which the accuracy of a seed first rises to the paper's number, by data set.
+def _widths(results: Results, whole: Sequence[str]) -> str:
+    """How wide the intervals are that a factor's numbers lie in."""
+    told = []
+    for scale, found in _factors(results).items():
+        if f"x {scale:g}" in whole:
+            widths = [
+                f"{dataset} ±{points(one.half_width).lstrip('+')}, n={one.n}" for dataset, (_, one) in found.items()
+            ]
+            told.append(f"{f'x {scale:g}: ' if len(whole) > 1 else ''}{'; '.join(widths)}")
+    return "; ".join(told)
 
-    Of the seeds that have every factor; one that stays on one side of the number adds nothing.
+
+def _apart(results: Results) -> str:
+    """At which factors the numbers are met, in a sentence; nothing where one is not."""
+    met = _met(results)
+    if not all(factors for factors, _ in met.values()):
+        return ""
+    return (
+        f" These numbers are met at {enumerated([f'{_factor(both)} on {dataset}' for dataset, both in met.items()])}."
+    )
+
+
+def _met(results: Results) -> dict[str, tuple[list[float], int]]:
+    """The factor at which the accuracy of a seed first rises to the paper's number, by data set, and of how many seeds.
+
+    Of the seeds that have every factor; one that stays on one side of the number adds no factor.
     """
     by_scale = studies.lgl_factors()
     logs = [math.log(scale) for scale in by_scale]
-    found: dict[str, list[float]] = {}
+    found: dict[str, tuple[list[float], int]] = {}
     for cells in zip(*by_scale.values(), strict=True):  # of one data set, by factor
-        factors = found.setdefault(cells[0].dataset, [])
+        factors: list[float] = []
+        num_whole = 0
         for values in zip(*(results.values(cell) for cell in cells), strict=True):  # of one seed, by factor
             accuracies, paper = inference.finished(values), (cells[0].paper or math.nan) / 100
             if len(accuracies) < len(logs):
                 continue
+            num_whole += 1
             for (left, low), (right, high) in pairwise(zip(logs, accuracies, strict=True)):
                 if low <= paper < high:
                     factors.append(math.exp(left + (paper - low) / (high - low) * (right - left)))
                     break
+        found[cells[0].dataset] = factors, num_whole
     return found
 
 
-def _factor(factors: Sequence[float]) -> str:
+def _factor(met: tuple[Sequence[float], int]) -> str:
+    factors, num_seeds = met
+    if not factors:
+        return NO_NUMBER
     between = f"{min(factors):.1f} to {max(factors):.1f}, " if len(factors) > 1 else ""
-    return f"x {np.mean(factors):.1f} ({between}n={len(factors)})"
+    of = f" of {num_seeds}" if num_seeds > len(factors) else ""
+    return f"x {np.mean(factors):.1f} ({between}n={len(factors)}{of})"
 
 
 def _factors(results: Results) -> dict[float, dict[str, tuple[float, Prediction]]]:

@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from lossbench import inference, studies, theory
+from lossbench import experiments, inference, studies, theory
 from lossbench.adjustment import Accuracies
+from lossbench.calibration import MAPS
 from lossbench.choices import ClassWeights
 from lossbench.report.figures import FAINT, SMALL, STYLES
-from lossbench.report.findings import NO_NUMBER, measured, percent
+from lossbench.report.findings import NO_NUMBER, measured, percent, seeds_told
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.sections import table
 from lossbench.report.tables import MISSING
@@ -42,11 +43,11 @@ def imbalance(results: Results) -> list[Block]:
         return [Paragraph("No runs on imbalanced data yet.")]
     laws = theory.laws(every[0][1])
     return [
-        Paragraph(_verdict(laws, every)),
+        Paragraph(_verdict(laws, every, _balanced(results))),
         _law_picture(laws, every),
         table(_law_lines(laws, every), ["Classes", "Loss", "Weights"], _LAW_CAPTION),
         _accuracy_picture(every),
-        table(_accuracy_lines(every), ["Training images", "Loss"], _ACCURACY_CAPTION),
+        table(_accuracy_lines(every), ["Training images", "Loss"], f"{_ACCURACY_CAPTION} {_presence(every)}"),
     ]
 
 
@@ -56,12 +57,12 @@ def outcomes(results: Results) -> str | None:
     if any(len(two[loss, ClassWeights.inverse]) < inference.MIN_RUNS for loss in ("SML", "LGL")):
         return None
     laws = theory.laws(two)
+    seeds = seeds_told(law.test.n for law in laws)
     return (
-        "Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL: Eq. 10 with two classes "
-        f"{_on_images(laws)}; that inverse weights raise the minority's accuracy "
-        f"{theory.gain_outcome(theory.minority_gains(two))}; that they "
-        "determine two classes, and not many, "
-        f"{theory.determined_outcome(theory.spreads(two), theory.spreads(step))}."
+        f"Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, {seeds}. Eq. 10 of two classes within a factor "
+        f"of {theory.LAW_FACTOR:g}: {_on_images(laws)}. Inverse weights raise the minority's accuracy: "
+        f"{theory.gain_outcome(theory.minority_gains(two))}. They make the mean probabilities of the own class alike "
+        f"for two classes and not for ten: {theory.determined_outcome(theory.spreads(two), theory.spreads(step))}."
     )
 
 
@@ -74,11 +75,37 @@ _ACCURACY_CAPTION = (
     "Test accuracy (%) of the larger half of the classes / the smaller half / all, each class counting the same; "
     "Fashion-MNIST, CNN2C, last epoch, mean over seeds (n). Weights act in training; logit adjustment and threshold "
     "moving on the predictions of the run without weights (with softmax they are the same). LGL-INR is as it is: each "
-    "class's term is a mean over that class's samples already, so a rare class counts as much as a common one."
+    "class's term is a mean over that class's samples of the batch, so a rare class, where it is in a batch, counts as "
+    "much as a common one."
 )
 
 
-def _verdict(laws: list[Law], every: Sequence[Study]) -> str:
+def _presence(every: Sequence[Study]) -> str:
+    """How often the rarest class is in a batch, in a sentence."""
+    told = []
+    for one, runs in every:
+        batch = next(iter(one.cells.values())).config.schedule.batch_size
+        told += [f"{100 * theory.presence(run, batch):.0f} % ({one.label})" for run in _some(runs)]
+    return f"The rarest class is in this part of the batches: {', '.join(told)}."
+
+
+def _some(runs: Runs) -> list[Trained]:
+    """One run of an imbalance, whichever; none without runs."""
+    return [run for by_seed in runs.values() for run in by_seed.values()][:1]
+
+
+def _balanced(results: Results) -> dict[str, list[float]]:
+    """Largest less smallest own probability on training images where no class is rare and none weighs more, by loss."""
+    found: dict[str, list[float]] = {}
+    for cell in experiments.figure_cells("paper"):
+        if cell.config.dataset.name == "fmnist" and cell.loss in ("SML", "LGL"):
+            kept = [arrays for config in cell.configs if (arrays := results.arrays(config)) is not None]
+            own = [np.diag(arrays[f"train_mean_{MAPS[cell.loss]}"]) for arrays in kept]
+            found[cell.loss] = [float(np.ptp(values.astype(float))) for values in own]
+    return found
+
+
+def _verdict(laws: list[Law], every: Sequence[Study], balanced: Mapping[str, Sequence[float]]) -> str:
     """The three rules of docs/statistics.md in sentences, whichever way they come out."""
     two, step = every[0][1], every[1][1]
     gains, of_two, of_ten = theory.minority_gains(two), theory.spreads(two), theory.spreads(step)
@@ -88,11 +115,25 @@ def _verdict(laws: list[Law], every: Sequence[Study]) -> str:
     )
     return (
         f"Two classes, one shirt to ten coats: Eq. 10 within a factor of {theory.LAW_FACTOR:g}, whatever loss and "
-        f"weights, {_on_images(laws)}. That inverse weights raise the minority's accuracy: "
+        f"weights, {_on_images(laws)} ({_inside(laws)}). That inverse weights raise the minority's accuracy: "
         f"{theory.gain_outcome(gains)} ({told}). That such weights determine two classes, whose own mean "
         "probabilities they make equal, and not many: "
-        f"{theory.determined_outcome(of_two, of_ten)} (largest less smallest on training images: {apart})."
+        f"{theory.determined_outcome(of_two, of_ten)} (largest less smallest on training images: {apart}). Of "
+        "ten classes that is no effect of imbalance alone: with all training images, without weights and at a constant "
+        f"learning rate it is {'; '.join(f'{loss} {_mean(values)}' for loss, values in balanced.items())}. With SML "
+        "the part on two classes is Eq. 10 with inverse weights told again, since an image's probabilities sum to 1."
     )
+
+
+def _inside(laws: Sequence[Law]) -> str:
+    """How many ratios are inside the factor and how many outside, by images, as the 90 % intervals have it."""
+    told = []
+    for split, images in _COLUMNS.items():
+        tests = [law.test for law in laws if law.split == split and law.test.n >= inference.MIN_RUNS]
+        inside = sum(one.p < inference.ALPHA for one in tests)
+        outside = sum(one.refuted for one in tests)
+        told.append(f"{images.lower()}: {inside} of {len(tests)} inside, {outside} outside")
+    return "; ".join(told)
 
 
 def _on_images(laws: list[Law]) -> str:
@@ -248,9 +289,7 @@ def _accuracy_picture(every: Sequence[Study]) -> Picture:
                     f"{one.label}, {loss}, {sign}: majority {percent(means.majority, 1)}, minority "
                     f"{percent(means.minority, 1)}, n={n}."
                 )
-        counts = sorted({len(by_seed) for by_seed in runs.values()})
-        seeds = "n = " + " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-        axes.set_title(f"{one.label}, {seeds}", fontsize=SMALL + 2)
+        axes.set_title(f"{one.label}, {seeds_told(map(len, runs.values()))}", fontsize=SMALL + 2)
         axes.grid(color=FAINT, alpha=0.3)
     for axes in panels[-2:]:
         axes.set_xlabel("minority half (%)")

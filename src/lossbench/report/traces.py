@@ -1,6 +1,6 @@
-"""What does a loss do, epoch by epoch? How LGL-INR's weights evolve, and how hard each class pulls."""
+"""What does a loss do, epoch by epoch? How LGL-INR's weights evolve, and what gradients the classes have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -62,7 +62,7 @@ def weights_by_epoch(judge: Judge) -> list[Block]:
 
 
 def traced(results: Results) -> list[Block]:
-    """How hard each class pulls, and how sure the network is of it, epoch by epoch, loss by loss."""
+    """The gradients of some images of each class, and how sure the network is of the class, epoch by epoch."""
     norms = {loss: _kept(results, cell, "gradient_norms") for loss, cell in studies.traced().items()}
     norms = {loss: found for loss, found in norms.items() if len(found)}
     if not norms:
@@ -79,26 +79,29 @@ def traced(results: Results) -> list[Block]:
         _classes(left, by_class, loss)
         _classes(right, own, loss)
         lines[loss] = {"n": str(len(found))} | {
-            f"{name}, {when}": _extremes(values[epoch], form)
-            for name, values, form in (("pull", by_class, ".2g"), ("own probability", own, ".3f"))
+            f"{name}, {when}": told_as(values[epoch])
+            for name, values, told_as in (("gradient norm", by_class, _range), ("own probability", own, _extremes))
             for when, epoch in (("first", 0), ("last", -1))
         }
-        last = _extremes(by_class[-1], ".2g")
-        told.append(f"{loss}: pull of the classes {last} after the last epoch, n={len(found)}.")
+        told.append(f"{loss}: gradient norms {_range(by_class[-1])} after the last epoch, n={len(found)}.")
     left.set(xlabel="epoch", ylabel="norm of a class's gradient", yscale="log")
     right.set(xlabel="epoch", ylabel="own class's mean probability")
     for axes in (left, right):
         axes.grid(color=FAINT, alpha=0.3)
         axes.legend(fontsize=SMALL)
     caption = (
-        "Epoch by epoch, KMNIST, CNN2C, seeds of their own, mean over seeds: left how hard each class's samples pull "
-        "at the weights (norm of their part of the loss gradient, two training images a class), right the mean "
-        "probability of the own class on test images by each loss's own map. Lines are the median of the ten classes, "
-        "bands their range."
+        "Epoch by epoch, KMNIST, CNN2C, seeds of their own, mean over seeds: left the norm of a class's part of the "
+        "loss gradient, on a probe of the first two training images of each class, right the mean "
+        "probability of the own class on all test images by each loss's own map. Lines are the median of the ten "
+        "classes, bands their range. The probe is the same for all runs, and so small that which class is greatest "
+        "tells of its images, not of the class; heights also hold each loss's own scale, so compare how they fall."
     )
-    extremes = "The least and the greatest of the ten classes, with the class, after the first and the last epoch."
+    extremes = (
+        "The least and the greatest of the ten classes after the first and the last epoch, of the own probability with "
+        "the class in brackets."
+    )
     return [
-        Picture("traces", figure, caption, f"Pull and own probability by epoch. {' '.join(told)}"),
+        Picture("traces", figure, caption, f"Gradient norms and own probability by epoch. {' '.join(told)}"),
         table(lines, ["Loss"], extremes),
     ]
 
@@ -123,6 +126,10 @@ def _classes(axes: Axes, values: Floats, loss: str) -> None:
     axes.fill_between(epochs, values.min(axis=1), values.max(axis=1), color=style["color"], alpha=0.15, lw=0)
 
 
-def _extremes(values: Sequence[float] | Floats, form: str) -> str:
+def _range(values: Floats) -> str:
+    return f"{values.min():.2g} to {values.max():.2g}"
+
+
+def _extremes(values: Floats) -> str:
     least, greatest = int(np.argmin(values)), int(np.argmax(values))
-    return f"{values[least]:{form}} ({least}) to {values[greatest]:{form}} ({greatest})"
+    return f"{values[least]:.3f} ({least}) to {values[greatest]:.3f} ({greatest})"
