@@ -59,8 +59,8 @@ def outcomes(results: Results) -> str | None:
     laws = theory.laws(two)
     seeds = seeds_told(law.test.n for law in laws)
     return (
-        f"Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, {seeds}. Eq. 10 of two classes within a factor "
-        f"of {theory.LAW_FACTOR:g}: {_on_images(laws)}. Inverse weights raise the minority's accuracy: "
+        f"Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, {seeds}. Eq. 10 of two classes within a "
+        f"factor of {theory.LAW_FACTOR:g}: {_on_images(laws)}. Inverse weights raise the minority's accuracy: "
         f"{theory.gain_outcome(theory.minority_gains(two))}. They make the mean probabilities of the own class alike "
         f"for two classes and not for ten: {theory.determined_outcome(theory.spreads(two), theory.spreads(step))}."
     )
