@@ -279,7 +279,7 @@ def _result(record: Record) -> float:
 
 def _repeats(fields: Mapping[str, Any]) -> bool:
     """Whether a run gives the same bits wherever it is repeated on such a machine."""
-    return bool(fields["deterministic"]) or not str(fields["device"]).startswith("cuda")
+    return bool(fields.get("deterministic")) or not str(fields.get("device")).startswith("cuda")
 
 
 def _machine(fields: Mapping[str, Any]) -> tuple[Any, ...]:
