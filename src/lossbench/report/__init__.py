@@ -141,8 +141,7 @@ def _paper(
     judged, verdicts = judge.cells(), judge.verdicts()
     lead, done = _lead(judge, judged, verdicts)
     used = {record.id for record in results.records.values() if record.fields["numerics"] == NUMERICS}
-    without_gpu = {results.name(config) for _, configs in pilots.blocks(Runtime()) for config in configs}
-
+    without_gpu = _without_gpu(results)
     trained, piloted = (context.conditions(results, names) for names in (used - without_gpu, used & without_gpu))
 
     def of_runs(title: str, blocks: Sequence[Block], conditions: str = trained) -> Section:
@@ -215,8 +214,13 @@ def overview(results_dir: Path) -> str:
     judge = Judge(Results(committed_records(results_dir), {}))
     judged = judge.cells()
     lead, _ = _lead(judge, judged, judge.verdicts())
-    conditions = context.conditions(judge.results, judge.results.records)
+    conditions = context.conditions(judge.results, judge.results.records.keys() - _without_gpu(judge.results))
     return blocks_to_markdown([*lead[:2], _told(sections.overview(judged), conditions), *lead[2:]])
+
+
+def _without_gpu(results: Results) -> set[str]:
+    """Names of the large networks' runs on a CPU, which no table of the paper's has."""
+    return {results.name(config) for _, configs in pilots.blocks(Runtime()) for config in configs}
 
 
 def _told(block: Block, conditions: str) -> Block:
