@@ -222,3 +222,21 @@ def test_a_copy_without_history_is_told_its_commit(
     assert environment.commit.__wrapped__() == "abc123"
     monkeypatch.delenv("LOSSBENCH_COMMIT")
     assert environment.commit.__wrapped__() != "abc123"
+
+
+def test_a_lot_gets_what_the_repository_and_the_packages_leave(
+    here: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo, site = tmp_path / "repo", tmp_path / "repo" / "carry" / "site"
+    site.mkdir(parents=True)
+    for path, size in ((repo / "code", 3000), (repo / "arrays", 50_000), (site / "package", 200)):
+        path.write_bytes(bytes(size))
+    for words in (["init"], ["add", "code", "arrays"]):
+        git(repo, *words)
+    monkeypatch.setattr(here, "SPARE", 100)
+    monkeypatch.setattr(here, "LEAST_ROOM", 1000)
+    assert here.left_for_a_lot(repo, site, 60_000) == 60_000 - 53_000 - 200 - 100
+    with pytest.raises(SystemExit, match="git sparse-checkout set"):
+        here.left_for_a_lot(repo, site, 54_000)
+    (repo / "arrays").unlink()  # as a sparse checkout leaves it out
+    assert here.left_for_a_lot(repo, site, 54_000) == 54_000 - 3000 - 200 - 100
