@@ -13,14 +13,28 @@ from pathlib import Path
 import cpu
 import gpu
 import torch
+from formats import formats
 from runners import Report
 
 from lossbench.config import Runtime
 from lossbench.environment import commit, device_name, versions
 from lossbench.sweep import num_cores
 
-PARTS = ["networks", "losses", "evaluation", "alternatives", "sizes", "start"]
-"""Of the CPU's tables; a GPU has one set."""
+Part = Callable[[Report, Runtime, int, list[str]], None]
+
+PARTS: dict[str, dict[str, Part]] = {
+    "cpu": {
+        "networks": cpu.networks,
+        "formats": formats,
+        "losses": lambda *given: cpu.losses(*given[:3]),
+        "evaluation": cpu.evaluation,
+        "alternatives": lambda *given: cpu.alternatives(*given[:3]),
+        "sizes": lambda *given: cpu.sizes(*given[:3]),
+        "start": lambda *given: cpu.start_up(*given[:3]),
+    },
+    "cuda": {"formats": formats, "networks": gpu.networks},
+}
+"""What there is to measure, by device; each is given the report, a runtime, repetitions and networks."""
 
 
 def main() -> None:
@@ -29,33 +43,26 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--models", nargs="+", default=list(cpu.STEPS), choices=list(cpu.STEPS))
-    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    known = "; ".join(f"{device}: {', '.join(parts)}" for device, parts in PARTS.items())
+    parser.add_argument("--parts", nargs="+", help=f"{known}; default: all of the device's")
     parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"))
     chosen = parser.parse_args()
+    parts = PARTS[chosen.device]
+    if unknown := [name for name in chosen.parts or () if name not in parts]:
+        parser.error(f"--parts {unknown[0]}: of {chosen.device} there are {', '.join(parts)}")
     began, report = time.monotonic(), Report(chosen.out / chosen.device)
     with tempfile.TemporaryDirectory() as scratch:
         data_dir = chosen.data_dir and str(Path(chosen.data_dir).resolve())
         runtime = Runtime(chosen.device, scratch, data_dir, tensorboard=False)
-        name = device_name(torch.device(chosen.device))
+        processor = device_name(torch.device(chosen.device))
         facts = ", ".join(f"{package} {version}" for package, version in versions().items())
         report.say(
-            f"{name}, {num_cores()} cores; {facts}; commit {commit()}; batch 64, LGL-INR, median (least-greatest) of "
-            f"{chosen.repetitions} repetitions that alternate."
+            f"{processor}, {num_cores()} cores; {facts}; commit {commit()}; batch 64, LGL-INR, median (least-greatest) "
+            f"of {chosen.repetitions} repetitions that alternate."
         )
-        if chosen.device == "cuda":
-            gpu.everything(report, runtime, chosen.repetitions, chosen.models)
-        else:
-            parts: dict[str, Callable[[], None]] = {
-                "networks": lambda: cpu.networks(report, runtime, chosen.repetitions, chosen.models),
-                "losses": lambda: cpu.losses(report, runtime, chosen.repetitions),
-                "evaluation": lambda: cpu.evaluation(report, runtime, chosen.repetitions, chosen.models),
-                "alternatives": lambda: cpu.alternatives(report, runtime, chosen.repetitions),
-                "sizes": lambda: cpu.sizes(report, runtime, chosen.repetitions),
-                "start": lambda: cpu.start_up(report, runtime, chosen.repetitions),
-            }
-            for part in chosen.parts:
-                parts[part]()
+        for name in chosen.parts or parts:
+            parts[name](report, runtime, chosen.repetitions, chosen.models)
     report.say(f"Measured in {time.monotonic() - began:.0f} s.")
 
 

@@ -6,8 +6,9 @@ Every call takes the lots of data that came along (carry.py), does what is left 
 
 1. graphs.log: whether a step recorded as a CUDA graph equals the plain one: once
 2. tests.log: the rest of tests/test_gpu.py, and, as soon as Fashion-MNIST is there, repeat.log with its table: once
-3. with --benchmark, which takes most of a call, benchmark.log, with its tables: once, as soon as all data are there
-4. the planned reference runs, resumed from where the last call stopped; records.zip has all that are finished
+3. formats.log, which memory format is the faster, as soon as all data are there: once
+4. with --benchmark, which takes most of a call, networks.log, how fast each network is: once
+5. the planned reference runs, resumed from where the last call stopped; records.zip has all that are finished
 
 Once means once a machine: what a call did is noted in outputs/borrowed.json. A step that fails is told and not tried
 again; where 1 finds a difference, the reference runs do without CUDA graphs. `lossbench import records.zip` and
@@ -34,7 +35,7 @@ EARLIER_S = 20  # that the reference runs are told to end before they are made t
 ZIP_LIMIT = 16 * 2**20
 STOP_S = 10  # between asking a step to stop and ending it
 
-GRAPHS_S, TESTS_S, REPEAT_S, BENCHMARK_S = 120, 180, 120, 450
+GRAPHS_S, TESTS_S, REPEAT_S, FORMATS_S, NETWORKS_S = 120, 180, 120, 90, 450
 """Seconds that a step is given, and without which it is left for the next call."""
 
 
@@ -123,9 +124,9 @@ def main() -> None:
     if missing:
         print(f"data: {len(missing)} files are not here yet, of the lots {sorted(set(missing.values()))}")
         return
-    if chosen.benchmark:
-        measure = ["benchmarks/benchmark.py", *device, "--out", str(call.out / "benchmark")]
-        call.once("benchmark", measure, BENCHMARK_S)
+    for part, limit_s in (("formats", FORMATS_S), *([("networks", NETWORKS_S)] if chosen.benchmark else [])):
+        out = ["--out", str(call.out / part)]
+        call.once(part, ["benchmarks/benchmark.py", *device, *out, "--parts", part], limit_s)
     if call.left_s > 60:
         options = [f"runtime.device={chosen.device}", f"runtime.runs_per_gpu={chosen.runs_per_gpu}"]
         options += [f"runtime.budget_min={(call.left_s - EARLIER_S) / 60:.2f}", "runtime.tensorboard=false"]

@@ -4,18 +4,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from baseline import LOSSES as LOOPED
 from measure import alternate, copy_rate, cost_of_step, matmul_rate, seconds, table
-from runners import BaselineSpeed, Report, Runner, Together, config_of
-from torch import Tensor, nn
+from runners import BaselineSpeed, Change, Report, Runner, Together, config_of, default_format
+from torch import nn
 
-from lossbench.config import LOSSES, Runtime
-from lossbench.data import Data
+from lossbench.config import LOSSES, Runtime, Schedule
 from lossbench.losses import build_loss
 from lossbench.steps import State, predict
 from lossbench.sweep import num_cores
@@ -121,54 +120,40 @@ def evaluation(report: Report, runtime: Runtime, repetitions: int, models: list[
     report.say(table(["network", "forward in training, us/image", "evaluation, us/image", "ratio"], rows))
 
 
-class ContiguousData(Data):
-    """Inputs in PyTorch's default memory format."""
-
-    def inputs(self, pixels: Tensor) -> Tensor:
-        return super().inputs(pixels).contiguous()
-
-
 class TorchSgd(torch.optim.SGD):
     """torch's own optimiser where lossbench's stood."""
 
-    def __init__(self, runner: Runner, foreach: bool) -> None:
-        schedule = runner.config.schedule
-        super().__init__(runner.state.model.parameters(), schedule.lr, schedule.momentum, foreach=foreach)
+    def __init__(self, state: State, schedule: Schedule, foreach: bool) -> None:
+        super().__init__(state.model.parameters(), schedule.lr, schedule.momentum, foreach=foreach)
 
 
-def _contiguous(runner: Runner) -> None:
-    data = runner.state.data
-    runner.state.data = ContiguousData(**{field.name: getattr(data, field.name) for field in fields(Data)})
-    runner.state.model.to(memory_format=torch.contiguous_format)
-
-
-def _relu_before_pooling(runner: Runner) -> None:
-    layers = list(runner.state.model.children())
+def _relu_before_pooling(state: State, _: Schedule) -> None:
+    layers = list(state.model.children())
     for place, layer in enumerate(layers[:-1]):
         if isinstance(layer, nn.MaxPool2d):
             layers[place : place + 2] = [layers[place + 1], layer]
-    runner.state.model = nn.Sequential(*layers)
+    state.model = nn.Sequential(*layers)
 
 
-def _looped_loss(runner: Runner) -> None:
-    runner.state.loss = LOOPED["lgl_inr"]
+def _looped_loss(state: State, _: Schedule) -> None:
+    state.loss = LOOPED["lgl_inr"]
 
 
-def _optimiser(foreach: bool) -> Callable[[Runner], None]:
-    def exchange(runner: Runner) -> None:
-        runner.state.optimizer = TorchSgd(runner, foreach)  # type: ignore[assignment]  # it has the same methods
+def _optimiser(foreach: bool) -> Change:
+    def exchange(state: State, schedule: Schedule) -> None:
+        state.optimizer = TorchSgd(state, schedule, foreach)  # type: ignore[assignment]  # it has the same methods
 
     return exchange
 
 
-def _compiled(runner: Runner) -> None:
-    runner.state.model = torch.compile(runner.state.model)  # type: ignore[assignment]
-    runner.state.loss = torch.compile(runner.state.loss)
+def _compiled(state: State, _: Schedule) -> None:
+    state.model = torch.compile(state.model)  # type: ignore[assignment]
+    state.loss = torch.compile(state.loss)
 
 
-ALTERNATIVES: dict[str, Callable[[Runner], None]] = {
-    "as it is": lambda runner: None,
-    "PyTorch's default memory format": _contiguous,
+ALTERNATIVES: dict[str, Change | None] = {
+    "as it is": None,
+    "PyTorch's default memory format": default_format,
     "ReLU before pooling": _relu_before_pooling,
     "torch.optim.SGD, foreach": _optimiser(foreach=True),
     "torch.optim.SGD, a tensor at a time": _optimiser(foreach=False),
@@ -181,9 +166,8 @@ def alternatives(report: Report, runtime: Runtime, repetitions: int) -> None:
     """What each choice in a CNN2C step brings: the step with one of them undone, or another one made."""
     variants: dict[str, Callable[[], float]] = {}
     for name, change in ALTERNATIVES.items():
-        runner = Runner(config_of("cnn2c", "fp32", STEPS["cnn2c"] // 2, runtime), num_cores())
-        change(runner)
-        variants[name] = runner
+        config = config_of("cnn2c", "fp32", STEPS["cnn2c"] // 2, runtime)
+        variants[name] = Runner(config, num_cores(), change)
     try:
         variants["torch.compile of network and loss"]()
     except Exception as error:  # it wants a C++ compiler

@@ -31,8 +31,8 @@ def seconds_of_run(config: Config, images_per_s: float, test_s: float) -> float:
     return config.schedule.epochs * (num_train / images_per_s + test_s)
 
 
-def everything(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:
-    """Everything, in at most about 8 minutes."""
+def networks(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:
+    """Each network alone and packed, and whole campaigns, in about 8 minutes."""
     device = torch.device("cuda")
     _yardsticks(report, device)
     alone = _alone(report, runtime, repetitions, models)

@@ -3,8 +3,9 @@
 import json
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 import torch
 from baseline import Baseline
 from measure import Spread, seconds
+from torch import Tensor
 
 from lossbench.choices import Precision
-from lossbench.config import MODELS, Cifar10, Config, LglInr, MnistType, Runtime, paper_schedule
+from lossbench.config import MODELS, Cifar10, Config, LglInr, MnistType, Runtime, Schedule, paper_schedule
+from lossbench.data import Data
 from lossbench.environment import keep_freed_memory
+from lossbench.optimizer import Sgd
 from lossbench.steps import State, train_epoch
 from lossbench.sweep import num_cores
 from lossbench.training import process_settings, start_state, step_for
@@ -30,14 +34,34 @@ def config_of(model: str, precision: str, num_steps: int, runtime: Runtime) -> C
     return Config(dataset, MODELS[model](), LglInr(), schedule, 0, runtime)
 
 
+Change = Callable[[State, Schedule], None]
+"""What is done otherwise than lossbench does it, on a run before its first step."""
+
+
+class DefaultFormatData(Data):
+    """Inputs in PyTorch's default memory format."""
+
+    def inputs(self, pixels: Tensor) -> Tensor:
+        return super().inputs(pixels).contiguous()
+
+
+def default_format(state: State, schedule: Schedule) -> None:
+    """PyTorch's default memory format (channels first) in place of channels-last."""
+    state.data = DefaultFormatData(**{field.name: getattr(state.data, field.name) for field in fields(Data)})
+    state.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    state.optimizer = Sgd(state.model, schedule)  # whose velocities lie as the weights do
+
+
 class Runner:
     """A run of lossbench that is advanced an epoch, which is a number of steps, at a time."""
 
-    def __init__(self, config: Config, num_threads: int) -> None:
+    def __init__(self, config: Config, num_threads: int, change: Change | None = None) -> None:
         keep_freed_memory()
         self.config, self.num_threads = config, num_threads
         self.device = torch.device("cpu" if config.runtime.device == "cpu" else "cuda")
         self.state: State = start_state(config, self.device)
+        if change is not None:
+            change(self.state, config.schedule)
         self._step, self._epoch = step_for(self.state, config), 0
 
     def __call__(self) -> float:

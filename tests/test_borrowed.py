@@ -11,8 +11,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from lossbench import data, environment
+from lossbench.config import Cnn5c, Config, Digits, LglInr, Runtime, Schedule
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -142,13 +144,37 @@ def test_a_call_does_what_its_data_allow_and_without_graphs_where_their_tests_fa
     assert [command[-1] for command in done] == ["recorded", "not recorded"]
     assert call("cifar-10-batches-py/x.gz") == ["repeat"]
     assert "1 files are not here yet, of the lots [2]" in capsys.readouterr().out
-    assert call(more=["--benchmark"]) == ["benchmark", "reference", "export"]
-    assert "runtime.cuda_graphs=false" in done[1]
+    assert call(more=["--benchmark"]) == ["formats", "networks", "reference", "export"]
+    assert [command[-1] for command in done[:2]] == ["formats", "networks"]
+    assert "runtime.cuda_graphs=false" in done[2]
     for graphs in ("done", "FAILED, out of time after 120 s", "left for a later call"):
         ended["graphs"] = graphs
-        far.NOTES.write_text(json.dumps({"graphs": graphs, "tests": ended["tests"], "repeat": "done"}))
+        far.NOTES.write_text(
+            json.dumps({"graphs": graphs, "tests": ended["tests"], "repeat": "done", "formats": "done"})
+        )
         assert call() == ["reference", "export"]
         assert "runtime.cuda_graphs=false" not in done[0]
+
+
+def test_the_default_memory_format_is_one_and_computes_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import runners
+
+    schedule = Schedule(batch_size=32, momentum=0.5)
+    runtime = Runtime("cpu", str(tmp_path), tensorboard=False)
+    config = Config(Digits(num_train=64), Cnn5c(), LglInr(), schedule, 0, runtime)
+    ours, other = runners.Runner(config, 1), runners.Runner(config, 1, runners.default_format)
+    for runner, last in ((ours, True), (other, False)):
+        runner()
+        weight = next(parameter for name, parameter in runner.state.model.named_parameters() if name == "3.weight")
+        images = runner.state.data.inputs(runner.state.data.train.images[:2].repeat(1, 3, 1, 1))
+        (velocity,) = (each for each in runner.state.optimizer.state() if each.shape == weight.shape)
+        for tensor in (weight, images, velocity):
+            assert tensor.is_contiguous(memory_format=torch.channels_last) == last, tensor.shape
+            assert tensor.is_contiguous() != last
+    assert other.state.loss_sum.item() == pytest.approx(ours.state.loss_sum.item(), rel=1e-4)
 
 
 def test_records_are_never_carried_under_a_commit_that_is_not_theirs(

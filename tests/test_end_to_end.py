@@ -16,7 +16,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import lossbench
-from lossbench import cli
+from lossbench import cli, pilots, sweep
 from lossbench.arms import reference_blocks
 from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Reproduce, Runtime, Schedule, Sml, run_id
 from lossbench.data import prepare
@@ -285,6 +285,27 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
     done = run(tmp_path, "reference", "seeds=1")
     assert done.returncode == 1
     assert "the reference runs are those of docs/statistics.md" in done.stderr
+
+
+def test_reference_runs_in_bf16_wait_for_a_device_with_kernels_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, given = list(pilots.blocks(Runtime(device="cpu", output_dir=str(tmp_path)))), []
+
+    def run_all(configs: Sequence[Config]) -> sweep.Summary:
+        given.append([run_id(config) for config in configs])
+        return sweep.Summary()
+
+    monkeypatch.setattr("lossbench.studies.plan", lambda *_: own)
+    monkeypatch.setattr("lossbench.sweep.run_all", run_all)
+    for kernels in (False, True):
+        monkeypatch.setattr("lossbench.sweep.has_bf16_kernels", lambda device, known=kernels: known)
+        cli._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=own[0][1][0].runtime))
+    agreement, cnn5c, cifar10 = ([run_id(config) for config in configs] for _, configs in own)
+    assert given == [agreement[::2], cifar10, agreement, cnn5c, cifar10]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "runs to do" in line]
+    waits = " in bf16 wait for a device that has kernels for it"
+    assert [line.partition("; ")[2] for line in lines] == [f"3{waits}", f"9{waits}", "", "", "", ""]
 
 
 def test_the_reference_runs_alone_are_published_also_after_a_stop(

@@ -116,6 +116,20 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path: Path, monkeypatch: pyt
     assert not (open_run(configs[1]).folder / "failure.txt").exists()
 
 
+@pytest.mark.parametrize("kernels", [True, False])
+def test_bf16_without_kernels_for_it_is_told_once_and_done_all_the_same(
+    kernels: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fits = Fits(monkeypatch)
+    monkeypatch.setattr(sweep, "has_bf16_kernels", lambda device: kernels)
+    plain = config(tmp_path)
+    low = [replace(config(tmp_path, seed), schedule=Schedule(1, 32, precision=Precision.bf16)) for seed in (1, 2)]
+    assert [sweep.is_crawling(each) for each in (plain, *low)] == [False, not kernels, not kernels]
+    assert run_all([plain, *low]).failed == {}
+    assert fits.seeds == [0, 1, 2]
+    assert capsys.readouterr().out.count("2 of 3 runs ask for schedule.precision=bf16") == (not kernels)
+
+
 def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -222,13 +222,16 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         todo = sweep.remaining(configs, {*known.records, *known.diverged})
         num_diverged = sum(run_id(config) in known.diverged for config in configs)
         others = f"; {num_diverged} diverged, which is a result, and are not tried again" if num_diverged else ""
+        ready = [config for config in todo if not sweep.is_crawling(config)]
+        if waiting := len(todo) - len(ready):
+            others += f"; {waiting} in bf16 wait for a device that has kernels for it"
         cost = _flops(sum(map(sweep.flops, todo)))
         print(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{others}", flush=True)
         if plan.dry:
             continue
         try:
-            if todo:
-                summary = sweep.run_all(_with_budget_left(todo, began))
+            if ready:
+                summary = sweep.run_all(_with_budget_left(ready, began))
                 _say(summary)
                 failed, left = failed + len(summary.failed), left + len(summary.postponed)
         finally:  # also what was finished before a stop

@@ -94,6 +94,16 @@ def device_name(device: "torch.device") -> str:
         return platform.processor() or platform.machine()
 
 
+def has_bf16_kernels(device: "torch.device") -> bool:
+    """Whether PyTorch has kernels for bfloat16 there; without them it computes the same, a product at a time."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    known = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # PyTorch's own question, not public
+    return known is not None and bool(known())
+
+
 class PeakMemory:
     """The most memory used since this was made: of the GPU by tensors, else of the process."""
 

@@ -24,8 +24,10 @@ from typing import Any
 
 import torch
 
+from lossbench.choices import Precision
 from lossbench.config import Config, ModelConfig, run_id
 from lossbench.data import num_classes, prepare, published_sizes
+from lossbench.environment import has_bf16_kernels
 from lossbench.models import flops_per_image
 from lossbench.runs import Run, open_run
 from lossbench.steps import OnStep
@@ -76,6 +78,11 @@ def remaining(configs: Iterable[Config], elsewhere: Collection[str] = ()) -> lis
     return todo[::-1]
 
 
+def is_crawling(config: Config) -> bool:
+    """Whether a run asks for bfloat16 where PyTorch has no kernels for it."""
+    return config.schedule.precision is Precision.bf16 and not has_bf16_kernels(check(config))
+
+
 def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summary:
     """Do all runs of a list that are not done yet.
 
@@ -99,6 +106,9 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
         check(config)
     for config in {repr(config.dataset): config for config in todo}.values():
         prepare(config.dataset, config.runtime)
+    if crawling := sum(map(is_crawling, todo)):
+        told = f"{crawling} of {len(todo)} runs ask for schedule.precision=bf16, for which this device has no kernels: "
+        print(f"{told}a step takes many times as long as in fp32", flush=True)
     parallel = num_parallel(todo)
     threads = todo[0].runtime.num_threads or max(1, num_cores() // parallel)
     todo = [replace(config, runtime=replace(config.runtime, num_threads=threads)) for config in todo]
