@@ -297,6 +297,7 @@ def test_what_hangs_on_the_runs_seen_before_the_rules_is_told(cnn2c: Known) -> N
             cnn2c.add(cell.configs[0], 0.99)
     told = seen_sentence(Judge(cnn2c), Judge(cnn2c).verdicts())
     assert "LGL-INR's lead over SML on KMNIST: undecided, without them not found" in told
+    assert "LGL-INR - SML, paper, CNN2C KMNIST: undecided, without them " in told
     for key, cell in cells("literal", unknown).items():  # no run of these had been seen
         cnn2c.fill(cell, level(key), range(3))
     assert "printed" not in seen_sentence(Judge(cnn2c), Judge(cnn2c).verdicts())

@@ -133,20 +133,47 @@ def test_the_minority_gains_or_does_not() -> None:
 
 def test_two_classes_are_determined_and_many_are_not() -> None:
     alike, apart = (0.01, 0.011, 0.012), (0.3, 0.31, 0.33)
-    pairs = {"SML": alike, "LGL": alike}, {"SML": apart, "LGL": apart}
+
+    def both(sml: tuple[float, ...], lgl: tuple[float, ...], failed: int = 0) -> dict[str, Pairs]:
+        return {"SML": Pairs(sml, 0, 0), "LGL": Pairs(lgl, failed, 0)}
+
+    pairs = both(alike, alike), both(apart, apart)
     assert theory.determined_outcome(*pairs) == "holds"
     assert theory.determined_outcome(pairs[0], pairs[0]) == "fails"
     assert theory.determined_outcome(pairs[1], pairs[1]) == "fails"
-    assert theory.determined_outcome(pairs[0], {"SML": apart, "LGL": apart[:2]}) == "undecided"
-    assert theory.determined_outcome({"SML": (), "LGL": alike}, pairs[1]) == "undecided"
+    assert theory.determined_outcome(pairs[0], both(apart, apart[:2])) == "undecided"
+    assert theory.determined_outcome(both((), alike), pairs[1]) == "undecided"
+    assert theory.determined_outcome(both(alike, alike, failed=1), pairs[1]) == "undecided"
 
 
 def test_spreads_are_of_own_probabilities_on_training_images() -> None:
     results = full_two()
     found = theory.spreads(theory.runs_of(results, TWO))
-    for values in found.values():
+    for pairs in found.values():
         ratios = [1 + 0.01 * (seed - 1) for seed in range(3)]
-        assert values == pytest.approx([abs(0.02 - 0.02 / ratio) for ratio in ratios])
+        assert pairs.differences == pytest.approx([abs(0.02 - 0.02 / ratio) for ratio in ratios])
+
+
+def test_nothing_good_is_said_of_a_loss_with_a_run_that_diverged() -> None:
+    whole = full_two(right={None: (0.95, 0.5), INVERSE: (0.9, 0.8)})
+    names = [whole.name(config) for config in TWO.cells["LGL", INVERSE].configs]
+    whole.records = {name: record for name, record in whole.records.items() if name != names[0]}
+    whole.diverged = frozenset(names[:1])
+    two = theory.runs_of(whole, TWO)
+    (law,) = [law for law in theory.laws(two) if (law.loss, law.weights, law.split) == ("LGL", INVERSE, "train")]
+    assert (law.test.n, math.isnan(law.test.p), law.test.refuted) == (2, True, False)
+    gains = theory.minority_gains(two)
+    assert {loss: (pairs.n, pairs.failed_first, pairs.failed_second) for loss, pairs in gains.items()} == {
+        "SML": (3, 0, 0),
+        "LGL": (2, 1, 0),
+    }
+    assert [pairs.failed_first for pairs in theory.spreads(two).values()] == [0, 1]
+    three = (0.3, 0.31, 0.33)
+    ahead, ahead_of_failed = Pairs(three, 1, 0), Pairs(three, 0, 1)
+    assert theory.gain_outcome({"SML": ahead_of_failed, "LGL": ahead_of_failed}) == "holds"
+    assert theory.gain_outcome({"SML": ahead_of_failed, "LGL": ahead}) == "undecided"
+    accuracy = table(imbalance(whole), 1).loc["coat and shirt, step 10", "LGL"]
+    assert accuracy["inverse"] == "90.0 / 80.0 / 85.0 (n=2, 1 failed)"
 
 
 def test_the_halves_of_many_classes_obey_eq_9_as_two_do() -> None:
@@ -187,8 +214,8 @@ def test_the_section_shows_what_was_put_in() -> None:
     assert "LGL 0.000 (n=3) with two classes, 0.180 (n=3) with ten" in text(blocks)
     assert outcomes(results) == (
         "Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, n=3. Eq. 10 of two classes within a factor of "
-        "1.25: holds on training and holds on test images. Inverse weights raise the minority's accuracy: undecided. "
-        "They make the mean probabilities of the own class alike for two classes and not for ten: undecided."
+        "1.25: holds on training and holds on test images. Inverse weights raise the minority's accuracy, two classes: "
+        "undecided. They make the mean probabilities of the own class alike for two classes and not for ten: undecided."
     )
     assert "(training images: 8 of 8 inside, 0 outside; test images: 8 of 8 inside, 0 outside)" in text(blocks)
     assert outcomes(Known()) is None

@@ -55,14 +55,21 @@ class Law:
     test: MarginTest  # of the logarithm of measured over predicted
 
 
-Runs = Mapping[tuple[str, ClassWeights | None], Mapping[int, Trained]]
+class BySeed(dict[int, Trained]):
+    """The finished runs of a cell, and how many diverged."""
+
+    failed = 0
+
+
+Runs = Mapping[tuple[str, ClassWeights | None], BySeed]
 """What is at hand of one imbalance, by loss and class weights, and by seed."""
 
 
 def runs_of(results: Results, one: Imbalanced) -> Runs:
     """The runs that are at hand, with arrays."""
-    found: dict[tuple[str, ClassWeights | None], dict[int, Trained]] = {key: {} for key in one.cells}
+    found = {key: BySeed() for key in one.cells}
     for key, cell in one.cells.items():
+        found[key].failed = inference.num_failed(results.values(cell))
         for config in cell.configs:
             run = _trained(results, config, cell.loss)
             if run is not None:
@@ -106,7 +113,7 @@ def laws(two: Runs) -> list[Law]:
             predicted = predicted_ratio(runs[0])
             off = [float(run.balances[split].ratio[0]) for run in runs]  # measured over predicted
             with np.errstate(divide="ignore"):
-                logs = Pairs(tuple(np.log(off).tolist()), 0, 0)
+                logs = Pairs(tuple(np.log(off).tolist()), by_seed.failed, 0)
             measured = tuple(ratio * predicted for ratio in off)
             found.append(Law(loss, weights, split, predicted, measured, inference.tost(logs, math.log(LAW_FACTOR))))
     return found
@@ -126,7 +133,7 @@ def minority_gains(runs: Runs) -> dict[str, Pairs]:
         weighted, plain = runs[loss, ClassWeights.inverse], runs[loss, None]
         both = sorted(weighted.keys() & plain.keys())
         gains = [weighted[seed].accuracies[None].minority - plain[seed].accuracies[None].minority for seed in both]
-        found[loss] = Pairs(tuple(gains), 0, 0)
+        found[loss] = Pairs(tuple(gains), weighted.failed, plain.failed)
     return found
 
 
@@ -144,15 +151,17 @@ def gain_outcome(gains: Mapping[str, Pairs]) -> Outcome:
     return "holds" if all(word == "higher" for word in words) else "undecided"
 
 
-def spreads(runs: Runs) -> dict[str, tuple[float, ...]]:
+def spreads(runs: Runs) -> dict[str, Pairs]:
     """Largest less smallest mean probability of the own class on training images, inverse weights, by loss and seed."""
-    return {
-        loss: tuple(float(np.ptp(np.diag(run.means["train"]))) for run in runs[loss, ClassWeights.inverse].values())
-        for loss in ("SML", "LGL")
-    }
+    found = {}
+    for loss in ("SML", "LGL"):
+        by_seed = runs[loss, ClassWeights.inverse]
+        values = tuple(float(np.ptp(np.diag(run.means["train"]))) for run in by_seed.values())
+        found[loss] = Pairs(values, by_seed.failed, 0)
+    return found
 
 
-def determined_outcome(two: Mapping[str, tuple[float, ...]], many: Mapping[str, tuple[float, ...]]) -> Outcome:
+def determined_outcome(two: Mapping[str, Pairs], many: Mapping[str, Pairs]) -> Outcome:
     """Whether inverse weights make two classes' mean probabilities equal and leave those of many apart."""
     of_two, of_many = ([_side(values) for values in spread.values()] for spread in (two, many))
     if "apart" in of_two or "alike" in of_many:
@@ -160,10 +169,10 @@ def determined_outcome(two: Mapping[str, tuple[float, ...]], many: Mapping[str, 
     return "holds" if {*of_two} == {"alike"} and {*of_many} == {"apart"} else "undecided"
 
 
-def _side(values: tuple[float, ...]) -> Literal["alike", "apart", "unclear"]:
-    """On which side of `ALIKE` the 90 % interval of a spread lies."""
-    interval = inference.paired_t(Pairs(values, 0, 0), 1 - 2 * inference.ALPHA)
-    if interval.n < inference.MIN_RUNS:
+def _side(spread: Pairs) -> Literal["alike", "apart", "unclear"]:
+    """On which side of `ALIKE` the 90 % interval of a spread lies; unclear where a run failed."""
+    interval = inference.paired_t(spread, 1 - 2 * inference.ALPHA)
+    if interval.n < inference.MIN_RUNS or spread.failed_first:
         return "unclear"
     return "alike" if interval.high < ALIKE else "apart" if interval.low > ALIKE else "unclear"
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from lossbench import inference
+from lossbench.claims import FAMILIES
 from lossbench.config import Config
 from lossbench.experiments import LITERAL_HEAD
 from lossbench.inference import Difference, Pairs, Prediction
@@ -213,6 +214,12 @@ def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
         f"LGL-INR's lead over {before.other} on {before.dataset}: {before.headline}, without them {after.headline}"
         for before, after in zip(judge.headlines(), without.headlines(), strict=True)
         if before.headline != after.headline
+    ]
+    told += [
+        f"{before.contrast.label}, {before.contrast.arm}, {place(before)}: {before.word}, without them {after.word}"
+        for name in FAMILIES
+        for before, after in zip(judge.family(name), without.family(name), strict=True)
+        if before.word != after.word
     ]
     changes = f"these change: {'; '.join(told)}" if told else "nothing changes"
     return (

@@ -21,7 +21,7 @@ from lossbench.report.sections import table
 from lossbench.report.tables import MISSING
 from lossbench.results import Results
 from lossbench.studies import Imbalanced
-from lossbench.theory import Law, Method, Runs, Trained
+from lossbench.theory import BySeed, Law, Method, Runs, Trained
 
 WORDS: Mapping[ClassWeights | None, str] = {
     None: "none",
@@ -60,9 +60,9 @@ def outcomes(results: Results) -> str | None:
     seeds = seeds_told(law.test.n for law in laws)
     return (
         f"Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, {seeds}. Eq. 10 of two classes within a "
-        f"factor of {theory.LAW_FACTOR:g}: {_on_images(laws)}. Inverse weights raise the minority's accuracy: "
-        f"{theory.gain_outcome(theory.minority_gains(two))}. They make the mean probabilities of the own class alike "
-        f"for two classes and not for ten: {theory.determined_outcome(theory.spreads(two), theory.spreads(step))}."
+        f"factor of {theory.LAW_FACTOR:g}: {_on_images(laws)}. Inverse weights raise the minority's accuracy, two "
+        f"classes: {theory.gain_outcome(theory.minority_gains(two))}. They make the mean probabilities of the own class "
+        f"alike for two classes and not for ten: {theory.determined_outcome(theory.spreads(two), theory.spreads(step))}."
     )
 
 
@@ -74,9 +74,10 @@ _LAW_CAPTION = (
 _ACCURACY_CAPTION = (
     "Test accuracy (%) of the larger half of the classes / the smaller half / all, each class counting the same; "
     "Fashion-MNIST, CNN2C, last epoch, mean over seeds (n). Weights act in training; logit adjustment and threshold "
-    "moving on the predictions of the run without weights (with softmax they are the same). LGL-INR is as it is: each "
-    "class's term is a mean over that class's samples of the batch, so a rare class, where it is in a batch, counts as "
-    "much as a common one."
+    "moving on the predictions of the run without weights (with softmax they are the same). Logit adjustment takes the "
+    "logarithm of a class's share of the training images from its logit with SML, that of its odds with LGL. LGL-INR "
+    "is as it is: each class's term is a mean over that class's samples of the batch, so a rare class, where it is in "
+    "a batch, counts as much as a common one."
 )
 
 
@@ -111,7 +112,8 @@ def _verdict(laws: list[Law], every: Sequence[Study], balanced: Mapping[str, Seq
     gains, of_two, of_ten = theory.minority_gains(two), theory.spreads(two), theory.spreads(step)
     told = "; ".join(f"{loss} {measured(inference.paired_t(pairs))}" for loss, pairs in gains.items())
     apart = "; ".join(
-        f"{loss} {_mean(of_two[loss])} with two classes, {_mean(of_ten[loss])} with ten" for loss in of_two
+        f"{loss} {_mean(of_two[loss].differences)} with two classes, {_mean(of_ten[loss].differences)} with ten"
+        for loss in of_two
     )
     return (
         f"Two classes, one shirt to ten coats: Eq. 10 within a factor of {theory.LAW_FACTOR:g}, whatever loss and "
@@ -237,21 +239,21 @@ def _own_probabilities(axes: Axes, every: Sequence[Study]) -> list[str]:
     return told
 
 
-def _results(runs: Runs, loss: str) -> dict[str, tuple[int, Accuracies]]:
-    """Mean accuracies over seeds by weights and method, with n; those with runs."""
-    found = {}
+def _results(runs: Runs, loss: str) -> dict[str, tuple[BySeed, Method | None]]:
+    """The runs of a loss by weights and by method, where some are at hand or diverged."""
+    found: dict[str, tuple[BySeed, Method | None]] = {}
     for (name, kind), by_seed in runs.items():
-        if name == loss and by_seed:
-            found[WORDS[kind]] = _over_seeds(list(by_seed.values()), None)
+        if name == loss and (by_seed or by_seed.failed):
+            found[WORDS[kind]] = by_seed, None
             if kind is None and loss != "LGL-INR":  # whose law has no class sizes that could be taken out
-                found |= {method: _over_seeds(list(by_seed.values()), method) for method in METHODS}
+                found |= {method: (by_seed, method) for method in METHODS}
     return found
 
 
-def _over_seeds(runs: Sequence[Trained], method: Method | None) -> tuple[int, Accuracies]:
-    every = [run.accuracies[method] for run in runs]
+def _over_seeds(by_seed: BySeed, method: Method | None) -> Accuracies:
+    every = [run.accuracies[method] for run in by_seed.values()]
     means = (np.mean([getattr(one, part) for one in every]) for part in ("majority", "minority", "all"))
-    return len(every), Accuracies(*map(float, means))
+    return Accuracies(*map(float, means))
 
 
 def _accuracy_lines(every: Sequence[Study]) -> dict[tuple[str, str], dict[str, str]]:
@@ -260,13 +262,21 @@ def _accuracy_lines(every: Sequence[Study]) -> dict[tuple[str, str], dict[str, s
         for loss in ("SML", "LGL", "LGL-INR"):
             found = _results(runs, loss)
             lines[one.label, loss] = {
-                sign: " / ".join(percent(value, 1) for value in (means.majority, means.minority, means.all))
-                + f" (n={n})"
-                if (n := found.get(sign, (0,))[0]) and (means := found[sign][1])
+                sign: _accuracy(*found[sign])
+                if sign in found
                 else (MISSING if loss != "LGL-INR" or sign == "none" else NO_NUMBER)
                 for sign in SIGNS
             }
     return lines
+
+
+def _accuracy(by_seed: BySeed, method: Method | None) -> str:
+    failed = f"{by_seed.failed} failed" if by_seed.failed else ""
+    if not by_seed:
+        return failed
+    means = _over_seeds(by_seed, method)
+    parts = " / ".join(percent(value, 1) for value in (means.majority, means.minority, means.all))
+    return f"{parts} ({', '.join(filter(None, [f'n={len(by_seed)}', failed]))})"
 
 
 def _look(loss: str) -> dict[str, str]:
@@ -281,13 +291,14 @@ def _accuracy_picture(every: Sequence[Study]) -> Picture:
     told = []
     for axes, (one, runs) in zip(panels, every, strict=False):
         for loss in STYLES:
-            for sign, (n, means) in _results(runs, loss).items():
-                if (loss, sign) != ("SML", METHODS[0]):  # the same as the other
+            for sign, (by_seed, method) in _results(runs, loss).items():
+                if by_seed and (loss, sign) != ("SML", METHODS[0]):  # the same as the other
+                    means = _over_seeds(by_seed, method)
                     at = 100 * means.minority, 100 * means.majority
                     axes.plot(*at, SIGNS[sign], **_look(loss), markersize=6, mew=1.5)
                 told.append(
                     f"{one.label}, {loss}, {sign}: majority {percent(means.majority, 1)}, minority "
-                    f"{percent(means.minority, 1)}, n={n}."
+                    f"{percent(means.minority, 1)}, n={len(by_seed)}."
                 )
         axes.set_title(f"{one.label}, {seeds_told(map(len, runs.values()))}", fontsize=SMALL + 2)
         axes.grid(color=FAINT, alpha=0.3)
