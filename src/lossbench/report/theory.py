@@ -56,13 +56,13 @@ def outcomes(results: Results) -> str | None:
     two, step = (theory.runs_of(results, one) for one in studies.imbalanced()[: studies.NUM_JUDGED])
     if any(len(two[loss, ClassWeights.inverse]) < inference.MIN_RUNS for loss in ("SML", "LGL")):
         return None
-    laws = theory.laws(two)
-    seeds = seeds_told(law.test.n for law in laws)
+    laws, gains = theory.laws(two), theory.gain_outcome(theory.minority_gains(two))
+    determined = theory.determined_outcome(theory.spreads(two), theory.spreads(step))
     return (
-        f"Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, {seeds}. Eq. 10 of two classes within a "
-        f"factor of {theory.LAW_FACTOR:g}: {_on_images(laws)}. Inverse weights raise the minority's accuracy, two "
-        f"classes: {theory.gain_outcome(theory.minority_gains(two))}. They make the mean probabilities of the own class "
-        f"alike for two classes and not for ten: {theory.determined_outcome(theory.spreads(two), theory.spreads(step))}."
+        f"Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, {seeds_told(law.test.n for law in laws)}. Eq. "
+        f"10 of two classes within a factor of {theory.LAW_FACTOR:g}: {_on_images(laws)}. Inverse weights raise the "
+        f"minority's accuracy, two classes: {gains}. They make the mean probabilities of the own class alike for two "
+        f"classes and not for ten: {determined}."
     )
 
 
