@@ -36,17 +36,22 @@ def test_no_table_and_no_arm_has_a_run_of_them() -> None:
 
 
 def test_agreement_is_judged_by_the_seeds() -> None:
-    def said(shift: float, wobble: float) -> str:
+    def said(shift: float, wobble: float, num_seeds: int = 3) -> str:
         results, both = Known(), pilots.agreement()
-        for seed, (fp32, bf16) in enumerate(zip(both.fp32.configs, both.bf16.configs, strict=True)):
+        pairs = zip(both.fp32.configs[:num_seeds], both.bf16.configs[:num_seeds], strict=True)
+        for seed, (fp32, bf16) in enumerate(pairs):
             level = 0.97 + 0.004 * (seed - 1)
-            results.add(fp32, level, precision="fp32")
-            results.add(bf16, level + shift + wobble * (seed - 1), precision="bf16")
+            results.add(fp32, level, precision="fp32", device_name="One")
+            results.add(bf16, level + shift + wobble * (seed - 1), precision="bf16", device_name=f"{seed}")
         return text(without_gpu(results))
 
     assert said(0.0005, 0.001).startswith("bf16 and fp32 agree within seed noise")
     assert said(0.001, 0.0001).startswith("bf16 and fp32 do not agree")  # small beside the seeds, yet always there
     assert said(0.007, 0.0035).startswith("bf16 and fp32 do not agree")  # larger than the seeds scatter
+    assert "; on 0, 1, 2 and One." in said(0.0005, 0.001)
+    assert said(0.0005, 0.001, 2) == (
+        "Whether bf16 does as fp32 is open: 2 of 3 pairs of runs, bf16 - fp32 -0.05 and +0.05 points."
+    )
     assert text(without_gpu(Known())).startswith("Whether bf16 does as fp32 is open: 0 of 3 pairs")
 
 

@@ -3,7 +3,7 @@
 import math
 
 from lossbench import inference, pilots
-from lossbench.report.findings import points, span
+from lossbench.report.findings import enumerated, points, span
 from lossbench.report.page import Block, Paragraph
 from lossbench.report.sections import table
 from lossbench.report.tables import MISSING
@@ -35,6 +35,12 @@ def without_gpu(results: Results) -> list[Block]:
     ]
 
 
+def _processors(results: Results, both: pilots.Agreement) -> list[str]:
+    """Where the runs in two precisions were done; a pair need not have shared its processor."""
+    records = [results.record(config) for cell in (both.fp32, both.bf16) for config in cell.configs]
+    return sorted({str(record.fields["device_name"]) for record in records if record})
+
+
 def _accuracy(value: float | None) -> str:
     return MISSING if value is None else "diverged" if math.isnan(value) else f"{100 * value:.2f}"
 
@@ -43,12 +49,14 @@ def _agreement(results: Results) -> str:
     both = pilots.agreement()
     pairs = inference.pair(results.values(both.bf16), results.values(both.fp32))  # precisions differ on purpose
     if pairs.n < inference.MIN_RUNS:
-        return f"Whether bf16 does as fp32 is open: {pairs.n} of {pilots.AGREEMENT_SEEDS} pairs of runs."
+        known = f", bf16 - fp32 {enumerated(map(points, pairs.differences))} points" if pairs.n else ""
+        return f"Whether bf16 does as fp32 is open: {pairs.n} of {pilots.AGREEMENT_SEEDS} pairs of runs{known}."
     difference = inference.paired_t(pairs)
     seeds = inference.pooled_spread([results.values(both.bf16), results.values(both.fp32)])
     inside = abs(difference.mean) <= seeds.sd and difference.low <= 0 <= difference.high
     return (
         f"bf16 and fp32 {'agree' if inside else 'do not agree'} within seed noise: SML on KMNIST with CNN5C after "
         f"{pilots.AGREEMENT_EPOCHS} epochs, bf16 - fp32 {points(difference.mean)} points "
-        f"({span(difference.low, difference.high)}, n={difference.n}), seeds {points(seeds.sd).lstrip('+')}."
+        f"({span(difference.low, difference.high)}, n={difference.n}), seeds {points(seeds.sd).lstrip('+')}; on "
+        f"{enumerated(_processors(results, both))}."
     )
