@@ -125,8 +125,7 @@ def main() -> None:
         print(f"data: {len(missing)} files are not here yet, of the lots {sorted(set(missing.values()))}")
         return
     for part, limit_s in (("formats", FORMATS_S), *([("networks", NETWORKS_S)] if chosen.benchmark else [])):
-        out = ["--out", str(call.out / part)]
-        call.once(part, ["benchmarks/benchmark.py", *device, *out, "--parts", part], limit_s)
+        call.once(part, ["benchmarks/benchmark.py", *device, "--parts", part], limit_s)  # the log has its tables
     if call.left_s > 60:
         options = [f"runtime.device={chosen.device}", f"runtime.runs_per_gpu={chosen.runs_per_gpu}"]
         options += [f"runtime.budget_min={(call.left_s - EARLIER_S) / 60:.2f}", "runtime.tensorboard=false"]
