@@ -299,7 +299,7 @@ def test_reference_runs_in_bf16_wait_for_a_device_with_kernels_for_it(
     monkeypatch.setattr("lossbench.studies.plan", lambda *_: own)
     monkeypatch.setattr("lossbench.sweep.run_all", run_all)
     for kernels in (False, True):
-        monkeypatch.setattr("lossbench.sweep.has_bf16_kernels", lambda device, known=kernels: known)
+        monkeypatch.setattr("lossbench.training.has_bf16_kernels", lambda device, known=kernels: known)
         cli._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=own[0][1][0].runtime))
     agreement, cnn5c, cifar10 = ([run_id(config) for config in configs] for _, configs in own)
     assert given == [agreement[::2], cifar10, agreement, cnn5c, cifar10]

@@ -222,7 +222,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         todo = sweep.remaining(configs, {*known.records, *known.diverged})
         num_diverged = sum(run_id(config) in known.diverged for config in configs)
         others = f"; {num_diverged} diverged, which is a result, and are not tried again" if num_diverged else ""
-        ready = [config for config in todo if not sweep.is_crawling(config)]
+        ready = sweep.with_kernels(todo)
         if waiting := len(todo) - len(ready):
             others += f"; {waiting} in bf16 wait for a device that has kernels for it"
         cost = _flops(sum(map(sweep.flops, todo)))

@@ -24,16 +24,14 @@ from typing import Any
 
 import torch
 
-from lossbench.choices import Precision
 from lossbench.config import Config, ModelConfig, run_id
 from lossbench.data import num_classes, prepare, published_sizes
-from lossbench.environment import has_bf16_kernels
 from lossbench.models import flops_per_image
 from lossbench.runs import Run, open_run
 from lossbench.steps import OnStep
 from lossbench.stops import STOP_SIGNALS, stops_held, stops_interrupt
 from lossbench.tracking import Progress
-from lossbench.training import check, fit
+from lossbench.training import check, fit, is_crawling
 
 
 @dataclass
@@ -78,9 +76,9 @@ def remaining(configs: Iterable[Config], elsewhere: Collection[str] = ()) -> lis
     return todo[::-1]
 
 
-def is_crawling(config: Config) -> bool:
-    """Whether a run asks for bfloat16 where PyTorch has no kernels for it."""
-    return config.schedule.precision is Precision.bf16 and not has_bf16_kernels(check(config))
+def with_kernels(configs: Iterable[Config]) -> list[Config]:
+    """The runs of a list for whose precision their device has kernels; the others can be done, and take long."""
+    return [config for config in configs if not is_crawling(config)]
 
 
 def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summary:
@@ -106,7 +104,7 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
         check(config)
     for config in {repr(config.dataset): config for config in todo}.values():
         prepare(config.dataset, config.runtime)
-    if crawling := sum(map(is_crawling, todo)):
+    if crawling := len(todo) - len(with_kernels(todo)):
         told = f"{crawling} of {len(todo)} runs ask for schedule.precision=bf16, for which this device has no kernels: "
         print(f"{told}a step takes many times as long as in fp32", flush=True)
     parallel = num_parallel(todo)
@@ -320,7 +318,7 @@ def _run_pool(
         futures: dict[Future[Any], str] = {}
         try:
             futures.update((pool.submit(_work, waiting[name], deadline, began), name) for name in names)
-            while futures and not held and time.monotonic() < deadline + 2.0:  # workers stop by themselves
+            while futures and not held and time.monotonic() < deadline + 1.0:  # workers stop by themselves
                 done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
                 for name, *news in _drain(messages):
                     if name in waiting:  # what comes after a run's end is stale

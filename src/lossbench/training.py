@@ -20,7 +20,15 @@ from lossbench.capture import CapturedStep
 from lossbench.choices import Precision
 from lossbench.config import Config
 from lossbench.data import load_data, published_sizes
-from lossbench.environment import PeakMemory, commit, device_name, keep_freed_memory, use_device, versions
+from lossbench.environment import (
+    PeakMemory,
+    commit,
+    device_name,
+    has_bf16_kernels,
+    keep_freed_memory,
+    use_device,
+    versions,
+)
 from lossbench.files import check_folder
 from lossbench.losses import build_loss
 from lossbench.models import build_model, check_shape, count_parameters, output_layer
@@ -63,6 +71,11 @@ def check(config: Config) -> torch.device:
             f"schedule.batch_size must be <= {num_train}, the training images, got {config.schedule.batch_size}"
         )
     return device
+
+
+def is_crawling(config: Config) -> bool:
+    """Whether a run asks for bfloat16 where PyTorch has no kernels for it."""
+    return config.schedule.precision is Precision.bf16 and not has_bf16_kernels(check(config))
 
 
 @contextlib.contextmanager
