@@ -10,6 +10,7 @@ from lossbench.choices import Precision
 from lossbench.config import Runtime, run_id
 from lossbench.experiments import cells
 from lossbench.report.large import without_gpu
+from lossbench.report.page import Table
 
 
 def test_they_come_last_on_a_cpu_and_never_on_a_gpu() -> None:
@@ -57,9 +58,13 @@ def test_agreement_is_judged_by_the_seeds() -> None:
 
 def test_the_tables_tell_the_paper_and_what_is_missing() -> None:
     results = Known()
-    results.add(pilots.cnn5c()[0].config, 0.98765)
-    results.add(pilots.cifar10()["ResNet-18", "LGL"], math.nan)
-    whole, begun = (table(without_gpu(results), index) for index in (0, 1))
+    results.add(pilots.cnn5c()[0].config, 0.98765, precision="bf16", versions={"torch": "9.8"})
+    results.add(pilots.cifar10()["ResNet-18", "LGL"], math.nan, versions={"torch": "9.9"})
+    blocks = without_gpu(results)
+    captions = [block.caption for block in blocks if isinstance(block, Table)]
+    assert captions[0].endswith("the paper's number beside it. Runs in bf16 on cpu, torch 9.8.")
+    assert captions[1].endswith("test accuracy (%), n=1. Runs in fp32 on cpu, torch 9.9.")
+    whole, begun = (table(blocks, index) for index in (0, 1))
     assert whole.loc["KMNIST"]["SML"] == f"98.77 (paper {pilots.cnn5c()[0].paper:.2f})"
     assert whole.loc["MNIST"]["LGL"].startswith("missing (paper ")
     assert begun.loc["ResNet-18"]["LGL"] == "diverged"

@@ -141,11 +141,10 @@ def _paper(
     judged, verdicts = judge.cells(), judge.verdicts()
     lead, done = _lead(judge, judged, verdicts)
     used = {record.id for record in results.records.values() if record.fields["numerics"] == NUMERICS}
-    without_gpu = _without_gpu(results)
-    trained, piloted = (context.conditions(results, names) for names in (used - without_gpu, used & without_gpu))
+    trained = context.conditions(results, used - _without_gpu(results))
 
-    def of_runs(title: str, blocks: Sequence[Block], conditions: str = trained) -> Section:
-        return Section(title, [_told(block, conditions) for block in blocks])
+    def of_runs(title: str, blocks: Sequence[Block]) -> Section:
+        return Section(title, [_told(block, trained) for block in blocks])
 
     figures = [
         of_runs("Figure 1: classes", [*pictures[:2], *sections.figure1_text(judge)]),
@@ -177,7 +176,7 @@ def _paper(
         of_runs("Beyond the paper: class weights on imbalanced data (Eq. 9 and 10)", theory.imbalance(results)),
         of_runs("Beyond the paper: calibration", beyond.calibrated(judge)),
         of_runs("Beyond the paper: noise, and how many seeds", noise.noise_blocks(judge)),
-        of_runs("The large networks without a GPU", large.without_gpu(results), piloted),
+        Section("The large networks without a GPU", large.without_gpu(results)),
         Section("The paper's errors and gaps", context.audit(balances, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
         Section("What is missing", context.missing([*done, *progress(results, later)], unused)),

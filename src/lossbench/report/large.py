@@ -1,8 +1,11 @@
 """What do runs on a CPU say of the large networks? Beside the paper's numbers, and no part of its tables."""
 
 import math
+from collections.abc import Iterable
 
 from lossbench import inference, pilots
+from lossbench.config import Config
+from lossbench.report.context import conditions
 from lossbench.report.findings import enumerated, points, span
 from lossbench.report.page import Block, Paragraph
 from lossbench.report.sections import table
@@ -30,9 +33,15 @@ def without_gpu(results: Results) -> list[Block]:
     )
     return [
         Paragraph(_agreement(results)),
-        table(known, ["Data set"], whole),
-        table(beginnings, ["Network"], pilot),
+        table(known, ["Data set"], _told(whole, results, [cell.config for cell in cells])),
+        table(beginnings, ["Network"], _told(pilot, results, begun.values())),
     ]
+
+
+def _told(caption: str, results: Results, configs: Iterable[Config]) -> str:
+    """A caption with what those of its runs that are there were done on."""
+    names = results.records.keys() & {results.name(config) for config in configs}
+    return f"{caption} {conditions(results, names)}".strip()
 
 
 def _processors(results: Results, both: pilots.Agreement) -> list[str]:
