@@ -29,8 +29,10 @@ def test_labels_and_predictions_give_every_committed_confusion_matrix() -> None:
         np.add.at(confusion, (true, arrays["test_predictions"]), 1)
         assert np.array_equal(confusion, arrays["confusion_matrix"])
         counts = labels.train_counts(dataset)
-        assert counts is not None
-        assert counts.sum() == record.fields["num_train"]
+        if dataset.get("num_train"):  # the large networks' beginnings: a part of the images
+            assert counts is None
+        else:
+            assert known(counts).sum() == record.fields["num_train"]
 
 
 @pytest.mark.parametrize("config", PUBLISHED, ids=lambda config: config.name)
