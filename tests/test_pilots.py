@@ -6,8 +6,9 @@ from blocks import table, text
 from invented import Known, unknown
 
 from lossbench import arms, pilots, studies
+from lossbench.arms import Accuracy
 from lossbench.choices import Precision
-from lossbench.config import Runtime, run_id
+from lossbench.config import Config, Runtime, run_id
 from lossbench.experiments import cells
 from lossbench.report.large import without_gpu
 from lossbench.report.page import Table
@@ -36,6 +37,27 @@ def test_no_table_and_no_arm_has_a_run_of_them() -> None:
     assert {config.dataset.num_train for config in pilots.cifar10().values()} == {12_500}
 
 
+def test_where_bf16_is_not_faster_cnn5c_fills_table_3() -> None:
+    def whole(is_bf16_faster: bool, accuracy: Accuracy) -> list[Config]:
+        plan = studies.plan(False, Runtime(), accuracy, is_bf16_faster)
+        (found,) = [configs for name, configs in plan if name.startswith("CNN5C in ")]
+        return found
+
+    table3 = {run_id(cell.configs[0]) for cell in cells(3, "paper") if cell.rows[0] == "CNN5C"}
+    plain = whole(False, unknown)
+    assert len(plain) == 9
+    assert set(map(run_id, plain)) == table3
+    own = [run_id(cell.config) for cell in pilots.cnn5c()]
+    assert [run_id(config) for config in whole(True, unknown)] == own
+    seen = {run_id(plain[0]), run_id(plain[4]), own[1]}  # what bf16 has done does not stand in for fp32
+
+    def known(config: Config) -> float | None:
+        return 0.9 if run_id(config) in seen else None
+
+    assert [run_id(config) for config in whole(True, known)] == [own[i] for i in (1, 2, 3, 5, 6, 7, 8)]
+    assert [run_id(config) for config in whole(False, known)] == [run_id(config) for config in plain]
+
+
 def test_agreement_is_judged_by_the_seeds() -> None:
     def said(shift: float, wobble: float, num_seeds: int = 3) -> str:
         results, both = Known(), pilots.agreement()
@@ -59,13 +81,16 @@ def test_agreement_is_judged_by_the_seeds() -> None:
 def test_the_tables_tell_the_paper_and_what_is_missing() -> None:
     results = Known()
     results.add(pilots.cnn5c()[0].config, 0.98765, precision="bf16", versions={"torch": "9.8"})
+    results.add(pilots.cnn5c(Precision.fp32)[0].config, 0.5, precision="fp32")  # beside it, bf16 stays
+    results.add(pilots.cnn5c(Precision.fp32)[5].config, 0.5, precision="fp32")
     results.add(pilots.cifar10()["ResNet-18", "LGL"], math.nan, versions={"torch": "9.9"})
     blocks = without_gpu(results)
     captions = [block.caption for block in blocks if isinstance(block, Table)]
-    assert captions[0].endswith("the paper's number beside it. Runs in bf16 on cpu, torch 9.8.")
+    assert captions[0].endswith("are in Table 3. Runs in bf16 on cpu, torch 9.8.")
     assert captions[1].endswith("test accuracy (%), n=1. Runs in fp32 on cpu, torch 9.9.")
     whole, begun = (table(blocks, index) for index in (0, 1))
     assert whole.loc["KMNIST"]["SML"] == f"98.77 (paper {pilots.cnn5c()[0].paper:.2f})"
     assert whole.loc["MNIST"]["LGL"].startswith("missing (paper ")
+    assert whole.loc["FMNIST"]["LGL"].startswith("in Table 3 (paper ")
     assert begun.loc["ResNet-18"]["LGL"] == "diverged"
     assert begun.loc["MobileNetV2"]["SML"] == "missing"

@@ -66,8 +66,8 @@ ALLOWED = {
     "diagnostics": "weighting",
     "housekeeping": "config records runs",
     "commands": "files housekeeping records runs simulation",
-    "cli": "choices commands config experiments files overrides profiling records report results runs schemas "
-    "simulation stops studies sweep",
+    "cli": "choices commands config environment experiments files overrides profiling records report results runs "
+    "schemas simulation stops studies sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 

@@ -18,7 +18,7 @@ from lossbench import NUMERICS, training
 from lossbench.choices import Head, Precision
 from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
 from lossbench.data import Split, plan_epoch
-from lossbench.environment import use_device
+from lossbench.environment import is_bf16_faster, use_device
 from lossbench.losses import build_loss
 from lossbench.optimizer import Sgd
 from lossbench.runs import FILES, Run, open_run
@@ -326,3 +326,14 @@ def test_the_gpu_that_is_named_is_the_one_in_use(name: str, calls: list[str], mo
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: called.append(str(device)))
     use_device(torch.device(name))
     assert called == calls
+
+
+@pytest.mark.parametrize("has_unit", [True, False])
+def test_bf16_is_the_faster_on_a_processor_with_a_unit_for_its_products(
+    monkeypatch: pytest.MonkeyPatch, has_unit: bool
+) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: has_unit)
+    assert is_bf16_faster(cpu) == has_unit
+    monkeypatch.delattr("torch.cpu._is_amx_tile_supported")
+    assert not is_bf16_faster(cpu)

@@ -206,6 +206,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     import torch
 
     from lossbench import records, results, studies, sweep
+    from lossbench.environment import is_bf16_faster
 
     at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
 
@@ -213,8 +214,9 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         return at_hand.accuracy(config)
 
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
+    bf16 = is_bf16_faster(torch.device("cuda" if has_gpu else "cpu"))
     began, failed, left = time.monotonic(), 0, 0
-    for name, configs in studies.plan(has_gpu, plan.runtime, accuracy):
+    for name, configs in studies.plan(has_gpu, plan.runtime, accuracy, bf16):
         if not configs:
             print(f"{name}: none, as far as is known", flush=True)
             continue

@@ -177,12 +177,14 @@ def crossed(loss: LossConfig, dataset: str = "fmnist") -> list[list[Config]]:
 CROSSED_LOSSES: tuple[LossConfig, ...] = (Sml(), LglInr())
 
 
-def plan(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Iterator[tuple[str, list[Config]]]:
-    """All that `make reference` does: the runs that judge the paper, those of the studies, and a CPU's pilots."""
+def plan(
+    has_gpu: bool, runtime: Runtime, accuracy: Accuracy, is_bf16_faster: bool = True
+) -> Iterator[tuple[str, list[Config]]]:
+    """All that `make reference` does: the runs that judge the paper, those of the studies, and those left to a CPU."""
     yield from reference_blocks(has_gpu, runtime, accuracy)
     yield from _by_seed(list(blocks(has_gpu, runtime)))
     if not has_gpu:
-        yield from pilots.blocks(runtime)
+        yield from pilots.blocks(runtime, is_bf16_faster, lambda config: accuracy(config) is not None)
 
 
 def _by_seed(studies: list[tuple[str, list[Config]]]) -> Iterator[tuple[str, list[Config]]]:
