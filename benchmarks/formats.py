@@ -13,7 +13,7 @@ from lossbench.sweep import num_cores
 
 def formats(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:
     """Channels-last, as lossbench has it, beside PyTorch's default; on a GPU in less than a minute."""
-    steps, rows = cpu.STEPS if runtime.device == "cpu" else gpu.STEPS, []
+    steps = cpu.STEPS if runtime.device == "cpu" else gpu.STEPS
     for model in models:
         config = config_of(model, "fp32", steps[model], runtime)
         variants: dict[str, Callable[[], float]] = {
@@ -21,5 +21,5 @@ def formats(report: Report, runtime: Runtime, repetitions: int, models: list[str
             "PyTorch's default": Runner(config, num_cores(), default_format),
         }
         found = report.keep(f"formats, {model}", alternate(variants, repetitions))
-        rows += [[model, name, speed, speed.over(found["channels-last"])] for name, speed in found.items()]
-    report.say(table(["network, fp32", "memory format", "images/s", "over channels-last"], rows))
+        rows = [[model, name, speed, speed.over(found["channels-last"])] for name, speed in found.items()]
+        report.say(table(["network, fp32", "memory format", "images/s", "over channels-last"], rows))

@@ -56,9 +56,10 @@ def _yardsticks(report: Report, device: torch.device) -> None:
 
 def _alone(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> dict[tuple[str, str], float]:
     """Each network by itself; returns the extrapolated seconds of a run, by network and precision."""
-    rows, runs = [], {}
+    runs = {}
+    header = ["network", "variant", "images/s", "over the baseline", "step, ms", "of the bound (bytes as in fp32)"]
     for model in models:
-        num = STEPS[model]
+        num, rows = STEPS[model], []
         runners = {
             precision: Runner(config_of(model, precision, num, runtime), torch.get_num_threads())
             for precision in PRECISIONS
@@ -82,10 +83,9 @@ def _alone(report: Report, runtime: Runtime, repetitions: int, models: list[str]
                 whole = f"{runs[model, name]:.1f}"
             gain, share = speed.over(found["baseline"]), f"{100 * bound / step:.0f} %"
             rows.append([model, name, speed, gain, f"{1e3 * step:.3f}", share, whole])
+        report.say(table([*header, "whole run with its tests, s (extrapolated)"], rows))  # a call may be cut short
         del runners, plain, variants
         torch.cuda.empty_cache()
-    header = ["network", "variant", "images/s", "over the baseline", "step, ms", "of the bound"]
-    report.say(table([*header, "whole run with its tests, s (extrapolated)"], rows))
     return runs
 
 
@@ -97,10 +97,10 @@ def _test_seconds(runner: Runner) -> float:
 
 def _packed(report: Report, runtime: Runtime, models: list[str]) -> dict[str, tuple[int, float]]:
     """Several runs on the GPU, a process each; returns the best number of runs and its gain, by network."""
-    rows, best = [], {}
+    best = {}
     for model in models:
         config = config_of(model, PACKED_PRECISION, STEPS[model], runtime)
-        single = 0.0
+        single, rows = 0.0, []
         best[model] = (1, 1.0)
         for num in (1, *PACKED[model]):
             together = Together(config, num, 4.0)
@@ -110,8 +110,8 @@ def _packed(report: Report, runtime: Runtime, models: list[str]) -> dict[str, tu
             rows.append([model, PACKED_PRECISION, num, speed, f"{speed.median / single:.2f}"])
             if speed.median / single > best[model][1]:
                 best[model] = (num, speed.median / single)
-    report.raw["packed"] = rows and [[str(cell) for cell in row] for row in rows]
-    report.say(table(["network", "precision", "runs at a time", "images/s of all", "over one run"], rows))
+        report.raw[f"packed, {model}"] = [[str(cell) for cell in row] for row in rows]
+        report.say(table(["network", "precision", "runs at a time", "images/s of all", "over one run"], rows))
     return best
 
 

@@ -141,7 +141,7 @@ def test_a_call_does_what_its_data_allow_and_without_graphs_where_their_tests_fa
     ended = {"graphs": "FAILED with code 1 after 9 s", "tests": "FAILED with code 1 after 9 s"}
     monkeypatch.setattr(far.Call, "do", do)
     assert call("FashionMNIST/raw/x.gz", "cifar-10-batches-py/x.gz") == ["graphs", "tests"]
-    assert [command[-1] for command in done] == ["recorded", "not recorded"]
+    assert [command[-1] for command in done] == ["recorded or replayed", "not (recorded or replayed)"]
     assert call("cifar-10-batches-py/x.gz") == ["repeat"]
     assert "1 files are not here yet, of the lots [2]" in capsys.readouterr().out
     assert call(more=["--benchmark"]) == ["formats", "networks", "reference", "export"]

@@ -10,7 +10,10 @@ from torch import Tensor
 WARM_UP_STEPS = 3  # on a stream of their own, so that libraries choose their kernels before anything is recorded
 
 CAPTURE_ERRORS = range(900, 909)
-"""CUDA's cudaErrorStreamCapture...: something that cannot be recorded, after which the device works as before."""
+"""CUDA's cudaErrorStreamCapture...: something that cannot be recorded, after which the device works as before.
+
+PyTorch up to 2.11 at least may keep its memory pool open then, so what fails later in that process may follow from it.
+"""
 
 
 class CapturedStep:

@@ -19,7 +19,10 @@ class Imbalance(StrEnum):
 
 
 class Precision(StrEnum):
-    """Arithmetic of the matrix products and convolutions; weights and losses stay in float32."""
+    """Arithmetic of the matrix products and convolutions; weights and losses stay in float32.
+
+    With tf32 the two products within LGL-INR are in it too.
+    """
 
     fp32 = "fp32"
     tf32 = "tf32"
