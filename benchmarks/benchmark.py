@@ -17,8 +17,7 @@ from formats import formats
 from runners import Report
 
 from lossbench.config import Runtime
-from lossbench.environment import commit, device_name, versions
-from lossbench.sweep import num_cores
+from lossbench.environment import commit, device_name, num_cores, versions
 
 Part = Callable[[Report, Runtime, int, list[str]], None]
 

@@ -15,9 +15,9 @@ from runners import BaselineSpeed, Change, Report, Runner, Together, config_of, 
 from torch import nn
 
 from lossbench.config import LOSSES, Runtime, Schedule
+from lossbench.environment import num_cores
 from lossbench.losses import build_loss
 from lossbench.steps import State, predict
-from lossbench.sweep import num_cores
 
 HERE = Path(__file__).parent
 STEPS = {"cnn2c": 100, "cnn5c": 4, "mobilenetv2": 3, "resnet18": 2}

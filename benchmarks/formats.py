@@ -8,7 +8,7 @@ from measure import alternate, table
 from runners import Report, Runner, config_of, default_format
 
 from lossbench.config import Runtime
-from lossbench.sweep import num_cores
+from lossbench.environment import num_cores
 
 
 def formats(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:

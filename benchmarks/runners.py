@@ -18,10 +18,9 @@ from torch import Tensor
 from lossbench.choices import Precision
 from lossbench.config import MODELS, Cifar10, Config, LglInr, MnistType, Runtime, Schedule, paper_schedule
 from lossbench.data import Data
-from lossbench.environment import keep_freed_memory
+from lossbench.environment import keep_freed_memory, num_cores
 from lossbench.optimizer import Sgd
 from lossbench.steps import State, train_epoch
-from lossbench.sweep import num_cores
 from lossbench.training import process_settings, start_state, step_for
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from blocks import table, text
 from invented import Known, unknown
 
@@ -56,6 +57,21 @@ def test_where_bf16_is_not_faster_cnn5c_fills_table_3() -> None:
 
     assert [run_id(config) for config in whole(True, known)] == [own[i] for i in (1, 2, 3, 5, 6, 7, 8)]
     assert [run_id(config) for config in whole(False, known)] == [run_id(config) for config in plain]
+
+
+def test_in_fp32_a_run_of_cnn5c_has_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parallel(runtime: Runtime) -> dict[str, int | str]:
+        blocks = pilots.blocks(runtime, is_bf16_faster=False)
+        (found,) = {tuple((name, c.runtime.parallel) for name, configs in blocks for c in configs)}
+        return dict(found)
+
+    for num_cores, wanted in ((1, 1), (2, 1), (3, 1), (4, 2), (64, 32)):
+        monkeypatch.setattr(pilots, "num_cores", lambda known=num_cores: known)
+        given = parallel(Runtime())
+        assert given.pop("CNN5C in fp32, one seed") == wanted
+        assert set(given.values()) == {"auto"}
+    assert set(parallel(Runtime(parallel=5)).values()) == {5}
+    assert set(parallel(Runtime(num_threads=1)).values()) == {"auto"}
 
 
 def test_agreement_is_judged_by_the_seeds() -> None:

@@ -179,15 +179,17 @@ def test_runs_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert num_parallel(many) == 8
     assert num_parallel([config(tmp_path, parallel=3)] * 5) == 3
     assert num_parallel([config(tmp_path, parallel=12)] * 20) == 12
+    assert num_parallel([config(tmp_path, parallel="auto", num_threads=3)] * 20) == 2
+    assert num_parallel([config(tmp_path, parallel="auto", num_threads=9)] * 20) == 1
     given: list[tuple[int, set[int | None]]] = []
 
     def note(todo: list[Config], parallel: int, *_: Any) -> None:
         given.append((parallel, {each.runtime.num_threads for each in todo}))
 
     monkeypatch.setattr(sweep, "_run_in_processes", note)
-    for parallel, num_threads in (("auto", None), (3, None), (12, None), (2, 3)):
+    for parallel, num_threads in (("auto", None), (3, None), (12, None), (2, 3), ("auto", 2)):
         run_all([config(tmp_path, seed, parallel=parallel, num_threads=num_threads) for seed in range(16)])
-    assert given == [(8, {1}), (3, {2}), (12, {1}), (2, {3})]
+    assert given == [(8, {1}), (3, {2}), (12, {1}), (2, {3}), (4, {2})]
     fits = Fits(monkeypatch)
     run_all([config(tmp_path, 0, parallel="auto", num_threads=None)])
     run_all([config(tmp_path, seed, parallel=1, num_threads=None) for seed in (1, 2)])

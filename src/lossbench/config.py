@@ -267,7 +267,7 @@ class Runtime:
     output_dir: str = "outputs"
     data_dir: str | None = None  # None: the environment variable LOSSBENCH_DATA, else data/
     num_threads: int | None = None  # CPU threads a run; None: the cores shared out among the runs at a time
-    parallel: int | str = "auto"  # runs at a time; auto: one a core on a CPU, `runs_per_gpu` on each GPU
+    parallel: int | str = "auto"  # runs at a time; auto: as many as fill the cores, `runs_per_gpu` on each GPU
     runs_per_gpu: int = 1
     budget_min: float | None = None  # minutes after which a sweep stops, everything resumable
     deterministic: bool = False  # on a GPU: the same bits every time, slower

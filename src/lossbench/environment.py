@@ -56,6 +56,11 @@ def versions() -> dict[str, str]:
     return found
 
 
+def num_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @cache
 def keep_freed_memory() -> None:
     """Let the C library keep freed blocks of tensors for the next step instead of giving them back to the kernel.

@@ -22,12 +22,14 @@ from lossbench.config import (
     Sml,
     paper_schedule,
 )
+from lossbench.environment import num_cores
 from lossbench.experiments import LABELS, Cell, cell_of, made_for
 
 AGREEMENT_EPOCHS, AGREEMENT_SEEDS = 3, 3
 PILOT_EPOCHS, PILOT_IMAGES = 2, 12_500
 ORDER = ("kmnist", "fmnist", "mnist")
 LOSSES = (Sml(), LglInr(), Lgl())
+FP32_STUDY = "CNN5C in fp32, one seed"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,9 @@ def blocks(
 ) -> Iterator[tuple[str, list[Config]]]:
     """All of these runs, named, in order.
 
+    In fp32 a run of CNN5C gets two cores, unless told otherwise: it fills them nearly as well as two runs would, and
+    ends in half the time.
+
     Args:
         runtime: how they are to be done.
         is_bf16_faster: CNN5C is trained in bf16; else in fp32.
@@ -85,8 +90,14 @@ def blocks(
         "bf16 beside fp32 on CNN5C, three epochs": [
             config for pair in zip(both.fp32.configs, both.bf16.configs, strict=True) for config in pair
         ],
-        **({"CNN5C in bf16, one seed": bf16} if is_bf16_faster else {"CNN5C in fp32, one seed": fp32}),
+        **({"CNN5C in bf16, one seed": bf16} if is_bf16_faster else {FP32_STUDY: fp32}),
         "CIFAR-10, two epochs of a quarter": list(cifar10().values()),
     }
     for name, configs in found.items():
-        yield name, made_for(name, configs, runtime)
+        yield name, made_for(name, configs, _two_cores_each(runtime) if name == FP32_STUDY else runtime)
+
+
+def _two_cores_each(runtime: Runtime) -> Runtime:
+    if runtime.parallel != "auto" or runtime.num_threads is not None:
+        return runtime
+    return replace(runtime, parallel=max(1, num_cores() // 2))

@@ -26,6 +26,7 @@ import torch
 
 from lossbench.config import Config, ModelConfig, run_id
 from lossbench.data import num_classes, prepare, published_sizes
+from lossbench.environment import num_cores
 from lossbench.models import flops_per_image
 from lossbench.runs import Run, open_run
 from lossbench.steps import OnStep
@@ -133,16 +134,14 @@ def _deadline(budget_min: float | None) -> float:
     return math.inf if budget_min is None else time.monotonic() + 60 * budget_min - min(6 * budget_min, 15.0)
 
 
-def num_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def num_parallel(todo: Sequence[Config]) -> int:
-    """Runs at a time: `runtime.parallel`, else one a core on a CPU and `runtime.runs_per_gpu` on each GPU."""
+    """Runs at a time: `runtime.parallel`, else as many as fill a CPU's cores, or `runtime.runs_per_gpu` on each GPU."""
     runtime, devices = todo[0].runtime, _devices(todo[0])
-    wanted = len(devices) * runtime.runs_per_gpu if devices[0].startswith("cuda") else num_cores()
-    return min(len(todo), wanted if runtime.parallel == "auto" else int(runtime.parallel))
+    if runtime.parallel != "auto":
+        return min(len(todo), int(runtime.parallel))
+    if devices[0].startswith("cuda"):
+        return min(len(todo), len(devices) * runtime.runs_per_gpu)
+    return min(len(todo), max(1, num_cores() // (runtime.num_threads or 1)))
 
 
 def _devices(config: Config) -> list[str]:
