@@ -175,10 +175,14 @@ def claims_sentence(verdicts: Sequence[Verdict]) -> str:
     )
 
 
+VERBS = (("holds", "hold"), ("fails", "fail"))
+
+
 def _counted(verdicts: Sequence[Verdict]) -> tuple[int, str]:
     count = {word: sum(one.outcome == word for one in verdicts) for word in ("holds", "fails", "undecided")}
     waiting = f", {count['undecided']} undecided" if count["undecided"] else ""
-    return len(verdicts), f"{count['holds']} hold and {count['fails']} fail{waiting}"
+    held, failed = (f"{count[one]} {one if count[one] == 1 else many}" for one, many in VERBS)
+    return len(verdicts), f"{held} and {failed}{waiting}"
 
 
 def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
