@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from lossbench import NUMERICS, training
+from lossbench import NUMERICS, environment, training
 from lossbench.choices import Head, Precision
 from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
 from lossbench.data import Split, plan_epoch
@@ -328,12 +329,23 @@ def test_the_gpu_that_is_named_is_the_one_in_use(name: str, calls: list[str], mo
     assert called == calls
 
 
-@pytest.mark.parametrize("has_unit", [True, False])
-def test_bf16_is_the_faster_on_a_processor_with_a_unit_for_its_products(
-    monkeypatch: pytest.MonkeyPatch, has_unit: bool
-) -> None:
+@pytest.mark.parametrize("is_faster", [True, False])
+def test_whether_bf16_is_the_faster_on_a_cpu_is_timed(monkeypatch: pytest.MonkeyPatch, is_faster: bool) -> None:
     cpu = torch.device("cpu")
-    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: has_unit)
-    assert is_bf16_faster(cpu) == has_unit
-    monkeypatch.delattr("torch.cpu._is_amx_tile_supported")
-    assert not is_bf16_faster(cpu)
+    monkeypatch.setattr(environment, "has_bf16_kernels", lambda device: True)
+    monkeypatch.setattr(environment, "_convolution_seconds", lambda dtypes: [1.0, 0.5 if is_faster else 2.0])
+    assert is_bf16_faster.__wrapped__(cpu) == is_faster
+    monkeypatch.setattr(environment, "has_bf16_kernels", lambda device: False)
+    assert not is_bf16_faster.__wrapped__(cpu)
+
+
+def test_the_timed_convolution_is_one_of_each_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, plain = [], functional.conv2d
+    monkeypatch.setattr(functional, "conv2d", lambda *given, **named: (seen.append(given), plain(*given, **named))[1])
+    wanted, state = (torch.float32, torch.float64), torch.get_rng_state()
+    seconds = environment._convolution_seconds(wanted, times=2)
+    assert len(seconds) == 2
+    assert all(0 < found < 60 for found in seconds)
+    assert [inputs.dtype for inputs, _ in seen] == [*wanted, *wanted]
+    assert all(tensor.grad is not None and bool(tensor.grad.gt(0).all()) for pair in seen for tensor in pair)
+    assert torch.equal(torch.get_rng_state(), state)  # no run's weights depend on it
