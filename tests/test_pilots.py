@@ -97,16 +97,18 @@ def test_agreement_is_judged_by_the_seeds() -> None:
 def test_the_tables_tell_the_paper_and_what_is_missing() -> None:
     results = Known()
     results.add(pilots.cnn5c()[0].config, 0.98765, precision="bf16", versions={"torch": "9.8"})
-    results.add(pilots.cnn5c(Precision.fp32)[0].config, 0.5, precision="fp32")  # beside it, bf16 stays
-    results.add(pilots.cnn5c(Precision.fp32)[5].config, 0.5, precision="fp32")
+    results.add(pilots.cnn5c()[1].config, math.nan, precision="bf16", versions={"torch": "9.8"})
+    results.add(pilots.cnn5c(Precision.fp32)[0].config, 0.5, precision="fp32", versions={"torch": "9.7"})
+    results.add(pilots.cnn5c(Precision.fp32)[5].config, 0.25, precision="fp32", versions={"torch": "9.7"})
     results.add(pilots.cifar10()["ResNet-18", "LGL"], math.nan, versions={"torch": "9.9"})
     blocks = without_gpu(results)
     captions = [block.caption for block in blocks if isinstance(block, Table)]
-    assert captions[0].endswith("are in Table 3. Runs in bf16 on cpu, torch 9.8.")
+    assert captions[0].endswith(" of the paper's tables. Runs in bf16 on cpu and fp32 on cpu, torch 9.7 and 9.8.")
     assert captions[1].endswith("test accuracy (%), n=1. Runs in fp32 on cpu, torch 9.9.")
     whole, begun = (table(blocks, index) for index in (0, 1))
-    assert whole.loc["KMNIST"]["SML"] == f"98.77 (paper {pilots.cnn5c()[0].paper:.2f})"
+    assert whole.loc["KMNIST"]["SML"] == f"98.77 in bf16, 50.00 in fp32 (paper {pilots.cnn5c()[0].paper:.2f})"
+    assert whole.loc["KMNIST"]["LGL-INR"].startswith("diverged in bf16 (paper ")
     assert whole.loc["MNIST"]["LGL"].startswith("missing (paper ")
-    assert whole.loc["FMNIST"]["LGL"].startswith("in Table 3 (paper ")
+    assert whole.loc["FMNIST"]["LGL"].startswith("25.00 in fp32 (paper ")
     assert begun.loc["ResNet-18"]["LGL"] == "diverged"
     assert begun.loc["MobileNetV2"]["SML"] == "missing"

@@ -214,7 +214,8 @@ def overview(results_dir: Path) -> str:
     judged = judge.cells()
     lead, _ = _lead(judge, judged, judge.verdicts())
     conditions = context.conditions(judge.results, judge.results.records.keys() - _without_gpu(judge.results))
-    return blocks_to_markdown([*lead[:2], _told(sections.overview(judged), conditions), *lead[2:]])
+    cells = _told(sections.overview(judged), conditions)
+    return blocks_to_markdown([*lead[:2], cells, lead[2], *large.cnn5c(judge.results), *lead[3:]])
 
 
 def _without_gpu(results: Results) -> set[str]:

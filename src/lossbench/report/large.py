@@ -15,29 +15,32 @@ from lossbench.results import Results
 
 
 def without_gpu(results: Results) -> list[Block]:
-    """CNN5C in bf16, with how bf16 agrees with fp32, and the beginnings of CIFAR-10's runs."""
-    cells, begun = pilots.cnn5c(), pilots.cifar10()
-    known: dict[str, dict[str, str]] = {}
-    for cell, plain in zip(cells, pilots.cnn5c(Precision.fp32), strict=True):
-        ((value,), (in_table,)) = results.values(cell), results.values(plain)
-        said = "in Table 3" if value is None and in_table is not None else _accuracy(value)
-        known.setdefault(cell.dataset, {})[cell.loss] = f"{said} (paper {cell.paper:.2f})"
-    beginnings: dict[str, dict[str, str]] = {}
+    """CNN5C with one seed, how bf16 agrees with fp32, and the beginnings of CIFAR-10's runs."""
+    begun = pilots.cifar10()
+    lines: dict[str, dict[str, str]] = {}
     for (network, loss), config in begun.items():
-        beginnings.setdefault(network, {})[loss] = _accuracy(results.accuracy(config))
-    whole = (
-        "CNN5C in bf16 on a CPU: test accuracy (%) after the last epoch, n=1 a cell, too few for a verdict; the "
-        "paper's number beside it. Cells whose run was done in fp32 are in Table 3."
-    )
-    pilot = (
+        lines.setdefault(network, {})[loss] = _accuracy(results.accuracy(config)) or MISSING
+    caption = (
         f"No result, a pilot: CIFAR-10 after {pilots.PILOT_EPOCHS} of 100 epochs on {pilots.PILOT_IMAGES:,} training "
         "images, fp32 on a CPU, test accuracy (%), n=1."
     )
-    return [
-        Paragraph(_agreement(results)),
-        table(known, ["Data set"], _told(whole, results, [cell.config for cell in cells])),
-        table(beginnings, ["Network"], _told(pilot, results, begun.values())),
-    ]
+    return [*cnn5c(results), table(lines, ["Network"], _told(caption, results, begun.values()))]
+
+
+def cnn5c(results: Results) -> list[Block]:
+    """How bf16 agrees with fp32, and CNN5C's cells with one seed, told in the precision they were trained in."""
+    lines: dict[str, dict[str, str]] = {}
+    cells = {precision: pilots.cnn5c(precision) for precision in (Precision.bf16, Precision.fp32)}
+    for group in zip(*cells.values(), strict=True):
+        known = zip(cells, (_accuracy(results.accuracy(cell.config)) for cell in group), strict=True)
+        told = ", ".join(f"{accuracy} in {precision}" for precision, accuracy in known if accuracy) or MISSING
+        lines.setdefault(group[0].dataset, {})[group[0].loss] = f"{told} (paper {group[0].paper:.2f})"
+    caption = (
+        "CNN5C with seed 0: test accuracy (%) after the last epoch, n=1 a cell, too few for a verdict; the paper's "
+        "number beside it. The runs in fp32 are Table 3's own; those in bf16 are in none of the paper's tables."
+    )
+    configs = [cell.config for group in cells.values() for cell in group]
+    return [Paragraph(_agreement(results)), table(lines, ["Data set"], _told(caption, results, configs))]
 
 
 def _told(caption: str, results: Results, configs: Iterable[Config]) -> str:
@@ -53,7 +56,7 @@ def _processors(results: Results, both: pilots.Agreement) -> list[str]:
 
 
 def _accuracy(value: float | None) -> str:
-    return MISSING if value is None else "diverged" if math.isnan(value) else f"{100 * value:.2f}"
+    return "" if value is None else "diverged" if math.isnan(value) else f"{100 * value:.2f}"
 
 
 def _agreement(results: Results) -> str:
