@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import lossbench
@@ -21,7 +20,6 @@ from lossbench import cli, pilots, sweep
 from lossbench.arms import reference_blocks
 from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Reproduce, Runtime, Schedule, Sml, run_id
 from lossbench.data import prepare
-from lossbench.environment import is_bf16_faster
 from lossbench.experiments import configs
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -266,8 +264,9 @@ def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path
 
 def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -> None:
     lines = said(tmp_path, "reference", "dry=true", "runtime.device=cpu").splitlines()
-    precision = "bf16" if is_bf16_faster(torch.device("cpu")) else "fp32"  # by the machine this runs on
-    assert [line.partition(":")[0] for line in lines] == [
+    names = [line.partition(":")[0] for line in lines]
+    assert names.pop(-2) in ("CNN5C in bf16, one seed", "CNN5C in fp32, one seed")  # by this machine's speed
+    assert names == [
         "CNN2C at the paper's learning rate",
         "Table 5, beta 2 and 4",
         "learning rates of CNN2C, on validation images",
@@ -280,7 +279,6 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
         "class weights on other imbalances",
         "initial weights crossed with order",
         "bf16 beside fp32 on CNN5C, three epochs",
-        f"CNN5C in {precision}, one seed",
         "CIFAR-10, two epochs of a quarter",
     ]
     assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
