@@ -103,7 +103,7 @@ def test_the_tables_tell_the_paper_and_what_is_missing() -> None:
     results.add(pilots.cifar10()["ResNet-18", "LGL"], math.nan, versions={"torch": "9.9"})
     blocks = without_gpu(results)
     captions = [block.caption for block in blocks if isinstance(block, Table)]
-    assert captions[0].endswith(" of the paper's tables. Runs in bf16 on cpu and fp32 on cpu, torch 9.7 and 9.8.")
+    assert captions[0].endswith(" of the paper's tables. Runs in bf16 and fp32 on cpu, torch 9.7 and 9.8.")
     assert captions[1].endswith("test accuracy (%), n=1. Runs in fp32 on cpu, torch 9.9.")
     whole, begun = (table(blocks, index) for index in (0, 1))
     assert whole.loc["KMNIST"]["SML"] == f"98.77 in bf16, 50.00 in fp32 (paper {pilots.cnn5c()[0].paper:.2f})"

@@ -268,9 +268,12 @@ def conditions(results: Results, names: Iterable[str]) -> str:
     found = [results.records[name].fields for name in sorted(names)]
     if not found:
         return ""
-    kinds = {f"{plain(one['precision'])} on {plain(one['device'])}" for one in found}
+    by_device: dict[str, set[str]] = {}
+    for one in found:
+        by_device.setdefault(plain(one["device"]), set()).add(plain(one["precision"]))
+    kinds = [f"{enumerated(sorted(precisions))} on {device}" for device, precisions in sorted(by_device.items())]
     torches = {plain(one["versions"]["torch"]) for one in found}
-    return f"Runs in {enumerated(sorted(kinds))}, torch {enumerated(sorted(torches))}."
+    return f"Runs in {enumerated(kinds)}, torch {enumerated(sorted(torches))}."
 
 
 def missing(plan: Iterable[tuple[str, int, int, int]], problems: Sequence[str]) -> list[Block]:
