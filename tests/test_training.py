@@ -334,9 +334,9 @@ def test_whether_bf16_is_the_faster_on_a_cpu_is_timed(monkeypatch: pytest.Monkey
     cpu = torch.device("cpu")
     monkeypatch.setattr(environment, "has_bf16_kernels", lambda device: True)
     monkeypatch.setattr(environment, "_convolution_seconds", lambda dtypes: [1.0, 0.5 if is_faster else 2.0])
-    assert is_bf16_faster.__wrapped__(cpu) == is_faster
+    assert is_bf16_faster(cpu) == is_faster
     monkeypatch.setattr(environment, "has_bf16_kernels", lambda device: False)
-    assert not is_bf16_faster.__wrapped__(cpu)
+    assert not is_bf16_faster(cpu)
 
 
 def test_the_timed_convolution_is_one_of_each_type(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,17 +111,18 @@ def has_bf16_kernels(device: "torch.device") -> bool:
     return known is not None and bool(known())
 
 
-@cache
 def is_bf16_faster(device: "torch.device") -> bool:
     """Whether bfloat16 trains faster than float32 there; on a CPU both are timed, in about a tenth of a second.
 
     What a processor is called does not tell: with AMX bfloat16 is faster, and with AVX-512 alone it is on some
     processors and takes twice the time on others.
     """
-    if device.type == "cuda" or not has_bf16_kernels(device):
-        return has_bf16_kernels(device)
     import torch
 
+    if not has_bf16_kernels(device):
+        return False
+    if device.type == "cuda":
+        return True
     float32, bfloat16 = _convolution_seconds((torch.float32, torch.bfloat16))
     return bfloat16 < float32
 
