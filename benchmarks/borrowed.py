@@ -2,13 +2,17 @@
 
     python benchmarks/borrowed.py --out DIR [--minutes 9] [--benchmark]
 
-Every call takes the lots of data that came along (carry.py), does what is left in this order, and leaves copies in DIR:
+Every call takes the lots of data that came along (carry.py), does what is left in this order, as far as the data are
+there, and leaves copies in DIR:
 
 1. graphs.log: whether a step recorded as a CUDA graph equals the plain one: once
-2. tests.log: the rest of tests/test_gpu.py, and, as soon as Fashion-MNIST is there, repeat.log with its table: once
-3. formats.log, which memory format is the faster, as soon as all data are there: once
+2. tests.log: the rest of tests/test_gpu.py, and repeat.log with its table: once
+3. formats-mnist.log and formats-cifar10.log, which memory format is the faster: once
 4. with --benchmark, which takes most of a call, networks.log, how fast each network is: once
 5. the planned reference runs, resumed from where the last call stopped; records.zip has all that are finished
+
+The first lot is enough for CNN5C. For Table 4 all lots are carried, in calls back to back; --minutes 2 keeps those
+short that only bring data.
 
 Once means once a machine: what a call did is noted in outputs/borrowed.json. A step that fails is told and not tried
 again; where 1 finds a difference, the reference runs do without CUDA graphs. `lossbench import records.zip` and
@@ -20,13 +24,13 @@ next, else records name another.
 import argparse
 import contextlib
 import json
+import lzma
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -36,9 +40,13 @@ EARLIER_S = 20  # that the reference runs are told to end before they are made t
 ZIP_LIMIT = 16 * 2**20
 STOP_S = 10  # between asking a step to stop and ending it
 
-GRAPHS_S, TESTS_S, REPEAT_S, FORMATS_S, NETWORKS_S = 240, 180, 180, 150, 450
+GRAPHS_S, TESTS_S, REPEAT_S, FORMATS_S, NETWORKS_S = 240, 180, 180, 90, 450
 """Seconds that a step is given, and without which it is left for the next call."""
 
+
+FASHION, CIFAR = "FashionMNIST/", "cifar-10-batches-py/"
+FORMATS = {"formats-mnist": (FASHION, ("cnn2c", "cnn5c")), "formats-cifar10": (CIFAR, ("resnet18", "mobilenetv2"))}
+"""Measured with which data, for which networks."""
 
 GRAPHS = "recorded or replayed"  # in the names of the tests of CUDA graphs
 DIFFERS = "FAILED with code 1"  # as pytest ends where a test fails; out of time says nothing of graphs
@@ -120,15 +128,20 @@ def main() -> None:
     tests = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests/test_gpu.py", "-k"]
     graphs = call.once("graphs", [*tests, GRAPHS], GRAPHS_S)
     call.once("tests", [*tests, f"not ({GRAPHS})"], TESTS_S)
-    if not any(name.startswith("FashionMNIST") for name in missing):
+    if not _lacks(missing, FASHION):
         call.once("repeat", ["benchmarks/repeat.py", *device], REPEAT_S)
+    measure = ["benchmarks/benchmark.py", *device, "--parts"]
+    for name, (folder, models) in FORMATS.items():
+        if not _lacks(missing, folder):
+            call.once(name, [*measure, "formats", "--models", *models], FORMATS_S)  # the log has its tables
     if missing:
-        print(f"data: {len(missing)} files are not here yet, of the lots {sorted(set(missing.values()))}")
-        return
-    for part, limit_s in (("formats", FORMATS_S), *([("networks", NETWORKS_S)] if chosen.benchmark else [])):
-        call.once(part, ["benchmarks/benchmark.py", *device, "--parts", part], limit_s)  # the log has its tables
+        print(f"data: {len(missing)} files are not here yet, of the lots {sorted(set(missing.values()))}; ", end="")
+        print("what needs them waits, and the reference runs end with code 1", flush=True)
+    elif chosen.benchmark:
+        call.once("networks", [*measure, "networks"], NETWORKS_S)
     if call.left_s > 60:
         options = [f"runtime.device={chosen.device}", f"runtime.runs_per_gpu={chosen.runs_per_gpu}"]
+        options += ["runtime.download=false"]
         options += [f"runtime.budget_min={(call.left_s - EARLIER_S) / 60:.2f}", "runtime.tensorboard=false"]
         options += ["runtime.cuda_graphs=false"] if graphs.startswith(f"{DIFFERS} ") else []
         print(f"reference: {call.do('reference', ['scripts/reference.py', *options], call.left_s)}", flush=True)
@@ -140,7 +153,7 @@ def main() -> None:
 
 
 def take_lots() -> dict[str, int]:
-    """Move the files that came along to where they belong; returns those that are still missing, with their lots.
+    """Unpack the files that came along to where they belong; returns those that are still missing, with their lots.
 
     Raises:
         SystemExit: what carry.py made has not come along.
@@ -149,11 +162,16 @@ def take_lots() -> dict[str, int]:
         raise SystemExit("carry/site and carry/lots.json, which carry.py makes, must come along with every call")
     lots: dict[str, int] = json.loads(_text(CARRY / "lots.json"))
     for relative, number in lots.items():
-        carried = CARRY / f"lot{number}" / relative
+        carried, target = CARRY / f"lot{number}" / f"{relative}.xz", DATA / relative
         if carried.exists():
-            (DATA / relative).parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(carried, DATA / relative)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(lzma.decompress(carried.read_bytes()))
+            carried.unlink()
     return {relative: number for relative, number in lots.items() if not (DATA / relative).exists()}
+
+
+def _lacks(missing: Iterable[str], folder: str) -> bool:
+    return any(name.startswith(folder) for name in missing)
 
 
 def _text(path: Path) -> str:

@@ -57,10 +57,10 @@ def published(folder: Path) -> dict[str, bytes]:
 def test_lots_arrive_one_by_one_and_whole(here: ModuleType, far: ModuleType, tmp_path: Path) -> None:
     contents = published(tmp_path / "here")
     lots = here.pack(tmp_path / "here", tmp_path / "carry", 7000)
-    assert set(lots) == {f"{name}.gz" for name in contents}
+    assert set(lots) == set(contents)
     assert {number for name, number in lots.items() if name.startswith("FashionMNIST")} == {1}  # repeat.py needs it
     for number in range(1, max(lots.values()) + 1):
-        sizes = [path.stat().st_size for path in (tmp_path / "carry" / f"lot{number}").rglob("*.gz")]
+        sizes = [path.stat().st_size for path in (tmp_path / "carry" / f"lot{number}").rglob("*.xz")]
         assert 0 < sum(sizes) <= 7000
     with pytest.raises(SystemExit, match="must come along"):
         far.take_lots()
@@ -74,7 +74,8 @@ def test_lots_arrive_one_by_one_and_whole(here: ModuleType, far: ModuleType, tmp
         missing = far.take_lots()
         assert set(missing.values()) == {other for other in waiting if other > number}
     for name, content in contents.items():
-        assert gzip.decompress((tmp_path / "data" / f"{name}.gz").read_bytes()) == content
+        assert (tmp_path / "data" / name).read_bytes() == content
+    assert not list((tmp_path / "carry").rglob("*.xz"))  # they are not kept twice
 
 
 def test_a_file_that_is_not_there_is_named(here: ModuleType, tmp_path: Path) -> None:
@@ -140,17 +141,19 @@ def test_a_call_does_what_its_data_allow_and_without_graphs_where_their_tests_fa
 
     ended = {"graphs": "FAILED with code 1 after 9 s", "tests": "FAILED with code 1 after 9 s"}
     monkeypatch.setattr(far.Call, "do", do)
-    assert call("FashionMNIST/raw/x.gz", "cifar-10-batches-py/x.gz") == ["graphs", "tests"]
-    assert [command[-1] for command in done] == ["recorded or replayed", "not (recorded or replayed)"]
-    assert call("cifar-10-batches-py/x.gz") == ["repeat"]
+    assert call("FashionMNIST/raw/x", "cifar-10-batches-py/x") == ["graphs", "tests", "reference", "export"]
+    assert [command[-1] for command in done[:2]] == ["recorded or replayed", "not (recorded or replayed)"]
+    assert "runtime.download=false" in done[2]
+    assert call("cifar-10-batches-py/x", more=["--benchmark"]) == ["repeat", "formats-mnist", "reference", "export"]
+    assert done[1][-3:] == ["--models", "cnn2c", "cnn5c"]
     assert "1 files are not here yet, of the lots [2]" in capsys.readouterr().out
-    assert call(more=["--benchmark"]) == ["formats", "networks", "reference", "export"]
-    assert [command[-1] for command in done[:2]] == ["formats", "networks"]
+    assert call(more=["--benchmark"]) == ["formats-cifar10", "networks", "reference", "export"]
+    assert [command[-1] for command in done[:2]] == ["mobilenetv2", "networks"]
     assert "runtime.cuda_graphs=false" in done[2]
     for graphs in ("done", "FAILED, out of time after 120 s", "left for a later call"):
         ended["graphs"] = graphs
         far.NOTES.write_text(
-            json.dumps({"graphs": graphs, "tests": ended["tests"], "repeat": "done", "formats": "done"})
+            json.dumps({"graphs": graphs, "tests": ended["tests"], **dict.fromkeys(("repeat", *far.FORMATS), "done")})
         )
         assert call() == ["reference", "export"]
         assert "runtime.cuda_graphs=false" not in done[0]

@@ -96,6 +96,7 @@ RUNTIMES: dict[str, Any] = {
     "device": "cpu",
     "output_dir": "elsewhere",
     "data_dir": "data2",
+    "download": False,
     "num_threads": 3,
     "parallel": 2,
     "deterministic": True,

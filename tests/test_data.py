@@ -96,6 +96,25 @@ def test_missing_files_that_cannot_be_fetched_name_the_way_out(
     assert len(list(tmp_path.glob("data/MNIST/raw/*"))) == 3
 
 
+def test_without_download_missing_files_are_refused_and_nothing_is_asked_of_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = publish(tmp_path, monkeypatch)
+    write(tmp_path, {name: files[name] for name in IDX_FILES[:3]})
+
+    def fetch(*args: object, **kwargs: object) -> None:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", fetch)
+    runtime = Runtime(output_dir=str(tmp_path / "out"), data_dir=str(tmp_path / "data"), download=False)
+    with pytest.raises(
+        ValueError, match=r"^mnist: .*MNIST/raw lacks .*runtime\.download=false .*; put .*LOSSBENCH_DATA$"
+    ):
+        load_data(MnistType(), runtime, CPU)
+    write(tmp_path, files)
+    assert load_data(MnistType(), runtime, CPU).num_classes == 10
+
+
 def test_missing_files_are_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = publish(tmp_path, monkeypatch)
 

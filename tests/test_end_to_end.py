@@ -18,9 +18,22 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import lossbench
 from lossbench import cli, pilots, sweep
 from lossbench.arms import reference_blocks
-from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Reproduce, Runtime, Schedule, Sml, run_id
+from lossbench.config import (
+    Cnn2c,
+    Config,
+    Digits,
+    Lgl,
+    LglInr,
+    MnistType,
+    Reproduce,
+    Runtime,
+    Schedule,
+    Sml,
+    run_id,
+)
 from lossbench.data import prepare
 from lossbench.experiments import configs
+from lossbench.records import committed_records
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = ("dataset=digits", "dataset.num_train=64", "schedule.batch_size=32", "runtime.num_threads=1")
@@ -299,6 +312,7 @@ def test_reference_runs_in_bf16_wait_for_a_device_with_kernels_for_it(
 
     monkeypatch.setattr("lossbench.studies.plan", lambda *_: own)
     monkeypatch.setattr("lossbench.sweep.run_all", run_all)
+    monkeypatch.setattr("lossbench.sweep.prepare", lambda *_: None)  # as if all data were there
     for kernels in (False, True):
         monkeypatch.setattr("lossbench.training.has_bf16_kernels", lambda device, known=kernels: known)
         cli._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=own[0][1][0].runtime))
@@ -307,6 +321,28 @@ def test_reference_runs_in_bf16_wait_for_a_device_with_kernels_for_it(
     lines = [line for line in capsys.readouterr().out.splitlines() if "runs to do" in line]
     waits = " in bf16 wait for a device that has kernels for it"
     assert [line.partition("; ")[2] for line in lines] == [f"3{waits}", f"9{waits}", "", "", "", ""]
+
+
+def test_reference_runs_whose_data_are_not_to_be_had_wait_and_the_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOSSBENCH_DATA", raising=False)
+    runtime = Runtime("cpu", str(tmp_path / "out"), download=False, num_threads=1, parallel=1, tensorboard=False)
+    good = Config(Digits(num_train=64), Cnn2c(), Sml(), Schedule(1, 32), 0, runtime)
+    others = [replace(good, dataset=MnistType(), seed=seed) for seed in (0, 1)]
+    monkeypatch.setattr("lossbench.studies.plan", lambda *_: [("first", [*others, good]), ("second", others[:1])])
+    with pytest.raises(SystemExit, match="1"):
+        cli._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
+    assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == [run_id(good)]
+    told = capsys.readouterr()
+    lines = [line.partition("; ")[2] for line in told.out.splitlines() if "runs to do" in line]
+    assert lines == ["2 wait for their data", "1 wait for their data"]
+    assert [line.partition(": ")[0] for line in told.err.splitlines() if "mnist" in line] == [
+        "mnist",  # why, once
+        "not all could be done, for want of data",
+    ]
+    assert len(committed_records(tmp_path / "results").records) == 1
 
 
 def test_the_reference_runs_alone_are_published_also_after_a_stop(
@@ -322,6 +358,7 @@ def test_the_reference_runs_alone_are_published_also_after_a_stop(
         return 0
 
     monkeypatch.setattr("lossbench.sweep.run_all", stopped)
+    monkeypatch.setattr("lossbench.sweep.prepare", lambda *_: None)  # as if all data were there
     monkeypatch.setattr("lossbench.records.publish", publish)
     runtime = Runtime(device="cpu", output_dir=str(tmp_path))
     with pytest.raises(KeyboardInterrupt):

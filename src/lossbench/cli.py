@@ -216,6 +216,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
     bf16 = is_bf16_faster(torch.device("cuda" if has_gpu else "cpu"))
     began, failed, left = time.monotonic(), 0, 0
+    lacking: set[str] = set()
     for name, configs in studies.plan(has_gpu, plan.runtime, accuracy, bf16):
         if not configs:
             print(f"{name}: none, as far as is known", flush=True)
@@ -224,9 +225,12 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         todo = sweep.remaining(configs, {*known.records, *known.diverged})
         num_diverged = sum(run_id(config) in known.diverged for config in configs)
         others = f"; {num_diverged} diverged, which is a result, and are not tried again" if num_diverged else ""
-        ready = sweep.with_kernels(todo)
-        if waiting := len(todo) - len(ready):
+        able = sweep.with_kernels(todo)
+        ready = able if plan.dry else sweep.with_data(able, lacking)
+        if waiting := len(todo) - len(able):
             others += f"; {waiting} in bf16 wait for a device that has kernels for it"
+        if waiting := len(able) - len(ready):
+            others += f"; {waiting} wait for their data"
         cost = _flops(sum(map(sweep.flops, todo)))
         print(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{others}", flush=True)
         if plan.dry:
@@ -242,7 +246,9 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
         if left:
             break
-    if failed:
+    if lacking:
+        print(f"not all could be done, for want of data: {', '.join(sorted(lacking))}", file=sys.stderr)
+    if failed or lacking:
         sys.exit(1)
 
 

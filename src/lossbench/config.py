@@ -266,6 +266,7 @@ class Runtime:
     device: str = "auto"  # auto | cpu | cuda | cuda:1; auto: a GPU where there is one
     output_dir: str = "outputs"
     data_dir: str | None = None  # None: the environment variable LOSSBENCH_DATA, else data/
+    download: bool = True  # fetch a published data set that is not there; false: refuse at once, as without network
     num_threads: int | None = None  # CPU threads a run; None: the cores shared out among the runs at a time
     parallel: int | str = "auto"  # runs at a time; auto: as many as fill the cores, `runs_per_gpu` on each GPU
     runs_per_gpu: int = 1

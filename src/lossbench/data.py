@@ -138,6 +138,9 @@ def _read_published(path: Path, digest: str) -> bytes:
     return content
 
 
+WAY_OUT = "put the published files there, or name the folder that has them with runtime.data_dir or LOSSBENCH_DATA"
+
+
 def _download(name: str, source: Source, folder: Path) -> None:
     import torchvision.datasets
 
@@ -148,11 +151,13 @@ def _download(name: str, source: Source, folder: Path) -> None:
         for empty in (folder / source.folder, (folder / source.folder).parent, folder):
             with contextlib.suppress(OSError):
                 empty.rmdir()
-        raise ValueError(
-            f"{name}: {folder / source.folder} lacks its files, and the download failed "
-            f"({' '.join(str(error).split())}); put the published "
-            f"files there, or name the folder that has them with runtime.data_dir or LOSSBENCH_DATA"
-        ) from error
+        reason = " ".join(str(error).split())
+        told = f"{_lacking(name, source, folder)}, and the download failed ({reason}); {WAY_OUT}"
+        raise ValueError(told) from error
+
+
+def _lacking(name: str, source: Source, folder: Path) -> str:
+    return f"{name}: {folder / source.folder} lacks its files"
 
 
 def _check_data_dir(runtime: Runtime) -> None:
@@ -175,6 +180,10 @@ def _published(name: str, runtime: Runtime) -> Arrays:
         files = read()
     except (FileNotFoundError, NotADirectoryError):
         _check_data_dir(runtime)
+        if not runtime.download:
+            raise ValueError(
+                f"{_lacking(name, source, folder)}, and runtime.download=false forbids to fetch them; {WAY_OUT}"
+            ) from None
         _download(name, source, folder)
         files = read()
     return source.parse(files)

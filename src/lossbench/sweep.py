@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import time
 import traceback
 from collections import deque
@@ -80,6 +81,26 @@ def remaining(configs: Iterable[Config], elsewhere: Collection[str] = ()) -> lis
 def with_kernels(configs: Iterable[Config]) -> list[Config]:
     """The runs of a list for whose precision their device has kernels; the others can be done, and take long."""
     return [config for config in configs if not is_crawling(config)]
+
+
+def with_data(configs: Iterable[Config], lacking: set[str]) -> list[Config]:
+    """The runs of a list whose data set is to be had; the others wait for theirs.
+
+    Args:
+        configs: the runs; their data sets are prepared.
+        lacking: names of data sets that are known not to be had; those found here are added, and told.
+    """
+    ready = []
+    for config in configs:
+        name = config.dataset.name
+        if name not in lacking:
+            try:
+                prepare(config.dataset, config.runtime)
+                ready.append(config)
+            except ValueError as error:
+                lacking.add(name)
+                print(error, file=sys.stderr, flush=True)
+    return ready
 
 
 def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summary:
