@@ -136,7 +136,7 @@ def main() -> None:
             call.once(name, [*measure, "formats", "--models", *models], FORMATS_S)  # the log has its tables
     if missing:
         print(f"data: {len(missing)} files are not here yet, of the lots {sorted(set(missing.values()))}; ", end="")
-        print("what needs them waits, and the reference runs end with code 1", flush=True)
+        print("what needs them waits; reference runs that do end the step with code 1", flush=True)
     elif chosen.benchmark:
         call.once("networks", [*measure, "networks"], NETWORKS_S)
     if call.left_s > 60:
