@@ -165,7 +165,9 @@ def take_lots() -> dict[str, int]:
         carried, target = CARRY / f"lot{number}" / f"{relative}.xz", DATA / relative
         if carried.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(lzma.decompress(carried.read_bytes()))
+            part = target.with_name(f"{target.name}.part")
+            part.write_bytes(lzma.decompress(carried.read_bytes()))
+            part.replace(target)  # whole, or not there
             carried.unlink()
     return {relative: number for relative, number in lots.items() if not (DATA / relative).exists()}
 
