@@ -11,6 +11,7 @@ from lossbench.arms import Accuracy
 from lossbench.choices import Precision
 from lossbench.config import Config, Runtime, run_id
 from lossbench.experiments import cells
+from lossbench.report import beside_the_paper
 from lossbench.report.large import without_gpu
 from lossbench.report.page import Table
 
@@ -57,6 +58,17 @@ def test_where_bf16_is_not_faster_cnn5c_fills_table_3() -> None:
 
     assert [run_id(config) for config in whole(True, known)] == [own[i] for i in (1, 2, 3, 5, 6, 7, 8)]
     assert [run_id(config) for config in whole(False, known)] == [run_id(config) for config in plain]
+
+
+def test_no_run_in_bf16_is_told_missing_whose_cell_has_its_run_in_fp32() -> None:
+    def planned(num_known: int) -> dict[str, int]:
+        results = Known()
+        for cell in pilots.cnn5c(Precision.fp32)[:num_known]:
+            results.add(cell.config, 0.9, precision="fp32")
+        return {name: len(configs) for name, configs in beside_the_paper(results)}
+
+    assert [planned(num).pop("CNN5C in bf16, one seed", None) for num in (0, 2, 9)] == [9, 7, None]
+    assert planned(2)["LGL's factor"] == 45
 
 
 def test_in_fp32_a_run_of_cnn5c_has_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from lossbench import NUMERICS, arms, experiments, pilots, simulation, studies
-from lossbench.config import Reproduce, Runtime, run_id
+from lossbench.config import Config, Reproduce, Runtime, run_id
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
 from lossbench.records import all_records, committed_records, outdated
@@ -153,7 +153,6 @@ def _paper(
     balances, contradictions = context.balances(judge)
     hanging = [head_sentences(judge, judged), seen_sentence(judge, verdicts)]
     hangs_on = [block for place in studies.READ for block in readings.sensitivity(results, place)]
-    later = [*studies.blocks(True, Runtime()), *pilots.blocks(Runtime())]
     parts = [
         of_runs("Loss or step size?", sections.confound(judge)),
         of_runs("The paper's accuracies", sections.cells(judged)),
@@ -179,9 +178,15 @@ def _paper(
         Section("The large networks without a GPU", large.without_gpu(results)),
         Section("The paper's errors and gaps", context.audit(balances, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
-        Section("What is missing", context.missing([*done, *progress(results, later)], unused)),
+        Section("What is missing", context.missing([*done, *progress(results, beside_the_paper(results))], unused)),
     ]
     return "Logistic and softmax losses: does the paper hold?", lead, parts
+
+
+def beside_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
+    """The planned runs of the studies and of the large networks on a CPU, named; none that nobody needs any more."""
+    on_cpu = pilots.blocks(Runtime(), is_done=lambda config: results.accuracy(config) is not None)
+    return [(name, configs) for name, configs in (*studies.blocks(True, Runtime()), *on_cpu) if configs]
 
 
 def _lead(
