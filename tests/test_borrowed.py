@@ -13,8 +13,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from lossbench import data, environment
+from lossbench import environment
 from lossbench.config import Cnn5c, Config, Digits, LglInr, Runtime, Schedule
+from lossbench.published import SOURCES
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -42,7 +43,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def published(folder: Path) -> dict[str, bytes]:
     """Files of the published names, invented, of sizes that do not shrink; every third is there gzipped."""
     contents = {}
-    for number, (source, name) in enumerate((one, name) for one in data.SOURCES.values() for name in one.digests):
+    for number, (source, name) in enumerate((one, name) for one in SOURCES.values() for name in one.digests):
         path = folder / source.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         content = os.urandom(1000 + 100 * number)

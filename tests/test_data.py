@@ -19,6 +19,7 @@ from lossbench import data
 from lossbench.choices import Normalization
 from lossbench.config import Cifar10, DatasetConfig, Digits, MnistType, Runtime
 from lossbench.data import Data, batch, load_data, plan_epoch, published_sizes
+from lossbench.published import SOURCES, data_dir
 from lossbench.subsets import stratified_permutation
 
 CPU = torch.device("cpu")
@@ -50,7 +51,7 @@ def publish(folder: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception
         files[f"{part}-images-idx3-ubyte"] = struct.pack(">4i", 2051, num, 28, 28) + pixels.tobytes()
         files[f"{part}-labels-idx1-ubyte"] = struct.pack(">2i", 2049, num) + labels.tobytes()
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    monkeypatch.setitem(data.SOURCES, "mnist", replace(data.SOURCES["mnist"], digests=digests))
+    monkeypatch.setitem(SOURCES, "mnist", replace(SOURCES["mnist"], digests=digests))
     monkeypatch.setattr("torchvision.datasets.MNIST", Mock(side_effect=error("no network")))
     (folder / "data/MNIST/raw").mkdir(parents=True)
     return files
@@ -129,9 +130,9 @@ def test_missing_files_are_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_data_dir_comes_from_the_option_then_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOSSBENCH_DATA", "elsewhere")
-    assert [data.data_dir(Runtime(data_dir="here")), data.data_dir(Runtime())] == [Path("here"), Path("elsewhere")]
+    assert [data_dir(Runtime(data_dir="here")), data_dir(Runtime())] == [Path("here"), Path("elsewhere")]
     monkeypatch.delenv("LOSSBENCH_DATA")
-    assert data.data_dir(Runtime()) == Path("data")
+    assert data_dir(Runtime()) == Path("data")
 
 
 def test_the_cache_is_written_once_and_then_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +321,7 @@ REAL_SETS = {  # class counts of both splits, first labels of both, mean and sta
 
 @pytest.mark.parametrize("name", REAL_SETS)
 def test_real_data(name: str, tmp_path: Path) -> None:
-    source = data.SOURCES[name]
+    source = SOURCES[name]
     folder = Path(os.environ.get("LOSSBENCH_DATA", "data")) / source.folder
     if not all((folder / file).exists() or (folder / f"{file}.gz").exists() for file in source.digests):
         pytest.skip(f"LOSSBENCH_DATA has no {source.folder}")

@@ -9,7 +9,8 @@ import pytest
 
 from lossbench import labels
 from lossbench.config import Cifar10, DatasetConfig, Digits, MnistType, Runtime
-from lossbench.data import SOURCES, prepare
+from lossbench.data import prepare
+from lossbench.published import SOURCES
 from lossbench.records import committed_records
 
 RECORDS = committed_records(Path(__file__).parents[1] / "results").records

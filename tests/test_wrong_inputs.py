@@ -21,6 +21,7 @@ from lossbench import cli, data
 from lossbench.choices import Padding, Precision
 from lossbench.config import MODELS, Cifar10, Cnn2c, Cnn5c, Config, DatasetConfig, MnistType, Runtime, Schedule, Sml
 from lossbench.models import build_model, check_shape
+from lossbench.published import SOURCES
 from lossbench.sweep import run_all
 from lossbench.training import choose_device
 
@@ -30,14 +31,14 @@ SETS: dict[str, DatasetConfig] = {
     "kmnist": MnistType("kmnist"),
     "cifar10": Cifar10(),
 }
-FILES = [(name, file) for name, source in data.SOURCES.items() for file in source.digests]
+FILES = [(name, file) for name, source in SOURCES.items() for file in source.digests]
 
 
 def fake(name: str) -> dict[str, bytes]:
     """Files of a tiny data set in the published format."""
     random = np.random.default_rng(0)
     files = {}
-    for file in data.SOURCES[name].digests:
+    for file in SOURCES[name].digests:
         labels = random.permutation(20) % 10
         if name == "cifar10":
             pixels = random.integers(256, size=(20, 3072), dtype=np.uint8)
@@ -66,9 +67,9 @@ def publish(tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch) -> Ca
     """Puts a fake data set in the place of a published one; gives the folder of its files."""
 
     def place(name: str) -> Path:
-        files, source = fake(name), data.SOURCES[name]
+        files, source = fake(name), SOURCES[name]
         digests = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
-        monkeypatch.setitem(data.SOURCES, name, replace(source, digests=digests))
+        monkeypatch.setitem(SOURCES, name, replace(source, digests=digests))
         monkeypatch.setattr(f"torchvision.datasets.{source.torchvision}", Mock(side_effect=OSError("no network")))
         folder = tmp_path / "data" / source.folder
         folder.mkdir(parents=True)
@@ -120,7 +121,7 @@ def test_every_damage_of_every_file_is_refused_by_name(
         path.write_bytes(content)
         said = refusal(name, tmp_path)
         assert said.startswith(f"{path} "), damage
-        digest = data.SOURCES[name].digests[file]
+        digest = SOURCES[name].digests[file]
         assert said.endswith(
             f"expected SHA-256 {digest[:12]}... unpacked; remove it, and the next run fetches it again"
         )
@@ -178,20 +179,17 @@ def test_a_data_folder_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-REAL = Path(os.environ.get("LOSSBENCH_DATA", "data")) / data.SOURCES["mnist"].folder
+REAL = Path(os.environ.get("LOSSBENCH_DATA", "data")) / SOURCES["mnist"].folder
 
 
-@pytest.mark.parametrize("file", data.SOURCES["mnist"].digests)
+@pytest.mark.parametrize("file", SOURCES["mnist"].digests)
 def test_damages_of_the_real_mnist(file: str, tmp_path: Path) -> None:
     real = {
-        name: path
-        for name in data.SOURCES["mnist"].digests
-        for path in (REAL / f"{name}.gz", REAL / name)
-        if path.exists()
+        name: path for name in SOURCES["mnist"].digests for path in (REAL / f"{name}.gz", REAL / name) if path.exists()
     }
     if len(real) < 4:
         pytest.skip("LOSSBENCH_DATA has no MNIST")
-    folder = tmp_path / "data" / data.SOURCES["mnist"].folder
+    folder = tmp_path / "data" / SOURCES["mnist"].folder
     folder.mkdir(parents=True)
     for path in real.values():
         (folder / path.name).symlink_to(path.resolve())
