@@ -7,11 +7,9 @@ from blocks import table, text
 from invented import Known, unknown
 
 from lossbench import arms, pilots, studies
-from lossbench.arms import Accuracy
 from lossbench.choices import Precision
 from lossbench.config import Config, Runtime, run_id
-from lossbench.experiments import cells
-from lossbench.report import beside_the_paper
+from lossbench.experiments import Cell, cells
 from lossbench.report.large import without_gpu
 from lossbench.report.page import Table
 
@@ -21,14 +19,15 @@ def test_they_come_last_on_a_cpu_and_never_on_a_gpu() -> None:
         return [name for name, _ in studies.plan(has_gpu, Runtime(), unknown)]
 
     own = [name for name, _ in pilots.blocks(Runtime())]
-    assert names(False)[-3:] == own
-    assert not set(own) & set(names(True))
+    assert names(False)[-len(own) :] == own
+    curves = {name for name in own if name.startswith("learning rates")}  # which a GPU does as well, among its own
+    assert set(own) & set(names(True)) == curves
 
 
-def test_no_table_and_no_arm_has_a_run_of_them() -> None:
-    own = {run_id(config) for _, configs in pilots.blocks(Runtime()) for config in configs}
-    assert len(own) == 6 + 9 + 6
-    tables = {run_id(config) for table in (3, 4, 5) for cell in cells(table, "paper") for config in cell.configs}
+def test_no_table_and_no_arm_has_a_run_of_those_apart() -> None:
+    own = {run_id(config) for config in pilots.apart()}
+    assert len(own) == 6 + 27 + 6
+    tables = {run_id(cell_config) for cell in all_cells() for cell_config in cell.configs}
     planned = {run_id(c) for _, configs in arms.reference_blocks(True, Runtime(), unknown) for c in configs}
     assert not own & (tables | planned)
     order = [(cell.dataset, cell.loss) for cell in pilots.cnn5c()]
@@ -39,51 +38,52 @@ def test_no_table_and_no_arm_has_a_run_of_them() -> None:
     assert {config.dataset.num_train for config in pilots.cifar10().values()} == {12_500}
 
 
-def test_where_bf16_is_not_faster_cnn5c_fills_table_3() -> None:
-    def whole(is_bf16_faster: bool, accuracy: Accuracy) -> list[Config]:
-        plan = studies.plan(False, Runtime(), accuracy, is_bf16_faster)
-        (found,) = [configs for name, configs in plan if name.startswith("CNN5C in ")]
-        return found
-
-    table3 = {run_id(cell.configs[0]) for cell in cells(3, "paper") if cell.rows[0] == "CNN5C"}
-    plain = whole(False, unknown)
-    assert len(plain) == 9
-    assert set(map(run_id, plain)) == table3
-    own = [run_id(cell.config) for cell in pilots.cnn5c()]
-    assert [run_id(config) for config in whole(True, unknown)] == own
-    seen = {run_id(plain[0]), run_id(plain[4]), own[1]}  # what bf16 has done does not stand in for fp32
-
-    def known(config: Config) -> float | None:
-        return 0.9 if run_id(config) in seen else None
-
-    assert [run_id(config) for config in whole(True, known)] == [own[i] for i in (1, 2, 3, 5, 6, 7, 8)]
-    assert [run_id(config) for config in whole(False, known)] == [run_id(config) for config in plain]
+def all_cells() -> list[Cell]:
+    return [cell for table in (3, 4, 5) for cell in cells(table, "paper")]
 
 
-def test_no_run_in_bf16_is_told_missing_whose_cell_has_its_run_in_fp32() -> None:
-    def planned(num_known: int) -> dict[str, int]:
-        results = Known()
-        for cell in pilots.cnn5c(Precision.fp32)[:num_known]:
-            results.add(cell.config, 0.9, precision="fp32")
-        return {name: len(configs) for name, configs in beside_the_paper(results)}
+def test_cnn5c_is_done_in_bf16_first_where_that_is_faster_and_then_fills_table_3() -> None:
+    def planned(is_bf16_faster: bool) -> dict[str, list[Config]]:
+        plan = studies.plan(False, Runtime(), unknown, is_bf16_faster)
+        return {name: configs for name, configs in plan if name.startswith("CNN5C in ")}
 
-    assert [planned(num).pop("CNN5C in bf16, one seed", None) for num in (0, 2, 9)] == [9, 7, None]
-    assert planned(2)["LGL's factor"] == 45
+    names = [f"CNN5C in fp32 on {dataset}" for dataset in ("KMNIST", "FMNIST", "MNIST")]
+    assert list(planned(False)) == names
+    both = planned(True)
+    assert list(both) == ["CNN5C in bf16", *names]
+    assert [(config.seed, config.dataset.name) for config in both["CNN5C in bf16"]][:4] == [
+        *[(0, "kmnist")] * 3,
+        (0, "fmnist"),
+    ]
+    assert {run_id(config) for config in both["CNN5C in bf16"]} == {
+        run_id(config) for cell in pilots.cnn5c() for config in cell.configs
+    }
+    table3 = {run_id(config) for cell in all_cells() if cell.rows[0] == "CNN5C" for config in cell.configs}
+    assert {run_id(config) for name in names for config in both[name]} == table3
+    assert len(table3) == 45
+
+
+def test_the_learning_rates_of_cnn5c_come_last() -> None:
+    *_, (name, configs), _, _ = pilots.blocks(Runtime(), accuracy=unknown)
+    assert name == "learning rates of CNN5C, on validation images"
+    assert {(config.dataset.name, config.dataset.num_validation, config.seed) for config in configs} == {
+        ("kmnist", 6000, 1000)
+    }
 
 
 def test_in_fp32_a_run_of_cnn5c_has_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    def parallel(runtime: Runtime) -> dict[str, int | str]:
-        blocks = pilots.blocks(runtime, is_bf16_faster=False)
-        (found,) = {tuple((name, c.runtime.parallel) for name, configs in blocks for c in configs)}
-        return dict(found)
+    def parallel(runtime: Runtime) -> dict[bool, set[int | str]]:
+        found: dict[bool, set[int | str]] = {}
+        for name, configs in pilots.blocks(runtime):
+            wide = name.startswith(("CNN5C in fp32", "learning rates of CNN5C"))
+            found.setdefault(wide, set()).update(config.runtime.parallel for config in configs)
+        return found
 
     for num_cores, wanted in ((1, 1), (2, 1), (3, 1), (4, 2), (64, 32)):
         monkeypatch.setattr(pilots, "num_cores", lambda known=num_cores: known)
-        given = parallel(Runtime())
-        assert given.pop("CNN5C in fp32, one seed") == wanted
-        assert set(given.values()) == {"auto"}
-    assert set(parallel(Runtime(parallel=5)).values()) == {5}
-    assert set(parallel(Runtime(num_threads=1)).values()) == {"auto"}
+        assert parallel(Runtime()) == {False: {"auto"}, True: {wanted}}
+    assert parallel(Runtime(parallel=5)) == {False: {5}, True: {5}}
+    assert parallel(Runtime(num_threads=1)) == {False: {"auto"}, True: {"auto"}}
 
 
 def test_agreement_is_judged_by_the_seeds() -> None:

@@ -5,7 +5,7 @@ printed. What is known so far comes in as a function of a config, so the plan ca
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -20,6 +20,8 @@ class Place:
 
     model: str
     dataset: str
+    milestones: tuple[float, ...] | None = None
+    """Fractions of the epochs at which the learning rate falls tenfold; None: the paper's schedule."""
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -34,8 +36,10 @@ class Place:
     def config(self, loss: LossConfig, runtime: Runtime, num_validation: int | None = None) -> Config:
         """The selection seed's run at the paper's learning rate."""
         whole: DatasetConfig = Cifar10() if self.dataset == "cifar10" else MnistType(self.dataset)
-        data = replace(whole, num_validation=num_validation)
-        return Config(data, MODELS[self.model](), loss, paper_schedule(self.dataset), SELECTION_SEED, runtime)
+        data, schedule = replace(whole, num_validation=num_validation), paper_schedule(self.dataset)
+        if self.milestones is not None:
+            schedule = replace(schedule, milestones=list(self.milestones))
+        return Config(data, MODELS[self.model](), loss, schedule, SELECTION_SEED, runtime)
 
 
 ARMS = ("paper", "scale-up", "scale-down", "own-lr", "literal")
@@ -51,7 +55,7 @@ LR_STEPS = (0.0003, NEXT_TO_GRID[0], *LR_GRID, NEXT_TO_GRID[1], 10.0)
 """The grid and what it may be extended by, twice at most."""
 
 SELECTION_SEED = 1000  # of the runs that choose a learning rate; no reported run has it
-NUM_VALIDATION = {"kmnist": 6000, "fmnist": 6000, "cifar10": 5000}  # a tenth of the training images
+NUM_VALIDATION = {"mnist": 6000, "kmnist": 6000, "fmnist": 6000, "cifar10": 5000}  # a tenth of the training images
 SCALES = {
     PLACES[0]: {"sml": 4.21, "lgl": 5.94, "lgl_inr": 0.238},
     PLACES[1]: {"sml": 4.21, "lgl": 6.15, "lgl_inr": 0.238},
@@ -86,10 +90,10 @@ def cells(arm: str, accuracy: Accuracy) -> dict[Key, Cell]:
     for place, loss in product((*PLACES, *LARGE), LOSSES):
         own = own_lr(points(place, loss, accuracy)) if arm == "own-lr" else None
         if own is not None:
-            chosen.append(_cell(place, loss, own.lr))
+            chosen.append(cell_at(place, loss, own.lr))
         elif arm != "own-lr":
             scaled = (loss.name == "lgl_inr") == (arm == "scale-down")
-            chosen.append(_cell(place, _scaled(place, loss) if scaled else loss))
+            chosen.append(cell_at(place, _scaled(place, loss) if scaled else loss))
     return {_key(cell): cell for cell in chosen}
 
 
@@ -133,6 +137,43 @@ def _best(lrs: tuple[float, ...], known: Mapping[float, float | None]) -> float:
     return max(lrs, key=lambda lr: (accuracy(lr), -lr))
 
 
+def cell_at(place: Place, loss: LossConfig, lr: float | None = None) -> Cell:
+    """A cell of a place, at the paper's learning rate or another."""
+    one = place.config(loss, Runtime())
+    schedule = one.schedule if lr is None else replace(one.schedule, lr=lr)
+    return cell_of(loss, one.dataset, one.model, schedule, place.num_seeds)
+
+
+def block_of(name: str, chosen: Iterable[Cell], experiment: str, runtime: Runtime) -> tuple[str, list[Config]]:
+    """The runs of some cells as a named block, all first seeds first."""
+    configs = made_for(experiment, (config for cell in chosen for config in cell.configs), runtime)
+    return name, sorted(configs, key=lambda config: config.seed)
+
+
+def curve_blocks(
+    name: str, places: Sequence[Place], runtime: Runtime, accuracy: Accuracy
+) -> Iterator[tuple[str, list[Config]]]:
+    """The runs of every loss's accuracy-over-lr curve, and what an edge of the grid asks for, all losses of a rate."""
+
+    def curves(title: str, lrs: Callable[[Mapping[float, float | None]], Iterable[float]]) -> tuple[str, list[Config]]:
+        wanted = [
+            (place, lr, curve(place, loss, runtime)[lr])
+            for place, loss in product(places, LOSSES)
+            for lr in lrs(points(place, loss, accuracy))
+        ]
+        wanted.sort(key=lambda point: (places.index(point[0]), point[1]))
+        return title, made_for("learning_rates", (config for *_, config in wanted), runtime)
+
+    def beyond(next_to_grid: bool) -> Callable[[Mapping[float, float | None]], list[float]]:
+        return lambda known: [
+            lr for lr in wanted_lrs(known) if lr not in LR_GRID and (lr in NEXT_TO_GRID) == next_to_grid
+        ]
+
+    yield curves(f"learning rates of {name}, on validation images", lambda known: LR_GRID)
+    yield curves(f"learning rates of {name}, one step beyond an edge of the grid", beyond(True))
+    yield curves(f"learning rates of {name}, two steps beyond", beyond(False))
+
+
 def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Iterator[tuple[str, list[Config]]]:
     """The reference runs of docs/statistics.md in order of importance: named blocks, in each all first seeds first.
 
@@ -141,35 +182,15 @@ def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Ite
     """
 
     def block(name: str, chosen: Iterable[Cell], experiment: str) -> tuple[str, list[Config]]:
-        configs = made_for(experiment, (config for cell in chosen for config in cell.configs), runtime)
-        return name, sorted(configs, key=lambda config: config.seed)
+        return block_of(name, chosen, experiment, runtime)
 
     def seeds(chosen: Iterable[Cell], first: int, last: int | None = None) -> list[Cell]:
         return [replace(cell, configs=cell.configs[first:last]) for cell in chosen]
 
     def arms_of(name: str, places: tuple[Place, ...]) -> Iterator[tuple[str, list[Config]]]:
         """The curves, what their edges ask for, and the arms that follow."""
-
-        def curves(
-            title: str, lrs: Callable[[Mapping[float, float | None]], Iterable[float]]
-        ) -> tuple[str, list[Config]]:
-            wanted = [
-                (place, lr, curve(place, loss, runtime)[lr])
-                for place, loss in product(places, LOSSES)
-                for lr in lrs(points(place, loss, accuracy))
-            ]
-            wanted.sort(key=lambda point: (places.index(point[0]), point[1]))  # all losses at a learning rate
-            return title, made_for("learning_rates", (config for *_, config in wanted), runtime)
-
-        def beyond(next_to_grid: bool) -> Callable[[Mapping[float, float | None]], list[float]]:
-            return lambda known: [
-                lr for lr in wanted_lrs(known) if lr not in LR_GRID and (lr in NEXT_TO_GRID) == next_to_grid
-            ]
-
-        yield curves(f"learning rates of {name}, on validation images", lambda known: LR_GRID)
-        yield curves(f"learning rates of {name}, one step beyond an edge of the grid", beyond(True))
-        yield curves(f"learning rates of {name}, two steps beyond", beyond(False))
-        scaled = [_cell(place, _scaled(place, loss)) for place, loss in product(places, LOSSES)]
+        yield from curve_blocks(name, places, runtime, accuracy)
+        scaled = [cell_at(place, _scaled(place, loss)) for place, loss in product(places, LOSSES)]
         yield block(f"{name}, scales matched", scaled, "scales")
         labels = {place.labels for place in places}
         own = [cell for key, cell in cells("own-lr", accuracy).items() if key[:2] in labels]
@@ -194,12 +215,6 @@ def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Ite
 def scale_probes(runtime: Runtime) -> dict[tuple[Place, str], Config]:
     """The runs whose first gradients give the scales, by place and loss; none is trained."""
     return {(place, loss.name): place.config(loss, runtime) for place, loss in product((*PLACES, *LARGE), LOSSES)}
-
-
-def _cell(place: Place, loss: LossConfig, lr: float | None = None) -> Cell:
-    one = place.config(loss, Runtime())
-    schedule = one.schedule if lr is None else replace(one.schedule, lr=lr)
-    return cell_of(loss, one.dataset, one.model, schedule, place.num_seeds)
 
 
 def _scaled(place: Place, loss: LossConfig) -> LossConfig:

@@ -1,13 +1,14 @@
 """What can be known of the large networks without a GPU? Their runs on a CPU.
 
-CNN5C is trained whole. Where bf16 is the faster, it is trained in bf16, apart from the paper's tables; that bf16 does
-as fp32 is checked on a few epochs first. Elsewhere it is trained in fp32, which is a run of Table 3. Of CIFAR-10 no
-more than the beginning is within reach: two epochs of a quarter of the images, which are no result.
+CNN5C is trained whole: first in bf16 where that is faster, apart from the paper's tables, then in fp32, which gives the
+runs of Table 3. A few epochs in both precisions stand beside each other. Of CIFAR-10 no more than the beginning is
+within reach: two epochs of a quarter of the images, which are no result.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from lossbench.arms import LARGE, Accuracy, block_of, curve_blocks
 from lossbench.choices import Precision
 from lossbench.config import (
     Cifar10,
@@ -29,7 +30,8 @@ AGREEMENT_EPOCHS, AGREEMENT_SEEDS = 3, 3
 PILOT_EPOCHS, PILOT_IMAGES = 2, 12_500
 ORDER = ("kmnist", "fmnist", "mnist")
 LOSSES = (Sml(), LglInr(), Lgl())
-FP32_STUDY = "CNN5C in fp32, one seed"
+SEEDS = {Precision.bf16: 3, Precision.fp32: 5}
+"""Runs a cell of CNN5C."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ def agreement() -> Agreement:
 
 
 def cnn5c(precision: Precision = Precision.bf16) -> list[Cell]:
-    """CNN5C's cells of Table 3 in one precision, one seed."""
+    """CNN5C's cells of Table 3: in fp32 the table's own, in bf16 a second table with fewer seeds."""
     return [
-        cell_of(loss, MnistType(name), Cnn5c(), replace(paper_schedule(name), precision=precision), 1)
+        cell_of(loss, MnistType(name), Cnn5c(), replace(paper_schedule(name), precision=precision), SEEDS[precision])
         for name in ORDER
         for loss in LOSSES
     ]
@@ -70,8 +72,15 @@ def cifar10() -> dict[tuple[str, str], Config]:
     }
 
 
+def apart() -> list[Config]:
+    """The runs that no table of the paper's has."""
+    both = agreement()
+    beside = [config for cell in (both.fp32, both.bf16, *cnn5c(Precision.bf16)) for config in cell.configs]
+    return [*beside, *cifar10().values()]
+
+
 def blocks(
-    runtime: Runtime, is_bf16_faster: bool = True, is_done: Callable[[Config], bool] = lambda config: False
+    runtime: Runtime, is_bf16_faster: bool = True, accuracy: Accuracy = lambda config: None
 ) -> Iterator[tuple[str, list[Config]]]:
     """All of these runs, named, in order.
 
@@ -80,21 +89,24 @@ def blocks(
 
     Args:
         runtime: how they are to be done.
-        is_bf16_faster: CNN5C is trained in bf16; else in fp32.
-        is_done: whether a run is at hand; a cell that has its run in fp32 needs none in bf16.
+        is_bf16_faster: CNN5C is trained in bf16 first, then in fp32; else in fp32 alone.
+        accuracy: what is known, for the learning rates that an edge of the grid asks for.
     """
     both = agreement()
-    fp32 = [cell.config for cell in cnn5c(Precision.fp32)]
-    bf16 = [cell.config for cell, plain in zip(cnn5c(), fp32, strict=True) if not is_done(plain)]
-    found = {
-        "bf16 beside fp32 on CNN5C, three epochs": [
-            config for pair in zip(both.fp32.configs, both.bf16.configs, strict=True) for config in pair
-        ],
-        **({"CNN5C in bf16, one seed": bf16} if is_bf16_faster else {FP32_STUDY: fp32}),
-        "CIFAR-10, two epochs of a quarter": list(cifar10().values()),
-    }
-    for name, configs in found.items():
-        yield name, made_for(name, configs, _two_cores_each(runtime) if name == FP32_STUDY else runtime)
+    pairs = [config for pair in zip(both.fp32.configs, both.bf16.configs, strict=True) for config in pair]
+    wide = _two_cores_each(runtime)
+    yield _block("bf16 beside fp32 on CNN5C, three epochs", pairs, runtime)
+    yield _block("CIFAR-10, two epochs of a quarter", list(cifar10().values()), runtime)
+    if is_bf16_faster:
+        yield block_of("CNN5C in bf16", cnn5c(), "CNN5C in bf16", runtime)
+    for dataset in ORDER:
+        own = [cell for cell in cnn5c(Precision.fp32) if cell.config.dataset.name == dataset]
+        yield block_of(f"CNN5C in fp32 on {LABELS[dataset]}", own, "table3", wide)
+    yield from curve_blocks("CNN5C", LARGE[:1], wide, accuracy)
+
+
+def _block(name: str, configs: list[Config], runtime: Runtime) -> tuple[str, list[Config]]:
+    return name, made_for(name, configs, runtime)
 
 
 def _two_cores_each(runtime: Runtime) -> Runtime:

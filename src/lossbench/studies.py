@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from lossbench import pilots
+from lossbench import pilots, replication
 from lossbench.arms import LARGE, PLACES, Accuracy, Place, reference_blocks
 from lossbench.choices import ClassWeights, Counts, Head, Imbalance, Init, LglReduction, Missing, Normalization, Padding
 from lossbench.config import (
@@ -180,11 +180,12 @@ CROSSED_LOSSES: tuple[LossConfig, ...] = (Sml(), LglInr())
 def plan(
     has_gpu: bool, runtime: Runtime, accuracy: Accuracy, is_bf16_faster: bool = True
 ) -> Iterator[tuple[str, list[Config]]]:
-    """All that `make reference` does: the runs that judge the paper, those of the studies, and those left to a CPU."""
+    """All that `make reference` does: the runs that judge the paper, the studies, the second round, CNN5C on a CPU."""
     yield from reference_blocks(has_gpu, runtime, accuracy)
     yield from _by_seed(list(blocks(has_gpu, runtime)))
+    yield from replication.blocks(runtime, accuracy)
     if not has_gpu:
-        yield from pilots.blocks(runtime, is_bf16_faster, lambda config: accuracy(config) is not None)
+        yield from pilots.blocks(runtime, is_bf16_faster, accuracy)
 
 
 def _by_seed(studies: list[tuple[str, list[Config]]]) -> Iterator[tuple[str, list[Config]]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lossbench import NUMERICS, arms, experiments, pilots, simulation, studies
+from lossbench import NUMERICS, arms, experiments, pilots, replication, simulation, studies
 from lossbench.config import Config, Reproduce, Runtime, run_id
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
@@ -184,9 +184,9 @@ def _paper(
 
 
 def beside_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
-    """The planned runs of the studies and of the large networks on a CPU, named; none that nobody needs any more."""
-    on_cpu = pilots.blocks(Runtime(), is_done=lambda config: results.accuracy(config) is not None)
-    return [(name, configs) for name, configs in (*studies.blocks(True, Runtime()), *on_cpu) if configs]
+    """The planned runs of the studies, of the second round and of CNN5C on a CPU, named."""
+    second, on_cpu = (module.blocks(Runtime(), accuracy=results.accuracy) for module in (replication, pilots))
+    return [*studies.blocks(True, Runtime()), *second, *on_cpu]
 
 
 def _lead(
@@ -225,7 +225,7 @@ def overview(results_dir: Path) -> str:
 
 def _without_gpu(results: Results) -> set[str]:
     """Names of the large networks' runs on a CPU, which no table of the paper's has."""
-    return {results.name(config) for _, configs in pilots.blocks(Runtime()) for config in configs}
+    return {results.name(config) for config in pilots.apart()}
 
 
 def _told(block: Block, conditions: str) -> Block:
