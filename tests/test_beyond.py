@@ -10,7 +10,7 @@ from scipy import stats
 
 from lossbench import diagnostics, labels, mechanism, studies
 from lossbench.calibration import calibration
-from lossbench.report import beyond
+from lossbench.report import beyond, probabilities
 from lossbench.report.page import Picture
 from lossbench.verdicts import Judge
 
@@ -18,8 +18,8 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def test_calibration_is_that_of_the_committed_logits(committed: Judge) -> None:
-    blocks = beyond.calibrated(committed)
-    frame = table(blocks)
+    blocks = probabilities.calibrated(committed)
+    frame = table(blocks, 1)
     cell = committed.arms["paper"]["CNN2C", "FMNIST", "SML"]
     found = []
     for config in cell.configs:
@@ -29,18 +29,18 @@ def test_calibration_is_that_of_the_committed_logits(committed: Judge) -> None:
             found.append(calibration(arrays["test_logits"], true, "softmax"))
     line = frame.loc["FMNIST", "CNN2C", "SML", "softmax"]
     assert line["n"] == str(len(found))
-    assert line["NLL"].startswith(f"{np.mean([one.nll for one in found]):.4f}")
-    assert line["ECE (%)"].startswith(f"{100 * np.mean([one.ece for one in found]):.2f}")
+    assert line["NLL"].startswith(f"{np.mean([one.scores.nll for one in found]):.4f}")
+    assert line["ECE (%)"].startswith(f"{100 * np.mean([one.scores.ece for one in found]):.2f}")
     (picture,) = [block for block in blocks if isinstance(block, Picture)]
     panel = next(axes for axes in picture.figure.axes if axes.get_title() == "FMNIST")
-    (drawn,) = [line for line in panel.lines if line.get_label() == "SML (softmax)"]
+    (drawn,) = [line for line in panel.lines if line.get_label() == "SML"]
     counts = np.sum([one.counts for one in found], axis=0)
-    there = counts >= beyond.SHOWN_FROM
+    there = counts >= probabilities.SHOWN_FROM
     sums = np.nansum([one.counts * one.accuracy for one in found], axis=0)
     assert drawn.get_ydata() == pytest.approx(sums[there] / counts[there])
-    gap = 100 * np.mean([one.overconfidence for one in found])
+    gap = 100 * np.mean([one.scores.overconfidence for one in found])
     assert f"FMNIST, SML: confidence less accuracy {gap:+.2f} points, n={len(found)}." in picture.alt
-    assert "No runs" in text(beyond.calibrated(Judge(Known())))
+    assert "No runs" in text(probabilities.calibrated(Judge(Known())))
 
 
 def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:

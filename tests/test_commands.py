@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from kinds_of_runs import EPOCHS, Invoke, Made
 
 from lossbench import cli, commands, housekeeping
-from lossbench.records import publish
+from lossbench.archive import publish
 from lossbench.runs import Run
 
 
@@ -265,7 +265,7 @@ def test_help_names_every_command_and_the_doors_first(capsys: pytest.CaptureFixt
         line.split()[0] for line in capsys.readouterr().out.partition("Commands:\n")[2].splitlines() if line[2] != " "
     ]
     doors = "train reproduce reference report profile"
-    others = "runs show compare remove verify export import publish simulate"
+    others = "runs show compare remove verify export import publish prune simulate"
     assert " ".join(shown) == f"{doors} {others}"
     for name in others.split():
         with pytest.raises(SystemExit) as stop:

@@ -12,17 +12,15 @@ from kinds_of_runs import Invoke, Made
 from made_runs import config, contents, diverged, divergence, finished
 
 from lossbench import cli, sweep
+from lossbench.archive import export_archive, import_archive, publish
 from lossbench.choices import Profile
 from lossbench.config import Config, Digits, Reproduce, Runtime, Schedule, run_id
 from lossbench.experiments import cells
 from lossbench.records import (
     all_records,
     committed_records,
-    export_archive,
     failures,
-    import_archive,
     own_records,
-    publish,
     verify,
 )
 from lossbench.report import write_report
@@ -111,7 +109,7 @@ def test_a_damaged_divergence_is_named(changes: dict[str, Any], tmp_path: Path) 
     with pytest.raises(ValueError, match=r"diverged\.json holds a damaged divergence"):
         publish(own, tmp_path / "new")
     assert contents(results) == before
-    assert not (tmp_path / "new").exists()
+    assert contents(tmp_path / "new") == {}
     assert run.id in failures(own, all_records(own, None))  # its failure.txt still says why
     assert failures(tmp_path / "nothing", committed_records(results)) == {other.id: divergence(config(own))["reason"]}
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from made_runs import config, divergence, finished
 
 from lossbench import NUMERICS, records
+from lossbench.archive import export_archive, import_archive
 from lossbench.config import name_of
-from lossbench.records import Found, committed_records, export_archive, import_archive, merge, own_records, verify
+from lossbench.records import Found, committed_records, merge, own_records, verify
 from lossbench.runs import FILES, Run
 
 Paths = tuple[str | int, ...]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from kinds_of_runs import Invoke, Made
 
+from lossbench.archive import publish
 from lossbench.files import write_bytes
-from lossbench.records import publish
 from lossbench.runs import runs_dir
 
 

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from lossbench import NUMERICS
+from lossbench.archive import publish
 from lossbench.choices import Selection
 from lossbench.config import Config, LglInr, Reproduce, Runtime, name_of, run_id
 from lossbench.experiments import LITERAL_HEAD, TABLES, Cell, cells, configs
-from lossbench.records import publish
 from lossbench.report import profiles_with_records, write_report
 from lossbench.runs import open_run
 

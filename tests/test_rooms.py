@@ -36,13 +36,13 @@ ALLOWED = {
     "losses": "choices config weighting",
     "optimizer": "config",
     "runs": "config files",
-    "records": "config files runs",
+    "records": "config runs",
     "tracking": "config",
     "steps": "choices config data metrics optimizer",
     "capture": "",
     "tracing": "config losses metrics steps",
-    "training": "capture choices config data environment files losses metrics models optimizer randomness runs steps "
-    "tracing tracking",
+    "training": "calibration capture choices config data environment files losses metrics models optimizer randomness "
+    "runs steps tracing tracking",
     "arms": "config experiments",
     "labels": "imbalance",
     "results": "config experiments inference records runs",
@@ -52,6 +52,8 @@ ALLOWED = {
     "profiling": "config data environment steps training",
     "sweep": "config data environment models runs steps stops tracking training",
     "inference": "",
+    "archive": "calibration files records runs",
+    "lean": "archive config data labels records results studies",
     "pilots": "arms choices config environment experiments",
     "replication": "arms choices config experiments",
     "studies": "arms choices config experiments pilots replication",
@@ -67,9 +69,9 @@ ALLOWED = {
     "labels mechanism noise pilots records replication results runs simulation studies theory verdicts",
     "diagnostics": "weighting",
     "housekeeping": "config records runs",
-    "commands": "files housekeeping records runs simulation",
-    "cli": "choices commands config environment experiments files overrides profiling records report results runs "
-    "schemas simulation stops studies sweep",
+    "commands": "archive files housekeeping lean runs simulation",
+    "cli": "archive choices commands config environment experiments files lean overrides profiling records report "
+    "results runs schemas simulation stops studies sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 
@@ -96,6 +98,8 @@ LATE_TORCH = (
     "diagnostics",
     "weighting",
     "environment",
+    "archive",
+    "lean",
     "calibration",
     "adjustment",
     "mechanism",

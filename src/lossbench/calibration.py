@@ -1,74 +1,207 @@
-"""How honest are the probabilities of a trained network? Proper scores, calibration error, reliability; no torch.
+"""Probabilities of a trained network: maps from logits, proper scores, calibration error, reliability; no torch.
 
-Softmax gives an image K probabilities that sum to 1, one-vs-all sigmoids K that need not. Both maps are taken of any
-loss's logits, since a loss is trained for one of them and a user may apply the other:
+Softmax gives an image K probabilities that sum to 1; one-vs-all sigmoids give K that need not, and can be normalised:
 
-    softmax   -log p_y                    sum over k of (p_k - [k = y])^2
-    sigmoid   the K binary cross-entropies, the K squared errors, each summed over the classifiers
+    softmax               exp(z_k) / sum over j of exp(z_j)
+    sigmoid               1 / (1 + exp(-z_k)), one classifier a class
+    shifted               the same of z_k - log(K - 1)
+    sigmoid_normalised    the K sigmoids over their sum
+    shifted_normalised    likewise, shifted
 
-Confidence is the predicted class's probability; the prediction is the highest logit's class with both maps.
+Where probabilities sum to 1, NLL is -log p_y; else it is the sum of the K binary cross-entropies. Brier is the sum over
+k of (p_k - [k = y])^2. Confidence is the predicted class's probability; the prediction is the highest logit's class.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, log_softmax
+from scipy.optimize import minimize_scalar
+from scipy.special import log_expit, log_softmax, logsumexp
 
-Map = Literal["softmax", "sigmoid"]
-MAPS: Mapping[str, Map] = {"LGL": "sigmoid", "SML": "softmax", "LGL-INR": "sigmoid"}
-"""The map that a loss is trained for."""
+Map = Literal["softmax", "sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised"]
+MAPS: Mapping[str, Literal["softmax", "sigmoid"]] = {"LGL": "sigmoid", "SML": "softmax", "LGL-INR": "sigmoid"}
+"""The map inside each loss, by its label: the one whose class means a run keeps."""
+
+MAPS_OF: Mapping[str, tuple[Map, ...]] = {
+    "sml": ("softmax",),
+    "lgl": ("sigmoid", "sigmoid_normalised", "softmax"),
+    "lgl_inr": ("sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised", "softmax"),
+}
+"""The maps that a loss's probabilities are shown through, by its name; softmax for every other loss."""
+
+THEORY: Mapping[str, Map] = {"sml": "softmax", "lgl": "sigmoid", "lgl_inr": "shifted"}
+"""The map through which the population minimiser gives the posterior; of LGL-INR, at beta 0, the class-balanced one."""
+
+COMPARED: Mapping[str, Map] = {"sml": "softmax", "lgl": "sigmoid_normalised", "lgl_inr": "shifted_normalised"}
+"""The same, normalised to sum 1: what is compared between losses (docs/statistics.md)."""
 
 Floats = NDArray[np.float64]
 
 NUM_BINS = 15
-"""Bins of equal width in confidence, from 0 to 1, each with its upper end."""
+"""Bins in confidence: of equal width from 0 to 1, each with its upper end, or of equal count (adaptive)."""
+
+TEMPERATURES = (0.05, 20.0)
+"""Range of a fitted temperature."""
+
+MOST_CLASSES = 100
+"""Of more classes no temperature is fitted."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a run's record keeps of its test images' probabilities."""
+
+    nll: float  # negative log-likelihood, nats an image
+    brier: float
+    ece: float  # expected calibration error: mean distance of accuracy and confidence over the bins, by images
+    adaptive_ece: float  # the same over bins of equal count
+    overconfidence: float  # mean confidence less accuracy
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Scores of a run's test images, and its reliability by bin of confidence."""
 
-    nll: float  # negative log-likelihood, nats an image
-    brier: float
-    ece: float  # expected calibration error: mean distance of accuracy and confidence over the bins, by images
-    overconfidence: float  # mean confidence less accuracy
+    scores: Scores
     counts: NDArray[np.int64]  # images, [NUM_BINS]
     confidence: Floats  # mean, [NUM_BINS]; nan in an empty bin
     accuracy: Floats  # likewise
 
 
-def calibration(logits: np.ndarray, labels: np.ndarray, probabilities: Map) -> Calibration:
+@dataclass(frozen=True)
+class Tempered:
+    """Probabilities of the map and temperature that one half of the images chooses, on the other half."""
+
+    p: Floats  # [N, K]
+    maps: tuple[Map, Map]  # by the even images, and by the odd ones
+    temperatures: tuple[float, float]
+
+
+def log_probabilities(logits: np.ndarray, name: Map, temperature: float = 1.0) -> Floats:
+    """Logarithms of the probabilities that a map gives, [N, K]; the temperature divides the logits after any shift."""
+    z = np.asarray(logits, np.float64)
+    if name.startswith("shifted"):
+        z = z - math.log(max(z.shape[1] - 1, 1))
+    z = z / temperature
+    if name == "softmax":
+        found: Floats = log_softmax(z, axis=1)
+        return found
+    logs: Floats = log_expit(z)
+    return logs - logsumexp(logs, axis=1, keepdims=True) if name.endswith("normalised") else logs
+
+
+def calibration(logits: np.ndarray, labels: np.ndarray, name: Map) -> Calibration:
     """Scores and reliability of the probabilities that a map gives.
 
     Args:
         logits: finite, [N, K].
         labels: classes in 0..K-1, integers [N], N >= 1.
-        probabilities: the map.
+        name: the map.
     """
     logits, rows = np.asarray(logits, np.float64), np.arange(len(labels))
-    target = np.zeros_like(logits)
-    target[rows, labels] = 1
-    if probabilities == "softmax":
-        log_p = log_softmax(logits, axis=1)
-        p, nll = np.exp(log_p), -log_p[rows, labels]
-    else:
-        p = expit(logits)
-        nll = -(target * log_expit(logits) + (1 - target) * log_expit(-logits)).sum(axis=1)
-    predicted = logits.argmax(axis=1)
+    log_p = log_probabilities(logits, name)
+    nll = -log_p[rows, labels]
+    if name in ("sigmoid", "shifted"):  # and those of the other classifiers: log(1 - p) is log(p) - z
+        z = logits - (math.log(max(logits.shape[1] - 1, 1)) if name == "shifted" else 0.0)
+        others = log_expit(-z)
+        nll = nll - others.sum(axis=1) + others[rows, labels]
+    return _calibration(np.exp(log_p), float(nll.mean()), logits.argmax(axis=1), labels)
+
+
+def _calibration(p: Floats, nll: float, predicted: np.ndarray, labels: np.ndarray) -> Calibration:
+    rows = np.arange(len(labels))
     confidence, right = p[rows, predicted], (predicted == labels).astype(np.float64)
+    squares = (p**2).sum(axis=1) - 2 * p[rows, labels] + 1
     bins = np.clip(np.ceil(confidence * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
     counts = np.bincount(bins, minlength=NUM_BINS)
     with np.errstate(invalid="ignore"):
         means = [np.bincount(bins, values, NUM_BINS) / counts for values in (confidence, right)]
     ece = np.nansum(counts * np.abs(means[1] - means[0])) / len(labels)
-    return Calibration(
-        float(nll.mean()),
-        float(((p - target) ** 2).sum(axis=1).mean()),
+    scores = Scores(
+        nll,
+        float(squares.mean()),
         float(ece),
+        _adaptive_ece(confidence, right),
         float(confidence.mean() - right.mean()),
-        counts,
-        *means,
     )
+    return Calibration(scores, counts, *means)
+
+
+def _adaptive_ece(confidence: Floats, right: Floats) -> float:
+    """Calibration error over bins of equal count, as equal as N allows; ties go by the order of the images."""
+    order = np.argsort(confidence, kind="stable")
+    gaps = [abs(float((right[part] - confidence[part]).sum())) for part in np.array_split(order, NUM_BINS) if len(part)]
+    return sum(gaps) / len(right)
+
+
+def tempered(logits: np.ndarray, labels: np.ndarray, maps: Sequence[Map]) -> Tempered:
+    """The best of some maps after one temperature, cross-fitted over the images with even and with odd index.
+
+    On one half every map gets the temperature of the lowest NLL, and the map with the lowest NLL is taken; the other
+    half's probabilities are made with both.
+
+    Args:
+        logits: finite, [N, K], N >= 2.
+        labels: classes in 0..K-1, integers [N].
+        maps: whose probabilities sum to 1.
+    """
+    logits, p = np.asarray(logits, np.float64), np.zeros(logits.shape)
+    chosen: list[tuple[Map, float]] = []
+    for half in (0, 1):
+        fitted = [(*_fit(logits[half::2], labels[half::2], name), name) for name in maps]
+        _, temperature, name = min(fitted, key=lambda one: one[0])
+        p[1 - half :: 2] = np.exp(log_probabilities(logits[1 - half :: 2], name, temperature))
+        chosen.append((name, temperature))
+    (first, second) = chosen
+    return Tempered(p, (first[0], second[0]), (first[1], second[1]))
+
+
+def _fit(logits: Floats, labels: np.ndarray, name: Map) -> tuple[float, float]:
+    """The lowest NLL over temperatures, and where it is."""
+    rows = np.arange(len(labels))
+
+    def nll(log_temperature: float) -> float:
+        return float(-log_probabilities(logits, name, math.exp(log_temperature))[rows, labels].mean())
+
+    low, high = map(math.log, TEMPERATURES)
+    found = minimize_scalar(nll, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
+    return float(found.fun), math.exp(float(found.x))
+
+
+def scores(logits: np.ndarray, labels: np.ndarray, loss: str) -> dict[str, dict[str, Any]]:
+    """What a record keeps of a run's logits: scores through each map of its loss, and of the best after a temperature.
+
+    Args:
+        logits: finite, [N, K], as `arrays.npz` has them (half precision).
+        labels: classes in 0..K-1, integers [N].
+        loss: its name.
+
+    Returns:
+        By map; "tempered" names maps and temperatures as well, and is left out for more than `MOST_CLASSES` classes
+        or fewer than 2 images.
+    """
+    logits = np.asarray(logits, np.float64)
+    maps = MAPS_OF.get(loss, ("softmax",))
+    found: dict[str, dict[str, Any]] = {name: asdict(calibration(logits, labels, name).scores) for name in maps}
+    if len(labels) >= 2 and logits.shape[1] <= MOST_CLASSES:
+        best = tempered(logits, labels, [name for name in maps if name not in ("sigmoid", "shifted")])
+        with np.errstate(divide="ignore"):
+            nll = float(-np.log(best.p[np.arange(len(labels)), labels]).mean())
+        of_best = _calibration(best.p, nll, logits.argmax(axis=1), labels).scores
+        found["tempered"] = asdict(of_best) | {"maps": list(best.maps), "temperatures": list(best.temperatures)}
+    return found
+
+
+def scored(logits: np.ndarray, labels: np.ndarray, loss: str) -> dict[str, Any]:
+    """The fields of a record that come from a run's logits: `scores`, and which labels they were computed with."""
+    return {"scores": scores(logits, labels, loss), "test_labels_sha256": labels_sha256(labels)}
+
+
+def labels_sha256(labels: np.ndarray) -> str:
+    """SHA-256 of true classes [N] as little-endian int64."""
+    return hashlib.sha256(np.asarray(labels).astype("<i8").tobytes()).hexdigest()

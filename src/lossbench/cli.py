@@ -205,7 +205,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         )
     import torch
 
-    from lossbench import records, results, studies, sweep
+    from lossbench import archive, lean, results, studies, sweep
     from lossbench.environment import is_bf16_faster
 
     at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
@@ -241,11 +241,15 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
                 _say(summary)
                 failed, left = failed + len(summary.failed), left + len(summary.postponed)
         finally:  # also what was finished before a stop
-            new = records.publish(plan.runtime.output_dir, plan.results_dir, set(map(run_id, configs)))
+            new = archive.publish(plan.runtime.output_dir, plan.results_dir, set(map(run_id, configs)))
             print(f"{new} records added to {plan.results_dir}", flush=True)
         at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
         if left:
             break
+    if not plan.dry:
+        pruned = lean.prune(plan.results_dir, plan.runtime.output_dir)
+        if pruned.dropped or pruned.unknown:
+            print(lean.in_words(pruned), flush=True)
     if lacking:
         print(f"not all could be done, for want of data: {', '.join(sorted(lacking))}", file=sys.stderr)
     if failed or lacking:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from lossbench import __version__, housekeeping, records
+from lossbench import __version__, archive, housekeeping
 from lossbench.files import check_folder
 from lossbench.housekeeping import STATUSES, Entry, Filter
 from lossbench.runs import all_runs
@@ -245,7 +245,7 @@ def export(file: Path, output_dir: str) -> None:
 
     Config, metrics, arrays and record of each; of runs that diverged, what is known of it.
     """
-    found = records.export_archive(file, output_dir)
+    found = archive.export_archive(file, output_dir)
     others = f" and {len(found.diverged)} that diverged" if found.diverged else ""
     click.echo(f"{len(found.records)} finished runs{others} written to {file}")
     for problem in found.problems:
@@ -257,7 +257,7 @@ def export(file: Path, output_dir: str) -> None:
 @_OUTPUT_DIR
 def import_(file: Path, output_dir: str) -> None:
     """Add the runs of an archive."""
-    new, known = records.import_archive(file, output_dir)
+    new, known = archive.import_archive(file, output_dir)
     click.echo(f"{new} runs added to {output_dir}/runs, {known} were there already")
 
 
@@ -269,7 +269,21 @@ def publish(folder: Path, output_dir: str) -> None:
 
     A folder of committed records, such as results/; the arrays go along, and what is known of runs that diverged.
     """
-    click.echo(f"{records.publish(output_dir, folder)} records added to {folder}")
+    click.echo(f"{archive.publish(output_dir, folder)} records added to {folder}")
+
+
+@lossbench.command()
+@click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path), metavar="DIR")
+@_OUTPUT_DIR
+def prune(folder: Path, output_dir: str) -> None:
+    """Drop what no report reads from the committed records in DIR.
+
+    Logits go where nothing needs them; the scores computed from them go into the record first. The labels of held-out
+    images come from the run, else from the data sets prepared below --output-dir.
+    """
+    from lossbench import lean
+
+    click.echo(lean.in_words(lean.prune(folder, output_dir)))
 
 
 @lossbench.command()

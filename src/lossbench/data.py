@@ -87,6 +87,15 @@ def _prepared(config: DatasetConfig, runtime: Runtime) -> Arrays:
             return dict(arrays)
 
 
+def labels_tested_on(config: DatasetConfig, runtime: Runtime) -> np.ndarray:
+    """True classes of the test images, or of those held out in their place, integers [N].
+
+    Raises:
+        ValueError: the files are missing or wrong.
+    """
+    return select(_prepared(config, runtime), config)["test_labels"]
+
+
 def published_sizes(config: DatasetConfig) -> tuple[int, int, tuple[int, int, int]]:
     """Training images, test (or validation) images and image shape that a config will give; no image is read.
 

@@ -123,7 +123,7 @@ def balances(
             weights = class_weights(means, loss["beta"])
             if loss["beta"] > 0 and not loss["detach_weights"]:
                 attached = np.full_like(bias, np.nan)
-                if split == "test" and test_labels is not None:
+                if split == "test" and test_labels is not None and "test_logits" in arrays:
                     attached = _pull(arrays["test_logits"], test_labels, weights, loss["beta"])
             found[split] = Balance(missed, (weights * others).sum(axis=0), decay, attached, unit)
         else:

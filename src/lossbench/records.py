@@ -1,4 +1,4 @@
-"""Which results are at hand, and can they be trusted? Records of own runs, of `results/`, and of archives.
+"""Records of own runs and of `results/`: which are there, and which can be trusted.
 
 A record is a run's `result.json`. Committed ones lie in `results/` as lines of `records.jsonl`, arrays beside them.
 A run that diverged has come to a result as well, its `diverged.json`; committed ones are lines of `failures.jsonl`.
@@ -10,11 +10,10 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -23,8 +22,7 @@ import numpy as np
 
 from lossbench import NUMERICS
 from lossbench.config import name_of
-from lossbench.files import write_atomically, write_bytes
-from lossbench.runs import DIVERGED_FILES, FILES, Run, all_runs, runs_dir, to_json
+from lossbench.runs import all_runs
 
 COUNTED_ANEW = 1e-3
 """How far the accuracy in the arrays may be from the record's: after a stop a GPU may see a few images otherwise."""
@@ -45,6 +43,12 @@ class Record:
         """The run's name."""
         return str(self.fields["run_id"])
 
+    @property
+    def digests(self) -> set[str]:
+        """SHA-256 of its arrays, as they are and, where some were dropped, as the run wrote them."""
+        pruned = self.fields.get("pruned")
+        return {str(self.fields["arrays_sha256"]), *([str(pruned["full_sha256"])] if pruned else [])}
+
     def arrays(self) -> dict[str, np.ndarray] | None:
         """The arrays of `arrays.npz`, or None where they are not at hand.
 
@@ -59,7 +63,7 @@ class Record:
         Raises:
             ValueError: they are not those that the run wrote, or contradict its record.
         """
-        if hashlib.sha256(content).hexdigest() != self.fields["arrays_sha256"]:
+        if hashlib.sha256(content).hexdigest() not in self.digests:
             raise ValueError(f"{self.arrays_path} is not what {self.id} wrote; remove it, or restore it")
         try:
             with np.load(BytesIO(content)) as file:
@@ -67,7 +71,7 @@ class Record:
             counts = arrays["confusion_matrix"]
             counted = float(counts.trace()) / max(1.0, float(counts.sum()))
         except (*DAMAGES, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{self.arrays_path} holds damaged arrays ({_said(error)}); remove it") from error
+            raise ValueError(f"{self.arrays_path} holds damaged arrays ({said(error)}); remove it") from error
         if not abs(counted - _result(self)) <= COUNTED_ANEW:
             raise ValueError(f"{self.arrays_path} counts the accuracy {counted}, the record of {self.id} another one")
         return arrays
@@ -103,7 +107,7 @@ def own_records(output_dir: str | Path) -> Found:
     runs = all_runs(output_dir)
     paths = [run.folder / "result.json" for run in runs if run.finished]
     diverged = [(run, text) for run in runs if not run.finished and (text := run.read_divergence()) is not None]
-    return _found(
+    return found_in(
         ((path.read_bytes(), path.parent / "arrays.npz", str(path), path.parent.name) for path in paths),
         ((text, str(run.folder / "diverged.json"), run.id) for run, text in diverged),
     )
@@ -114,7 +118,7 @@ def committed_records(results_dir: str | Path | None) -> Found:
     if not results_dir:
         return Found({}, [])
     folder = Path(results_dir)
-    return _found(
+    return found_in(
         ((line, folder / "arrays", place, None) for line, place in _lines(folder / "records.jsonl")),
         ((line, place, None) for line, place in _lines(folder / "failures.jsonl")),
     )
@@ -179,7 +183,7 @@ def verify(found: Found, read: Callable[[Record], object | None] | None = None) 
     return problems
 
 
-def _found(
+def found_in(
     records: Iterable[tuple[bytes, Path, str, str | None]], diverged: Iterable[tuple[bytes, str, str | None]]
 ) -> Found:
     """What texts hold, each with its place and the name of its folder if it has one, a record's with its arrays'."""
@@ -221,7 +225,7 @@ def _record(text: bytes, arrays: Path, place: str) -> Record:
         end, peak = test[-1], max(test)
         epochs = _number(fields["config"]["schedule"]["epochs"])
     except DAMAGES as error:
-        raise ValueError(f"{place} holds a damaged record ({_said(error)}); remove it, or restore the file") from error
+        raise ValueError(f"{place} holds a damaged record ({said(error)}); remove it, or restore the file") from error
     _check_name(named, identity, place)
     if not all(0 <= accuracy <= 1 for accuracy in (last, best, *test, *train)):
         raise ValueError(f"{place} holds a record with the accuracies {[last, best]} or curves not in 0..1; remove it")
@@ -242,7 +246,7 @@ def _divergence(text: bytes, place: str) -> Divergence:
         if not (counted and epoch <= epochs and reason and reason.isprintable()):
             raise ValueError(f"epoch {epoch!a:.40} of {epochs:g}, step {step!a:.40}, reason {reason!a}")
     except DAMAGES as error:
-        raise ValueError(f"{place} holds a damaged divergence ({_said(error)}); remove or restore it") from error
+        raise ValueError(f"{place} holds a damaged divergence ({said(error)}); remove or restore it") from error
     _check_name(named, identity, place)
     return Divergence(fields)
 
@@ -268,7 +272,7 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     """An error in a few words: those of a decoder repeat the whole file."""
     return f"{type(error).__name__}: {error!s:.200}"
 
@@ -288,97 +292,3 @@ def _machine(fields: Mapping[str, Any]) -> tuple[Any, ...]:
         json.dumps(fields.get(key), sort_keys=True)
         for key in ("device", "device_name", "num_threads", "deterministic", "versions")
     )
-
-
-def export_archive(file: Path, output_dir: str | Path) -> Found:
-    """Write all runs below `output_dir` that are finished or diverged and can be trusted into one archive."""
-    found = own_records(output_dir)
-
-    def write(stream: Any) -> None:
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for ids, names in ((found.records, FILES), (found.diverged, DIVERGED_FILES)):
-                for id_, name in product(ids, names):
-                    archive.write(runs_dir(output_dir) / id_ / name, f"{id_}/{name}")
-
-    write_atomically(file, write)
-    return found
-
-
-def import_archive(file: Path, output_dir: str | Path) -> tuple[int, int]:
-    """Put the runs of an archive below `output_dir`; returns how many were new, and how many were there already.
-
-    Raises:
-        ValueError: the file is no whole archive of runs, or holds another result of a run that is there.
-    """
-    contents = _read_archive(file)
-    texts = [(text, f"{file}, {id_}/{name}", id_, name) for (id_, name), text in contents.items()]
-    incoming = _found(
-        ((text, file / id_ / "arrays.npz", place, id_) for text, place, id_, name in texts if name == FILES[-1]),
-        ((text, place, id_) for text, place, id_, name in texts if name == DIVERGED_FILES[-1]),
-    )
-    problems = incoming.problems or merge(own_records(output_dir), incoming).problems
-    if problems:
-        raise ValueError(problems[0])
-    for id_, record in incoming.records.items():
-        record.unpack(contents[id_, "arrays.npz"])
-    names = dict.fromkeys(incoming.records, FILES) | dict.fromkeys(incoming.diverged, DIVERGED_FILES)
-    runs = [Run(runs_dir(output_dir) / id_) for id_ in names]
-    new = [run for run in runs if not run.finished and not (run.folder / names[run.id][-1]).exists()]
-    for run in new:
-        for name in names[run.id]:
-            write_bytes(run.folder / name, contents[run.id, name])
-    return len(new), len(runs) - len(new)
-
-
-def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
-    """The files of an archive by run and name; the archive's checksums are verified as it is read."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in archive.infolist()):
-                raise zipfile.BadZipFile("a compression that export does not use")
-            members = {tuple(member.split("/")): archive.read(member) for member in archive.namelist()}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{file} is not a whole archive of runs ({_said(error)})") from error
-    ids = {parts[0] for parts in members}
-    names = {id_: DIVERGED_FILES if (id_, DIVERGED_FILES[-1]) in members else FILES for id_ in ids}
-    if set(members) != {(id_, name) for id_ in ids for name in names[id_]} or ids & {"", ".", ".."}:
-        raise ValueError(f"{file} is not an archive of whole runs, as `lossbench export` writes")
-    return {(parts[0], parts[1]): content for parts, content in sorted(members.items())}
-
-
-def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[str] | None = None) -> int:
-    """Add own results, all or the named ones, to the committed ones; returns how many were new.
-
-    They are the records, with their arrays, and the runs that diverged; a run that failed otherwise has come to none.
-    Where the run was done on this machine, its folders, is nobody's business and left out.
-
-    Raises:
-        ValueError: a record or its arrays cannot be trusted; nothing is written then.
-    """
-    folder = Path(results_dir)
-    committed, own = committed_records(folder), own_records(output_dir)
-    if names is not None:
-        diverged = {name: divergence for name, divergence in own.diverged.items() if name in names}
-        own = Found({name: record for name, record in own.records.items() if name in names}, [], diverged)
-    found = merge(committed, own)
-    new = {name: record for name, record in own.records.items() if name not in committed.records}
-    problems = found.problems or verify(Found(new, []))
-    if problems:
-        raise ValueError(problems[0])
-    for name, record in new.items():
-        write_bytes(folder / "arrays" / f"{name}.npz", record.arrays_path.read_bytes())
-    write_bytes(folder / "records.jsonl", _as_lines(found.records))
-    diverged = {**found.diverged, **committed.diverged}  # the committed stay, also where a record has come since
-    if diverged:
-        write_bytes(folder / "failures.jsonl", _as_lines(diverged))
-    return len(new) + len(diverged) - len(committed.diverged)
-
-
-def _as_lines(results: Mapping[str, Record | Divergence]) -> bytes:
-    return b"".join(to_json(_placeless(results[name].fields)) + b"\n" for name in sorted(results))
-
-
-def _placeless(fields: Mapping[str, Any]) -> dict[str, Any]:
-    runtime = {key: value for key, value in fields["config"]["runtime"].items() if not key.endswith("_dir")}
-    dataset = {key: value for key, value in fields["config"]["dataset"].items() if key != "path"}
-    return {**fields, "config": {**fields["config"], "dataset": dataset, "runtime": runtime}}

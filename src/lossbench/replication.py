@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from lossbench.arms import (
+    LARGE,
     LR_STEPS,
     PLACES,
     Accuracy,
@@ -171,3 +172,15 @@ def _choices(title: str, runtime: Runtime, accuracy: Accuracy, beyond: bool = Fa
         inner = LR_STEPS[max(index - 1, 0) : index + 2]
         wanted += [config for lr in second.window if (lr not in inner) == beyond for config in runs[lr]]
     return title, made_for("learning_rates", sorted(wanted, key=lambda config: config.seed), runtime)
+
+
+def chosen_runs(accuracy: Accuracy) -> Iterator[Config]:
+    """The runs on held-out images at each loss's own learning rate; while that is not known, all that could be it."""
+    for place, loss in product((*GRAY, *DECAYED, *LARGE), LOSSES):
+        own, again = own_lr(points(place, loss, accuracy)), choice(place, loss, accuracy)
+        lrs = {own.lr} if own else set(LR_STEPS)
+        if place in PLACES and again is not None:
+            lrs |= set(again.window) if again.best is None else {again.best}
+        for lr in sorted(lrs):
+            yield curve(place, loss, Runtime())[lr]
+            yield from choice_runs(place, loss, Runtime())[lr] if place in PLACES else ()

@@ -136,10 +136,9 @@ class Run:
 
     def finish(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Write arrays and record, in this order; the checkpoint goes. Returns the record with the arrays' checksum."""
-        packed = BytesIO()
-        np.savez_compressed(packed, allow_pickle=False, **arrays)
-        whole = dict(record) | {"arrays_sha256": hashlib.sha256(packed.getvalue()).hexdigest()}
-        write_bytes(self.folder / "arrays.npz", packed.getvalue())
+        content = packed(arrays)
+        whole = dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
+        write_bytes(self.folder / "arrays.npz", content)
         write_bytes(self.folder / "result.json", to_json(whole))
         self.tidy()
         return whole
@@ -209,6 +208,13 @@ def all_runs(output_dir: str | Path) -> list[Run]:
     marks = ("config.json", "failure.txt", "result.json")
     paths = sorted(runs_dir(output_dir).glob("*"))
     return [Run(path) for path in paths if any((path / mark).exists() for mark in marks)]
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays as the bytes of an .npz file, the same for the same arrays."""
+    stream = BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
 
 
 def to_json(value: Any, indent: int | None = None) -> bytes:

@@ -25,7 +25,8 @@ from lossbench.config import (
     Sml,
     paper_schedule,
 )
-from lossbench.experiments import LABELS, LOSSES, Cell, cell_of, made_for
+from lossbench.experiments import LABELS, LITERAL_HEAD, LOSSES, Cell, cell_of, made_for
+from lossbench.experiments import cells as table_cells
 
 NUM_SEEDS = 3
 ORDINALS = ("first", "second", "third")  # as many
@@ -240,3 +241,16 @@ def _cell(
 ) -> Cell:
     data, schedule = MnistType(place.dataset, normalization=normalization), paper_schedule(place.dataset)
     return cell_of(loss, data, model or MODELS[place.model](), replace(schedule, drop_last=drop_last), NUM_SEEDS)
+
+
+def read_logits(accuracy: Accuracy) -> Iterator[Config]:
+    """The runs whose logits a section of the report reads; of the others no logits are committed.
+
+    Calibration: Table 3's cells. Turned negatives: LGL-INR over beta. Logit adjustment: imbalanced data without class
+    weights, and LGL-INR there. Held-out images: the runs at a loss's own learning rate, its window while that is open.
+    """
+    cells = [cell for cell in table_cells(3, "paper") if cell.rows[0] != LITERAL_HEAD]
+    cells += [cell for variant in betas() if variant.option == "attached" for cell in variant.cells.values()]
+    cells += [cell for one in imbalanced() for (_, weights), cell in one.cells.items() if weights is None]
+    yield from (config for cell in cells for config in cell.configs)
+    yield from replication.chosen_runs(accuracy)

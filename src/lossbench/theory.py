@@ -85,17 +85,17 @@ def _trained(results: Results, config: Config, loss: str) -> Trained | None:
     counts, labels = train_counts(fields["dataset"]), test_labels(fields["dataset"])
     if counts is None or labels is None:
         return None
-    logits = arrays["test_logits"]
+    predicted: dict[Method | None, Accuracies] = {None: accuracies(arrays["test_predictions"], labels, counts)}
+    if "test_logits" in arrays:  # of the runs without class weights
+        logits = arrays["test_logits"]
+        predicted["logit adjustment"] = accuracies(logit_adjusted(logits, counts, MAPS[loss]), labels, counts)
+        predicted["threshold moving"] = accuracies(threshold_moved(logits, counts, MAPS[loss]), labels, counts)
     return Trained(
         counts,
         diagnostics.weighted_counts(fields["loss"], counts),
         diagnostics.balances(fields, arrays, counts, labels),
         {split: arrays[f"{split}_mean_{MAPS[loss]}"] for split in SPLITS},
-        {
-            None: accuracies(arrays["test_predictions"], labels, counts),
-            "logit adjustment": accuracies(logit_adjusted(logits, counts, MAPS[loss]), labels, counts),
-            "threshold moving": accuracies(threshold_moved(logits, counts, MAPS[loss]), labels, counts),
-        },
+        predicted,
     )
 
 

@@ -212,6 +212,9 @@ def _fit(
     arrays = _arrays(state, config, logits, checkpoint)
     wall_s = wall_before + time.perf_counter() - began
     record = _record(config, run, history, state, device, num_threads, wall_s, memory.mb())
+    from lossbench.calibration import scored  # not before: it imports scipy
+
+    record |= scored(arrays["test_logits"], arrays["test_labels"], config.loss.name)
     record = run.finish(record, arrays)
     tracker.finish(config, record, arrays)
     return record
@@ -295,6 +298,7 @@ def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, 
     train_logits = predict(state, state.data.train)
     arrays: dict[str, np.ndarray] = {
         "test_predictions": logits.argmax(dim=1).cpu().numpy().astype(np.min_scalar_type(logits.shape[1] - 1)),
+        "test_labels": target.cpu().numpy().astype(np.min_scalar_type(logits.shape[1] - 1)),
         "test_logits": logits.clamp(-65504, 65504).cpu().numpy().astype(np.float16),
         "confusion_matrix": metrics.confusion_matrix(logits, target).cpu().numpy(),
         "output_bias": output_layer(state.model).bias.detach().float().cpu().numpy(),

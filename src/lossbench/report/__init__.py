@@ -11,7 +11,7 @@ from lossbench.config import Config, Reproduce, Runtime, run_id
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
 from lossbench.records import all_records, committed_records, outdated
-from lossbench.report import beyond, context, large, noise, readings, sections, theory, traces
+from lossbench.report import beyond, context, large, noise, probabilities, readings, sections, theory, traces
 from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
 from lossbench.report.findings import (
     apart_sentence,
@@ -173,7 +173,7 @@ def _paper(
         ),
         of_runs("Beyond the paper: what the losses do, epoch by epoch", traces.traced(results)),
         of_runs("Beyond the paper: class weights on imbalanced data (Eq. 9 and 10)", theory.imbalance(results)),
-        of_runs("Beyond the paper: calibration", beyond.calibrated(judge)),
+        of_runs("Beyond the paper: calibration", probabilities.calibrated(judge)),
         of_runs("Beyond the paper: noise, and how many seeds", noise.noise_blocks(judge)),
         Section("The large networks without a GPU", large.without_gpu(results)),
         Section("The paper's errors and gaps", context.audit(balances, simulations)),

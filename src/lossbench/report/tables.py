@@ -155,5 +155,11 @@ def _frame(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame
     return pd.DataFrame(list(cells.values()), index=index)
 
 
+def spread(values: Sequence[float], digits: int, sign: str = "") -> str:
+    """Mean ± standard deviation (ddof 1); the value alone where there is one."""
+    mean = f"{np.mean(values):{sign}.{digits}f}"
+    return f"{mean} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
+
+
 def _tex(text: object) -> str:
     return str(text).translate(_TEX)

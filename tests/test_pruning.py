@@ -1,0 +1,119 @@
+"""Lean records: logits go, what is computed from them stays, and a full copy of a run still agrees."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_runs import arrays, config, contents, result
+
+from lossbench import archive, calibration, lean
+from lossbench.archive import prune, publish
+from lossbench.config import run_id
+from lossbench.records import Record, all_records, committed_records, merge, own_records, verify
+from lossbench.runs import open_run
+
+LABELS = np.array([0, 1, 0, 0], np.uint8)
+LOGITS = np.array([[3, 1], [0, 2], [-1, 1], [4, 0]], np.float16)
+
+
+def trained(folder: Path, seed: int, labelled: bool = True) -> str:
+    """A finished run with logits, its record without scores, as runs were recorded at first."""
+    made = config(folder, seed)
+    run = open_run(made)
+    run.start(made)
+    kept = arrays(0.9) | {"test_logits": LOGITS, "test_predictions": LOGITS.argmax(axis=1).astype(np.uint8)}
+    run.finish(result(made), kept | ({"test_labels": LABELS} if labelled else {}))
+    return run.id
+
+
+def own_labels(record: Record, found: object) -> np.ndarray | None:
+    return found.get("test_labels") if isinstance(found, dict) else None
+
+
+def test_logits_go_and_their_scores_stay(tmp_path: Path) -> None:
+    names = [trained(tmp_path / "out", seed, labelled=seed != 2) for seed in range(3)]
+    publish(tmp_path / "out", tmp_path / "results")
+    before = committed_records(tmp_path / "results").records
+    done = prune(tmp_path / "results", lambda record: record.id == names[0], own_labels)
+    assert (done.scored, done.dropped, done.unknown) == (sorted(names[:2]), [names[1]], [names[2]])
+    found = committed_records(tmp_path / "results")
+    assert verify(found) == []
+    kept, lean_one, unknown = (found.records[name] for name in names)
+    expected = calibration.scores(LOGITS, LABELS, "sml")
+    for record in (kept, lean_one):
+        assert record.fields["scores"] == expected
+        assert record.fields["test_labels_sha256"] == calibration.labels_sha256(LABELS)
+    assert "scores" not in unknown.fields
+    full = before[names[1]]
+    assert lean_one.fields["pruned"] == {
+        "dropped": ["test_logits", "test_labels"],
+        "full_sha256": full.fields["arrays_sha256"],
+    }
+    assert "pruned" not in kept.fields
+    assert {name: sorted(found.records[name].arrays() or {}) for name in names} == {
+        names[0]: ["confusion_matrix", "output_bias", "test_labels", "test_logits", "test_predictions"],
+        names[1]: ["confusion_matrix", "output_bias", "test_predictions"],
+        names[2]: ["confusion_matrix", "output_bias", "test_logits", "test_predictions"],
+    }
+    again = contents(tmp_path / "results")
+    assert prune(tmp_path / "results", lambda record: record.id == names[0], own_labels) == archive.Pruned(
+        unknown=[names[2]]
+    )
+    assert contents(tmp_path / "results") == again
+
+
+def test_a_pruned_and_a_full_copy_of_a_run_agree(tmp_path: Path) -> None:
+    name = trained(tmp_path / "out", 0)
+    publish(tmp_path / "out", tmp_path / "results")
+    prune(tmp_path / "results", lambda record: False, own_labels)
+    both = merge(own_records(tmp_path / "out"), committed_records(tmp_path / "results"))
+    assert both.problems == []
+    assert all_records(tmp_path / "out", tmp_path / "results").records[name].fields.get("pruned") is None
+    before = contents(tmp_path / "results")
+    assert publish(tmp_path / "out", tmp_path / "results") == 0
+    assert contents(tmp_path / "results") == before, "the full copy does not come back"
+
+
+def test_a_kill_between_records_and_arrays_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [trained(tmp_path / "out", seed) for seed in range(3)]
+    for results in ("killed", "undisturbed"):
+        publish(tmp_path / "out", tmp_path / results)
+    prune(tmp_path / "undisturbed", lambda record: False, own_labels)
+    real, written = archive.write_bytes, []
+
+    def write_bytes(path: Path, content: bytes) -> None:
+        if len(written) == 2:  # the records, and the first run's arrays
+            raise KeyboardInterrupt
+        written.append(path.name)
+        real(path, content)
+
+    monkeypatch.setattr(archive, "write_bytes", write_bytes)
+    with pytest.raises(KeyboardInterrupt):
+        prune(tmp_path / "killed", lambda record: False, own_labels)
+    monkeypatch.undo()
+    assert written[0] == "records.jsonl"
+    assert verify(committed_records(tmp_path / "killed")) == []
+    done = prune(tmp_path / "killed", lambda record: False, own_labels)
+    assert len(done.dropped) == len(names) - 1
+    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+
+
+def test_nothing_is_pruned_where_a_record_cannot_be_trusted(tmp_path: Path) -> None:
+    names = [trained(tmp_path / "out", seed) for seed in range(2)]
+    publish(tmp_path / "out", tmp_path / "results")
+    (tmp_path / "results" / "arrays" / f"{names[1]}.npz").write_bytes(b"something else")
+    before = contents(tmp_path / "results")
+    with pytest.raises(ValueError, match="is not what"):
+        prune(tmp_path / "results", lambda record: False, own_labels)
+    assert contents(tmp_path / "results") == before
+
+
+def test_the_report_reads_what_is_kept_and_nothing_else(tmp_path: Path) -> None:
+    """Digits serve no section of the report, so their logits go; their labels come with the run."""
+    name = trained(tmp_path / "out", 0)
+    publish(tmp_path / "out", tmp_path / "results")
+    told = lean.in_words(lean.prune(tmp_path / "results", tmp_path / "out"))
+    assert told.startswith("logits dropped from 1 runs, ")
+    assert "1 records gained the scores" in told
+    assert run_id(config(tmp_path / "out")) == name
+    assert "test_logits" not in (committed_records(tmp_path / "results").records[name].arrays() or {})
