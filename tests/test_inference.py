@@ -174,7 +174,7 @@ def test_tost_errs_in_5_of_100_cases_at_the_margin_and_in_fewer_beyond(n: int) -
         assert np.mean(shown) < 0.05
 
 
-@pytest.mark.parametrize("differences", [(), (0.01,), (0.01, 0.02), (0.01, 0.01, 0.01), (0.0, 0.0, 0.0)])
+@pytest.mark.parametrize("differences", [(), (0.01,), (0.01, 0.02), (0.01, 0.01, 0.01)])
 def test_too_few_pairs_or_no_spread_show_nothing(differences: tuple[float, ...]) -> None:
     few = pairs(*differences)
     for test in (tost(few, 1.0), non_inferiority(few, 1.0), tost(few, 1e-6), non_inferiority(few, 1e-6)):
@@ -186,6 +186,16 @@ def test_too_few_pairs_or_no_spread_show_nothing(differences: tuple[float, ...])
     assert math.isnan(found.low) == (len(differences) != 2), "two pairs have an interval"
     assert found.mean == pytest.approx(np.mean(differences) if differences else NAN, nan_ok=True)
     assert compare(few, 1.0, NAN) == ("too few" if len(differences) < 3 else "undecided")
+
+
+def test_runs_that_are_exactly_alike_are_equal() -> None:
+    alike = pairs(0.0, 0.0, 0.0)
+    assert compare(alike, 0.001, NAN) == "equal"
+    assert (tost(alike, 0.001).p, non_inferiority(alike, 0.001).p) == (0.0, 0.0)
+    assert not tost(alike, 0.001).refuted
+    assert math.isnan(superiority_p(alike))
+    assert compare(pairs(0.0, 0.0), 0.001, NAN) == "too few"
+    assert compare(Pairs((0.0, 0.0, 0.0), 1, 0), 0.001, NAN) == "undecided", "a failed run bars the word"
 
 
 def test_holm() -> None:

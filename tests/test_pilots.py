@@ -96,10 +96,12 @@ def test_agreement_is_judged_by_the_seeds() -> None:
             results.add(bf16, level + shift + wobble * (seed - 1), precision="bf16", device_name=f"{seed}")
         return text(without_gpu(results))
 
-    assert said(0.0005, 0.001).startswith("bf16 and fp32 agree within seed noise")
-    assert said(0.001, 0.0001).startswith("bf16 and fp32 do not agree")  # small beside the seeds, yet always there
-    assert said(0.007, 0.0035).startswith("bf16 and fp32 do not agree")  # larger than the seeds scatter
-    assert "; on 0, 1, 2 and One." in said(0.0005, 0.001)
+    assert said(0.0005, 0.001).startswith("bf16 and fp32 are equivalent within ±0.25 points")
+    assert said(0.001, 0.0001).startswith("bf16 and fp32 are equivalent")  # always there, and small
+    assert said(0.001, 0.002).startswith("bf16 and fp32 are not shown to be equivalent")  # its interval is too wide
+    assert said(0.007, 0.0001).startswith("bf16 and fp32 are not shown to be equivalent")
+    assert "; on 0, 1, 2 and One, which differ within pairs" in said(0.0005, 0.001)
+    assert "bf16 - fp32 +0.05 points (90 % interval -0.12 to +0.22, n=3)" in said(0.0005, 0.001)
     assert said(0.0005, 0.001, 2) == (
         "Whether bf16 does as fp32 is open: 2 of 3 pairs of runs, bf16 - fp32 -0.05 and +0.05 points."
     )
@@ -115,12 +117,14 @@ def test_the_tables_tell_the_paper_and_what_is_missing() -> None:
     results.add(pilots.cifar10()["ResNet-18", "LGL"], math.nan, versions={"torch": "9.9"})
     blocks = without_gpu(results)
     captions = [block.caption for block in blocks if isinstance(block, Table)]
-    assert captions[0].endswith(" of the paper's tables. Runs in bf16 and fp32 on cpu, torch 9.7 and 9.8.")
+    assert captions[0].endswith(" are a second table. Runs in bf16 and fp32 on cpu, torch 9.7 and 9.8.")
     assert captions[1].endswith("test accuracy (%), n=1. Runs in fp32 on cpu, torch 9.9.")
     whole, begun = (table(blocks, index) for index in (0, 1))
-    assert whole.loc["KMNIST"]["SML"] == f"98.77 in bf16, 50.00 in fp32 (paper {pilots.cnn5c()[0].paper:.2f})"
-    assert whole.loc["KMNIST"]["LGL-INR"].startswith("diverged in bf16 (paper ")
+    assert (
+        whole.loc["KMNIST"]["SML"] == f"98.77 (n=1) in bf16, 50.00 (n=1) in fp32 (paper {pilots.cnn5c()[0].paper:.2f})"
+    )
+    assert whole.loc["KMNIST"]["LGL-INR"].startswith("1 diverged in bf16 (paper ")
     assert whole.loc["MNIST"]["LGL"].startswith("missing (paper ")
-    assert whole.loc["FMNIST"]["LGL"].startswith("25.00 in fp32 (paper ")
+    assert whole.loc["FMNIST"]["LGL"].startswith("25.00 (n=1) in fp32 (paper ")
     assert begun.loc["ResNet-18"]["LGL"] == "diverged"
     assert begun.loc["MobileNetV2"]["SML"] == "missing"

@@ -44,7 +44,7 @@ def test_the_overview_has_the_means_of_the_records(readme: ModuleType, committed
     (one,) = [line for line in text.splitlines() if line.startswith("| KMNIST") and " in fp32 (paper " in line]
     large = committed.results.accuracy(pilots.cnn5c(Precision.fp32)[0].config)
     assert large is not None
-    assert one.split(" | ")[1].strip() == f"{100 * large:.2f} in fp32 (paper 96.39)"
+    assert one.split(" | ")[1].strip() == f"{100 * large:.2f} (n=1) in fp32 (paper 96.39)"
 
 
 def test_no_line_begins_with_a_minus_that_is_no_item(readme: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

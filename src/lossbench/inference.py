@@ -2,7 +2,8 @@
 
 A run's value is a float; None is a run that is not done, nan one that failed. Neither is ever averaged. From one value
 comes a mean, from two also an interval, a test only from `MIN_RUNS`. What cannot be had is nan: an interval or p of too
-few values, or of values that are all equal, since without spread t says nothing. Accuracies and margins are fractions.
+few values, or of values that are all equal, since without spread t says nothing; where all differences are zero the
+word is "equal". Accuracies and margins are fractions.
 """
 
 import math
@@ -34,7 +35,14 @@ CellOutcome = Literal["consistent", "paper higher", "paper lower", "too few"]
 """What the paper's number is beside ours."""
 
 Word = Literal[
-    "higher", "higher, within the margin", "equivalent", "lower, within the margin", "lower", "undecided", "too few"
+    "higher",
+    "higher, within the margin",
+    "equal",
+    "equivalent",
+    "lower, within the margin",
+    "lower",
+    "undecided",
+    "too few",
 ]
 """What the first of two losses is beside the second, in one cell."""
 
@@ -233,6 +241,7 @@ def tost(pairs: Pairs, margin: float) -> MarginTest:
     """
     interval = paired_t(pairs, 1 - 2 * ALPHA)
     p = max(_beyond(margin + interval.mean, pairs), _beyond(margin - interval.mean, pairs))
+    p = 0.0 if _equal(pairs) else p
     p = math.nan if pairs.failed_first or pairs.failed_second else p
     refuted = not math.isnan(p) and (interval.low > margin or interval.high < -margin)
     return MarginTest(pairs.n, interval.mean, interval.low, interval.high, margin, p, refuted)
@@ -246,6 +255,7 @@ def non_inferiority(pairs: Pairs, margin: float) -> MarginTest:
     interval = paired_t(pairs, 1 - 2 * ALPHA)
     p = _beyond(margin + interval.mean, pairs)
     refuted = not math.isnan(p) and not pairs.failed_second and interval.high < -margin
+    p = 0.0 if _equal(pairs) else p
     p = math.nan if pairs.failed_first else p
     return MarginTest(pairs.n, interval.mean, interval.low, interval.high, margin, p, refuted)
 
@@ -276,6 +286,8 @@ def compare(pairs: Pairs, margin: float, p_holm: float) -> Word:
     """
     if pairs.n < MIN_RUNS:
         return "too few"
+    if _equal(pairs) and not pairs.failed_first and not pairs.failed_second:
+        return "equal"
     mean = float(np.mean(pairs.differences))
     barred = pairs.failed_first if mean > 0 else pairs.failed_second
     different = p_holm < ALPHA and not barred
@@ -392,6 +404,11 @@ def _beyond(distance: float, pairs: Pairs) -> float:
     if pairs.n < MIN_RUNS or sd <= NO_SPREAD:
         return math.nan
     return float(stats.t.sf(distance / sd * math.sqrt(pairs.n), pairs.n - 1))
+
+
+def _equal(pairs: Pairs) -> bool:
+    """Whether every difference is exactly zero, which no spread could be estimated from and needs none."""
+    return pairs.n >= MIN_RUNS and not any(pairs.differences)
 
 
 def _or_one(p: float) -> float:

@@ -6,15 +6,20 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from lossbench import arms, classes, inference, simulation
 from lossbench.arms import Key
 from lossbench.claims import Claim, Contrast, claims, contrasts_of, family_of
+from lossbench.config import paper_schedule
 from lossbench.experiments import LABELS, Cell
-from lossbench.inference import CellOutcome, Headline, Outcome, Pairs, Prediction, Word
+from lossbench.inference import MIN_RUNS, CellOutcome, Headline, Outcome, Pairs, Prediction, Word
 from lossbench.results import Results, Statistic, area, best, epochs_to_end, last
+
+State = Literal["holds", "fails", "inconclusive", "not yet tested"]
+"""An outcome with "undecided" told apart: "not yet tested" lacks runs, "inconclusive" has them all."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,19 @@ class Verdict:
     curves: Sequence["CurveComparison"] = ()
     proportion: inference.Proportion | None = None
 
+    @property
+    def state(self) -> State | None:
+        """The outcome, and of what is undecided whether all its runs are there."""
+        if self.outcome != "undecided":
+            return self.outcome
+        if self.proportion is not None:
+            whole = self.proportion.n >= MIN_RUNS
+        elif self.curves:
+            whole = all(one.epochs.n >= MIN_RUNS for one in self.curves)
+        else:
+            whole = all(one.pairs.n >= MIN_RUNS for one in self.comparisons)
+        return "inconclusive" if whole else "not yet tested"
+
 
 @dataclass(frozen=True)
 class CurveComparison:
@@ -110,10 +128,14 @@ class JudgedHeadline:
     """LGL-INR's own learning rate and the other's; shorter where one is not known."""
     own_is_papers: bool
     """The paper's learning rate is both losses' own."""
+    scale: float
+    """The other loss's factor in the scale arm."""
+    own_factor: float | None
+    """The other loss's own learning rate over the paper's, where LGL-INR's own is the paper's."""
     headline: Headline
 
 
-REFUTING: tuple[Word, ...] = ("lower", "lower, within the margin", "equivalent")
+REFUTING: tuple[Word, ...] = ("lower", "lower, within the margin", "equivalent", "equal")
 """What refutes that a loss is better in a cell."""
 
 CURVES_SHOWN = ("MNIST", "FMNIST", "KMNIST")
@@ -264,7 +286,11 @@ class Judge:
                 )
                 lrs, same = self._own_lrs(own)
                 word = inference.headline(paper.word, own.word)
-                found.append(JudgedHeadline(dataset, other, paper, up, own, lrs, same, word))
+                (place,) = [one for one in arms.PLACES if one.labels[1] == dataset]
+                scale = arms.SCALES[place][other.lower()]
+                papers = paper_schedule(place.dataset).lr
+                factor = lrs[1] / papers if len(lrs) == 2 and lrs[0] == papers else None
+                found.append(JudgedHeadline(dataset, other, paper, up, own, lrs, same, scale, factor, word))
         return found
 
     def _own_lrs(self, own: Comparison) -> tuple[tuple[float, ...], bool]:

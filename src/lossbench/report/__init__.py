@@ -21,6 +21,7 @@ from lossbench.report.findings import (
     headline_sentences,
     progress,
     seen_sentence,
+    sum_sentence,
 )
 from lossbench.report.page import (
     Block,
@@ -139,8 +140,11 @@ def _paper(
     """The report on the paper: the verdict, then every table, figure and claim with its grounds."""
     judge = Judge(results)
     judged, verdicts = judge.cells(), judge.verdicts()
-    lead, done = _lead(judge, judged, verdicts)
-    used = {record.id for record in results.records.values() if record.fields["numerics"] == NUMERICS}
+    lead = _lead(judge, judged, verdicts)
+    studied = beside_the_paper(results)
+    planned = {results.name(config) for _, configs in (*blocks_of_the_paper(results), *studied) for config in configs}
+    done = progress(results, [*blocks_of_the_paper(results), *studied])
+    used = planned & results.records.keys()
     trained = context.conditions(results, used - _without_gpu(results))
 
     def of_runs(title: str, blocks: Sequence[Block]) -> Section:
@@ -151,7 +155,7 @@ def _paper(
         of_runs("Figure 2: curves", [*pictures[2:], *sections.convergence(judge)]),
     ]
     balances, contradictions = context.balances(judge)
-    hanging = [head_sentences(judge, judged), seen_sentence(judge, verdicts)]
+    hanging = [head_sentences(judge, judged)]
     hangs_on = [block for place in studies.READ for block in readings.sensitivity(results, place)]
     parts = [
         of_runs("Loss or step size?", sections.confound(judge)),
@@ -178,9 +182,14 @@ def _paper(
         Section("The large networks without a GPU", large.without_gpu(results)),
         Section("The paper's errors and gaps", context.audit(balances, simulations)),
         Section("What it ran on", context.provenance(results, sorted(used))),
-        Section("What is missing", context.missing([*done, *progress(results, beside_the_paper(results))], unused)),
+        Section("What is missing", context.missing(done, unused)),
     ]
     return "Logistic and softmax losses: does the paper hold?", lead, parts
+
+
+def blocks_of_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
+    """The planned runs of the paper's tables and of the arms, named, those for a GPU among them."""
+    return list(arms.reference_blocks(True, Runtime(), results.accuracy))
 
 
 def beside_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
@@ -189,17 +198,16 @@ def beside_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
     return [*studies.blocks(True, Runtime()), *second, *on_cpu]
 
 
-def _lead(
-    judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict]
-) -> tuple[list[Block], list[tuple[str, int, int, int]]]:
+def _lead(judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict]) -> list[Block]:
     """What comes first, and how much of the plan it rests on."""
-    blocks = list(arms.reference_blocks(True, Runtime(), judge.results.accuracy))
+    blocks = blocks_of_the_paper(judge.results)
     names = {judge.results.name(config) for _, configs in blocks for config in configs}  # some serve two blocks
     printed = [one for one in judged if one.key[0] != experiments.LITERAL_HEAD]
     counted = f"{len(names & judge.results.records.keys())} of {len(names)} planned runs are there."
     told: list[Block] = [
-        Paragraph(" ".join(filter(None, [*headline_sentences(judge), apart_sentence(printed)]))),
+        Paragraph(" ".join(filter(None, [*headline_sentences(judge), apart_sentence(printed), sum_sentence(judge)]))),
         sections.headlines(judge),
+        Paragraph(seen_sentence(judge, verdicts)),
         Paragraph(" ".join([cells_sentence(printed), claims_sentence(verdicts), counted])),
     ]
     beyond_paper = [
@@ -210,17 +218,17 @@ def _lead(
     ]
     if any(beyond_paper):
         told += [Paragraph("Beyond the paper, so far:"), Items(list(filter(None, beyond_paper)))]
-    return told, progress(judge.results, blocks)
+    return told
 
 
 def overview(results_dir: Path) -> str:
     """The verdict and the paper's cells in a few lines of Markdown, from committed records alone: the README's."""
     judge = Judge(Results(committed_records(results_dir), {}))
     judged = judge.cells()
-    lead, _ = _lead(judge, judged, judge.verdicts())
+    lead = _lead(judge, judged, judge.verdicts())
     conditions = context.conditions(judge.results, judge.results.records.keys() - _without_gpu(judge.results))
     cells = _told(sections.overview(judged), conditions)
-    return blocks_to_markdown([*lead[:2], cells, lead[2], *large.cnn5c(judge.results), *lead[3:]])
+    return blocks_to_markdown([*lead[:3], cells, lead[3], *large.cnn5c(judge.results), *lead[4:]])
 
 
 def _without_gpu(results: Results) -> set[str]:

@@ -1,9 +1,10 @@
 """What comes of it, in sentences? The verdict paragraph, the headline, the evidence of a claim, and what is missing."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
-from lossbench import inference
+from lossbench import inference, replication
 from lossbench.claims import FAMILIES
 from lossbench.config import Config
 from lossbench.experiments import LITERAL_HEAD
@@ -18,6 +19,7 @@ from lossbench.verdicts import (
     Judge,
     JudgedCell,
     JudgedHeadline,
+    State,
     Verdict,
 )
 
@@ -106,11 +108,6 @@ def _headline_sentence(group: Sequence[JudgedHeadline]) -> str:
     first = group[0]
     places = " and ".join(DATASETS[one.dataset] for one in group)
     lead = LEADS[first.headline].format(first="LGL-INR", second=first.other, why=_why(first))
-    if len({one.scale_up.word for one in group}) == 1 and first.headline not in ("undecided", "not found"):
-        if first.scale_up.word in ("equivalent", "higher, within the margin", "lower, within the margin", "lower"):
-            lead += f", and scaling {first.other}'s loss is enough for that"
-        elif first.scale_up.word == "higher":
-            lead += f", yet scaling {first.other}'s loss is not enough to make up for it"
     told = {one.dataset: _headline_evidence(one) for one in group}
     evidence = "; ".join(f"{dataset}: {text}" if len(told) > 1 else text for dataset, text in told.items())
     return f"On {places}, {lead} ({evidence})."
@@ -121,16 +118,46 @@ def _why(one: JudgedHeadline) -> str:
 
 
 def _headline_evidence(one: JudgedHeadline) -> str:
-    """The mean leads; their intervals and n stand in the table beside the sentence."""
+    """The mean leads, and how much of the lead a factor closes; intervals and n stand in the table beside."""
     parts = []
+    has_lead = one.headline not in ("undecided", "not found")
     if one.paper.pairs.n:
         both = ", which is both losses' own" if one.own_is_papers else ""
         parts.append(f"{points(one.paper.difference.mean)} points at the paper's learning rate{both}")
     if one.scale_up.pairs.n:
-        parts.append(f"{points(one.scale_up.difference.mean)} with scales matched")
+        closes = f" and closes {_closed(one, one.scale_up)}" if has_lead else ""
+        parts.append(
+            f"{points(one.scale_up.difference.mean)} with {one.other}'s loss times {one.scale:g}, which matches "
+            f"gradient norms at initialisation{closes}"
+        )
     if one.own_lr.pairs.n and not one.own_is_papers:
-        parts.append(f"{points(one.own_lr.difference.mean)} at their own ones")
-    return ", ".join(parts) or "no pair of runs"
+        times = f", {one.own_factor:g} times the paper's for {one.other}" if one.own_factor else ""
+        closes = f", which closes {_closed(one, one.own_lr)}" if has_lead else ""
+        parts.append(f"{points(one.own_lr.difference.mean)} at their own learning rates{times}{closes}")
+    return "; ".join(parts) or "no pair of runs"
+
+
+def _closed(one: JudgedHeadline, other: Comparison) -> str:
+    """Which share of the lead at the paper's learning rate is gone."""
+    share = 1 - other.difference.mean / one.paper.difference.mean
+    return "all of it" if share >= 1 else "none of it" if share < 0.005 else f"{100 * share:.0f} % of it"
+
+
+def sum_sentence(judge: Judge) -> str:
+    """What becomes of LGL-INR's lead over LGL where LGL is summed over the classes; nothing without enough runs."""
+    told = []
+    for dataset, cell in replication.lgl_sums().items():
+        seeds = (*replication.FIRST_SEEDS, *replication.BLIND_SEEDS)
+        inr = judge.arms["paper"]["CNN2C", dataset, "LGL-INR"]
+        pairs = judge.results.pairs(replication.with_seeds(inr, seeds), replication.with_seeds(cell, seeds))
+        if pairs.n >= inference.MIN_RUNS:
+            told.append(f"{points(inference.paired_t(pairs).mean)} points on {DATASETS[dataset]} (n={pairs.n})")
+    if not told:
+        return ""
+    return (
+        "LGL here is the mean over batch and classes; summed over the classes at the same learning rate, ten times as "
+        f"large, it leaves LGL-INR a lead of {enumerated(told)}."
+    )
 
 
 def cells_sentence(cells: Sequence[JudgedCell]) -> str:
@@ -175,14 +202,16 @@ def claims_sentence(verdicts: Sequence[Verdict]) -> str:
     )
 
 
-VERBS = (("holds", "hold"), ("fails", "fail"))
+VERBS: tuple[tuple[State, str], ...] = (("holds", "hold"), ("fails", "fail"))
+OPEN: Mapping[State, str] = {"inconclusive": "came out", "not yet tested": "are"}
+"""How a claim without a verdict is told."""
 
 
 def _counted(verdicts: Sequence[Verdict]) -> tuple[int, str]:
-    count = {word: sum(one.outcome == word for one in verdicts) for word in ("holds", "fails", "undecided")}
-    waiting = f", {count['undecided']} undecided" if count["undecided"] else ""
+    count = Counter(one.state for one in verdicts)
     held, failed = (f"{count[one]} {one if count[one] == 1 else many}" for one, many in VERBS)
-    return len(verdicts), f"{held} and {failed}{waiting}"
+    others = [f"{count[word]} {verb} {word}" for word, verb in OPEN.items() if count[word]]
+    return len(verdicts), enumerated([held, failed, *others])
 
 
 def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
@@ -298,10 +327,14 @@ def place(comparison: Comparison) -> str:
 
 
 def progress(results: Results, blocks: Iterable[tuple[str, Sequence[Config]]]) -> list[tuple[str, int, int, int]]:
-    """The planned blocks of runs: name, finished, diverged, planned."""
-    found = []
+    """The planned blocks of runs: name, finished, diverged, planned; a run of two blocks counts in the first."""
+    found: list[tuple[str, int, int, int]] = []
+    seen: set[str] = set()
     for name, configs in blocks:
-        names = {results.name(config) for config in configs}
+        names = {results.name(config) for config in configs} - seen
+        if configs and not names:
+            continue
+        seen |= names
         done = sum(name in results.records for name in names)
         found.append((name, done, sum(name in results.diverged for name in names), len(names)))
     return found

@@ -10,12 +10,12 @@ from lossbench.report.context import conditions
 from lossbench.report.findings import enumerated, points, span
 from lossbench.report.page import Block, Paragraph
 from lossbench.report.sections import table
-from lossbench.report.tables import MISSING
+from lossbench.report.tables import MISSING, spread
 from lossbench.results import Results
 
 
 def without_gpu(results: Results) -> list[Block]:
-    """CNN5C with one seed, how bf16 agrees with fp32, and the beginnings of CIFAR-10's runs."""
+    """CNN5C in both precisions, and the beginnings of CIFAR-10's runs."""
     begun = pilots.cifar10()
     lines: dict[str, dict[str, str]] = {}
     for (network, loss), config in begun.items():
@@ -28,18 +28,19 @@ def without_gpu(results: Results) -> list[Block]:
 
 
 def cnn5c(results: Results) -> list[Block]:
-    """How bf16 agrees with fp32, and CNN5C's cells with one seed, told in the precision they were trained in."""
+    """What bf16 does beside fp32, and CNN5C's cells in the precision they were trained in."""
     lines: dict[str, dict[str, str]] = {}
     cells = {precision: pilots.cnn5c(precision) for precision in (Precision.bf16, Precision.fp32)}
     for group in zip(*cells.values(), strict=True):
-        known = zip(cells, (_accuracy(results.accuracy(cell.config)) for cell in group), strict=True)
+        known = zip(cells, (_mean(results.values(cell)) for cell in group), strict=True)
         told = ", ".join(f"{accuracy} in {precision}" for precision, accuracy in known if accuracy) or MISSING
         lines.setdefault(group[0].dataset, {})[group[0].loss] = f"{told} (paper {group[0].paper:.2f})"
     caption = (
-        "CNN5C with seed 0: test accuracy (%) after the last epoch, n=1 a cell, too few for a verdict; the paper's "
-        "number beside it. The runs in fp32 are Table 3's own; those in bf16 are in none of the paper's tables."
+        "CNN5C: test accuracy (%) after the last epoch, mean ± standard deviation over seeds (n), the paper's number "
+        f"beside it; fewer than {inference.MIN_RUNS} runs are too few for a verdict. The runs in fp32 are Table 3's "
+        "own, which alone is judged; those in bf16 are a second table."
     )
-    configs = [cell.config for group in cells.values() for cell in group]
+    configs = [config for group in cells.values() for cell in group for config in cell.configs]
     return [Paragraph(_agreement(results)), table(lines, ["Data set"], _told(caption, results, configs))]
 
 
@@ -65,12 +66,19 @@ def _agreement(results: Results) -> str:
     if pairs.n < inference.MIN_RUNS:
         known = f", bf16 - fp32 {enumerated(map(points, pairs.differences))} points" if pairs.n else ""
         return f"Whether bf16 does as fp32 is open: {pairs.n} of {pilots.AGREEMENT_SEEDS} pairs of runs{known}."
-    difference = inference.paired_t(pairs)
-    seeds = inference.pooled_spread([results.values(both.bf16), results.values(both.fp32)])
-    inside = abs(difference.mean) <= seeds.sd and difference.low <= 0 <= difference.high
+    test = inference.tost(pairs, inference.MARGINS["kmnist"])
+    shown = "are equivalent" if test.p < inference.ALPHA else "are not shown to be equivalent"
+    places = _processors(results, both)
+    mixed = ", which differ within pairs, so that the difference is not of precision alone" if len(places) > 1 else ""
     return (
-        f"bf16 and fp32 {'agree' if inside else 'do not agree'} within seed noise: SML on KMNIST with CNN5C after "
-        f"{pilots.AGREEMENT_EPOCHS} epochs, bf16 - fp32 {points(difference.mean)} points "
-        f"({span(difference.low, difference.high)}, n={difference.n}), seeds {points(seeds.sd).lstrip('+')}; on "
-        f"{enumerated(_processors(results, both))}."
+        f"bf16 and fp32 {shown} within ±{100 * test.margin:g} points: SML on KMNIST with CNN5C after "
+        f"{pilots.AGREEMENT_EPOCHS} epochs, bf16 - fp32 {points(test.mean)} points (90 % interval "
+        f"{span(test.low, test.high)}, n={test.n}); on {enumerated(places)}{mixed}."
     )
+
+
+def _mean(values: inference.Values) -> str:
+    known = inference.finished(values)
+    failed = f"{inference.num_failed(values)} diverged" if inference.num_failed(values) else ""
+    told = f"{spread([100 * value for value in known], 2)} (n={len(known)})" if known else ""
+    return ", ".join(filter(None, [told, failed]))

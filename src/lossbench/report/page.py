@@ -22,10 +22,13 @@ BLACK = "#111111"
 """For what stays black on any page."""
 
 _TONES = {
-    "agrees": ("consistent", "holds", "equivalent", "remains"),
-    "differs": ("paper higher", "paper lower", "fails", "failed", "gone", "reversed"),
+    "agrees": ("consistent", "holds", "equivalent", "equal", "remains", "confirmed"),
+    "differs": ("paper higher", "paper lower", "fails", "failed", "gone", "reversed", "contradicted"),
     "ordered": ("higher", "lower"),
-    "open": ("too few", "missing", "undecided", "open", "not found"),
+    "open": (
+        *("too few", "missing", "undecided", "open", "not found"),
+        *("inconclusive", "not yet tested", "not yet run", "nothing to confirm"),
+    ),
 }
 _TONE = {word: tone for tone, words in _TONES.items() for word in words}
 _VERDICT = re.compile(rf"({'|'.join(_TONE)})(?![\w-])")

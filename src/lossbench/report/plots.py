@@ -161,7 +161,7 @@ def comparisons(rows: Sequence[ComparisonRow]) -> Picture:
             width = None if math.isnan(ours.low) else 100 * (ours.high - ours.mean)
             decided = row.word not in ("undecided", "too few")
             filled = None if decided else "none"
-            marker = "s" if row.word == "equivalent" else "o"
+            marker = "s" if row.word in ("equivalent", "equal") else "o"
             axes.errorbar(100 * ours.mean, y, xerr=width, color="black", fmt=marker, capsize=3, markerfacecolor=filled)
         return _comparison_in_words(row)
 
@@ -172,7 +172,7 @@ def comparisons(rows: Sequence[ComparisonRow]) -> Picture:
         axes.axvline(0, color="black", linewidth=0.8)
     caption = (
         "Differences seed by seed: mean of n pairs and 95 % interval, positive where the first is better; band, the "
-        "margin of equivalence; filled, decided (square: equivalent). The words are corrected after Holm, the "
+        "margin of equivalence; filled, decided (square: equivalent or equal). The words are corrected after Holm, the "
         "intervals are not; equivalence is judged by the 90 % interval."
     )
     told = [

@@ -92,7 +92,7 @@ def _told(moved: Readings, place: Place) -> str:
     parts = [f"{loss} by {told}" for loss, told in movers.items() if told]
     network, dataset = place.labels
     words = [one.word for *_, one in others]
-    small = sum(word == "equivalent" or word.endswith("within the margin") for word in words)
+    small = sum(word in ("equivalent", "equal") or word.endswith("within the margin") for word in words)
     few = words.count("too few")
     counts = [
         f"{small} stay within ±{100 * inference.MARGINS[place.dataset]:g} points",

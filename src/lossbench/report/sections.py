@@ -288,7 +288,7 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
         chosen = [one for one in verdicts if one.outcome and one.claim.whose == whose]
         lines = {
             one.claim.claim: {
-                "Verdict": one.outcome or "",
+                "Verdict": one.state or "",
                 "Evidence": evidence(one),
                 "Test": one.claim.kind,
                 "Arm": one.claim.arm,
