@@ -48,6 +48,7 @@ ALLOWED = {
     "results": "config experiments inference records runs",
     "classes": "config experiments inference labels results",
     "verdicts": "arms claims classes config experiments inference results simulation",
+    "confirmation": "arms claims experiments inference records replication results verdicts",
     "scales": "config data tracing training",
     "profiling": "config data environment steps training",
     "sweep": "config data environment models runs steps stops tracking training",
@@ -65,8 +66,8 @@ ALLOWED = {
     "noise": "inference",
     "simulation": "environment files fitting records runs",
     "claims": "arms experiments",
-    "report": "adjustment arms calibration choices claims classes config diagnostics experiments files inference "
-    "labels mechanism noise pilots records replication results runs simulation studies theory verdicts",
+    "report": "adjustment arms calibration choices claims classes config confirmation diagnostics experiments files "
+    "inference labels mechanism noise pilots records replication results runs simulation studies theory verdicts",
     "diagnostics": "weighting",
     "housekeeping": "config records runs",
     "commands": "archive files housekeeping lean runs simulation",
@@ -100,6 +101,8 @@ LATE_TORCH = (
     "environment",
     "archive",
     "lean",
+    "confirmation",
+    "replication",
     "calibration",
     "adjustment",
     "mechanism",

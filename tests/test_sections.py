@@ -87,7 +87,7 @@ def test_where_the_papers_learning_rate_is_the_own_one_it_is_told_once(cnn2c: Kn
     assert "at their own learning rates" in kmnist
     assert "at the paper's learning rate, which is both losses' own)." in fmnist
     assert "at their own" not in fmnist
-    frame = sections.headlines(Judge(cnn2c)).frame
+    frame = sections.headlines(Judge(cnn2c), {}).frame
     assert list(frame["Own lrs"])[:2] == ["0.01 and 0.1", "0.01 and 0.01"]
 
 
@@ -104,7 +104,7 @@ def test_data_sets_that_differ_get_a_sentence_each(cnn2c: Known) -> None:
     ]
     assert "it is gone" in sentences[0]
     assert "remains" in sentences[1]
-    frame = sections.headlines(Judge(cnn2c)).frame
+    frame = sections.headlines(Judge(cnn2c), {}).frame
     assert list(frame["Lead"]) == ["gone", "remains", "remains", "remains"]
     assert frame["Own lr"].iloc[0].startswith("+0.00 (-0.")
     assert frame["Own lr"].iloc[0].endswith("), equivalent")
@@ -170,7 +170,7 @@ def test_cells_show_paper_ours_interval_and_verdict(cnn2c: Known) -> None:
 
 def test_comparisons_show_every_cell_of_a_family_that_has_runs(cnn2c: Known) -> None:
     judge = Judge(cnn2c)
-    blocks = sections.comparisons(judge)
+    blocks = sections.comparisons(judge, {})
     frame = table(blocks)
     assert set(frame.index.get_level_values(0)) == {"paper"}
     (one,) = [x for x in judge.family("paper/LGL-INR - SML") if x.contrast.keys[0] == ("CNN2C", "KMNIST", "LGL-INR")]
@@ -181,7 +181,7 @@ def test_comparisons_show_every_cell_of_a_family_that_has_runs(cnn2c: Known) -> 
     assert (line["Word"], line["Margin"], line["McNemar"]) == ("higher", "0.25", "–")
     assert frame.loc["paper", "LGL-INR - SML", "CNN5C KMNIST"]["Word"] == "missing"
     assert text(blocks).startswith("Without a pair of runs: paper/larger - smaller; literal/LGL-INR - SML; ")
-    assert not [block for block in sections.comparisons(Judge(Known())) if isinstance(block, Table)]
+    assert not [block for block in sections.comparisons(Judge(Known()), {}) if isinstance(block, Table)]
 
 
 def test_the_curves_show_what_is_missing_diverged_and_best() -> None:

@@ -11,7 +11,18 @@ from lossbench.config import Config, Reproduce, Runtime, run_id
 from lossbench.experiments import Cell
 from lossbench.files import remove_leftovers
 from lossbench.records import all_records, committed_records, outdated
-from lossbench.report import beyond, context, large, noise, probabilities, readings, sections, theory, traces
+from lossbench.report import (
+    beyond,
+    context,
+    large,
+    noise,
+    probabilities,
+    readings,
+    second_round,
+    sections,
+    theory,
+    traces,
+)
 from lossbench.report.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
 from lossbench.report.findings import (
     apart_sentence,
@@ -159,10 +170,11 @@ def _paper(
     hangs_on = [block for place in studies.READ for block in readings.sensitivity(results, place)]
     parts = [
         of_runs("Loss or step size?", sections.confound(judge)),
+        of_runs("Blind seeds and further contrasts", second_round.second_round(judge)),
         of_runs("The paper's accuracies", sections.cells(judged)),
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
         of_runs("Claims", [*sections.claims(verdicts, simulations), *map(Paragraph, filter(None, hanging))]),
-        of_runs("Comparisons", sections.comparisons(judge)),
+        of_runs("Comparisons", sections.comparisons(judge, second_round.blind_words(judge))),
         *(figures if pictures else []),
         *others,
         of_runs(
@@ -206,7 +218,7 @@ def _lead(judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict
     counted = f"{len(names & judge.results.records.keys())} of {len(names)} planned runs are there."
     told: list[Block] = [
         Paragraph(" ".join(filter(None, [*headline_sentences(judge), apart_sentence(printed), sum_sentence(judge)]))),
-        sections.headlines(judge),
+        sections.headlines(judge, second_round.headline_status(judge)),
         Paragraph(seen_sentence(judge, verdicts)),
         Paragraph(" ".join([cells_sentence(printed), claims_sentence(verdicts), counted])),
     ]

@@ -51,11 +51,17 @@ WHOSE = {
 """Whose the claims are, and how their table begins."""
 
 
-def headlines(judge: Judge) -> Table:
-    """What becomes of LGL-INR's lead, by data set and other loss."""
+def headlines(judge: Judge, status: Mapping[tuple[str, str], str]) -> Table:
+    """What becomes of LGL-INR's lead, by data set and other loss.
+
+    Args:
+        judge: the verdicts.
+        status: what the blind seeds make of each headline, by other loss and data set.
+    """
     lines = {
         (f"LGL-INR - {one.other}", one.dataset): {
             "Lead": one.headline,
+            "Seeds 5 to 9": status.get((one.other, one.dataset), NO_NUMBER),
             "n": _counts(one.paper, one.scale_up, one.own_lr),
             "Paper's lr": _worded(one.paper),
             "Scales matched": _worded(one.scale_up),
@@ -67,7 +73,8 @@ def headlines(judge: Judge) -> Table:
     caption = (
         "LGL-INR's lead in test accuracy, in points (95 % interval): CNN2C, last epoch, paired over n seeds; at the "
         "paper's learning rate, with the other loss scaled to LGL-INR's gradient norm, and with each loss at its own "
-        "learning rate, LGL-INR's named first."
+        "learning rate, LGL-INR's named first. The lead's word rests on seeds 0 to 4; beside it, what blind seeds make "
+        "of it."
     )
     return table(lines, ["Contrast", "Data set"], caption)
 
@@ -161,8 +168,13 @@ def _runs(one: JudgedCell) -> str:
     return f"{text}, {one.last.failed} failed" if one.last.failed else text
 
 
-def comparisons(judge: Judge) -> list[Block]:
-    """Every family of comparisons that has runs, as a picture and a table; the others by name."""
+def comparisons(judge: Judge, status: Mapping[tuple[str, str, str], str]) -> list[Block]:
+    """Every family of comparisons that has runs, as a picture and a table; the others by name.
+
+    Args:
+        judge: the verdicts.
+        status: what the blind seeds make of a comparison of CNN2C, by arm, contrast and data set.
+    """
     known = {name: judge.family(name) for name in FAMILIES}
     present = [name for name in FAMILIES if any(one.pairs.n for one in known[name])]
     absent = [name for name in FAMILIES if name not in present]
@@ -175,7 +187,10 @@ def comparisons(judge: Judge) -> list[Block]:
                         f"{one.contrast.label}, {one.contrast.arm}", place(one), one.difference, one.margin, one.word
                     )
                 )
-            lines[one.contrast.arm, name.partition("/")[2], place(one)] = _comparison(judge, one)
+            key = one.contrast.arm, one.contrast.label, one.contrast.dataset
+            blind = status.get(key, NO_NUMBER) if one.contrast.network == "CNN2C" else NO_NUMBER
+            line = _comparison(judge, one) | {"Seeds 5 to 9": blind}
+            lines[one.contrast.arm, name.partition("/")[2], place(one)] = line
     blocks: list[Block] = []
     if present:
         caption = (
