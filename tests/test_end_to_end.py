@@ -293,7 +293,8 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
         "blind seeds of CNN2C",
         "learning rates of CNN2C on MNIST, on validation images",
     ]
-    assert names[-1] == "learning rates of CNN5C, two steps beyond"
+    assert names[-2] == "learning rates of CNN5C, two steps beyond"
+    assert lines[-1].endswith("hours not known, as no such run has finished")
     assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
     assert list(tmp_path.iterdir()) == []
     done = run(tmp_path, "reference", "seeds=1")

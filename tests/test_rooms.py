@@ -54,6 +54,7 @@ ALLOWED = {
     "sweep": "config data environment models runs steps stops tracking training",
     "inference": "",
     "archive": "calibration files records runs",
+    "hours": "config data records",
     "lean": "archive config data labels records results studies",
     "pilots": "arms choices config environment experiments",
     "replication": "arms choices config experiments",
@@ -71,8 +72,8 @@ ALLOWED = {
     "diagnostics": "weighting",
     "housekeeping": "config records runs",
     "commands": "archive files housekeeping lean runs simulation",
-    "cli": "archive choices commands config environment experiments files lean overrides profiling records report "
-    "results runs schemas simulation stops studies sweep",
+    "cli": "archive choices commands config environment experiments files hours lean overrides profiling records "
+    "report results runs schemas simulation stops studies sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 

@@ -150,10 +150,10 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     configs = experiments.configs(plan.tables, profile, plan.seeds, plan.runtime)
     committed = set(all_records(plan.runtime.output_dir, plan.results_dir).records)
     todo = sweep.remaining(configs, committed)
-    cost = sum(map(sweep.flops, todo))
+    cost = ", ".join(filter(None, [_flops(sum(map(sweep.flops, todo))), _hours(plan, todo)]))
     other = "quick" if profile == "paper" else "paper"
     print(
-        f"profile {profile} ({why}): {len(todo)} of {len(configs)} runs to do, {_flops(cost)}; "
+        f"profile {profile} ({why}): {len(todo)} of {len(configs)} runs to do, {cost}; "
         f"PROFILE={other} asks for the other",
         flush=True,
     )
@@ -176,6 +176,17 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
             "These are not the paper's tables: the quick profile trains the same networks and losses on small digits, "
             "briefly. The paper's: make reproduce-tables PROFILE=paper (a GPU is advised)."
         )
+
+
+def _hours(plan: Reproduce, todo: Sequence[Config]) -> str:
+    import torch
+
+    from lossbench import hours
+    from lossbench.records import all_records
+
+    device = "cuda" if torch.cuda.is_available() and plan.runtime.device != "cpu" else "cpu"
+    known = hours.rates(all_records(plan.runtime.output_dir, plan.results_dir).records.values())
+    return hours.in_words(todo, known, device)
 
 
 def _flops(count: float) -> str:
@@ -205,7 +216,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         )
     import torch
 
-    from lossbench import archive, lean, results, studies, sweep
+    from lossbench import archive, hours, lean, results, studies, sweep
     from lossbench.environment import is_bf16_faster
 
     at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
@@ -215,8 +226,11 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
 
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
     bf16 = is_bf16_faster(torch.device("cuda" if has_gpu else "cpu"))
+    device = "cuda" if has_gpu else "cpu"
+    rates = hours.rates(at_hand.records.values())
     began, failed, left = time.monotonic(), 0, 0
     lacking: set[str] = set()
+    planned: list[Config] = []
     for name, configs in studies.plan(has_gpu, plan.runtime, accuracy, bf16):
         if not configs:
             print(f"{name}: none, as far as is known", flush=True)
@@ -231,7 +245,8 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
             others += f"; {waiting} in bf16 wait for a device that has kernels for it"
         if waiting := len(able) - len(ready):
             others += f"; {waiting} wait for their data"
-        cost = _flops(sum(map(sweep.flops, todo)))
+        planned += todo
+        cost = ", ".join(filter(None, [_flops(sum(map(sweep.flops, todo))), hours.in_words(todo, rates, device)]))
         print(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{others}", flush=True)
         if plan.dry:
             continue
@@ -246,6 +261,8 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
         if left:
             break
+    if plan.dry and planned:
+        print(f"in all {len(planned)} runs, as far as is known, {hours.in_words(planned, rates, device)}")
     if not plan.dry:
         pruned = lean.prune(plan.results_dir, plan.runtime.output_dir)
         if pruned.dropped or pruned.unknown:
