@@ -63,7 +63,7 @@ look: setup  ## open the report in headless Chromium at two widths, light and da
 	@$(BIN)/python tests/looking.py outputs/report/$(or $(PROFILE),paper)/index.html --out outputs/look/$(or $(PROFILE),paper) $(ARGS)
 
 tensorboard: setup  ## show all runs in TensorBoard (PORT=6006)
-	$(BIN)/tensorboard --logdir outputs/runs --port $(PORT)
+	$(BIN)/tensorboard --logdir outputs/runs --samples_per_plugin images=0,scalars=0 --port $(PORT)
 
 benchmark: setup  ## measure the runner beside the conventional loop and the hardware's bound (ARGS="--device cuda")
 	@$(BIN)/python benchmarks/benchmark.py $(ARGS)

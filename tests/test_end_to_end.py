@@ -130,7 +130,7 @@ def test_a_run_goes_on_after_ctrl_c_and_leaves_its_files_and_nothing_else(tmp_pa
     assert f"{run_id(config)}: test accuracy {record['test_accuracy']:.4f}" in output
 
     (event_file,) = folder.glob("events.out.tfevents.*")
-    assert {path.name for path in folder.iterdir()} == FILES | {event_file.name}
+    assert {path.name for path in folder.iterdir()} == FILES | {event_file.name, "hparams"}
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"runs", "cache"}
     assert [path.name for path in (tmp_path / "outputs" / "runs").iterdir()] == [folder.name]
@@ -169,10 +169,11 @@ def check_events(folder: Path, epochs: int) -> None:
     for tag in ("train/loss", "test/accuracy"):
         values = [event.value for event in found.Scalars(tag)]
         assert values == pytest.approx([line[tag] for line in metrics], rel=1e-6)
-    hparams = found.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    row = events(folder / "hparams")
+    hparams = row.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"lgl_inr" in hparams
     assert b"seed" in hparams
-    assert steps(found, "result/test_accuracy") == [epochs]
+    assert steps(row, "result/test_accuracy") == [epochs]
 
 
 def test_a_sweep_makes_all_runs_and_an_archive_carries_them(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import make_loss_values
 import numpy as np
 import pytest
 import torch
@@ -356,3 +357,26 @@ def test_nothing_waits_for_the_device(config: LossConfig) -> None:
     loss.backward()
     assert loss.shape == ()
     assert logits.grad.shape == logits.shape
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=words)
+def test_no_loss_changes_unless_numerics_is_raised(config: LossConfig) -> None:
+    """A run's name does not say which code its loss had, so an edited loss would be taken for the old one."""
+    known = json.loads(make_loss_values.PATH.read_text())
+    assert words(config) in known, "a new option: run tests/make_loss_values.py"
+    message = (
+        f"{words(config)} gives other numbers than the committed runs have; where that is meant, raise NUMERICS in "
+        "src/lossbench/__init__.py and run tests/make_loss_values.py"
+    )
+    found, expected = make_loss_values.value_and_gradient(config), known[words(config)]
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-12, abs=1e-15), message
+    assert np.allclose(found["gradient"], expected["gradient"], rtol=1e-10, atol=1e-13), message
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=words)
+@pytest.mark.parametrize("wrong", [-1, 4, 100])
+def test_a_class_that_is_none_is_refused_by_every_loss_alike(config: LossConfig, wrong: int) -> None:
+    with pytest.raises(
+        ValueError, match=rf"target must be in 0\.\.3 for 4 classes, got {min(wrong, 0)}\.\.{max(wrong, 2)}"
+    ):
+        build_loss(config, COUNTS)(random_logits(3, 4), torch.tensor([0, wrong, 2]))

@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 
 @cache
 def commit() -> str | None:
-    """The checkout's commit, with "-dirty" behind it where files differ from it; None outside a checkout.
+    """The checkout's commit, with "-dirty" behind it where files differ from it; None outside a checkout of lossbench.
+
+    A repository that lossbench lies in without being tracked by it is another project's, and its commit says nothing.
 
     What is in `results/` does not count: it grows as runs finish, and changes none. A copy of the files without their
     history is told its commit by the environment variable LOSSBENCH_COMMIT.
     """
     if told := os.environ.get("LOSSBENCH_COMMIT"):
         return told
-    head = _git("rev-parse", "HEAD")
-    if head is None or head.returncode != 0:
+    head, own = _git("rev-parse", "HEAD"), _git("ls-files", "--error-unmatch", "--", Path(__file__).name)
+    if head is None or own is None or head.returncode != 0 or own.returncode != 0:
         return None
     changed = _git("diff", "--quiet", "HEAD", "--", ":(top)", ":(top,exclude)results")
     return head.stdout.strip() + ("-dirty" if changed is None or changed.returncode != 0 else "")

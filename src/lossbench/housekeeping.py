@@ -165,7 +165,9 @@ def describe(entry: Entry) -> dict[str, Any]:
     by_class = last.get("test/class_accuracy")
     if by_class is None and arrays is not None:
         counts = arrays["confusion_matrix"]
-        by_class = (counts.diagonal() / counts.sum(axis=1).clip(1)).tolist()
+        by_class = [
+            right / size if size else None for right, size in zip(counts.diagonal(), counts.sum(1), strict=True)
+        ]
     problems += entry.damages
     return entry.summary() | {
         "folder": str(entry.run.folder) if entry.run else None,

@@ -17,17 +17,16 @@ def confusion_matrix(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def class_accuracy(confusion: Tensor) -> Tensor:
-    """Fraction of each class that is predicted right, [K]; 0 for a class without samples."""
-    return confusion.diagonal() / confusion.sum(dim=1).clamp_min(1)
+    """Fraction of each class that is predicted right, [K]; nan for a class without samples."""
+    return confusion.diagonal() / confusion.sum(dim=1)
 
 
 def class_means(values: Tensor, target: Tensor) -> Tensor:
-    """Mean over the samples of class j (row) of column k of `values` [N, K]; [K, K], 0 for a class without samples."""
+    """Mean over the samples of class j (row) of column k of `values` [N, K]; [K, K], nan where there are none."""
     num_classes = values.shape[1]
     sums = torch.zeros(num_classes, num_classes, dtype=torch.float64, device=values.device)
     sums.index_add_(0, target, values.double())
-    counts = torch.bincount(target, minlength=num_classes).clamp_min(1)
-    return sums / counts[:, None]
+    return sums / torch.bincount(target, minlength=num_classes)[:, None]
 
 
 def mean_probabilities(logits: Tensor, target: Tensor) -> dict[str, Tensor]:

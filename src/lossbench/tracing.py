@@ -55,7 +55,8 @@ def trace(config: Config, state: State, logits: Tensor, whole: bool) -> dict[str
     target = state.data.test.labels
     if isinstance(config.loss, LglInr):
         means = metrics.class_means(torch.sigmoid(logits), target)
-        found[WEIGHTS] = class_weights(means, config.loss.beta).float()
+        present = ~means.isnan().any(dim=1)
+        found[WEIGHTS] = class_weights(means.nan_to_num(0.0), config.loss.beta, present).float()
     if whole:
         for name, means in metrics.mean_probabilities(logits, target).items():
             found[MEANS.format(name)] = means.float()

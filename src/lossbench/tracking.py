@@ -12,6 +12,9 @@ from torch import Tensor
 
 from lossbench.config import Config, run_id
 
+HPARAMS = "hparams"
+"""The folder of a run's row in TensorBoard's HParams table."""
+
 _TAGS = {"class_weights": "lgl_inr/class_weights"}
 
 
@@ -60,7 +63,7 @@ class TensorBoard:
     def _open(self) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        for old in self._folder.glob("events.out.tfevents.*"):
+        for old in self._folder.rglob("events.out.tfevents.*"):
             old.unlink()
         self._writer = SummaryWriter(str(self._folder))
         for line, traced in self._before:
@@ -80,7 +83,8 @@ class TensorBoard:
             self._writer.add_scalar(name, line[name], epoch)
         self._writer.add_scalar("schedule/lr", line["lr"], epoch)
         for label, accuracy in enumerate(line["test/class_accuracy"]):
-            self._writer.add_scalar(f"class_accuracy/{label}", accuracy, epoch)
+            if accuracy is not None:  # of a class without test images
+                self._writer.add_scalar(f"class_accuracy/{label}", accuracy, epoch)
         for name, values in traced.items():
             if values.dim() == 1:
                 for label, value in enumerate(values.tolist()):
@@ -99,8 +103,6 @@ class TensorBoard:
                 self._finish(config, record, arrays)
 
     def _finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        from torch.utils.tensorboard.summary import hparams
-
         if self._writer is None:  # the last epoch was done before a stop
             self._open()
         epochs = config.schedule.epochs
@@ -108,18 +110,35 @@ class TensorBoard:
         if "class_weights" in arrays:
             final = arrays["class_weights"][-1]
             self._figure("lgl_inr/final_class_weights", final, "classifier k", "class j", ".3f", epochs)
-        parameters: dict[str, Any] = {"seed": config.seed}
+        self._writer.close()
+        self._hparams(config, record)
+
+    def _hparams(self, config: Config, record: Mapping[str, Any]) -> None:
+        """The run's row of the HParams table, in a folder of its own so that the table has no other metrics.
+
+        An option has one type in all runs, and one that is None is left out. No run declares the columns: TensorBoard
+        then takes those of all runs, first the ones that vary.
+        """
+        from torch.utils.tensorboard.summary import hparams
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        parameters: dict[str, Any] = {"seed": float(config.seed)}
         for group in ("dataset", "model", "loss", "schedule"):
             for key, value in record["config"][group].items():
-                name = group if key == "name" else f"with {group}.{key}"  # the table sorts: the main words come first
-                parameters[name] = value if isinstance(value, (bool, int, float)) else str(value)
-        results = {key: record[key] for key in ("test_accuracy", "test_accuracy_best", "wall_s")}
+                name = group if key == "name" else f"{group}.{key}"
+                if isinstance(value, (bool, str)):
+                    parameters[name] = value
+                elif value is not None:
+                    parameters[name] = float(value) if isinstance(value, (int, float)) else str(value)
+        results = {f"result/{key}": record[key] for key in ("test_accuracy", "test_accuracy_best", "wall_s")}
         summaries: Any = hparams
-        for summary in summaries(parameters, {f"result/{key}": value for key, value in results.items()}):
-            self._writer.file_writer.add_summary(summary)
+        writer: Any = SummaryWriter(str(self._folder / HPARAMS))
+        _, *own = summaries(parameters, results)
+        for summary in own:
+            writer.file_writer.add_summary(summary)
         for key, value in results.items():
-            self._writer.add_scalar(f"result/{key}", value, epochs)
-        self._writer.close()
+            writer.add_scalar(key, value, config.schedule.epochs)
+        writer.close()
 
     def _figure(self, tag: str, matrix: np.ndarray, columns: str, rows: str, form: str, step: int) -> None:
         from matplotlib.figure import Figure

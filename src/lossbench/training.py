@@ -245,13 +245,18 @@ def _epoch(
         "train/accuracy": train_accuracy,
         "test/loss": test_loss,
         "test/accuracy": confusion.diagonal().sum().item() / len(target),
-        "test/class_accuracy": metrics.class_accuracy(confusion.double()).tolist(),
+        "test/class_accuracy": _or_none(metrics.class_accuracy(confusion.double()).tolist()),
         "time/train_s": trained - began,
         "time/test_s": time.perf_counter() - trained,
         "time/images_per_s": num / (trained - began),
         "time/step_ms": 1e3 * (trained - began) / math.ceil(num / config.schedule.batch_size),
     }
     return line, logits
+
+
+def _or_none(values: list[float]) -> list[float | None]:
+    """What JSON has for a number that is not there."""
+    return [None if math.isnan(value) else value for value in values]
 
 
 def _sick(state: State, config: Config, run: Run, epoch: int, step: int | None, loss: float) -> FloatingPointError:

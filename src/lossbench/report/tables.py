@@ -133,10 +133,18 @@ def write_forms(folder: Path, number: int, title: str, table: Table) -> str:
     markdown = f"{caption}\n\n{flat.to_markdown(index=False, disable_numparse=True)}\n"
     write_text(folder / f"table{number}.md", markdown)
     write_text(folder / f"table{number}.html", to_html(title, [table], []))
-    escaped = frame.rename(columns=_tex).map(_tex)
-    latex = escaped.style.to_latex(hrules=True, clines="skip-last;data", caption=_tex(caption), label=f"tab:{number}")
-    write_text(folder / f"table{number}.tex", latex)
+    write_text(folder / f"table{number}.tex", to_latex(table, f"tab:{number}"))
     return markdown
+
+
+def to_latex(table: Table, label: str) -> str:
+    """A table as LaTeX, all text escaped; it needs the package booktabs, as its first line says."""
+    frame = table.frame.rename(columns=_tex, index=_tex).map(_tex)
+    frame.index = frame.index.set_names([_tex(name or "") for name in frame.index.names])
+    style = frame.style.to_latex(
+        hrules=True, clines="skip-last;data", caption=_tex(table.caption), label=label, multirow_align="naive"
+    )
+    return f"% needs \\usepackage{{booktabs}}\n{style}"
 
 
 def _frame(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame:

@@ -1,0 +1,92 @@
+"""TensorBoard's HParams table: one type an option, columns of all runs, and sorting and filtering by any of them."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins import base_plugin
+from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+from lossbench.choices import ClassWeights
+from lossbench.config import Cnn2c, Config, Digits, LglInr, Schedule, Sml
+from lossbench.tracking import TensorBoard
+
+LINE = {
+    "epoch": 1,
+    **dict.fromkeys(("train/loss", "train/accuracy", "test/loss", "test/accuracy", "time/images_per_s", "lr"), 0.5),
+    "test/class_accuracy": [0.5, None],
+}
+
+
+def tracked(folder: Path, config: Config) -> None:
+    tracker = TensorBoard(folder, [], {}, print)
+    tracker.epoch(LINE, {})
+    record = {"config": asdict(config), "test_accuracy": 0.9, "test_accuracy_best": 0.95, "wall_s": 3.0}
+    tracker.finish(config, record, {"confusion_matrix": np.eye(2, dtype=np.int64)})
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Any:
+    """Three runs of SML and two of LGL-INR; options that are None in some and numbers in others."""
+    first = Config(Digits(), Cnn2c(), Sml(), Schedule(epochs=1))
+    runs = [
+        first,
+        replace(first, seed=1, dataset=Digits(num_train=100)),
+        replace(first, loss=Sml(class_weights=ClassWeights.inverse)),
+        replace(first, loss=LglInr(beta=2.0)),
+        replace(first, loss=LglInr(beta=4.0, eps=1e-7)),
+    ]
+    for number, config in enumerate(runs):
+        tracked(tmp_path / f"run{number}", config)
+    multiplexer = plugin_event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
+    multiplexer.Reload()
+    provider = data_provider.MultiplexerDataProvider(multiplexer, str(tmp_path))
+    return backend_context.Context(base_plugin.TBContext(data_provider=provider))
+
+
+def experiment(context: Any) -> Any:
+    content = context.hparams_metadata(RequestContext(), "exp")
+    return context.experiment_from_metadata(RequestContext(), "exp", True, content, [])
+
+
+def test_every_option_of_every_run_has_a_column_of_one_type_and_what_varies_comes_first(context: Any) -> None:
+    found = experiment(context)
+    types = {info.name: info.type for info in found.hparam_infos}
+    assert types["loss.beta"] == types["loss.eps"] == types["dataset.num_train"] == api_pb2.DATA_TYPE_FLOAT64
+    assert types["loss.class_weights"] == types["loss"] == api_pb2.DATA_TYPE_STRING
+    assert types["loss.detach_weights"] == types["dataset.augment"] == api_pb2.DATA_TYPE_FLOAT64  # torch's for a bool
+    differing = [info.name for info in found.hparam_infos if info.differs]
+    assert {"loss", "loss.beta", "seed"} <= set(differing)
+    assert "schedule.lr" not in differing
+    assert [info.name for info in found.hparam_infos][: len(differing)] == sorted(differing)
+    assert [info.name.tag for info in found.metric_infos] == [
+        "result/test_accuracy",
+        "result/test_accuracy_best",
+        "result/wall_s",
+    ]
+
+
+@pytest.mark.parametrize("option", ["loss.beta", "loss.eps", "dataset.num_train", "loss.class_weights", "loss", "seed"])
+def test_the_table_sorts_and_filters_by_any_option(context: Any, option: str) -> None:
+    kind = next(info.type for info in experiment(context).hparam_infos if info.name == option)
+    for order in (api_pb2.ORDER_ASC, api_pb2.ORDER_DESC):
+        column = api_pb2.ColParams(hparam=option, order=order)
+        if kind == api_pb2.DATA_TYPE_FLOAT64:
+            column.filter_interval.min_value, column.filter_interval.max_value = 0, 1e9
+        else:
+            column.filter_regexp = "."
+        request = api_pb2.ListSessionGroupsRequest(
+            start_index=0,
+            slice_size=10,
+            allowed_statuses=[api_pb2.STATUS_UNKNOWN, api_pb2.STATUS_SUCCESS, api_pb2.STATUS_RUNNING],
+            col_params=[column],
+        )
+        found = list_session_groups.Handler(RequestContext(), context, "exp", request).run()
+        values = [group.hparams[option] for group in found.session_groups if option in group.hparams]
+        numbers = [value.number_value if value.HasField("number_value") else value.string_value for value in values]
+        assert numbers == sorted(numbers, reverse=order == api_pb2.ORDER_DESC)
+        assert numbers
