@@ -15,7 +15,7 @@ from lossbench.arms import LARGE, PLACES, cells, curve
 from lossbench.claims import claims
 from lossbench.config import Runtime, run_id
 from lossbench.experiments import LOSSES
-from lossbench.report import sections
+from lossbench.report import learning_rates, sections
 from lossbench.report.findings import (
     apart_sentence,
     cells_sentence,
@@ -190,15 +190,15 @@ def test_the_curves_show_what_is_missing_diverged_and_best() -> None:
     results = Known(run_id(runs[1.0]))
     for lr, accuracy in {0.003: 0.90, 0.01: 0.91, 0.03: 0.92, 0.1: 0.93}.items():
         results.add(runs[lr], accuracy)
-    line = table(sections.confound(Judge(results))).loc["KMNIST", "SML"]
+    line = table(learning_rates.confound(Judge(results))).loc["KMNIST", "SML"]
     assert list(line) == ["90.00", "91.00", "92.00", "93.00", "missing", "diverged", "not known yet", "× 4.21"]
     results.add(runs[0.3], 0.94)
-    frame = table(sections.confound(Judge(results)))
+    frame = table(learning_rates.confound(Judge(results)))
     assert list(frame.loc["KMNIST", "SML"])[4:7] == ["94.00", "diverged", "0.3"]
     assert set(frame.loc["FMNIST", "SML"][:6]) == {"missing"}
     for lr, accuracy in {0.003: 0.95, 0.001: 0.96, 0.0003: 0.97}.items():
         results.add(runs[lr], accuracy)
-    frame = table(sections.confound(Judge(results)))
+    frame = table(learning_rates.confound(Judge(results)))
     assert list(frame.columns)[:3] == ["lr 0.0003", "lr 0.001", "lr 0.003"]
     assert frame.loc["KMNIST", "SML"]["Own lr"] == "0.0003, at the edge"
     assert frame.loc["KMNIST", "LGL"]["lr 0.0003"] == "–"
@@ -206,14 +206,14 @@ def test_the_curves_show_what_is_missing_diverged_and_best() -> None:
 
 def test_larger_networks_are_shown_once_they_have_runs() -> None:
     results = Known()
-    assert len([block for block in sections.confound(Judge(results)) if isinstance(block, Picture)]) == 1
+    assert len([block for block in learning_rates.confound(Judge(results)) if isinstance(block, Picture)]) == 1
     cnn5c, resnet18 = LARGE
     results.add(curve(cnn5c, LOSSES[1], Runtime())[0.1], 0.97)
     results.add(curve(resnet18, LOSSES[1], Runtime())[0.03], 0.93)
     for loss, accuracy in (("SML", 0.94), ("LGL-INR", 0.951)):
         cell = cells("scale-up", results.accuracy)["CNN5C", "KMNIST", loss]
         results.fill(cell, lambda seed, level=accuracy: level + 0.001 * seed * (level > 0.95))  # type: ignore[misc]
-    blocks = sections.confound(Judge(results))
+    blocks = learning_rates.confound(Judge(results))
     pictures = [block for block in blocks if isinstance(block, Picture)]
     assert [picture.name for picture in pictures] == ["lr_curves", "lr_curves_cifar10"]
     assert "CIFAR-10, ResNet-18" in pictures[1].alt

@@ -15,6 +15,7 @@ from lossbench.report import (
     beyond,
     context,
     large,
+    learning_rates,
     noise,
     probabilities,
     readings,
@@ -169,7 +170,7 @@ def _paper(
     hanging = [head_sentences(judge, judged)]
     hangs_on = [block for place in studies.READ for block in readings.sensitivity(results, place)]
     parts = [
-        of_runs("Loss or step size?", sections.confound(judge)),
+        of_runs("Loss or step size?", learning_rates.confound(judge)),
         of_runs("Blind seeds and further contrasts", second_round.second_round(judge)),
         of_runs("The paper's accuracies", sections.cells(judged)),
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),

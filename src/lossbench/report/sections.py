@@ -2,22 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import pandas as pd
 
-from lossbench import arms, classes, inference
-from lossbench.claims import FAMILIES, Contrast
+from lossbench import classes, inference
+from lossbench.claims import FAMILIES
 from lossbench.claims import claims as known_claims
-from lossbench.config import LossConfig, paper_schedule
-from lossbench.experiments import LABELS, LITERAL_HEAD, LOSSES
+from lossbench.experiments import LITERAL_HEAD
 from lossbench.inference import MIN_RUNS
 from lossbench.report import plots
 from lossbench.report.findings import (
     DATASETS,
     NO_NUMBER,
-    difference_line,
     evidence,
     percent,
     place,
@@ -27,7 +24,7 @@ from lossbench.report.findings import (
     span,
 )
 from lossbench.report.page import Block, Paragraph, Table
-from lossbench.report.plots import CellRow, ComparisonRow, LrCurve
+from lossbench.report.plots import CellRow, ComparisonRow
 from lossbench.report.tables import MISSING
 from lossbench.simulation import Simulations
 from lossbench.verdicts import Comparison, Judge, JudgedCell, Verdict, equation_10
@@ -221,79 +218,6 @@ def _comparison(judge: Judge, one: Comparison) -> dict[str, str]:
         "McNemar": f"{images.seeds.first} / {images.seeds.second} of {images.seeds.n}" if images else NO_NUMBER,
         "Bootstrap": span(images.bootstrap.low, images.bootstrap.high) if images else NO_NUMBER,
     }
-
-
-def confound(judge: Judge) -> list[Block]:
-    """The accuracy-over-lr curves with their marked points, and each loss's own learning rate.
-
-    The networks that need a GPU are shown once one of their runs is there.
-    """
-    known = {place: [_curve(judge, place, loss) for loss in LOSSES] for place in (*arms.PLACES, *arms.LARGE)}
-    shown = [p for p in known if p in arms.PLACES or any(a is not None for c in known[p] for a in c.accuracies)]
-    lines = {
-        (curve.dataset, curve.loss): {
-            **{f"lr {lr:g}": _point(value) for lr, value in zip(curve.lrs, curve.accuracies, strict=True)},
-            "Own lr": "not known yet" if curve.best is None else f"{curve.best:g}{', at the edge' * curve.at_edge}",
-            "Scale": f"× {arms.SCALES[place][loss.name]:g}",
-        }
-        for place in shown
-        for loss, curve in zip(LOSSES, known[place], strict=True)
-    }
-    caption = (
-        "Accuracy (%) after the last epoch on validation images, a tenth of the training set held out (seed 1000, one "
-        "run a point), and each loss's own learning rate. Without weight decay a loss times c equals its learning rate "
-        "times c; with it, as on CIFAR-10, c moves the balance of loss and decay as well."
-    )
-    choice = table(
-        {key: {**dict.fromkeys(_columns(lines), NO_NUMBER), **line} for key, line in lines.items()},
-        ["Data set", "Loss"],
-        caption,
-    )
-    pictures = []
-    for name, alike in (("lr_curves", False), ("lr_curves_cifar10", True)):
-        chosen = [place for place in shown if (place.dataset == "cifar10") == alike]
-        if chosen:
-            every = [curve for place in chosen for curve in known[place]]
-            pictures.append(plots.lr_curves(every, paper_schedule(chosen[0].dataset).lr, name))
-    return [*pictures, choice, *_large(judge)]
-
-
-def _large(judge: Judge) -> list[Block]:
-    """What the arms give on the networks that need a GPU, where there are pairs."""
-    lines = {}
-    for large, arm, other in product(arms.LARGE, ("scale-up", "scale-down", "own-lr"), ("SML", "LGL")):
-        one = judge.comparison(Contrast(arm, *large.labels, "LGL-INR", other))
-        if one.pairs.n:
-            key = " ".join(large.labels), ARMS[arm], f"LGL-INR - {other}"
-            lines[key] = difference_line(one.pairs, one.margin)
-    caption = (
-        "The same arms on larger networks, test accuracy in points, paired over seeds, without Holm: shown, not "
-        "judged. On CIFAR-10 weight decay is at work, so a factor on a loss also moves its balance with the decay."
-    )
-    return [table(lines, ["Network", "Arm", "Contrast"], caption)] if lines else []
-
-
-def _curve(judge: Judge, place: arms.Place, loss: LossConfig) -> LrCurve:
-    known, schedule = arms.points(place, loss, judge.results.accuracy), paper_schedule(place.dataset)
-    own, wanted, (network, dataset) = arms.own_lr(known), arms.wanted_lrs(known), place.labels
-    return LrCurve(
-        dataset if place in arms.PLACES else f"{dataset}, {network}",
-        LABELS[loss.name],
-        wanted,
-        tuple(known[lr] for lr in wanted),
-        own.lr if own else None,
-        own.at_edge if own else False,
-        None if schedule.weight_decay else schedule.lr * arms.SCALES[place][loss.name],
-    )
-
-
-def _columns(lines: Mapping[Any, Mapping[str, str]]) -> list[str]:
-    rates = {column for line in lines.values() for column in line if column.startswith("lr ")}
-    return [*sorted(rates, key=lambda column: float(column[3:])), "Own lr", "Scale"]
-
-
-def _point(accuracy: float | None) -> str:
-    return MISSING if accuracy is None else "diverged" if math.isnan(accuracy) else percent(accuracy)
 
 
 def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list[Block]:

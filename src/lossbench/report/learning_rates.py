@@ -1,0 +1,106 @@
+"""Accuracy over the learning rate: the curves, each loss's own rate, and the arms of larger networks."""
+
+import math
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+from lossbench import arms
+from lossbench.claims import Contrast
+from lossbench.config import LossConfig, paper_schedule
+from lossbench.experiments import LABELS, LOSSES
+from lossbench.replication import DECAYED, MNIST
+from lossbench.report import plots
+from lossbench.report.findings import NO_NUMBER, difference_line, percent
+from lossbench.report.page import Block
+from lossbench.report.plots import LrCurve
+from lossbench.report.sections import ARMS, table
+from lossbench.report.tables import MISSING
+from lossbench.verdicts import Judge
+
+
+def confound(judge: Judge) -> list[Block]:
+    """The accuracy-over-lr curves with their marked points, and each loss's own learning rate.
+
+    MNIST, the decaying rate and the networks that need a GPU are shown once one of their runs is there.
+    """
+    places = (*arms.PLACES, MNIST, *DECAYED, *arms.LARGE)
+    known = {place: [_curve(judge, place, loss) for loss in LOSSES] for place in places}
+    shown = [p for p in known if p in arms.PLACES or any(a is not None for c in known[p] for a in c.accuracies)]
+    lines = {
+        (curve.dataset, curve.loss): {
+            **{f"lr {lr:g}": _point(value) for lr, value in zip(curve.lrs, curve.accuracies, strict=True)},
+            "Own lr": "not known yet" if curve.best is None else f"{curve.best:g}{', at the edge' * curve.at_edge}",
+            "Scale": f"× {scale:g}" if (scale := _scale(place, loss)) else NO_NUMBER,
+        }
+        for place in shown
+        for loss, curve in zip(LOSSES, known[place], strict=True)
+    }
+    caption = (
+        "Accuracy (%) after the last epoch on validation images, a tenth of the training set held out (seed 1000, one "
+        "run a point), and each loss's own learning rate. Without weight decay a loss times c equals its learning rate "
+        "times c; with it, as on CIFAR-10, c moves the balance of loss and decay as well."
+    )
+    choice = table(
+        {key: {**dict.fromkeys(_columns(lines), NO_NUMBER), **line} for key, line in lines.items()},
+        ["Data set", "Loss"],
+        caption,
+    )
+    pictures = []
+    for name, alike in (("lr_curves", False), ("lr_curves_cifar10", True)):
+        chosen = [place for place in shown if (place.dataset == "cifar10") == alike]
+        if chosen:
+            every = [curve for place in chosen for curve in known[place]]
+            pictures.append(plots.lr_curves(every, paper_schedule(chosen[0].dataset).lr, name))
+    return [*pictures, choice, *_large(judge)]
+
+
+def _large(judge: Judge) -> list[Block]:
+    """What the arms give on the networks that need a GPU, where there are pairs."""
+    lines = {}
+    for large, arm, other in product(arms.LARGE, ("scale-up", "scale-down", "own-lr"), ("SML", "LGL")):
+        one = judge.comparison(Contrast(arm, *large.labels, "LGL-INR", other))
+        if one.pairs.n:
+            key = " ".join(large.labels), ARMS[arm], f"LGL-INR - {other}"
+            lines[key] = difference_line(one.pairs, one.margin)
+    caption = (
+        "The same arms on larger networks, test accuracy in points, paired over seeds, without Holm: shown, not "
+        "judged. On CIFAR-10 weight decay is at work, so a factor on a loss also moves its balance with the decay."
+    )
+    return [table(lines, ["Network", "Arm", "Contrast"], caption)] if lines else []
+
+
+def _curve(judge: Judge, place: arms.Place, loss: LossConfig) -> LrCurve:
+    known, schedule = arms.points(place, loss, judge.results.accuracy), paper_schedule(place.dataset)
+    own, wanted, scale = arms.own_lr(known), arms.wanted_lrs(known), _scale(place, loss)
+    return LrCurve(
+        _name(place),
+        LABELS[loss.name],
+        wanted,
+        tuple(known[lr] for lr in wanted),
+        own.lr if own else None,
+        own.at_edge if own else False,
+        None if schedule.weight_decay or scale is None else schedule.lr * scale,
+    )
+
+
+def _scale(place: arms.Place, loss: LossConfig) -> float | None:
+    """The scale arms' factor; None where there is no such arm."""
+    return arms.SCALES.get(place, {}).get(loss.name)
+
+
+def _name(place: arms.Place) -> str:
+    """The data set, and what else tells a panel from another."""
+    network, dataset = place.labels
+    if place in arms.LARGE:
+        return f"{dataset}, {network}"
+    return f"{dataset}, decaying rate" if place in DECAYED else dataset
+
+
+def _columns(lines: Mapping[Any, Mapping[str, str]]) -> list[str]:
+    rates = {column for line in lines.values() for column in line if column.startswith("lr ")}
+    return [*sorted(rates, key=lambda column: float(column[3:])), "Own lr", "Scale"]
+
+
+def _point(accuracy: float | None) -> str:
+    return MISSING if accuracy is None else "diverged" if math.isnan(accuracy) else percent(accuracy)
