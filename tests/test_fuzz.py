@@ -18,6 +18,7 @@ from made_runs import config, divergence, finished
 
 from lossbench import NUMERICS, records
 from lossbench.archive import export_archive, import_archive
+from lossbench.checks import DAMAGES
 from lossbench.config import name_of
 from lossbench.records import Found, committed_records, merge, own_records, verify
 from lossbench.runs import FILES, Run
@@ -298,15 +299,15 @@ def test_a_reason_may_be_anything(reason: bytes) -> None:
         assert (run.failure() is None) == (not reason.strip())
 
 
-def unchecked(text: bytes, arrays: Path, place: str) -> records.Record:
+def unchecked(text: records.Text, arrays: Path, place: str) -> records.Record:
     """A reader that takes the accuracy as it stands."""
     try:
-        fields = json.loads(text)
+        fields = json.loads(text.read_bytes() if isinstance(text, Path) else text)
         if fields["run_id"] != name_of(fields["config"], fields["numerics"]):
             raise ValueError(f"{place} holds a record of another name")
         if not all(0 <= fields[name] <= 1 for name in RESULTS):
             raise ValueError(f"{place} holds a record with an accuracy out of 0..1")
-    except records.DAMAGES as error:
+    except DAMAGES as error:
         raise ValueError(f"{place} holds a damaged record") from error
     return records.Record(fields, arrays)
 
