@@ -242,7 +242,7 @@ def test_a_touched_archive_is_refused_or_brings_the_same_numbers(whole: Run, dat
             assert is_sentence(done, archive)
             assert not target.exists()
             return
-        assert done == (1, 0)
+        assert done == (1, 0, [])
         check_found(own_records(target), good, target)
         assert verify(own_records(target)) == []
         assert (target / "runs" / whole.id / "arrays.npz").read_bytes() == (whole.folder / "arrays.npz").read_bytes()

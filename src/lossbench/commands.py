@@ -243,7 +243,8 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
 def export(file: Path, output_dir: str) -> None:
     """Write all finished runs into one archive.
 
-    Config, metrics, arrays and record of each; of runs that diverged, what is known of it.
+    Config, metrics, arrays and record of each; of runs that diverged, what is known of it. What is damaged is left
+    out and named.
     """
     found = archive.export_archive(file, output_dir)
     others = f" and {len(found.diverged)} that diverged" if found.diverged else ""
@@ -256,9 +257,16 @@ def export(file: Path, output_dir: str) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_OUTPUT_DIR
 def import_(file: Path, output_dir: str) -> None:
-    """Add the runs of an archive."""
-    new, known = archive.import_archive(file, output_dir)
+    """Add the runs of an archive.
+
+    What is damaged, or running here, is left out and named, with exit code 1.
+    """
+    new, known, left_out = archive.import_archive(file, output_dir)
     click.echo(f"{new} runs added to {output_dir}/runs, {known} were there already")
+    for problem in left_out:
+        click.echo(f"left out: {problem}", err=True)
+    if left_out:
+        sys.exit(1)
 
 
 @lossbench.command()
