@@ -1,8 +1,11 @@
 """One odd record costs no more than itself: it is left out and named, and the other runs are shown."""
 
+import errno
 import hashlib
 import json
+import multiprocessing
 import os
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -12,12 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 from kinds_of_runs import Invoke, Made
+from made_runs import contents
 
 from lossbench import calibration, checks
 from lossbench.archive import publish
 from lossbench.files import write_bytes
 from lossbench.records import committed_records, own_records, verify
-from lossbench.runs import packed
+from lossbench.runs import Run, packed
 
 Fields = dict[str, Any]
 
@@ -175,3 +179,108 @@ def test_the_maps_of_scores_are_those_of_the_losses() -> None:
     assert {loss: {*maps} for loss, maps in checks.MAPS.items()} | {"sml": {"softmax"}} == {
         loss: {*maps} for loss, maps in calibration.MAPS_OF.items()
     }
+
+
+def test_a_run_that_is_a_symbolic_link_is_not_removed(made: Made, invoke: Invoke, tmp_path: Path) -> None:
+    run, elsewhere = made["failed"], tmp_path / "elsewhere"
+    run.folder.rename(elsewhere)
+    run.folder.symlink_to(elsewhere)
+    before = contents(elsewhere)
+    for words in (["remove", "--yes", run.id], ["remove", "--yes", "--status", "failed"]):
+        result = invoke(*words, code=1)
+        assert result.stderr == f"kept: {run.id}: it is a symbolic link to {elsewhere}; remove both by hand\n"
+        assert result.stdout == f"0 of 1 run, {result.stdout.partition(', ')[2]}"
+    assert contents(elsewhere) == before
+    assert run.folder.is_symlink()
+    record = made["finished"].folder / "result.json"
+    record.unlink()
+    record.mkdir()
+    assert invoke("remove", "--yes", made["finished"].id).stdout.endswith(" removed\n")
+    assert not made["finished"].folder.exists()
+
+
+def _hold(folder: Path, ready: Any, done: Any) -> None:
+    with Run(folder).held() as free:
+        assert free
+        ready.set()
+        done.wait(60)
+
+
+def test_a_folder_that_may_only_be_read_is_listed(made: Made, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*args: Any, **named: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(made["stopped"].folder, ready, done))
+    other.start()
+    try:
+        assert ready.wait(60)
+        before = sorted(Path().rglob("*"))
+        monkeypatch.setattr("lossbench.runs.FileLock", read_only)
+        monkeypatch.setattr(Path, "mkdir", read_only)
+        shown = {line["run_id"]: line["status"] for line in json.loads(invoke("runs", "--json").stdout)}
+        assert shown == {
+            made["finished"].id: "finished",
+            made["other"].id: "finished",
+            made["superseded"].id: "finished",
+            made["failed"].id: "failed",
+            made["stopped"].id: "running",
+        }
+        assert invoke("show", made["failed"].id).stdout.startswith(f"{made['failed'].id}: failed, epoch 1/3")
+        assert invoke("verify").output == "5 runs, all whole\n"
+        assert sorted(Path().rglob("*")) == before, "nothing was written"
+    finally:
+        done.set()
+        other.join()
+
+
+def test_a_long_file_of_metrics_is_listed_in_bounded_memory(made: Made, invoke: Invoke) -> None:
+    path = made["stopped"].folder / "metrics.jsonl"
+    filler = "x" * 400
+    with path.open("w") as file:
+        for epoch in range(1, 30001):
+            file.write(json.dumps({"epoch": epoch, "test/accuracy": 0.25, "more": filler}) + "\n")
+        file.write('{"epoch": 30001, "te')  # a kill
+    assert path.stat().st_size > 13e6
+    invoke("runs")
+    for words, most in ((("runs", "--status", "stopped", "--json"), 1e6), (("show", made["stopped"].id), 3e6)):
+        tracemalloc.start()
+        shown = invoke(*words).stdout
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < most
+        assert "30000" in shown
+    assert invoke("verify").output == "5 runs, all whole\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", None),
+        (b"\n", b""),
+        (b"a", None),
+        (b"a\n", b"a"),
+        (b"a\nb", b"a"),
+        (b"a\nbc\n", b"bc"),
+        (b"a\n" + b"b" * 20000 + b"\nc", b"b" * 20000),
+        (b"b" * 20000 + b"\nc", b"b" * 20000),
+        (b"a\n" + b"b" * (2**14 - 1) + b"\n", b"b" * (2**14 - 1)),
+    ],
+    ids=range(9),
+)
+def test_the_last_whole_line_is_found(content: bytes, line: bytes | None, tmp_path: Path) -> None:
+    assert Run(tmp_path).last_metrics() is None
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    assert Run(tmp_path).last_metrics() == line
+
+
+def test_a_line_of_metrics_that_never_ends_is_named(made: Made, invoke: Invoke) -> None:
+    with (made["stopped"].folder / "metrics.jsonl").open("ab") as file:
+        file.truncate(50 * 10**6)
+    tracemalloc.start()
+    assert "metrics.jsonl is not whole" in invoke("verify", code=1).stdout
+    invoke("runs")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80e6

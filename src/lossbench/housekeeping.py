@@ -215,8 +215,12 @@ def remove(chosen: Iterable[Entry]) -> tuple[list[str], dict[str, str]]:
             elif _changed(entry, entry.run):
                 kept[entry.id] = "it has changed meanwhile"
             else:
-                entry.run.remove()
-                gone.append(entry.id)
+                try:
+                    entry.run.remove()
+                except ValueError as error:
+                    kept[entry.id] = str(error)
+                else:
+                    gone.append(entry.id)
     return gone, kept
 
 

@@ -4,6 +4,7 @@ A run is a folder `<output_dir>/runs/<run_id>/`. Its record is its `result.json`
 done.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -59,13 +60,23 @@ class Run:
         return os.path.exists(self.folder / "result.json")  # not Path.exists, which raises where it may not look
 
     def status(self) -> Status:
-        """How the run stands at this moment."""
+        """How the run stands at this moment; nothing is written to find out."""
         if self.finished:
             return Status.finished
-        with self.held() as free:
-            if not free:
-                return Status.running
-            return Status.failed if self.failure() is not None else Status.stopped
+        if self._is_held():
+            return Status.running
+        return Status.failed if self.failure() is not None else Status.stopped
+
+    def _is_held(self) -> bool:
+        """Whether some process holds the run's lock; False where it is not there or may not be read."""
+        try:
+            with (self.folder / ".lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # goes as the file is closed
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     @contextmanager
     def held(self) -> Iterator[bool]:
@@ -190,8 +201,17 @@ class Run:
         remove_leftovers(self.folder)
 
     def remove(self) -> None:
-        """Remove the folder, the record first: what a kill leaves of it is no finished run."""
-        (self.folder / "result.json").unlink(missing_ok=True)
+        """Remove the folder, the record first: what a kill leaves of it is no finished run.
+
+        Raises:
+            ValueError: it is a symbolic link, behind which something else may stand.
+        """
+        if self.folder.is_symlink():
+            raise ValueError(f"it is a symbolic link to {self.folder.readlink()}; remove both by hand")
+        record = self.folder / "result.json"
+        if record.is_dir() and not record.is_symlink():
+            shutil.rmtree(record)
+        record.unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 
     def fail(self, reason: str) -> None:
