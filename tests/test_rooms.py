@@ -18,6 +18,7 @@ ALLOWED = {
     "choices": "",
     "config": "choices files",
     "files": "",
+    "spelling": "",
     "randomness": "",
     "metrics": "",
     "stops": "",
@@ -38,7 +39,7 @@ ALLOWED = {
     "runs": "config files",
     "checks": "config npz",
     "records": "checks config runs",
-    "tracking": "config",
+    "tracking": "config spelling",
     "steps": "choices config data metrics optimizer",
     "capture": "",
     "tracing": "config losses metrics steps",
@@ -69,12 +70,13 @@ ALLOWED = {
     "simulation": "checks environment files fitting runs",
     "claims": "arms experiments",
     "report": "adjustment arms calibration choices claims classes config confirmation diagnostics experiments files "
-    "inference labels mechanism noise pilots records replication results runs simulation studies theory verdicts",
+    "inference labels mechanism noise pilots records replication results runs simulation spelling studies "
+    "theory verdicts",
     "diagnostics": "weighting",
     "housekeeping": "checks config records runs",
-    "commands": "archive files housekeeping lean runs simulation",
+    "commands": "archive files housekeeping lean runs simulation spelling",
     "cli": "archive choices commands config environment experiments files hours lean overrides profiling records "
-    "report results runs schemas simulation stops studies sweep",
+    "report results runs schemas simulation spelling stops studies sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 

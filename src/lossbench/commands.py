@@ -14,6 +14,7 @@ from lossbench import __version__, archive, housekeeping
 from lossbench.files import check_folder
 from lossbench.housekeeping import STATUSES, Entry, Filter
 from lossbench.runs import all_runs
+from lossbench.spelling import spelled, spelled_lines
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
@@ -61,7 +62,7 @@ def with_doors(doors: Mapping[str, Callable[[], None]]) -> click.Group:
 def _known_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """For the shell's completion."""
     found = all_runs(context.params.get("output_dir") or "outputs")
-    return [run.id for run in found if run.id.startswith(incomplete)]
+    return [run.id for run in found if run.id.startswith(incomplete) and run.id.isprintable()]
 
 
 def _run_arguments(name: str, number: int, required: bool = True) -> Callable[[_Decorated], _Decorated]:
@@ -109,7 +110,7 @@ def runs(committed: bool, results_dir: str, output_dir: str, as_json: bool, **wa
     elif found:
         _print_runs(found)
     else:
-        click.echo(f"none of {len(every)} runs fits" if every else f"no runs in {output_dir}/runs")
+        _echo(f"none of {len(every)} runs fits" if every else f"no runs in {output_dir}/runs")
 
 
 @lossbench.command()
@@ -128,11 +129,11 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
         return
     place = "committed" if known["committed"] else known["folder"]
     age = "" if known["age_s"] is None else f", {_age(known['age_s'])} ago"
-    click.echo(f"{known['run_id']}: {known['status']}, epoch {known['epoch']}/{known['epochs'] or '?'}{age}")
+    _echo(f"{spelled(known['run_id'])}: {known['status']}, epoch {known['epoch']}/{known['epochs'] or '?'}{age}")
     if known["superseded"]:
-        click.echo("superseded: made under another NUMERICS, no table takes it")
+        _echo("superseded: made under another NUMERICS, no table takes it")
     if known["reason"]:
-        click.echo(f"reason: {known['reason']}")
+        _echo(f"reason: {known['reason']}")
     _print_section("config", {key: _plain(value) for key, value in housekeeping.flat(known["config"]).items()})
     _print_section("result", {key: _rounded(value) for key, value in housekeeping.flat(known["result"]).items()})
     if known["class_accuracy"]:
@@ -141,9 +142,9 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
     _print_section("last epoch", last)
     _print_section(f"files, {place}", {key: _size(size) for key, size in known["files"].items()})
     if known["arrays_sha256"] and not known["problems"]:
-        click.echo(f"\nall whole; the arrays are those that the run wrote (sha256 {known['arrays_sha256'][:12]}...)")
+        _echo(f"\nall whole; the arrays are those that the run wrote (sha256 {known['arrays_sha256'][:12]}...)")
     for problem in known["problems"]:
-        click.echo(f"\nproblem: {problem}")
+        _echo(f"\nproblem: {spelled(problem)}")
 
 
 @lossbench.command()
@@ -193,13 +194,13 @@ def remove(names: Sequence[str], yes: bool, output_dir: str, as_json: bool, **wa
     if as_json:
         _print_json({"chosen": sizes, "removed": gone, "kept": kept, "bytes": sum(sizes[name] for name in gone)})
     elif not chosen:
-        click.echo("nothing to remove")
+        _echo("nothing to remove")
     elif not yes:
-        click.echo(f"{total} would go; nothing is removed without --yes")
+        _echo(f"{total} would go; nothing is removed without --yes")
     else:
-        click.echo(f"{len(gone)} of {total} removed" if kept else f"{total} removed")
+        _echo(f"{len(gone)} of {total} removed" if kept else f"{total} removed")
     for name, why in kept.items():
-        click.echo(f"kept: {name}: {why}", err=True)
+        _echo(f"kept: {spelled(name)}: {spelled(why)}", err=True)
     if kept:
         sys.exit(1)
 
@@ -230,9 +231,9 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
     if as_json:
         _print_json({"runs": count, "problems": problems})
     elif not problems:
-        click.echo(f"{_runs(count)}, all whole")
+        _echo(f"{_runs(count)}, all whole")
     else:
-        click.echo("\n".join(problems))
+        _echo("\n".join(map(spelled, problems)))
     if problems:
         sys.exit(1)
 
@@ -248,9 +249,9 @@ def export(file: Path, output_dir: str) -> None:
     """
     found = archive.export_archive(file, output_dir)
     others = f" and {len(found.diverged)} that diverged" if found.diverged else ""
-    click.echo(f"{len(found.records)} finished runs{others} written to {file}")
+    _echo(f"{len(found.records)} finished runs{others} written to {file}")
     for problem in found.problems:
-        click.echo(f"left out: {problem}", err=True)
+        _echo(f"left out: {spelled(problem)}", err=True)
 
 
 @lossbench.command("import")
@@ -262,9 +263,9 @@ def import_(file: Path, output_dir: str) -> None:
     What is damaged, or running here, is left out and named, with exit code 1.
     """
     new, known, left_out = archive.import_archive(file, output_dir)
-    click.echo(f"{new} runs added to {output_dir}/runs, {known} were there already")
+    _echo(f"{new} runs added to {output_dir}/runs, {known} were there already")
     for problem in left_out:
-        click.echo(f"left out: {problem}", err=True)
+        _echo(f"left out: {spelled(problem)}", err=True)
     if left_out:
         sys.exit(1)
 
@@ -277,7 +278,7 @@ def publish(folder: Path, output_dir: str) -> None:
 
     A folder of committed records, such as results/; the arrays go along, and what is known of runs that diverged.
     """
-    click.echo(f"{archive.publish(output_dir, folder)} records added to {folder}")
+    _echo(f"{archive.publish(output_dir, folder)} records added to {folder}")
 
 
 @lossbench.command()
@@ -291,7 +292,7 @@ def prune(folder: Path, output_dir: str) -> None:
     """
     from lossbench import lean
 
-    click.echo(lean.in_words(lean.prune(folder, output_dir)))
+    _echo(lean.in_words(lean.prune(folder, output_dir)))
 
 
 @lossbench.command()
@@ -317,11 +318,16 @@ def simulate(num_repetitions: int, publish: bool, results_dir: str, output_dir: 
         paper = simulation.printed()[cell.simulation, cell.lambda_printed]
         rows.append([*words, f"{cell.rhs:g}", *(f"{side.mean:.2f} ({side.sd:.2f})" for side in (cell, paper))])
     _print_table(head, rows, right=head[5:])
-    click.echo(f"\n{num_repetitions} repetitions in {done.wall_s} s: {simulation.write(done, folder)}")
+    _echo(f"\n{num_repetitions} repetitions in {done.wall_s} s: {simulation.write(done, folder)}")
 
 
 def _on_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _echo(text: str, err: bool = False) -> None:
+    """Write text on a terminal or into a pipe; what cannot be printed is spelled out."""
+    click.echo(spelled_lines(text), err=err)
 
 
 def _print_json(value: Any) -> None:
@@ -341,17 +347,19 @@ def _print_runs(found: Sequence[Entry]) -> None:
     if _on_terminal():
         counts = Counter(line["status"] for line in known)
         said = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
-        click.echo(f"{_runs(len(known))}: {said}; {_size(sum(line['bytes'] for line in known))}")
+        _echo(f"{_runs(len(known))}: {said}; {_size(sum(line['bytes'] for line in known))}")
 
 
 def _print_section(title: str, values: Mapping[Any, str]) -> None:
     if values:
-        width = max(len(str(key)) for key in values)
-        click.echo(f"\n{title}\n" + "\n".join(f"  {key!s:{width}}  {value}" for key, value in values.items()))
+        width = max(len(spelled(key)) for key in values)
+        lines = [f"  {spelled(key):{width}}  {spelled(value)}" for key, value in values.items()]
+        _echo("\n".join(["", spelled(title), *lines]))
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
     """A table on a terminal, the same as aligned text elsewhere; an empty row is an empty line."""
+    head, rows = [*map(spelled, head)], [[*map(spelled, row)] for row in rows]
     if sys.stdout.isatty():
         _print_rich(head, rows, right)
         return
@@ -359,7 +367,7 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequ
     for row in (head, *rows):
         cells = zip(row, head, widths, strict=False)
         aligned = [cell.rjust(width) if name in right else cell.ljust(width) for cell, name, width in cells]
-        click.echo("  ".join(aligned).rstrip())
+        _echo("  ".join(aligned).rstrip())
 
 
 def _print_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
@@ -369,7 +377,7 @@ def _print_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Seque
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in head:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if name in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in row))
     Console(highlight=False).print(table)
