@@ -19,6 +19,7 @@ ALLOWED = {
     "config": "choices files",
     "files": "",
     "spelling": "",
+    "shown": "",
     "randomness": "",
     "metrics": "",
     "stops": "",
@@ -74,7 +75,7 @@ ALLOWED = {
     "theory verdicts",
     "diagnostics": "weighting",
     "housekeeping": "checks config records runs",
-    "commands": "archive files housekeeping lean runs simulation spelling",
+    "commands": "archive files housekeeping lean runs shown simulation spelling",
     "cli": "archive choices commands config environment experiments files hours lean overrides profiling records "
     "report results runs schemas simulation spelling stops studies sweep",
 }

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from lossbench import __version__, archive, housekeeping
+from lossbench import __version__, archive, housekeeping, shown
 from lossbench.files import check_folder
 from lossbench.housekeeping import STATUSES, Entry, Filter
 from lossbench.runs import all_runs
@@ -128,19 +128,19 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
         _print_json(known)
         return
     place = "committed" if known["committed"] else known["folder"]
-    age = "" if known["age_s"] is None else f", {_age(known['age_s'])} ago"
+    age = "" if known["age_s"] is None else f", {shown.age(known['age_s'])} ago"
     _echo(f"{spelled(known['run_id'])}: {known['status']}, epoch {known['epoch']}/{known['epochs'] or '?'}{age}")
     if known["superseded"]:
         _echo("superseded: made under another NUMERICS, no table takes it")
     if known["reason"]:
         _echo(f"reason: {known['reason']}")
-    _print_section("config", {key: _plain(value) for key, value in housekeeping.flat(known["config"]).items()})
-    _print_section("result", {key: _rounded(value) for key, value in housekeeping.flat(known["result"]).items()})
+    _print_section("config", {key: shown.plain(value) for key, value in housekeeping.flat(known["config"]).items()})
+    _print_section("result", {key: shown.rounded(value) for key, value in housekeeping.flat(known["result"]).items()})
     if known["class_accuracy"]:
-        _print_section("accuracy by class", dict(enumerate(map(_rounded, known["class_accuracy"]))))
-    last = {key: _rounded(value) for key, value in known["metrics"].items() if not isinstance(value, list)}
+        _print_section("accuracy by class", dict(enumerate(map(shown.rounded, known["class_accuracy"]))))
+    last = {key: shown.rounded(value) for key, value in known["metrics"].items() if not isinstance(value, list)}
     _print_section("last epoch", last)
-    _print_section(f"files, {place}", {key: _size(size) for key, size in known["files"].items()})
+    _print_section(f"files, {place}", {key: shown.size(size) for key, size in known["files"].items()})
     if known["arrays_sha256"] and not known["problems"]:
         _echo(f"\nall whole; the arrays are those that the run wrote (sha256 {known['arrays_sha256'][:12]}...)")
     for problem in known["problems"]:
@@ -164,9 +164,9 @@ def compare(names: Sequence[str], results_dir: str, output_dir: str, as_json: bo
     if as_json:
         _print_json(found)
         return
-    rows = [[key, *map(_plain, values)] for key, values in found["config"].items()]
+    rows = [[key, *map(shown.plain, values)] for key, values in found["config"].items()]
     rows += [[]] if rows else []
-    rows += [[key, *map(_rounded, values)] for key, values in found["result"].items()]
+    rows += [[key, *map(shown.rounded, values)] for key, values in found["result"].items()]
     _print_table(["", *found["runs"]], rows)
 
 
@@ -186,7 +186,7 @@ def remove(names: Sequence[str], yes: bool, output_dir: str, as_json: bool, **wa
     """
     chosen = _chosen(names, wanted, housekeeping.entries(output_dir))
     sizes = {entry.id: sum(entry.files.values()) for entry in chosen}
-    total = f"{_runs(len(chosen))}, {_size(sum(sizes.values()))}"
+    total = f"{_runs(len(chosen))}, {shown.size(sum(sizes.values()))}"
     if chosen and not as_json and not yes:
         _print_runs(chosen)
         yes = _on_terminal() and click.confirm(f"remove {total}?")
@@ -339,15 +339,15 @@ def _print_runs(found: Sequence[Entry]) -> None:
     known = [entry.summary() for entry in found]
     for line in known:
         accuracy = "-" if line["accuracy"] is None else f"{line['accuracy']:.4f}"
-        age = "-" if line["age_s"] is None else _age(line["age_s"])
+        age = "-" if line["age_s"] is None else shown.age(line["age_s"])
         note = " ".join(word for word in ("superseded", "committed") if line[word])
         epoch = f"{line['epoch']}/{line['epochs'] or '?'}"
-        rows.append([line["run_id"], line["status"], epoch, accuracy, age, _size(line["bytes"]), note])
+        rows.append([line["run_id"], line["status"], epoch, accuracy, age, shown.size(line["bytes"]), note])
     _print_table(head, rows, right=("epoch", "accuracy", "age", "size"))
     if _on_terminal():
         counts = Counter(line["status"] for line in known)
         said = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
-        _echo(f"{_runs(len(known))}: {said}; {_size(sum(line['bytes'] for line in known))}")
+        _echo(f"{_runs(len(known))}: {said}; {shown.size(sum(line['bytes'] for line in known))}")
 
 
 def _print_section(title: str, values: Mapping[Any, str]) -> None:
@@ -385,24 +385,3 @@ def _print_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Seque
 
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
-
-
-def _plain(value: Any) -> str:
-    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
-
-
-def _rounded(value: Any) -> str:
-    if not isinstance(value, float):
-        return _plain(value)
-    return f"{value:.4g}" if 0 < abs(value) < 0.01 else f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB" if num_bytes else "0 kB"
-
-
-def _age(seconds: float) -> str:
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
