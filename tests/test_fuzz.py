@@ -230,11 +230,12 @@ def test_a_touched_archive_is_refused_or_brings_the_same_numbers(whole: Run, dat
             archive.write_bytes(damaged(data.draw, archive.read_bytes()))
         else:
             names = data.draw(st.permutations(FILES))
-            odd = data.draw(st.sampled_from([whole.id, whole.id, "..", "", "a/b", "con", "x" * 200, "\u2028"]))
+            odd = data.draw(st.sampled_from([*[whole.id] * 6, "..", "", "a/b", "con", "x" * 200, "\u2028"]))
+            hit = data.draw(st.sampled_from([*FILES, "any", "none"]))
             with zipfile.ZipFile(archive, "w") as file:
                 for name in names[: data.draw(st.sampled_from([4, 4, 3]))]:
                     text = (whole.folder / name).read_bytes()
-                    touch = data.draw(st.integers(0, 3)) == 0
+                    touch = hit == name or (hit == "any" and data.draw(st.booleans()))
                     other = data.draw(touched(good)) if name == "result.json" else damaged(data.draw, text)
                     file.writestr(f"{odd}/{name}", other if touch else text)
         done = outcome(import_archive, archive, target)
