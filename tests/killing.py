@@ -179,7 +179,7 @@ def attempt_as_user(folder: Path, after: float) -> int:
 
 def epochs_done(folder: Path) -> dict[str, int]:
     """Whole lines of metrics of every run."""
-    return {run.id: len(run.whole_metrics()) for run in all_runs(folder)}
+    return {run.id: len(list(run.whole_metrics())) for run in all_runs(folder)}
 
 
 def starts(folder: Path) -> dict[str, list[int]]:

@@ -145,7 +145,7 @@ def test_an_archive_carries_runs_that_diverged(tmp_path: Path) -> None:
     here[1].write_checkpoint(b"state")
     diverged(tmp_path / "b", seed=3)
     before = contents(tmp_path / "b")
-    assert import_archive(archive, tmp_path / "b") == (3, 1)
+    assert import_archive(archive, tmp_path / "b") == (3, 1, [])
     after = contents(tmp_path / "b")
     assert {name: after[name] for name in before if here[0].id in name} == {
         name: content for name, content in before.items() if here[0].id in name
@@ -159,7 +159,7 @@ def test_an_archive_carries_runs_that_diverged(tmp_path: Path) -> None:
     assert sorted(found.records) == sorted([here[0].id, run_id(config(tmp_path, 3))])
     assert sorted(found.diverged) == sorted(run.id for run in here[1:])
     assert found.problems == []
-    assert import_archive(archive, tmp_path / "b") == (0, 4)
+    assert import_archive(archive, tmp_path / "b") == (0, 4, [])
 
 
 @pytest.mark.parametrize("damage", [*DIVERGED_FILES, "more", "text"])

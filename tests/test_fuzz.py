@@ -18,6 +18,7 @@ from made_runs import config, divergence, finished
 
 from lossbench import NUMERICS, records
 from lossbench.archive import export_archive, import_archive
+from lossbench.checks import DAMAGES
 from lossbench.config import name_of
 from lossbench.records import Found, committed_records, merge, own_records, verify
 from lossbench.runs import FILES, Run
@@ -229,11 +230,12 @@ def test_a_touched_archive_is_refused_or_brings_the_same_numbers(whole: Run, dat
             archive.write_bytes(damaged(data.draw, archive.read_bytes()))
         else:
             names = data.draw(st.permutations(FILES))
-            odd = data.draw(st.sampled_from([whole.id, whole.id, "..", "", "a/b", "con", "x" * 200, "\u2028"]))
+            odd = data.draw(st.sampled_from([*[whole.id] * 6, "..", "", "a/b", "con", "x" * 200, "\u2028"]))
+            hit = data.draw(st.sampled_from([*FILES, "any", "none"]))
             with zipfile.ZipFile(archive, "w") as file:
                 for name in names[: data.draw(st.sampled_from([4, 4, 3]))]:
                     text = (whole.folder / name).read_bytes()
-                    touch = data.draw(st.integers(0, 3)) == 0
+                    touch = hit == name or (hit == "any" and data.draw(st.booleans()))
                     other = data.draw(touched(good)) if name == "result.json" else damaged(data.draw, text)
                     file.writestr(f"{odd}/{name}", other if touch else text)
         done = outcome(import_archive, archive, target)
@@ -241,7 +243,7 @@ def test_a_touched_archive_is_refused_or_brings_the_same_numbers(whole: Run, dat
             assert is_sentence(done, archive)
             assert not target.exists()
             return
-        assert done == (1, 0)
+        assert done == (1, 0, [])
         check_found(own_records(target), good, target)
         assert verify(own_records(target)) == []
         assert (target / "runs" / whole.id / "arrays.npz").read_bytes() == (whole.folder / "arrays.npz").read_bytes()
@@ -298,15 +300,15 @@ def test_a_reason_may_be_anything(reason: bytes) -> None:
         assert (run.failure() is None) == (not reason.strip())
 
 
-def unchecked(text: bytes, arrays: Path, place: str) -> records.Record:
+def unchecked(text: records.Text, arrays: Path, place: str) -> records.Record:
     """A reader that takes the accuracy as it stands."""
     try:
-        fields = json.loads(text)
+        fields = json.loads(text.read_bytes() if isinstance(text, Path) else text)
         if fields["run_id"] != name_of(fields["config"], fields["numerics"]):
             raise ValueError(f"{place} holds a record of another name")
         if not all(0 <= fields[name] <= 1 for name in RESULTS):
             raise ValueError(f"{place} holds a record with an accuracy out of 0..1")
-    except records.DAMAGES as error:
+    except DAMAGES as error:
         raise ValueError(f"{place} holds a damaged record") from error
     return records.Record(fields, arrays)
 

@@ -190,13 +190,13 @@ def test_export_and_import_keep_every_byte(tmp_path: Path) -> None:
     assert len(export_archive(archive, tmp_path / "a").records) == 2
     finished(tmp_path / "b", seed=1)
     before = contents(tmp_path / "b")
-    assert import_archive(archive, tmp_path / "b") == (1, 1)
+    assert import_archive(archive, tmp_path / "b") == (1, 1, [])
     after = contents(tmp_path / "b")
     expected = {name: content for name, content in contents(tmp_path / "a").items() if Path(name).name in FILES}
     new = {name for name in expected if run_id(config(tmp_path, 0)) in name}
     assert after == before | {name: expected[name] for name in new}
     assert len(new) == 4
-    assert import_archive(archive, tmp_path / "b") == (0, 2)
+    assert import_archive(archive, tmp_path / "b") == (0, 2, [])
     assert contents(tmp_path / "b") == after
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "runs.zip"]
 

@@ -65,7 +65,7 @@ def test_that_a_run_diverged_is_written_last_and_goes_when_it_is_tried_again(
     assert run.status() is Status.failed
     assert not run.finished
     run.start(config(tmp_path))
-    assert {path.name for path in run.folder.iterdir()} == {".lock", "config.json"}
+    assert {path.name for path in run.folder.iterdir()} == {"config.json"}
     assert run.status() is Status.stopped
 
 

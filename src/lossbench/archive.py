@@ -1,20 +1,30 @@
 """Results that travel: archives of runs, records committed to `results/`, and what is dropped from those."""
 
 import hashlib
+import io
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
 
 from lossbench.calibration import scored
-from lossbench.files import sha256_of, write_atomically, write_bytes
+from lossbench.checks import (
+    DAMAGES,
+    FILE_LIMIT,
+    TEXT_LIMIT,
+    check_config,
+    check_metrics,
+    check_reason,
+    check_unpacked,
+    content_of,
+)
+from lossbench.files import check_file, sha256_of, write_atomically, write_bytes
 from lossbench.records import Divergence, Found, Record, committed_records, found_in, merge, own_records, said, verify
 from lossbench.runs import DIVERGED_FILES, FILES, Run, packed, runs_dir, to_json
 
@@ -22,25 +32,83 @@ DROPPED = ("test_logits", "test_labels")
 """What pruning drops of a run's arrays."""
 
 
+class Imported(NamedTuple):
+    """What an import did."""
+
+    new: int
+    known: int  # runs that were there already
+    left_out: list[str]  # a sentence for every run of the archive that is not taken
+
+
 def export_archive(file: Path, output_dir: str | Path) -> Found:
-    """Write all runs below `output_dir` that are finished or diverged and can be trusted into one archive."""
+    """Write all runs below `output_dir` that are finished or diverged and whole into one archive.
+
+    Every file of a run is verified; what is damaged is left out, and named among the problems of what is returned.
+
+    Raises:
+        ValueError: what is there under the archive's name is not a file.
+    """
+    check_file(file, "the archive")
     found = own_records(output_dir)
+    whole: dict[str, dict[str, Any]] = {"records": {}, "diverged": {}}
+    problems = list(found.problems)
 
     def write(stream: Any) -> None:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for ids, names in ((found.records, FILES), (found.diverged, DIVERGED_FILES)):
-                for id_, name in product(ids, names):
-                    archive.write(runs_dir(output_dir) / id_ / name, f"{id_}/{name}")
+            for kind, results, names in _kinds(found):
+                for id_, result in results.items():
+                    folder = runs_dir(output_dir) / id_
+                    try:
+                        limits = {name: FILE_LIMIT if name in _LARGE else TEXT_LIMIT for name in names}
+                        contents = {name: content_of(folder / name, limit) for name, limit in limits.items()}
+                        _check_run(result, contents, folder)
+                    except ValueError as error:
+                        problems.append(str(error))
+                        continue
+                    whole[kind][id_] = result
+                    for name, content in contents.items():
+                        archive.writestr(f"{id_}/{name}", content)
 
     write_atomically(file, write)
-    return found
+    return Found(whole["records"], problems, whole["diverged"])
 
 
-def import_archive(file: Path, output_dir: str | Path) -> tuple[int, int]:
-    """Put the runs of an archive below `output_dir`; returns how many were new, and how many were there already.
+_LARGE = ("metrics.jsonl", "arrays.npz")
+
+
+def _kinds(found: Found) -> list[tuple[str, Mapping[str, Any], tuple[str, ...]]]:
+    return [("records", found.records, FILES), ("diverged", found.diverged, DIVERGED_FILES)]
+
+
+def _check_run(result: Record | Divergence, contents: Mapping[str, bytes], folder: Path) -> None:
+    """Verify the files of a run that stand beside its record or divergence.
 
     Raises:
-        ValueError: the file is no whole archive of runs, or holds another result of a run that is there.
+        ValueError: one of them is not what a run writes, by its name.
+    """
+    name = "config.json"
+    try:
+        check_config(contents[name], result.fields)
+        if isinstance(result, Record):
+            name = "metrics.jsonl"
+            check_metrics(io.BytesIO(contents[name]), result.fields["config"]["schedule"]["epochs"])
+        else:
+            name = "failure.txt"
+            check_reason(contents[name], result.reason)
+    except DAMAGES as error:
+        raise ValueError(f"{folder / name} is not whole ({said(error)}); {result.id} stays behind") from error
+    if isinstance(result, Record):
+        result.unpack(contents["arrays.npz"])
+
+
+def import_archive(file: Path, output_dir: str | Path) -> Imported:
+    """Put the runs of an archive below `output_dir`.
+
+    A run that is damaged, or that some process here is training, is left out; the others are taken.
+
+    Raises:
+        ValueError: the file is no archive of runs, holds no whole run, or another result of a run that is there;
+            nothing is written then.
     """
     contents = _read_archive(file)
     texts = [(text, f"{file}, {id_}/{name}", id_, name) for (id_, name), text in contents.items()]
@@ -48,24 +116,51 @@ def import_archive(file: Path, output_dir: str | Path) -> tuple[int, int]:
         ((text, file / id_ / "arrays.npz", place, id_) for text, place, id_, name in texts if name == FILES[-1]),
         ((text, place, id_) for text, place, id_, name in texts if name == DIVERGED_FILES[-1]),
     )
-    problems = incoming.problems or merge(own_records(output_dir), incoming).problems
-    if problems:
+    left_out, runs = list(incoming.problems), []
+    for _, results, names in _kinds(incoming):
+        for id_, result in results.items():
+            try:
+                _check_run(result, {name: contents[id_, name] for name in names}, file / id_)
+            except ValueError as error:
+                left_out.append(str(error))
+                continue
+            runs.append((Run(runs_dir(output_dir) / id_), names))
+    if left_out and not runs:
+        raise ValueError(left_out[0])
+    taken = {run.id for run, _ in runs}
+    whole = incoming._replace(
+        records={id_: record for id_, record in incoming.records.items() if id_ in taken}, problems=[]
+    )
+    own = own_records(output_dir)
+    if problems := merge(own._replace(problems=[]), whole).problems:
         raise ValueError(problems[0])
-    for id_, record in incoming.records.items():
-        record.unpack(contents[id_, "arrays.npz"])
-    names = dict.fromkeys(incoming.records, FILES) | dict.fromkeys(incoming.diverged, DIVERGED_FILES)
-    runs = [Run(runs_dir(output_dir) / id_) for id_ in names]
-    new = [run for run in runs if not run.finished and not (run.folder / names[run.id][-1]).exists()]
-    for run in new:
-        for name in names[run.id]:
-            write_bytes(run.folder / name, contents[run.id, name])
-    return len(new), len(runs) - len(new)
+    num_new, running = 0, []
+    for run, names in runs:
+        if _has_result(run, names):
+            continue
+        with run.held() as free:
+            if not free:
+                running.append(f"{run.id} is running here; import {file} again when it has ended")
+            elif not _has_result(run, names):  # it may have come to its end meanwhile
+                if names is FILES:
+                    run.restart()  # its checkpoint and metrics belong to another history
+                for name in names:
+                    write_bytes(run.folder / name, contents[run.id, name])
+                num_new += 1
+    return Imported(num_new, len(runs) - num_new - len(running), left_out + running)
+
+
+def _has_result(run: Run, names: tuple[str, ...]) -> bool:
+    return run.finished or (run.folder / names[-1]).exists()
 
 
 def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
     """The files of an archive by run and name; the archive's checksums are verified as it is read."""
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{file} is not a file; name an archive, as `lossbench export` writes")
     try:
         with zipfile.ZipFile(file) as archive:
+            _check_sizes(archive.infolist(), file.stat().st_size)
             if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in archive.infolist()):
                 raise zipfile.BadZipFile("a compression that export does not use")
             members = {tuple(member.split("/")): archive.read(member) for member in archive.namelist()}
@@ -76,6 +171,14 @@ def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
     if set(members) != {(id_, name) for id_ in ids for name in names[id_]} or ids & {"", ".", ".."}:
         raise ValueError(f"{file} is not an archive of whole runs, as `lossbench export` writes")
     return {(parts[0], parts[1]): content for parts, content in sorted(members.items())}
+
+
+def _check_sizes(members: Sequence[zipfile.ZipInfo], packed: int) -> None:
+    """Raise a ValueError before anything is unpacked that no archive of runs holds."""
+    check_unpacked((member.file_size for member in members), packed)
+    for member in members:
+        if member.file_size > TEXT_LIMIT and not member.filename.endswith(_LARGE):
+            raise ValueError(f"{member.filename!a:.80} has {member.file_size} bytes, more than any run writes there")
 
 
 @contextmanager

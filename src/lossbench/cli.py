@@ -11,6 +11,7 @@ from typing import Any
 
 from lossbench.choices import Profile
 from lossbench.config import Config, Reproduce, run_id
+from lossbench.spelling import spelled, spelled_lines
 from lossbench.stops import stops_interrupt
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -36,7 +37,7 @@ def _plain_errors() -> Iterator[None]:
     except (ValueError, OSError) as error:
         if os.environ.get("LOSSBENCH_TRACEBACK"):
             raise
-        print(f"lossbench: {error}", file=sys.stderr, flush=True)
+        print(f"lossbench: {spelled_lines(error)}", file=sys.stderr, flush=True)
         sys.exit(1)
 
 
@@ -122,7 +123,7 @@ def _say(summary: Any) -> None:
             f"runtime.budget_min is spent: {len(summary.postponed)} runs are left; the same command goes on with them"
         )
     for name, reason in summary.failed.items():
-        print(f"failed: {name}: {reason} (the whole story is in its failure.txt)", file=sys.stderr)
+        print(f"failed: {name}: {spelled(reason)} (the whole story is in its failure.txt)", file=sys.stderr)
 
 
 def reproduce() -> None:

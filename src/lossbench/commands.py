@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from lossbench import __version__, archive, housekeeping
+from lossbench import __version__, archive, housekeeping, shown
 from lossbench.files import check_folder
 from lossbench.housekeeping import STATUSES, Entry, Filter
 from lossbench.runs import all_runs
+from lossbench.spelling import spelled, spelled_lines
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
@@ -61,7 +62,7 @@ def with_doors(doors: Mapping[str, Callable[[], None]]) -> click.Group:
 def _known_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """For the shell's completion."""
     found = all_runs(context.params.get("output_dir") or "outputs")
-    return [run.id for run in found if run.id.startswith(incomplete)]
+    return [run.id for run in found if run.id.startswith(incomplete) and run.id.isprintable()]
 
 
 def _run_arguments(name: str, number: int, required: bool = True) -> Callable[[_Decorated], _Decorated]:
@@ -109,7 +110,7 @@ def runs(committed: bool, results_dir: str, output_dir: str, as_json: bool, **wa
     elif found:
         _print_runs(found)
     else:
-        click.echo(f"none of {len(every)} runs fits" if every else f"no runs in {output_dir}/runs")
+        _echo(f"none of {len(every)} runs fits" if every else f"no runs in {output_dir}/runs")
 
 
 @lossbench.command()
@@ -127,23 +128,23 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
         _print_json(known)
         return
     place = "committed" if known["committed"] else known["folder"]
-    age = "" if known["age_s"] is None else f", {_age(known['age_s'])} ago"
-    click.echo(f"{known['run_id']}: {known['status']}, epoch {known['epoch']}/{known['epochs'] or '?'}{age}")
+    age = "" if known["age_s"] is None else f", {shown.age(known['age_s'])} ago"
+    _echo(f"{spelled(known['run_id'])}: {known['status']}, epoch {known['epoch']}/{known['epochs'] or '?'}{age}")
     if known["superseded"]:
-        click.echo("superseded: made under another NUMERICS, no table takes it")
+        _echo("superseded: made under another NUMERICS, no table takes it")
     if known["reason"]:
-        click.echo(f"reason: {known['reason']}")
-    _print_section("config", {key: _plain(value) for key, value in housekeeping.flat(known["config"]).items()})
-    _print_section("result", {key: _rounded(value) for key, value in housekeeping.flat(known["result"]).items()})
+        _echo(f"reason: {known['reason']}")
+    _print_section("config", {key: shown.plain(value) for key, value in housekeeping.flat(known["config"]).items()})
+    _print_section("result", {key: shown.rounded(value) for key, value in housekeeping.flat(known["result"]).items()})
     if known["class_accuracy"]:
-        _print_section("accuracy by class", dict(enumerate(map(_rounded, known["class_accuracy"]))))
-    last = {key: _rounded(value) for key, value in known["metrics"].items() if not isinstance(value, list)}
+        _print_section("accuracy by class", dict(enumerate(map(shown.rounded, known["class_accuracy"]))))
+    last = {key: shown.rounded(value) for key, value in known["metrics"].items() if not isinstance(value, list)}
     _print_section("last epoch", last)
-    _print_section(f"files, {place}", {key: _size(size) for key, size in known["files"].items()})
+    _print_section(f"files, {place}", {key: shown.size(size) for key, size in known["files"].items()})
     if known["arrays_sha256"] and not known["problems"]:
-        click.echo(f"\nall whole; the arrays are those that the run wrote (sha256 {known['arrays_sha256'][:12]}...)")
+        _echo(f"\nall whole; the arrays are those that the run wrote (sha256 {known['arrays_sha256'][:12]}...)")
     for problem in known["problems"]:
-        click.echo(f"\nproblem: {problem}")
+        _echo(f"\nproblem: {spelled(problem)}")
 
 
 @lossbench.command()
@@ -163,9 +164,9 @@ def compare(names: Sequence[str], results_dir: str, output_dir: str, as_json: bo
     if as_json:
         _print_json(found)
         return
-    rows = [[key, *map(_plain, values)] for key, values in found["config"].items()]
+    rows = [[key, *map(shown.plain, values)] for key, values in found["config"].items()]
     rows += [[]] if rows else []
-    rows += [[key, *map(_rounded, values)] for key, values in found["result"].items()]
+    rows += [[key, *map(shown.rounded, values)] for key, values in found["result"].items()]
     _print_table(["", *found["runs"]], rows)
 
 
@@ -185,7 +186,7 @@ def remove(names: Sequence[str], yes: bool, output_dir: str, as_json: bool, **wa
     """
     chosen = _chosen(names, wanted, housekeeping.entries(output_dir))
     sizes = {entry.id: sum(entry.files.values()) for entry in chosen}
-    total = f"{_runs(len(chosen))}, {_size(sum(sizes.values()))}"
+    total = f"{_runs(len(chosen))}, {shown.size(sum(sizes.values()))}"
     if chosen and not as_json and not yes:
         _print_runs(chosen)
         yes = _on_terminal() and click.confirm(f"remove {total}?")
@@ -193,13 +194,13 @@ def remove(names: Sequence[str], yes: bool, output_dir: str, as_json: bool, **wa
     if as_json:
         _print_json({"chosen": sizes, "removed": gone, "kept": kept, "bytes": sum(sizes[name] for name in gone)})
     elif not chosen:
-        click.echo("nothing to remove")
+        _echo("nothing to remove")
     elif not yes:
-        click.echo(f"{total} would go; nothing is removed without --yes")
+        _echo(f"{total} would go; nothing is removed without --yes")
     else:
-        click.echo(f"{len(gone)} of {total} removed" if kept else f"{total} removed")
+        _echo(f"{len(gone)} of {total} removed" if kept else f"{total} removed")
     for name, why in kept.items():
-        click.echo(f"kept: {name}: {why}", err=True)
+        _echo(f"kept: {spelled(name)}: {spelled(why)}", err=True)
     if kept:
         sys.exit(1)
 
@@ -230,9 +231,9 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
     if as_json:
         _print_json({"runs": count, "problems": problems})
     elif not problems:
-        click.echo(f"{_runs(count)}, all whole")
+        _echo(f"{_runs(count)}, all whole")
     else:
-        click.echo("\n".join(problems))
+        _echo("\n".join(map(spelled, problems)))
     if problems:
         sys.exit(1)
 
@@ -243,22 +244,30 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
 def export(file: Path, output_dir: str) -> None:
     """Write all finished runs into one archive.
 
-    Config, metrics, arrays and record of each; of runs that diverged, what is known of it.
+    Config, metrics, arrays and record of each; of runs that diverged, what is known of it. What is damaged is left
+    out and named.
     """
     found = archive.export_archive(file, output_dir)
     others = f" and {len(found.diverged)} that diverged" if found.diverged else ""
-    click.echo(f"{len(found.records)} finished runs{others} written to {file}")
+    _echo(f"{len(found.records)} finished runs{others} written to {file}")
     for problem in found.problems:
-        click.echo(f"left out: {problem}", err=True)
+        _echo(f"left out: {spelled(problem)}", err=True)
 
 
 @lossbench.command("import")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_OUTPUT_DIR
 def import_(file: Path, output_dir: str) -> None:
-    """Add the runs of an archive."""
-    new, known = archive.import_archive(file, output_dir)
-    click.echo(f"{new} runs added to {output_dir}/runs, {known} were there already")
+    """Add the runs of an archive.
+
+    What is damaged, or running here, is left out and named, with exit code 1.
+    """
+    new, known, left_out = archive.import_archive(file, output_dir)
+    _echo(f"{new} runs added to {output_dir}/runs, {known} were there already")
+    for problem in left_out:
+        _echo(f"left out: {spelled(problem)}", err=True)
+    if left_out:
+        sys.exit(1)
 
 
 @lossbench.command()
@@ -269,7 +278,7 @@ def publish(folder: Path, output_dir: str) -> None:
 
     A folder of committed records, such as results/; the arrays go along, and what is known of runs that diverged.
     """
-    click.echo(f"{archive.publish(output_dir, folder)} records added to {folder}")
+    _echo(f"{archive.publish(output_dir, folder)} records added to {folder}")
 
 
 @lossbench.command()
@@ -283,7 +292,7 @@ def prune(folder: Path, output_dir: str) -> None:
     """
     from lossbench import lean
 
-    click.echo(lean.in_words(lean.prune(folder, output_dir)))
+    _echo(lean.in_words(lean.prune(folder, output_dir)))
 
 
 @lossbench.command()
@@ -309,11 +318,16 @@ def simulate(num_repetitions: int, publish: bool, results_dir: str, output_dir: 
         paper = simulation.printed()[cell.simulation, cell.lambda_printed]
         rows.append([*words, f"{cell.rhs:g}", *(f"{side.mean:.2f} ({side.sd:.2f})" for side in (cell, paper))])
     _print_table(head, rows, right=head[5:])
-    click.echo(f"\n{num_repetitions} repetitions in {done.wall_s} s: {simulation.write(done, folder)}")
+    _echo(f"\n{num_repetitions} repetitions in {done.wall_s} s: {simulation.write(done, folder)}")
 
 
 def _on_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _echo(text: str, err: bool = False) -> None:
+    """Write text on a terminal or into a pipe; what cannot be printed is spelled out."""
+    click.echo(spelled_lines(text), err=err)
 
 
 def _print_json(value: Any) -> None:
@@ -325,25 +339,27 @@ def _print_runs(found: Sequence[Entry]) -> None:
     known = [entry.summary() for entry in found]
     for line in known:
         accuracy = "-" if line["accuracy"] is None else f"{line['accuracy']:.4f}"
-        age = "-" if line["age_s"] is None else _age(line["age_s"])
+        age = "-" if line["age_s"] is None else shown.age(line["age_s"])
         note = " ".join(word for word in ("superseded", "committed") if line[word])
         epoch = f"{line['epoch']}/{line['epochs'] or '?'}"
-        rows.append([line["run_id"], line["status"], epoch, accuracy, age, _size(line["bytes"]), note])
+        rows.append([line["run_id"], line["status"], epoch, accuracy, age, shown.size(line["bytes"]), note])
     _print_table(head, rows, right=("epoch", "accuracy", "age", "size"))
     if _on_terminal():
         counts = Counter(line["status"] for line in known)
         said = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
-        click.echo(f"{_runs(len(known))}: {said}; {_size(sum(line['bytes'] for line in known))}")
+        _echo(f"{_runs(len(known))}: {said}; {shown.size(sum(line['bytes'] for line in known))}")
 
 
 def _print_section(title: str, values: Mapping[Any, str]) -> None:
     if values:
-        width = max(len(str(key)) for key in values)
-        click.echo(f"\n{title}\n" + "\n".join(f"  {key!s:{width}}  {value}" for key, value in values.items()))
+        width = max(len(spelled(key)) for key in values)
+        lines = [f"  {spelled(key):{width}}  {spelled(value)}" for key, value in values.items()]
+        _echo("\n".join(["", spelled(title), *lines]))
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
     """A table on a terminal, the same as aligned text elsewhere; an empty row is an empty line."""
+    head, rows = [*map(spelled, head)], [[*map(spelled, row)] for row in rows]
     if sys.stdout.isatty():
         _print_rich(head, rows, right)
         return
@@ -351,7 +367,7 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequ
     for row in (head, *rows):
         cells = zip(row, head, widths, strict=False)
         aligned = [cell.rjust(width) if name in right else cell.ljust(width) for cell, name, width in cells]
-        click.echo("  ".join(aligned).rstrip())
+        _echo("  ".join(aligned).rstrip())
 
 
 def _print_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
@@ -361,7 +377,7 @@ def _print_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Seque
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in head:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if name in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=_COLORS.get(cell, "")) for cell in row))
     Console(highlight=False).print(table)
@@ -369,24 +385,3 @@ def _print_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Seque
 
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
-
-
-def _plain(value: Any) -> str:
-    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
-
-
-def _rounded(value: Any) -> str:
-    if not isinstance(value, float):
-        return _plain(value)
-    return f"{value:.4g}" if 0 < abs(value) < 0.01 else f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.1f} kB" if num_bytes else "0 kB"
-
-
-def _age(seconds: float) -> str:
-    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

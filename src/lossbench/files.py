@@ -10,6 +10,8 @@ from typing import IO
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, and rename it to `path`."""
+    if os.path.exists(path) and not path.is_file():
+        check_file(path, "what is written")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -33,6 +35,17 @@ def check_folder(folder: Path, key: str) -> None:
         raise ValueError(f"{key} must be a folder, there or new, got {folder}, and {there} is none; name another")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"{key} must be a folder to write to, got {folder}, and {there} is read-only; name another")
+
+
+def check_file(path: Path, name: str) -> None:
+    """Refuse to write what a user has named where anything but a file is: a device, a pipe, a link, a folder.
+
+    Raises:
+        ValueError: there is such a thing, which writing would replace.
+    """
+    if path.is_symlink() or (os.path.lexists(path) and not path.is_file()):
+        kind = "a symbolic link" if path.is_symlink() else "a folder" if path.is_dir() else "a device or a pipe"
+        raise ValueError(f"{name} must be a file, there or new, got {path}, which is {kind}; name another")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -2,8 +2,10 @@
 
 import difflib
 import json
+import os
 import time
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lossbench import NUMERICS
+from lossbench.checks import DAMAGES, check_metrics, content_of
 from lossbench.config import name_of
-from lossbench.records import DAMAGES, Divergence, Found, Record, committed_records, merge, own_records, verify
+from lossbench.records import Divergence, Found, Record, committed_records, merge, own_records, said, verify
 from lossbench.runs import Run, Status, all_runs
 
 DAMAGED = "damaged"
@@ -50,12 +53,14 @@ class Entry:
         }
 
     @cached_property
-    def metrics(self) -> list[dict[str, Any]]:
-        """The whole lines of its `metrics.jsonl`."""
+    def metrics(self) -> dict[str, Any]:
+        """The last whole line of its `metrics.jsonl`; empty where there is none, or it is damaged."""
         try:
-            return [dict(json.loads(line)) for line in self.run.whole_metrics()] if self.run else []
-        except DAMAGES:
-            return []
+            line = self.run.last_metrics() if self.run else None
+            metrics = dict(json.loads(line)) if line else {}
+            return metrics if type(metrics["epoch"]) is int else {}
+        except (OSError, *DAMAGES):
+            return {}
 
     @property
     def epochs(self) -> int | None:
@@ -67,14 +72,15 @@ class Entry:
         """The last whole one."""
         if self.divergence:
             return int(self.divergence.fields["epoch"]) - 1
-        return self.epochs if self.record and self.epochs else len(self.metrics)
+        return self.epochs if self.record and self.epochs else self.metrics.get("epoch", 0)
 
     @property
     def accuracy(self) -> float | None:
         """On the test images, after the last whole epoch: a fraction."""
         if self.record:
             return float(self.record.fields["test_accuracy"])
-        return self.metrics[-1].get("test/accuracy") if self.metrics else None
+        accuracy = self.metrics.get("test/accuracy")
+        return accuracy if isinstance(accuracy, float) else None
 
     @property
     def files(self) -> dict[str, int]:
@@ -90,7 +96,7 @@ class Entry:
         """Seconds since the run wrote something."""
         names = ("config.json", "metrics.jsonl", "failure.txt", "result.json")
         paths = [self.run.folder / name for name in names] if self.run else []
-        times = [path.stat().st_mtime for path in paths if path.exists()]
+        times = [path.stat().st_mtime for path in paths if os.path.exists(path)]
         return max(0.0, time.time() - max(times)) if times else None
 
     @property
@@ -105,7 +111,7 @@ class Entry:
 
     def summary(self) -> dict[str, Any]:
         """The run in a line, as JSON has it."""
-        words = self.words | {"seed": int(self.words["seed"]) if self.words["seed"].isdigit() else None}
+        words = self.words | {"seed": int(self.words["seed"]) if self.words["seed"].isdecimal() else None}
         facts = {"status": self.status, "epoch": self.epoch, "epochs": self.epochs, "accuracy": self.accuracy}
         place = {"superseded": self.superseded, "committed": self.run is None, "reason": self.reason}
         return {"run_id": self.id} | words | facts | {"age_s": self.age_s, "bytes": sum(self.files.values())} | place
@@ -161,8 +167,9 @@ def describe(entry: Entry) -> dict[str, Any]:
     """All that is known of a run."""
     problems = verify(Found({entry.id: entry.record}, [])) if entry.record else []
     arrays = entry.record.arrays() if entry.record and not problems else None
-    last = entry.metrics[-1] if entry.metrics else {}
-    by_class = last.get("test/class_accuracy")
+    by_class = entry.metrics.get("test/class_accuracy")
+    if not isinstance(by_class, list):
+        by_class = None
     if by_class is None and arrays is not None:
         counts = arrays["confusion_matrix"]
         by_class = [
@@ -174,7 +181,7 @@ def describe(entry: Entry) -> dict[str, Any]:
         "config": dict(entry.config),
         "result": _result(entry),
         "class_accuracy": by_class,
-        "metrics": last,
+        "metrics": entry.metrics,
         "files": entry.files,
         "arrays_sha256": entry.record.fields["arrays_sha256"] if entry.record else None,
         "problems": problems + (_problems(entry.run) if entry.run else []),
@@ -210,8 +217,12 @@ def remove(chosen: Iterable[Entry]) -> tuple[list[str], dict[str, str]]:
             elif _changed(entry, entry.run):
                 kept[entry.id] = "it has changed meanwhile"
             else:
-                entry.run.remove()
-                gone.append(entry.id)
+                try:
+                    entry.run.remove()
+                except ValueError as error:
+                    kept[entry.id] = str(error)
+                else:
+                    gone.append(entry.id)
     return gone, kept
 
 
@@ -251,7 +262,7 @@ def _entry(run: Run, own: Found) -> Entry:
 
 def _order(entry: Entry) -> tuple[Any, ...]:
     *words, seed = entry.words.values()
-    return (*words, int(seed) if seed.isdigit() else -1, entry.id)
+    return (*words, int(seed) if seed.isdecimal() else -1, entry.id)
 
 
 def _config(run: Run) -> dict[str, Any]:
@@ -267,8 +278,8 @@ def _config(run: Run) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON file's mapping; empty where it cannot be read."""
     try:
-        return dict(json.loads(path.read_bytes()))
-    except (OSError, *DAMAGES):
+        return dict(json.loads(content_of(path)))
+    except DAMAGES:
         return {}
 
 
@@ -283,13 +294,9 @@ def _problems(run: Run) -> list[str]:
     problems = _misnamed(run, config, record)
     metrics = run.folder / "metrics.jsonl"
     try:
-        epochs = [json.loads(line)["epoch"] for line in run.whole_metrics()]
-        if epochs != list(range(1, len(epochs) + 1)):
-            problems.append(f"{metrics} lacks epochs: it has {', '.join(map(str, epochs))}")
-        elif run.finished and config and len(epochs) != config["schedule"]["epochs"]:
-            problems.append(f"{metrics} has {len(epochs)} epochs of {config['schedule']['epochs']}")
-    except DAMAGES as error:
-        problems.append(f"{metrics} holds a damaged line ({error!r})")
+        check_metrics(run.whole_metrics(), config["schedule"]["epochs"] if run.finished and config else None)
+    except (OSError, *DAMAGES) as error:
+        problems.append(f"{metrics} is not whole ({said(error)})")
     checkpoint = run.folder / "checkpoint.pt"
     if checkpoint.exists() and not _whole_archive(checkpoint):
         problems.append(f"{checkpoint} is damaged; remove it, and the run starts afresh")
@@ -316,7 +323,7 @@ def _whole_archive(path: Path) -> bool:
             return archive.testzip() is None
     except FileNotFoundError:  # the run has just come to its end
         return True
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError):
         return False
 
 

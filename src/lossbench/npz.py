@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ def sizes(path: str, sha256: str) -> tuple[int, int, tuple[int, int, int], int]:
         ValueError: the file is not the one with this SHA-256, or no data set.
     """
     content = _verified(path, sha256)
-    shape = _check_headers(path, _read(path, content, ARRAYS, _header))
+    shape = _check_headers(path, _read(path, content, ARRAYS, header_of))
     labels = _read(path, content, ("train_labels", "test_labels"), _array)
     num_classes = _check_labels(path, labels["train_labels"], labels["test_labels"])
     return len(labels["train_labels"]), len(labels["test_labels"]), shape, num_classes
@@ -49,7 +50,7 @@ def read(path: str, sha256: str) -> dict[str, np.ndarray]:
         ValueError: the file is not the one with this SHA-256, or no data set.
     """
     content = _verified(path, sha256)
-    _check_headers(path, _read(path, content, ARRAYS, _header))
+    _check_headers(path, _read(path, content, ARRAYS, header_of))
     arrays = _read(path, content, ARRAYS, _array)
     _check_labels(path, arrays["train_labels"], arrays["test_labels"])
     for name in ARRAYS:
@@ -99,13 +100,16 @@ def _read(path: str, content: bytes, names: Sequence[str], read: Callable[[zipfi
     raise ValueError(f"dataset.path={path} lacks {missing}; it holds {', '.join(found) or 'nothing'}")
 
 
-def _header(archive: zipfile.ZipFile, member: str) -> Header:
+def header_of(archive: zipfile.ZipFile, member: str) -> Header:
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"{member} is no plain array")
         of_version = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = of_version[version](file)
+        try:
+            shape, _, dtype = of_version[version](file)
+        except (SyntaxError, tokenize.TokenError) as error:
+            raise ValueError(f"{member} has a damaged header") from error
         size = file.tell() + math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and size != archive.getinfo(member).file_size:
         raise ValueError(f"{member} has {archive.getinfo(member).file_size} bytes where its header asks for {size}")

@@ -7,13 +7,13 @@ What is damaged or contradictory is left out and named as a problem; nothing is 
 
 import hashlib
 import json
+import os
 import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -21,14 +21,15 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from lossbench import NUMERICS
+from lossbench.checks import DAMAGES, FILE_LIMIT, check_fields, content_of, load_arrays, number
 from lossbench.config import name_of
 from lossbench.runs import all_runs
 
 COUNTED_ANEW = 1e-3
 """How far the accuracy in the arrays may be from the record's: after a stop a GPU may see a few images otherwise."""
 
-DAMAGES = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
-"""What reading damaged JSON raises; json's and the decoders' errors are ValueErrors."""
+Text = bytes | Path
+"""What a record is read from: its text, or a file, which is read when its turn comes."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ class Record:
         Raises:
             ValueError: they are not those that the run wrote, or contradict its record.
         """
-        return self.unpack(self.arrays_path.read_bytes()) if self.arrays_path.exists() else None
+        if not os.path.lexists(self.arrays_path):
+            return None
+        return self.unpack(content_of(self.arrays_path, FILE_LIMIT))
 
     def unpack(self, content: bytes) -> dict[str, np.ndarray]:
         """The arrays in the bytes of an `arrays.npz`.
@@ -66,11 +69,10 @@ class Record:
         if hashlib.sha256(content).hexdigest() not in self.digests:
             raise ValueError(f"{self.arrays_path} is not what {self.id} wrote; remove it, or restore it")
         try:
-            with np.load(BytesIO(content)) as file:
-                arrays = dict(file)
+            arrays = load_arrays(content)
             counts = arrays["confusion_matrix"]
             counted = float(counts.trace()) / max(1.0, float(counts.sum()))
-        except (*DAMAGES, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        except (*DAMAGES, EOFError, MemoryError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{self.arrays_path} holds damaged arrays ({said(error)}); remove it") from error
         if not abs(counted - _result(self)) <= COUNTED_ANEW:
             raise ValueError(f"{self.arrays_path} counts the accuracy {counted}, the record of {self.id} another one")
@@ -106,10 +108,10 @@ def own_records(output_dir: str | Path) -> Found:
     """The records of the finished runs below `output_dir`, and the others that diverged when they were tried last."""
     runs = all_runs(output_dir)
     paths = [run.folder / "result.json" for run in runs if run.finished]
-    diverged = [(run, text) for run in runs if not run.finished and (text := run.read_divergence()) is not None]
+    diverged = [run.folder / "diverged.json" for run in runs if not run.finished]
     return found_in(
-        ((path.read_bytes(), path.parent / "arrays.npz", str(path), path.parent.name) for path in paths),
-        ((text, str(run.folder / "diverged.json"), run.id) for run, text in diverged),
+        ((path, path.parent / "arrays.npz", str(path), path.parent.name) for path in paths),
+        ((path, str(path), path.parent.name) for path in diverged if os.path.lexists(path)),
     )
 
 
@@ -118,15 +120,19 @@ def committed_records(results_dir: str | Path | None) -> Found:
     if not results_dir:
         return Found({}, [])
     folder = Path(results_dir)
+    try:
+        records, failed = _lines(folder / "records.jsonl"), _lines(folder / "failures.jsonl")
+    except ValueError as error:
+        return Found({}, [str(error)])
     return found_in(
-        ((line, folder / "arrays", place, None) for line, place in _lines(folder / "records.jsonl")),
-        ((line, place, None) for line, place in _lines(folder / "failures.jsonl")),
+        ((line, folder / "arrays", place, None) for line, place in records),
+        ((line, place, None) for line, place in failed),
     )
 
 
 def _lines(path: Path) -> list[tuple[bytes, str]]:
     """The lines of a file that are not empty, each with its place; none where it is not there."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    lines = content_of(path, FILE_LIMIT).splitlines() if os.path.lexists(path) else []
     return [(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 
@@ -184,7 +190,7 @@ def verify(found: Found, read: Callable[[Record], object | None] | None = None) 
 
 
 def found_in(
-    records: Iterable[tuple[bytes, Path, str, str | None]], diverged: Iterable[tuple[bytes, str, str | None]]
+    records: Iterable[tuple[Text, Path, str, str | None]], diverged: Iterable[tuple[Text, str, str | None]]
 ) -> Found:
     """What texts hold, each with its place and the name of its folder if it has one, a record's with its arrays'."""
     known, problems = _each_once(
@@ -217,13 +223,14 @@ def _each_once(
     return results, problems
 
 
-def _record(text: bytes, arrays: Path, place: str) -> Record:
+def _record(text: Text, arrays: Path, place: str) -> Record:
+    text = _content(text)
     try:
         fields, named, identity = _identified(text, "arrays_sha256")
-        last, best = (_number(fields[name]) for name in ("test_accuracy", "test_accuracy_best"))
-        test, train = ([*map(_number, fields["curves"][f"{split}/accuracy"])] for split in ("test", "train"))
+        last, best = (number(fields[name]) for name in ("test_accuracy", "test_accuracy_best"))
+        test, train = ([*map(number, fields["curves"][f"{split}/accuracy"])] for split in ("test", "train"))
         end, peak = test[-1], max(test)
-        epochs = _number(fields["config"]["schedule"]["epochs"])
+        epochs = number(fields["config"]["schedule"]["epochs"])
     except DAMAGES as error:
         raise ValueError(f"{place} holds a damaged record ({said(error)}); remove it, or restore the file") from error
     _check_name(named, identity, place)
@@ -237,12 +244,13 @@ def _record(text: bytes, arrays: Path, place: str) -> Record:
     return Record(fields, arrays if arrays.suffix == ".npz" else arrays / f"{named}.npz")
 
 
-def _divergence(text: bytes, place: str) -> Divergence:
+def _divergence(text: Text, place: str) -> Divergence:
+    text = _content(text)
     try:
         fields, named, identity = _identified(text, "reason")
         epoch, step, reason = fields["epoch"], fields["step"], fields["reason"]
-        epochs = _number(fields["config"]["schedule"]["epochs"])
-        counted = all(type(number) is int and number >= 1 for number in (epoch, 1 if step is None else step))
+        epochs = number(fields["config"]["schedule"]["epochs"])
+        counted = all(type(count) is int and count >= 1 for count in (epoch, 1 if step is None else step))
         if not (counted and epoch <= epochs and reason and reason.isprintable()):
             raise ValueError(f"epoch {epoch!a:.40} of {epochs:g}, step {step!a:.40}, reason {reason!a}")
     except DAMAGES as error:
@@ -258,6 +266,7 @@ def _identified(text: bytes, *texts: str) -> tuple[dict[str, Any], str, str]:
     said = [fields[name] for name in ("device", "device_name", "precision", *texts)]
     said += [fields["versions"]["torch"], "" if fields["commit"] is None else fields["commit"]]
     int(fields["config"]["seed"]), "".join(said)  # raises where one is no text
+    check_fields(fields)
     return fields, str(fields["run_id"]), name_of(fields["config"], fields["numerics"])
 
 
@@ -266,10 +275,8 @@ def _check_name(named: str, identity: str, place: str) -> None:
         raise ValueError(f"{place} holds a record named {named!a} whose config is that of {identity!a}; remove it")
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{type(value).__name__} where a number belongs")
-    return float(value)
+def _content(text: Text) -> bytes:
+    return content_of(text) if isinstance(text, Path) else text
 
 
 def said(error: BaseException) -> str:

@@ -4,8 +4,10 @@ A run is a folder `<output_dir>/runs/<run_id>/`. Its record is its `result.json`
 done.
 """
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +30,14 @@ DIVERGED_FILES = ("config.json", "failure.txt", "diverged.json")
 """What a run that diverged consists of, when it travels; `diverged.json` comes last."""
 
 
+LONGEST_LINE = 2**24
+"""Bytes of the longest line of `metrics.jsonl` that is read."""
+
+
+LONGEST_REASON = 2**16
+"""Bytes from the end of `failure.txt` that are read for why a run failed."""
+
+
 class Status(StrEnum):
     """How a run stands."""
 
@@ -47,16 +57,26 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the run is done; then its record can be read."""
-        return (self.folder / "result.json").exists()
+        return os.path.exists(self.folder / "result.json")  # not Path.exists, which raises where it may not look
 
     def status(self) -> Status:
-        """How the run stands at this moment."""
+        """How the run stands at this moment; nothing is written to find out."""
         if self.finished:
             return Status.finished
-        with self.held() as free:
-            if not free:
-                return Status.running
-            return Status.failed if self.failure() is not None else Status.stopped
+        if self._is_held():
+            return Status.running
+        return Status.failed if self.failure() is not None else Status.stopped
+
+    def _is_held(self) -> bool:
+        """Whether some process holds the run's lock; False where it is not there or may not be read."""
+        try:
+            with (self.folder / ".lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # goes as the file is closed
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     @contextmanager
     def held(self) -> Iterator[bool]:
@@ -117,9 +137,36 @@ class Run:
             write_bytes(path, b"".join(kept))
         return metrics
 
-    def whole_metrics(self) -> list[bytes]:
-        """The lines of `metrics.jsonl`, without the part of one that a kill leaves at the end."""
-        return _whole(self._lines())
+    def whole_metrics(self) -> Iterator[bytes]:
+        """The lines of `metrics.jsonl`, one at a time, without the part of one that a kill leaves at the end.
+
+        Raises:
+            ValueError: a line is longer than any run writes.
+        """
+        path = self.folder / "metrics.jsonl"
+        if not os.path.lexists(path):
+            return
+        with path.open("rb") as file:
+            while (line := file.readline(LONGEST_LINE)).endswith(b"\n"):
+                yield line
+        if len(line) == LONGEST_LINE:
+            raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
+
+    def last_metrics(self) -> bytes | None:
+        """The last whole line of `metrics.jsonl`; no more of the file is read than that takes. None: there is none."""
+        path = self.folder / "metrics.jsonl"
+        if not os.path.lexists(path):
+            return None
+        with path.open("rb") as file:
+            size, block = file.seek(0, os.SEEK_END), 2**14
+            while True:
+                file.seek(max(0, size - block))
+                parts = file.read(block).rsplit(b"\n", 2)  # what is before the last whole line, it, and what follows
+                if len(parts) == 3 or (len(parts) == 2 and block >= size):
+                    return parts[-2]
+                if block >= min(size, LONGEST_LINE):
+                    return None
+                block *= 4
 
     def _lines(self) -> list[bytes]:
         path = self.folder / "metrics.jsonl"
@@ -154,8 +201,17 @@ class Run:
         remove_leftovers(self.folder)
 
     def remove(self) -> None:
-        """Remove the folder, the record first: what a kill leaves of it is no finished run."""
-        (self.folder / "result.json").unlink(missing_ok=True)
+        """Remove the folder, the record first: what a kill leaves of it is no finished run.
+
+        Raises:
+            ValueError: it is a symbolic link, behind which something else may stand.
+        """
+        if self.folder.is_symlink():
+            raise ValueError(f"it is a symbolic link to {self.folder.readlink()}; remove both by hand")
+        record = self.folder / "result.json"
+        if record.is_dir() and not record.is_symlink():
+            shutil.rmtree(record)
+        record.unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 
     def fail(self, reason: str) -> None:
@@ -183,10 +239,15 @@ class Run:
 
     def failure(self) -> str | None:
         """Why the run failed when it was tried last, in a line; None: it did not."""
+        path = self.folder / "failure.txt"
         try:
-            return (self.folder / "failure.txt").read_bytes().decode(errors="replace").strip().splitlines()[-1]
+            with path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_REASON))
+                return file.read().decode(errors="replace").strip().splitlines()[-1]
         except (FileNotFoundError, IndexError):
             return None
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror})"
 
 
 def _whole(lines: Iterable[bytes]) -> list[bytes]:
@@ -207,7 +268,7 @@ def all_runs(output_dir: str | Path) -> list[Run]:
     """Every run below `output_dir`, finished, failed or not, by name; also those whose config is not there."""
     marks = ("config.json", "failure.txt", "result.json")
     paths = sorted(runs_dir(output_dir).glob("*"))
-    return [Run(path) for path in paths if any((path / mark).exists() for mark in marks)]
+    return [Run(path) for path in paths if any(os.path.lexists(path / mark) for mark in marks)]
 
 
 def packed(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -33,10 +33,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from scipy.special import expit
 
+from lossbench.checks import DAMAGES
 from lossbench.environment import commit, keep_freed_memory
 from lossbench.files import write_bytes
 from lossbench.fitting import fit_logistic, fit_networks, network_logits, num_parameters
-from lossbench.records import DAMAGES
 from lossbench.runs import to_json
 
 NUM_TRAIN = (1_000, 10_000)

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from lossbench.config import Config, run_id
+from lossbench.spelling import spelled
 
 HPARAMS = "hparams"
 """The folder of a run's row in TensorBoard's HParams table."""
@@ -216,7 +217,7 @@ class Progress:
         self._num_done += 1
         self._fractions[name] = 1.0
         took = time.monotonic() - self._began.get(name, time.monotonic())
-        result = f"FAILED {name}: {reason}" if accuracy is None else f"{name}: test accuracy {accuracy:.4f}"
+        result = f"FAILED {name}: {spelled(reason)}" if accuracy is None else f"{name}: test accuracy {accuracy:.4f}"
         outlook = f", {self._outlook()}" if self._num_done < len(self._costs) else ""
         self._print(f"[{self._num_done}/{len(self._costs)}] {result} after {_duration(took)}{outlook}", markup=False)
         if name in self._tasks:

@@ -14,9 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from lossbench import experiments
-from lossbench.files import write_atomically
 from lossbench.records import Record
-from lossbench.report.page import Picture, write_picture
+from lossbench.report.page import Picture, write_csv, write_picture
 from lossbench.report.tables import MISSING, Filled
 
 STYLES: Mapping[str, dict[str, Any]] = {
@@ -204,7 +203,7 @@ def write_drawn(folder: Path, drawn: Drawn) -> None:
     """Write a picture as PNG and PDF, and its numbers as CSV."""
     picture, table = drawn
     write_picture(folder, picture)
-    write_atomically(folder / f"{picture.name}.csv", lambda file: table.to_csv(file, index=False))
+    write_csv(folder / f"{picture.name}.csv", table)
 
 
 def _confusion(record: Record) -> np.ndarray | None:

@@ -8,7 +8,6 @@ from importlib.resources import files
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from unicodedata import category
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -17,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lossbench.files import write_atomically, write_bytes
+from lossbench.spelling import csv_cell, spelled
 
 BLACK = "#111111"
 """For what stays black on any page."""
@@ -152,17 +152,15 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="backslashreplace"))  # a folder's name need not be text
 
 
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table's rows as CSV, atomically."""
+    cells = frame.map(csv_cell)
+    write_atomically(path, lambda file: cells.to_csv(file, index=False))
+
+
 def _line(text: object) -> str:
     """Text on one line; what cannot be printed is spelled out."""
-    spelled = (
-        letter
-        if letter.isprintable() or category(letter) == "Zs"
-        else " "
-        if letter.isspace()
-        else letter.encode("unicode_escape").decode()
-        for letter in str(text)
-    )
-    return "".join(spelled).strip()
+    return spelled(text).strip()
 
 
 def _html(text: object) -> str:

@@ -11,9 +11,9 @@ from lossbench import experiments
 from lossbench.choices import Selection
 from lossbench.config import run_id
 from lossbench.experiments import Cell
-from lossbench.files import write_atomically
 from lossbench.records import Record
-from lossbench.report.page import Table, to_html, write_text
+from lossbench.report.page import Table, blocks_to_markdown, to_html, write_csv, write_text
+from lossbench.spelling import spelled
 
 MISSING = "missing"
 
@@ -68,8 +68,8 @@ def _distinct(values: Iterable[Any]) -> str:
 
 
 def plain(value: object) -> str:
-    """Text on one line, as tables and captions need it, without what cannot be printed."""
-    return "".join(letter if letter.isprintable() else " " for letter in str(value)).strip()
+    """Text on one line, as tables and captions need it; what cannot be printed is spelled out."""
+    return spelled(value).strip()
 
 
 def _entry(cell: Cell, records: Sequence[Record], failed: Failed, selection: Selection) -> str:
@@ -121,7 +121,7 @@ def write_table(
 ) -> tuple[str, Table]:
     """Write a table of accuracies in its four forms; returns it as Markdown and as a block of a page."""
     rows = _rows(filled, failed, selection)
-    write_atomically(folder / f"table{table}.csv", lambda file: rows.to_csv(file, index=False))
+    write_csv(folder / f"table{table}.csv", rows)
     block = Table(_frame(filled, failed, selection), _caption(title, filled, selection))
     return write_forms(folder, table, title, block), block
 
@@ -129,8 +129,7 @@ def write_table(
 def write_forms(folder: Path, number: int, title: str, table: Table) -> str:
     """Write a table as Markdown, HTML and LaTeX; returns the Markdown."""
     frame, caption = table.frame, table.caption
-    flat = frame.reset_index().map(lambda entry: entry.replace("|", r"\|") if isinstance(entry, str) else entry)
-    markdown = f"{caption}\n\n{flat.to_markdown(index=False, disable_numparse=True)}\n"
+    markdown = blocks_to_markdown([table])
     write_text(folder / f"table{number}.md", markdown)
     write_text(folder / f"table{number}.html", to_html(title, [table], []))
     write_text(folder / f"table{number}.tex", to_latex(table, f"tab:{number}"))
