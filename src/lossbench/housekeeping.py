@@ -12,6 +12,7 @@ from typing import Any
 
 from lossbench import NUMERICS
 from lossbench.config import name_of
+from lossbench.files import open_file, read_file
 from lossbench.records import DAMAGES, Divergence, Found, Record, committed_records, merge, own_records, verify
 from lossbench.runs import Run, Status, all_runs
 
@@ -54,7 +55,7 @@ class Entry:
         """The whole lines of its `metrics.jsonl`."""
         try:
             return [dict(json.loads(line)) for line in self.run.whole_metrics()] if self.run else []
-        except DAMAGES:
+        except (OSError, *DAMAGES):
             return []
 
     @property
@@ -265,7 +266,7 @@ def _config(run: Run) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON file's mapping; empty where it cannot be read."""
     try:
-        return dict(json.loads(path.read_bytes()))
+        return dict(json.loads(read_file(path)))
     except (OSError, *DAMAGES):
         return {}
 
@@ -286,6 +287,8 @@ def _problems(run: Run) -> list[str]:
             problems.append(f"{metrics} lacks epochs: it has {', '.join(map(str, epochs))}")
         elif run.finished and config and len(epochs) != config["schedule"]["epochs"]:
             problems.append(f"{metrics} has {len(epochs)} epochs of {config['schedule']['epochs']}")
+    except OSError as error:
+        problems.append(f"{metrics} cannot be read ({error.strerror}); remove the run")
     except DAMAGES as error:
         problems.append(f"{metrics} holds a damaged line ({error!r})")
     checkpoint = run.folder / "checkpoint.pt"
@@ -310,11 +313,11 @@ def _misnamed(run: Run, config: Mapping[str, Any], record: Mapping[str, Any]) ->
 def _whole_archive(path: Path) -> bool:
     """Whether all checksums of a zip archive, such as torch writes, are right."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
     except FileNotFoundError:  # the run has just come to its end
         return True
-    except zipfile.BadZipFile:
+    except (OSError, zipfile.BadZipFile):
         return False
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lossbench.config import Runtime
+from lossbench.files import read_file
 from lossbench.subsets import Arrays
 
 
@@ -112,7 +113,7 @@ def _read(path: Path, digest: str) -> bytes:
     found = path if path.exists() else packed
     again = f"expected SHA-256 {digest[:12]}... unpacked; remove it, and the next run fetches it again"
     try:
-        content = found.read_bytes() if found == path else gzip.decompress(found.read_bytes())
+        content = read_file(found) if found == path else gzip.decompress(read_file(found))
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, EOFError, zlib.error) as error:

@@ -22,6 +22,7 @@ import numpy as np
 
 from lossbench import NUMERICS
 from lossbench.config import name_of
+from lossbench.files import read_file
 from lossbench.runs import all_runs
 
 COUNTED_ANEW = 1e-3
@@ -55,7 +56,13 @@ class Record:
         Raises:
             ValueError: they are not those that the run wrote, or contradict its record.
         """
-        return self.unpack(self.arrays_path.read_bytes()) if self.arrays_path.exists() else None
+        if not self.arrays_path.exists():
+            return None
+        try:
+            content = read_file(self.arrays_path)
+        except OSError as error:
+            raise ValueError(f"{self.arrays_path} cannot be read ({error.strerror}); remove or restore it") from error
+        return self.unpack(content)
 
     def unpack(self, content: bytes) -> dict[str, np.ndarray]:
         """The arrays in the bytes of an `arrays.npz`.
@@ -104,13 +111,27 @@ class Found(NamedTuple):
 
 def own_records(output_dir: str | Path) -> Found:
     """The records of the finished runs below `output_dir`, and the others that diverged when they were tried last."""
+    unreadable: list[str] = []
+
+    def texts(name: str, folders: Iterable[Path]) -> list[tuple[Path, bytes]]:
+        found = []
+        for path in (folder / name for folder in folders):
+            try:
+                found.append((path, read_file(path)))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                unreadable.append(f"{path} cannot be read ({error.strerror}); remove it, or restore the file")
+        return found
+
     runs = all_runs(output_dir)
-    paths = [run.folder / "result.json" for run in runs if run.finished]
-    diverged = [(run, text) for run in runs if not run.finished and (text := run.read_divergence()) is not None]
-    return found_in(
-        ((path.read_bytes(), path.parent / "arrays.npz", str(path), path.parent.name) for path in paths),
-        ((text, str(run.folder / "diverged.json"), run.id) for run, text in diverged),
+    finished = texts("result.json", [run.folder for run in runs if run.finished])
+    diverged = texts("diverged.json", [run.folder for run in runs if not run.finished])
+    found = found_in(
+        ((text, path.parent / "arrays.npz", str(path), path.parent.name) for path, text in finished),
+        ((text, str(path), path.parent.name) for path, text in diverged),
     )
+    return found._replace(problems=unreadable + found.problems)
 
 
 def committed_records(results_dir: str | Path | None) -> Found:
@@ -126,7 +147,7 @@ def committed_records(results_dir: str | Path | None) -> Found:
 
 def _lines(path: Path) -> list[tuple[bytes, str]]:
     """The lines of a file that are not empty, each with its place; none where it is not there."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    lines = read_file(path).splitlines() if path.exists() else []
     return [(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from lossbench.config import Config, run_id
-from lossbench.files import append_bytes, remove_leftovers, write_bytes
+from lossbench.files import NotAFileError, append_bytes, append_line, read_file, remove_leftovers, write_bytes
 
 FILES = ("config.json", "metrics.jsonl", "arrays.npz", "result.json")
 """What a finished run consists of; `result.json` comes last."""
@@ -75,7 +75,7 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """The record of a finished run."""
-        return dict(json.loads((self.folder / "result.json").read_text()))
+        return dict(json.loads(read_file(self.folder / "result.json")))
 
     def start(self, config: Config) -> None:
         """Make the folder and say in it what the run is."""
@@ -87,7 +87,7 @@ class Run:
     def read_checkpoint(self) -> bytes | None:
         """The state after the last finished epoch, or None."""
         path = self.folder / "checkpoint.pt"
-        return path.read_bytes() if path.exists() else None
+        return read_file(path) if path.exists() else None
 
     def write_checkpoint(self, state: bytes) -> None:
         """Keep the state after an epoch; the one before stays until this one is whole."""
@@ -123,7 +123,7 @@ class Run:
 
     def _lines(self) -> list[bytes]:
         path = self.folder / "metrics.jsonl"
-        return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        return read_file(path).splitlines(keepends=True) if path.exists() else []
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         """Add an epoch's line."""
@@ -131,8 +131,7 @@ class Run:
 
     def log(self, text: str) -> None:
         """Add a line to the run's log."""
-        with (self.folder / "train.log").open("a") as file:
-            file.write(text + "\n")
+        append_line(self.folder / "train.log", text)
 
     def finish(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Write arrays and record, in this order; the checkpoint goes. Returns the record with the arrays' checksum."""
@@ -170,7 +169,7 @@ class Run:
     def read_divergence(self) -> bytes | None:
         """What is known of a run that diverged when it was tried last, or None."""
         try:
-            return (self.folder / "diverged.json").read_bytes()
+            return read_file(self.folder / "diverged.json")
         except FileNotFoundError:
             return None
 
@@ -184,9 +183,11 @@ class Run:
     def failure(self) -> str | None:
         """Why the run failed when it was tried last, in a line; None: it did not."""
         try:
-            return (self.folder / "failure.txt").read_bytes().decode(errors="replace").strip().splitlines()[-1]
+            return read_file(self.folder / "failure.txt").decode(errors="replace").strip().splitlines()[-1]
         except (FileNotFoundError, IndexError):
             return None
+        except NotAFileError as error:
+            return str(error)
 
 
 def _whole(lines: Iterable[bytes]) -> list[bytes]:
