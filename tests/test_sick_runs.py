@@ -3,12 +3,13 @@
 import os
 import pickle
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from made_runs import config, diverged, finished
+from made_runs import config, contents, diverged, finished
 
 from lossbench import housekeeping, npz, sweep
 from lossbench.config import Config, MnistType, Runtime
@@ -187,3 +188,57 @@ def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path)
     (tmp_path / f".file.{os.getpid()}.tmp").symlink_to(mine)
     write_bytes(tmp_path / "file", b"other")
     assert (mine.read_bytes(), (tmp_path / "file").read_bytes()) == (b"mine", b"other")
+
+
+@pytest.mark.parametrize("offset_s", [-3600, 0, 3600])
+def test_a_failure_is_tried_again_whatever_its_date(offset_s: int, tmp_path: Path) -> None:
+    made = small(tmp_path)
+    run = open_run(made)
+    run.fail("a reason")
+    os.utime(run.folder / "failure.txt", (time.time() + offset_s,) * 2)
+    assert run_all([made]).finished == [run.id]
+
+
+def test_what_another_process_failed_at_meanwhile_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = small(tmp_path), small(tmp_path, seed=1)
+    fit = sweep.fit
+
+    def meanwhile(*given: Any) -> dict[str, Any]:
+        open_run(second).fail("why")
+        os.utime(open_run(second).folder / "failure.txt", (0, 0))  # its clock is another one
+        return fit(*given)
+
+    monkeypatch.setattr(sweep, "fit", meanwhile)
+    summary = run_all([first, second])
+    assert (summary.finished, summary.failed) == ([open_run(first).id], {open_run(second).id: "why"})
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_run_whose_lock_was_removed_stops_and_writes_nothing_more(
+    replaced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, fit = small(tmp_path), sweep.fit
+    made.schedule.epochs = 3
+    run = open_run(made)
+    kept: list[dict[str, bytes]] = []
+
+    def disturbed(config: Config, run: Run, on_step: Any) -> dict[str, Any]:
+        def watched(epoch: int, fraction: float, line: str) -> None:
+            on_step(epoch, fraction, line)
+            if line and epoch == 1:
+                (run.folder / ".lock").unlink()
+                if replaced:
+                    (run.folder / ".lock").touch()
+                kept.append(contents(run.folder))
+
+        return fit(config, run, watched)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sweep, "fit", disturbed)
+        summary = run_all([made])
+    assert summary.failed[run.id].startswith(f"{run.folder / '.lock'} was removed or replaced during the run, so ")
+    assert [contents(run.folder)] == kept  # another process may have gone on
+    assert run_all([made]).finished == [run.id]
+    assert (run.folder / "train.log").read_text().count(": epoch 2 of 3") == 1

@@ -6,6 +6,7 @@ done.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,12 +38,21 @@ class Status(StrEnum):
     stopped = "stopped"  # the same command goes on from its last whole epoch
 
 
+Mark = tuple[int, int] | None
+"""What tells one failure of a run from the next, whatever the clock says; None: it has not failed."""
+
+
+class LockLostError(RuntimeError):
+    """The lock that this process took is gone from the run's folder: another process may have the run."""
+
+
 class Run:
     """The folder of one run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.id = folder.name
+        self._held: int | None = None  # the inode of the lock, while this process holds it
 
     @property
     def finished(self) -> bool:
@@ -68,10 +78,26 @@ class Run:
         except Timeout:
             yield False
             return
+        self._held = _inode(self.folder / ".lock")
         try:
             yield True
         finally:
+            self._held = None
             lock.release()
+
+    def lost(self) -> str | None:
+        """Why a run that is held is no longer this process's, in a sentence; None: it is, or nobody holds it here."""
+        path = self.folder / ".lock"
+        if self._held is None or _inode(path) == self._held:
+            return None
+        return (
+            f"{path} was removed or replaced during the run, so another process may do it now; this one writes nothing "
+            f"more, and the same command goes on"
+        )
+
+    def _check_held(self) -> None:
+        if sentence := self.lost():
+            raise LockLostError(sentence)
 
     def record(self) -> dict[str, Any]:
         """The record of a finished run."""
@@ -90,7 +116,12 @@ class Run:
         return read_file(path) if path.exists() else None
 
     def write_checkpoint(self, state: bytes) -> None:
-        """Keep the state after an epoch; the one before stays until this one is whole."""
+        """Keep the state after an epoch; the one before stays until this one is whole.
+
+        Raises:
+            LockLostError: the run is held no more.
+        """
+        self._check_held()
         write_bytes(self.folder / "checkpoint.pt", state)
 
     def restart(self) -> None:
@@ -126,7 +157,12 @@ class Run:
         return read_file(path).splitlines(keepends=True) if path.exists() else []
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Add an epoch's line."""
+        """Add an epoch's line.
+
+        Raises:
+            LockLostError: the run is held no more.
+        """
+        self._check_held()
         append_bytes(self.folder / "metrics.jsonl", to_json(line) + b"\n")
 
     def log(self, text: str) -> None:
@@ -134,7 +170,12 @@ class Run:
         append_line(self.folder / "train.log", text)
 
     def finish(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Write arrays and record, in this order; the checkpoint goes. Returns the record with the arrays' checksum."""
+        """Write arrays and record, in this order; the checkpoint goes. Returns the record with the arrays' checksum.
+
+        Raises:
+            LockLostError: the run is held no more.
+        """
+        self._check_held()
         content = packed(arrays)
         whole = dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
         write_bytes(self.folder / "arrays.npz", content)
@@ -158,7 +199,12 @@ class Run:
         shutil.rmtree(self.folder)
 
     def fail(self, reason: str) -> None:
-        """Keep the reason why the run stopped: a traceback, or a sentence."""
+        """Keep the reason why the run stopped: a traceback, or a sentence.
+
+        Raises:
+            LockLostError: the run is held no more.
+        """
+        self._check_held()
         write_bytes(self.folder / "failure.txt", reason.encode(errors="backslashreplace"))
 
     def diverge(self, divergence: Mapping[str, Any]) -> None:
@@ -173,12 +219,13 @@ class Run:
         except FileNotFoundError:
             return None
 
-    def failed_since(self, moment: float) -> bool:
-        """Whether the run has failed since a moment of the system's clock."""
-        try:
-            return (self.folder / "failure.txt").stat().st_mtime >= moment
-        except FileNotFoundError:
-            return False
+    def failure_mark(self) -> Mark:
+        """What tells the run's last failure from the next."""
+        return _identity(self.folder / "failure.txt")
+
+    def failed_since(self, mark: Mark) -> bool:
+        """Whether the run has failed since a mark was taken."""
+        return self.failure_mark() not in (None, mark)
 
     def failure(self) -> str | None:
         """Why the run failed when it was tried last, in a line; None: it did not."""
@@ -188,6 +235,21 @@ class Run:
             return None
         except NotAFileError as error:
             return str(error)
+
+
+def _identity(path: Path) -> Mark:
+    """Inode and nanosecond of the last change of a file; None: it is not there."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _inode(path: Path) -> int | None:
+    """Of a lock, whose date changes whenever a process tries to take it."""
+    found = _identity(path)
+    return found[0] if found else None
 
 
 def _whole(lines: Iterable[bytes]) -> list[bytes]:

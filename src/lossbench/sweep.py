@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ from lossbench.config import Config, ModelConfig, run_id
 from lossbench.data import num_classes, prepare, published_sizes
 from lossbench.environment import num_cores
 from lossbench.models import flops_per_image
-from lossbench.runs import Run, open_run
+from lossbench.runs import Mark, Run, open_run
 from lossbench.steps import OnStep
 from lossbench.stops import STOP_SIGNALS, stops_held, stops_interrupt
 from lossbench.tracking import Progress
@@ -192,11 +192,11 @@ class Outcome:
     broken: bool = False  # and the process can use its GPU no more
 
 
-def _attempt(config: Config, on_step: OnStep, deadline: float, began: float) -> Outcome:
+def _attempt(config: Config, on_step: OnStep, deadline: float, mark: Mark) -> Outcome:
     """Do a run, unless its next epoch would not end before the deadline, or another process has it.
 
-    What another process has made of it since the sweep `began`, on the system's clock, counts. A traceback stays in the
-    run's folder.
+    What another process has made of it since the sweep began, and took the `mark` of its last failure, counts. A
+    traceback stays in the run's folder.
     """
     run = open_run(config)
     epoch_began = time.monotonic()
@@ -216,7 +216,7 @@ def _attempt(config: Config, on_step: OnStep, deadline: float, began: float) -> 
                 return Outcome(Ended.busy)
             if run.finished:
                 return Outcome(Ended.finished, float(run.record()["test_accuracy"]))
-            if run.failed_since(began):
+            if run.failed_since(mark):
                 return Outcome(Ended.failed, reason=run.failure() or "")
             return _fit(config, run, timed)
     except OSError as error:
@@ -229,6 +229,8 @@ def _fit(config: Config, run: Run, on_step: OnStep) -> Outcome:
     except BudgetSpent:
         return Outcome(Ended.postponed)
     except Exception as error:
+        if sentence := run.lost():  # its folder is another's
+            return Outcome(Ended.failed, reason=sentence)
         with contextlib.suppress(OSError):  # a full disk takes no more
             run.fail(f"{traceback.format_exc()}\n{_reason(error)}")
         broken = isinstance(error, torch.AcceleratorError)  # the GPU's state is lost for all that comes after
@@ -255,11 +257,16 @@ def _note(config: Config, outcome: Outcome, summary: Summary, progress: Progress
         progress.done(name, None, outcome.reason)
 
 
+def _marks(todo: Iterable[Config]) -> dict[str, Mark]:
+    """What tells each run's last failure, at this moment, from the next."""
+    return {run_id(config): open_run(config).failure_mark() for config in todo}
+
+
 def _run_here(todo: Sequence[Config], summary: Summary, progress: Progress, deadline: float) -> None:
-    began, waiting = time.time(), deque(todo)
+    marks, waiting = _marks(todo), deque(todo)
     while waiting and time.monotonic() < deadline:
         config = waiting.popleft()
-        outcome = _attempt(config, partial(progress.step, config), deadline, began)
+        outcome = _attempt(config, partial(progress.step, config), deadline, marks[run_id(config)])
         if outcome.ended is Ended.busy:
             waiting.append(config)
             time.sleep(BUSY_WAIT_S)
@@ -281,7 +288,7 @@ def _start_worker(messages: Any, devices: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _work(config: Config, deadline: float, began: float) -> Outcome:
+def _work(config: Config, deadline: float, mark: Mark) -> Outcome:
     name = run_id(config)
     config = replace(config, runtime=replace(config.runtime, device=_device))
 
@@ -292,7 +299,7 @@ def _work(config: Config, deadline: float, began: float) -> Outcome:
 
     if time.monotonic() > deadline:
         return Outcome(Ended.postponed)
-    outcome = _attempt(config, on_step, deadline, began)
+    outcome = _attempt(config, on_step, deadline, mark)
     if outcome.ended is Ended.busy:
         time.sleep(BUSY_WAIT_S)
     if outcome.broken:
@@ -304,15 +311,15 @@ def _run_in_processes(
     todo: Sequence[Config], parallel: int, summary: Summary, progress: Progress, deadline: float
 ) -> None:
     """Costly runs first within a seed, so that the last ones to finish are short."""
-    began, ordered = time.time(), sorted(todo, key=lambda config: (config.seed, -flops(config)))
+    marks, ordered = _marks(todo), sorted(todo, key=lambda config: (config.seed, -flops(config)))
     waiting = {run_id(config): config for config in ordered}
-    while waiting and not _run_pool(waiting, list(waiting), parallel, summary, progress, deadline, began):
+    while waiting and not _run_pool(waiting, list(waiting), parallel, summary, progress, deadline, marks):
         # A process died. Runs are handed out in order, so it was under one of the first; alone, each shows whether it
         # is to blame, or only wanted the memory of its neighbours.
         for name in list(waiting)[: parallel + 1]:
-            if not _run_pool(waiting, [name], 1, summary, progress, deadline, began):
+            if not _run_pool(waiting, [name], 1, summary, progress, deadline, marks):
                 run = open_run(waiting[name])
-                if not run.failed_since(began):  # else it could still say why
+                if not run.failed_since(marks[name]):  # else it could still say why
                     run.fail("its process died (killed, or out of memory)")
                 _note(waiting.pop(name), Outcome(Ended.failed, reason=run.failure() or ""), summary, progress)
 
@@ -324,7 +331,7 @@ def _run_pool(
     summary: Summary,
     progress: Progress,
     deadline: float,
-    began: float,
+    marks: Mapping[str, Mark],
 ) -> bool:
     """Do the named runs and take them out of `waiting`; False: a process died, and what it left is still in there."""
     with stops_held() as held:  # else one could strike between a worker's start and its end
@@ -337,7 +344,7 @@ def _run_pool(
         pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages, of_workers))
         futures: dict[Future[Any], str] = {}
         try:
-            futures.update((pool.submit(_work, waiting[name], deadline, began), name) for name in names)
+            futures.update((pool.submit(_work, waiting[name], deadline, marks[name]), name) for name in names)
             while futures and not held and time.monotonic() < deadline + 1.0:  # workers stop by themselves
                 done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
                 for name, *news in _drain(messages):
@@ -346,7 +353,7 @@ def _run_pool(
                 for future in done:
                     name, outcome = futures.pop(future), future.result()
                     if outcome.ended is Ended.busy:
-                        futures[pool.submit(_work, waiting[name], deadline, began)] = name
+                        futures[pool.submit(_work, waiting[name], deadline, marks[name])] = name
                         continue
                     _note(waiting.pop(name), outcome, summary, progress)
         except BrokenProcessPool:
