@@ -41,8 +41,9 @@ ALLOWED = {
     "steps": "choices config data metrics optimizer",
     "capture": "",
     "tracing": "config losses metrics steps",
+    "resuming": "runs",
     "training": "calibration capture choices config data environment files losses metrics models optimizer randomness "
-    "runs steps tracing tracking",
+    "resuming runs steps tracing tracking",
     "arms": "config experiments",
     "labels": "imbalance",
     "results": "config experiments inference records runs",

@@ -135,6 +135,8 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
         click.echo(f"reason: {known['reason']}")
     _print_section("config", {key: _plain(value) for key, value in housekeeping.flat(known["config"]).items()})
     _print_section("result", {key: _rounded(value) for key, value in housekeeping.flat(known["result"]).items()})
+    parts = known["sessions"] if len(known["sessions"]) > 1 else []
+    _print_section("sessions, from epoch", {part["epoch"]: _listed(part) for part in parts if "epoch" in part})
     if known["class_accuracy"]:
         _print_section("accuracy by class", dict(enumerate(map(_rounded, known["class_accuracy"]))))
     last = {key: _rounded(value) for key, value in known["metrics"].items() if not isinstance(value, list)}
@@ -373,6 +375,10 @@ def _runs(count: int) -> str:
 
 def _plain(value: Any) -> str:
     return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _listed(session: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_plain(value)}" for key, value in housekeeping.flat(session).items() if key != "epoch")
 
 
 def _rounded(value: Any) -> str:

@@ -13,7 +13,17 @@ from typing import Any
 from lossbench import NUMERICS
 from lossbench.config import name_of
 from lossbench.files import open_file, read_file
-from lossbench.records import DAMAGES, Divergence, Found, Record, committed_records, merge, own_records, verify
+from lossbench.records import (
+    DAMAGES,
+    Divergence,
+    Found,
+    Record,
+    committed_records,
+    merge,
+    own_records,
+    sessions_of,
+    verify,
+)
 from lossbench.runs import Run, Status, all_runs
 
 DAMAGED = "damaged"
@@ -172,6 +182,7 @@ def describe(entry: Entry) -> dict[str, Any]:
         "folder": str(entry.run.folder) if entry.run else None,
         "config": dict(entry.config),
         "result": _result(entry),
+        "sessions": _sessions(entry),
         "class_accuracy": by_class,
         "metrics": last,
         "files": entry.files,
@@ -325,6 +336,11 @@ def _result(entry: Entry) -> dict[str, Any]:
     source = entry.record or entry.divergence
     fields = source.fields if source else {}
     return {key: fields[key] for key in RESULT if key in fields}
+
+
+def _sessions(entry: Entry) -> list[dict[str, Any]]:
+    source = entry.record or entry.divergence
+    return [dict(session) for session in sessions_of(source.fields)] if source else []
 
 
 def _standing(entry: Entry) -> dict[str, Any]:

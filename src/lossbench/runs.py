@@ -141,12 +141,16 @@ class Run:
             metrics = [dict(json.loads(line)) for line in kept]
             epochs = [line["epoch"] for line in metrics]
         except (KeyError, RecursionError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} holds a damaged line among the first {last_epoch}; remove the run") from error
+            raise ValueError(f"{path} holds a damaged line among the first {last_epoch}") from error
         if epochs != list(range(1, last_epoch + 1)):
             raise ValueError(f"{path} lacks epochs of 1 to {last_epoch}")
         if kept != lines:
             write_bytes(path, b"".join(kept))
         return metrics
+
+    def metrics_sha256(self) -> str:
+        """SHA-256 of `metrics.jsonl`, in hexadecimal."""
+        return hashlib.sha256(b"".join(self._lines())).hexdigest()
 
     def whole_metrics(self) -> list[bytes]:
         """The lines of `metrics.jsonl`, without the part of one that a kill leaves at the end."""
