@@ -29,7 +29,7 @@ ALLOWED = {
     "npz": "files",
     "imbalance": "",
     "subsets": "config imbalance randomness",
-    "published": "config files subsets",
+    "published": "config files screen subsets",
     "data": "choices config files imbalance npz published randomness subsets",
     "models": "choices config",
     "weighting": "",
@@ -37,13 +37,14 @@ ALLOWED = {
     "optimizer": "config",
     "runs": "config files",
     "records": "config files runs",
-    "tracking": "config",
+    "screen": "",
+    "tracking": "config screen",
     "steps": "choices config data metrics optimizer",
     "capture": "",
     "tracing": "config losses metrics steps",
     "resuming": "runs",
     "training": "calibration capture choices config data environment files losses metrics models optimizer randomness "
-    "resuming runs steps tracing tracking",
+    "resuming runs screen steps tracing tracking",
     "arms": "config experiments",
     "labels": "imbalance",
     "results": "config experiments inference records runs",
@@ -52,7 +53,7 @@ ALLOWED = {
     "confirmation": "arms claims experiments inference records replication results verdicts",
     "scales": "config data tracing training",
     "profiling": "config data environment steps training",
-    "sweep": "config data environment models runs steps stops tracking training",
+    "sweep": "config data environment models runs screen steps stops tracking training",
     "inference": "",
     "archive": "calibration files records runs",
     "hours": "config data records",
@@ -74,7 +75,7 @@ ALLOWED = {
     "housekeeping": "config files records runs",
     "commands": "archive files housekeeping lean runs simulation",
     "cli": "archive choices commands config environment experiments files hours lean overrides profiling records "
-    "report results runs schemas simulation stops studies sweep",
+    "report results runs schemas screen simulation stops studies sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 
@@ -83,6 +84,7 @@ LATE_TORCH = (
     "config",
     "experiments",
     "files",
+    "screen",
     "runs",
     "records",
     "report",

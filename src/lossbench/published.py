@@ -14,6 +14,7 @@ import numpy as np
 
 from lossbench.config import Runtime
 from lossbench.files import read_file
+from lossbench.screen import say
 from lossbench.subsets import Arrays
 
 
@@ -132,7 +133,7 @@ WAY_OUT = "put the published files there, or name the folder that has them with 
 def _download(name: str, source: Source, folder: Path) -> None:
     import torchvision.datasets
 
-    print(f"{name}: not in {folder}, downloading it there", flush=True)
+    say(f"{name}: not in {folder}, downloading it there")
     try:
         getattr(torchvision.datasets, source.torchvision)(str(folder), train=True, download=True)
     except (OSError, RuntimeError) as error:

@@ -30,8 +30,9 @@ from lossbench.data import num_classes, prepare, published_sizes
 from lossbench.environment import num_cores
 from lossbench.models import flops_per_image
 from lossbench.runs import Mark, Run, open_run
+from lossbench.screen import say
 from lossbench.steps import OnStep
-from lossbench.stops import STOP_SIGNALS, stops_held, stops_interrupt
+from lossbench.stops import STOP_SIGNALS, end_with_parent, stops_held, stops_interrupt
 from lossbench.tracking import Progress
 from lossbench.training import check, fit, is_crawling
 
@@ -99,7 +100,7 @@ def with_data(configs: Iterable[Config], lacking: set[str]) -> list[Config]:
                 ready.append(config)
             except ValueError as error:
                 lacking.add(name)
-                print(error, file=sys.stderr, flush=True)
+                say(error, sys.stderr)
     return ready
 
 
@@ -128,7 +129,7 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
         prepare(config.dataset, config.runtime)
     if crawling := len(todo) - len(with_kernels(todo)):
         told = f"{crawling} of {len(todo)} runs ask for schedule.precision=bf16, for which this device has no kernels: "
-        print(f"{told}a step takes many times as long as in fp32", flush=True)
+        say(f"{told}a step takes many times as long as in fp32")
     parallel = num_parallel(todo)
     threads = todo[0].runtime.num_threads or max(1, num_cores() // parallel)
     todo = [replace(config, runtime=replace(config.runtime, num_threads=threads)) for config in todo]
@@ -278,12 +279,12 @@ def _run_here(todo: Sequence[Config], summary: Summary, progress: Progress, dead
 
 _messages: Any = None  # in a worker: where its progress goes
 _device = ""
-_parent = 0
 
 
 def _start_worker(messages: Any, devices: Any) -> None:
-    global _messages, _device, _parent
-    _messages, _device, _parent = messages, devices.get(), os.getppid()
+    global _messages, _device
+    end_with_parent()
+    _messages, _device = messages, devices.get()
     for number in STOP_SIGNALS:  # Ctrl-C ends a worker at once; its run stands at the last epoch
         signal.signal(number, signal.SIG_DFL)
 
@@ -293,8 +294,6 @@ def _work(config: Config, deadline: float, mark: Mark) -> Outcome:
     config = replace(config, runtime=replace(config.runtime, device=_device))
 
     def on_step(epoch: int, fraction: float, line: str) -> None:
-        if os.getppid() != _parent:
-            os._exit(1)  # the sweep is gone: nobody waits for this run
         _messages.put((name, epoch, fraction, line))
 
     if time.monotonic() > deadline:

@@ -35,6 +35,7 @@ from lossbench.models import build_model, check_shape, count_parameters, output_
 from lossbench.optimizer import Sgd
 from lossbench.randomness import derived_seed
 from lossbench.runs import Run
+from lossbench.screen import say
 from lossbench.steps import OnStep, State, predict, train_epoch, train_step
 from lossbench.tracing import gradient_norms, trace
 
@@ -144,7 +145,7 @@ def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line
     run.start(config)
     if checkpoint is not None and checkpoint["device"] != device.type:
         run.log(f"begun on {checkpoint['device']}, starting afresh on {device.type}")
-        print(f"{run.id} was begun on {checkpoint['device']} and starts afresh on {device.type}", flush=True)
+        say(f"{run.id} was begun on {checkpoint['device']} and starts afresh on {device.type}")
         checkpoint = None
     if checkpoint is None:
         run.restart()
@@ -301,11 +302,11 @@ def _readable(line: dict[str, Any], epochs: int) -> str:
 def _tracker(config: Config, run: Run, history: list[dict[str, Any]], traces: dict[str, list[Tensor]]) -> Any:
     from lossbench.tracking import NoTracker, TensorBoard
 
-    def say(text: str) -> None:
+    def tell(text: str) -> None:
         run.log(text)
-        print(text, flush=True)
+        say(text)
 
-    return TensorBoard(run.folder, history, traces, say) if config.runtime.tensorboard else NoTracker()
+    return TensorBoard(run.folder, history, traces, tell) if config.runtime.tensorboard else NoTracker()
 
 
 def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, Any]) -> dict[str, np.ndarray]:
