@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -159,6 +160,50 @@ def test_a_damaged_cache_is_made_again(damage: str, tmp_path: Path, monkeypatch:
     assert torch.equal(first.train.images, again.train.images)
     assert torch.equal(first.test.labels, again.test.labels)
     assert len(cache.read_bytes()) == len(whole)
+
+
+def test_a_cache_without_an_array_is_made_again(tmp_path: Path) -> None:
+    first = load(Digits(), tmp_path)
+    (cache,) = (tmp_path / "out/cache").glob("*.npz")
+    whole = cache.read_bytes()
+    with np.load(cache) as file:
+        arrays = dict(file)
+    for name in arrays:
+        np.savez(cache, **{key: array for key, array in arrays.items() if key != name})
+        assert torch.equal(load(Digits(), tmp_path).train.images, first.train.images)
+        assert cache.read_bytes() == whole
+    np.save(cache.with_suffix(".npy"), arrays["train_images"])
+    cache.with_suffix(".npy").replace(cache)  # no archive, but numpy reads it
+    assert torch.equal(load(Digits(), tmp_path).train.images, first.train.images)
+    assert cache.read_bytes() == whole
+
+
+def test_a_cache_that_holds_other_data_is_made_again(tmp_path: Path) -> None:
+    first = load(Digits(), tmp_path)
+    (cache,) = (tmp_path / "out/cache").glob("*.npz")
+    whole = cache.read_bytes()
+    with np.load(cache) as file:
+        arrays = dict(file)
+    swapped = arrays | {"train_labels": arrays["train_labels"][::-1]}
+    np.savez(cache, **swapped)
+    assert torch.equal(load(Digits(), tmp_path).train.labels, first.train.labels)
+    assert cache.read_bytes() == whole
+    load(Digits(image_shape=[1, 8, 8]), tmp_path)
+    (other,) = set((tmp_path / "out/cache").glob("*.npz")) - {cache}
+    shutil.copy(other, cache)  # whole, and of another data set
+    assert load(Digits(), tmp_path).train.images.shape == first.train.images.shape
+    assert cache.read_bytes() == whole
+
+
+def test_a_damaged_cache_is_made_again_by_several_at_once(tmp_path: Path) -> None:
+    first = load(Digits(), tmp_path)
+    (cache,) = (tmp_path / "out/cache").glob("*.npz")
+    for _ in range(5):
+        cache.write_bytes(b"damaged")
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: load(Digits(), tmp_path), range(4)))
+        assert all(torch.equal(one.train.images, first.train.images) for one in found)
+    assert [path.name for path in cache.parent.glob("[!.]*")] == [cache.name]
 
 
 def test_digits_are_split_once_and_for_all(tmp_path: Path) -> None:

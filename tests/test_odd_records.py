@@ -82,15 +82,14 @@ def test_a_file_that_cannot_be_read_is_named(
         path.unlink()
         path.mkdir()
     else:
-        real = Path.open
+        real = os.open
 
-        def refuse(self: Path, *args: Any, **named: Any) -> Any:
-            if self == path:
-                raise PermissionError(13, os.strerror(13), str(self))
-            return real(self, *args, **named)
+        def refuse(target: Any, *args: Any, **named: Any) -> int:
+            if Path(target) == path:
+                raise PermissionError(13, os.strerror(13), str(target))
+            return real(target, *args, **named)
 
-        monkeypatch.setattr(Path, "open", refuse)
-        monkeypatch.setattr(Path, "read_bytes", lambda self: self.open("rb").read())
+        monkeypatch.setattr(os, "open", refuse)
     assert len(invoke("runs").output.splitlines()) == 1 + len(made)
     known = json.loads(invoke("show", made[kind].id, "--json").stdout)
     invoke("show", made[kind].id)
@@ -284,3 +283,8 @@ def test_a_line_of_metrics_that_never_ends_is_named(made: Made, invoke: Invoke) 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 80e6
+
+
+def test_a_record_has_the_scores_of_every_map_of_its_loss() -> None:
+    own = {loss: set(maps) for loss, maps in calibration.MAPS_OF.items() if loss != "sml"}
+    assert {loss: set(maps) for loss, maps in checks.MAPS.items()} == own

@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -137,6 +136,7 @@ def test_one_process_at_a_time_holds_a_run(tmp_path: Path) -> None:
         assert mine
         assert not yours
         assert run.status() is Status.running
+        assert run.lost() is None  # though others have tried to take it
     code = "import sys, time; from pathlib import Path; from lossbench.runs import Run\n"
     code += "with Run(Path(sys.argv[1])).held() as mine: print(mine, flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code, str(run.folder)], stdout=subprocess.PIPE, text=True) as process:
@@ -155,12 +155,16 @@ def test_a_run_says_how_it_stands(tmp_path: Path) -> None:
     run.start(config(tmp_path))
     assert run.status() is Status.stopped
     assert run.failure() is None
-    assert not run.failed_since(0)
+    assert run.failure_mark() is None
+    assert not run.failed_since(None)
     run.fail("Traceback\n  somewhere\nValueError: why")
     assert run.status() is Status.failed
     assert run.failure() == "ValueError: why"
-    assert run.failed_since(time.time() - 60)
-    assert not run.failed_since(time.time() + 60)
+    mark = run.failure_mark()
+    assert run.failed_since(None)
+    assert not run.failed_since(mark)
+    run.fail("again")
+    assert run.failed_since(mark)
     finished(tmp_path)
     assert run.status() is Status.finished
     assert [each.id for each in all_runs(tmp_path)] == [run.id]

@@ -3,17 +3,20 @@
 import os
 import pickle
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from made_runs import config
+from made_runs import config, contents, diverged, finished
 
-from lossbench import sweep
+from lossbench import housekeeping, npz, sweep
 from lossbench.config import Config, MnistType, Runtime
 from lossbench.data import load_data, prepare
-from lossbench.runs import Status, open_run
+from lossbench.files import NotAFileError, sha256_of, write_bytes
+from lossbench.records import own_records
+from lossbench.runs import Run, Status, open_run
 from lossbench.sweep import run_all
 
 
@@ -23,6 +26,18 @@ def small(folder: Path, seed: int = 0) -> Config:
     made.dataset.num_train, made.schedule.epochs, made.schedule.batch_size = 64, 2, 32
     made.runtime = Runtime("cpu", str(folder), num_threads=1, parallel=1, tensorboard=False)
     return made
+
+
+def half_done(made: Config) -> Run:
+    """The run of a config after its first epoch."""
+
+    def stop(epoch: int, fraction: float, line: str) -> None:
+        if line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep.fit(made, open_run(made), stop)
+    return open_run(made)
 
 
 class Payload:
@@ -111,3 +126,119 @@ def test_prepared_data_do_not_need_the_published_files(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "data")
     assert len(load_data(MnistType("mnist"), runtime, torch.device("cpu")).train.labels) == 60_000
     shutil.rmtree(tmp_path / "outputs")
+
+
+def piped(path: Path) -> None:
+    """A named pipe in a file's place; whoever opens it to read waits for a writer."""
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("name", ["result.json", "arrays.npz", "config.json", "metrics.jsonl", "diverged.json"])
+def test_a_pipe_in_a_files_place_is_named_and_not_waited_for(name: str, tmp_path: Path) -> None:
+    run = diverged(tmp_path) if name == "diverged.json" else finished(tmp_path)
+    whole = finished(tmp_path, seed=1)
+    piped(run.folder / name)
+    sizes = {entry.id: entry.status for entry in housekeeping.entries(tmp_path, None)}
+    assert set(sizes) == {run.id, whole.id}
+    problems = housekeeping.check(tmp_path, None)[1]
+    assert len([problem for problem in problems if f"{run.folder / name} " in problem]) >= 1
+    assert set(own_records(tmp_path).records) >= {whole.id}
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "metrics.jsonl", "train.log"])
+def test_a_pipe_in_a_runs_way_fails_that_run_with_a_sentence(name: str, tmp_path: Path) -> None:
+    made = small(tmp_path)
+    run = half_done(made)
+    piped(run.folder / name)
+    summary = run_all([made, small(tmp_path, seed=1)])
+    assert f"{run.folder / name} is no regular file; remove it" in summary.failed[run.id]
+    assert len(summary.finished) == 1
+    assert run.failure() == summary.failed[run.id]
+
+
+def test_data_in_a_pipe_are_refused(tmp_path: Path) -> None:
+    piped(tmp_path / "data.npz")
+    piped(tmp_path / "data" / "MNIST" / "raw" / "train-images-idx3-ubyte")
+    with pytest.raises(ValueError, match=r"data\.npz cannot be read \(it is no regular file\)"):
+        npz.read(str(tmp_path / "data.npz"), "0" * 64)
+    with pytest.raises(ValueError, match=r"ubyte cannot be read \(it is no regular file\)"):
+        load_data(MnistType("mnist"), Runtime("cpu", str(tmp_path), str(tmp_path / "data")), torch.device("cpu"))
+    with pytest.raises(NotAFileError, match=r"data\.npz is no regular file; remove it"):
+        sha256_of(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize("name", ["train.log", "metrics.jsonl"])
+def test_a_link_in_the_place_of_a_file_that_grows_is_not_followed(name: str, tmp_path: Path) -> None:
+    made, mine = small(tmp_path), tmp_path / "mine.txt"
+    run = half_done(made)
+    content = (run.folder / name).read_bytes()
+    mine.write_bytes(content)
+    (run.folder / name).unlink()
+    (run.folder / name).symlink_to(mine)
+    said = run_all([made]).failed[run.id]
+    assert f"{run.folder / name} is a symbolic link, which is not followed; remove it" in said
+    assert mine.read_bytes() == content
+
+
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_bytes(b"mine")
+    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to(mine)
+    write_bytes(tmp_path / "file", b"other")
+    assert (mine.read_bytes(), (tmp_path / "file").read_bytes()) == (b"mine", b"other")
+
+
+@pytest.mark.parametrize("offset_s", [-3600, 0, 3600])
+def test_a_failure_is_tried_again_whatever_its_date(offset_s: int, tmp_path: Path) -> None:
+    made = small(tmp_path)
+    run = open_run(made)
+    run.fail("a reason")
+    os.utime(run.folder / "failure.txt", (time.time() + offset_s,) * 2)
+    assert run_all([made]).finished == [run.id]
+
+
+def test_what_another_process_failed_at_meanwhile_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = small(tmp_path), small(tmp_path, seed=1)
+    fit = sweep.fit
+
+    def meanwhile(*given: Any) -> dict[str, Any]:
+        open_run(second).fail("why")
+        os.utime(open_run(second).folder / "failure.txt", (0, 0))  # its clock is another one
+        return fit(*given)
+
+    monkeypatch.setattr(sweep, "fit", meanwhile)
+    summary = run_all([first, second])
+    assert (summary.finished, summary.failed) == ([open_run(first).id], {open_run(second).id: "why"})
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_run_whose_lock_was_removed_stops_and_writes_nothing_more(
+    replaced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, fit = small(tmp_path), sweep.fit
+    made.schedule.epochs = 3
+    run = open_run(made)
+    kept: list[dict[str, bytes]] = []
+
+    def disturbed(config: Config, run: Run, on_step: Any) -> dict[str, Any]:
+        def watched(epoch: int, fraction: float, line: str) -> None:
+            on_step(epoch, fraction, line)
+            if line and epoch == 1:
+                (run.folder / ".lock").unlink()
+                if replaced:
+                    (run.folder / ".lock").touch()
+                kept.append(contents(run.folder))
+
+        return fit(config, run, watched)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sweep, "fit", disturbed)
+        summary = run_all([made])
+    assert summary.failed[run.id].startswith(f"{run.folder / '.lock'} was removed or replaced during the run, so ")
+    assert [contents(run.folder)] == kept  # another process may have gone on
+    assert run_all([made]).finished == [run.id]
+    assert (run.folder / "train.log").read_text().count(": epoch 2 of 3") == 1

@@ -146,11 +146,10 @@ def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
     ended: list[int] = []
     monkeypatch.setattr(sweep, "_messages", queue.Queue())
     monkeypatch.setattr(sweep, "_device", "cpu")
-    monkeypatch.setattr(sweep, "_parent", os.getppid())
     monkeypatch.setattr(sweep.os, "_exit", ended.append)
-    sweep._work(config(tmp_path / "pool", 1), math.inf, time.time())
+    sweep._work(config(tmp_path / "pool", 1), math.inf, None)
     assert ended == [1]  # the pool begins anew
-    sweep._work(config(tmp_path / "pool", 2), math.inf, time.time())
+    sweep._work(config(tmp_path / "pool", 2), math.inf, None)
     assert ended == [1]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from lossbench import cli, data
+from lossbench import cli, data, published
 from lossbench.choices import Padding, Precision
 from lossbench.config import MODELS, Cifar10, Cnn2c, Cnn5c, Config, DatasetConfig, MnistType, Runtime, Schedule, Sml
 from lossbench.models import build_model, check_shape
@@ -142,15 +142,15 @@ def test_a_file_that_may_not_be_read_is_refused_by_name(
     name: str, publish: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in sorted(publish(name).iterdir()):
-        read = Path.read_bytes
+        read = published.read_file
 
-        def forbidden(self: Path, path: Path = path, read: Callable[[Path], bytes] = read) -> bytes:
-            if self == path:
-                raise PermissionError(13, "Permission denied", str(self))
-            return read(self)
+        def forbidden(asked: Path, path: Path = path, read: Callable[[Path], bytes] = read) -> bytes:
+            if asked == path:
+                raise PermissionError(13, "Permission denied", str(asked))
+            return read(asked)
 
         with monkeypatch.context() as patched:
-            patched.setattr(Path, "read_bytes", forbidden)
+            patched.setattr(published, "read_file", forbidden)
             assert refusal(name, tmp_path).startswith(f"{path} cannot be read (Permission denied), expected SHA-256 ")
 
 

@@ -24,7 +24,7 @@ from lossbench.checks import (
     check_unpacked,
     content_of,
 )
-from lossbench.files import check_file, sha256_of, write_atomically, write_bytes
+from lossbench.files import check_file, read_file, sha256_of, write_atomically, write_bytes
 from lossbench.records import Divergence, Found, Record, committed_records, found_in, merge, own_records, said, verify
 from lossbench.runs import DIVERGED_FILES, FILES, Run, packed, runs_dir, to_json
 
@@ -210,7 +210,7 @@ def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[s
         if problems:
             raise ValueError(problems[0])
         for name, record in new.items():
-            write_bytes(folder / "arrays" / f"{name}.npz", record.arrays_path.read_bytes())
+            write_bytes(folder / "arrays" / f"{name}.npz", read_file(record.arrays_path))
         write_bytes(folder / "records.jsonl", _as_lines(found.records))
         diverged = {**found.diverged, **committed.diverged}  # the committed stay, also where a record has come since
         if diverged:

@@ -5,7 +5,7 @@ Nothing is loaded before its size is known. What is wrong is raised, for the rea
 
 import json
 import math
-import stat
+import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from io import BytesIO
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from lossbench.config import name_of
+from lossbench.files import NotAFileError, open_file
 from lossbench.npz import header_of
 
 DAMAGES = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
@@ -55,12 +56,13 @@ def content_of(path: Path, limit: int = TEXT_LIMIT) -> bytes:
         ValueError: it cannot be read, is no file, or is larger than any run writes.
     """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError(f"{path} is not a file; remove it")
-        if found.st_size > limit:
-            raise ValueError(f"{path} has {found.st_size} bytes, more than any run writes there; remove it")
-        return path.read_bytes()
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise ValueError(f"{path} has {size} bytes, more than any run writes there; remove it")
+            return file.read()
+    except NotAFileError as error:
+        raise ValueError(f"{path} is not a file; remove it") from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}); restore it, or remove it") from error
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lossbench.choices import Profile
 from lossbench.config import Config, Reproduce, run_id
+from lossbench.screen import say
 from lossbench.spelling import spelled, spelled_lines
 from lossbench.stops import stops_interrupt
 
@@ -27,9 +28,7 @@ def _plain_errors() -> Iterator[None]:
         with stops_interrupt():
             yield
     except KeyboardInterrupt:
-        print(
-            "stopped; every run stands at its last finished epoch, and the same command goes on from there", flush=True
-        )
+        say("stopped; every run stands at its last finished epoch, and the same command goes on from there")
         sys.exit(130)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -37,7 +36,7 @@ def _plain_errors() -> Iterator[None]:
     except (ValueError, OSError) as error:
         if os.environ.get("LOSSBENCH_TRACEBACK"):
             raise
-        print(f"lossbench: {spelled_lines(error)}", file=sys.stderr, flush=True)
+        say(f"lossbench: {spelled_lines(error)}", sys.stderr)
         sys.exit(1)
 
 
@@ -115,15 +114,13 @@ def _say(summary: Any) -> None:
         counts = (
             f"{len(summary.finished)} finished, {len(summary.skipped)} were done before, {len(summary.failed)} failed"
         )
-        print(f"runs: {counts}")
+        say(f"runs: {counts}")
     if summary.broken:
-        print(f"the GPU broke down; {len(summary.postponed)} runs are left, and the same command goes on with them")
+        say(f"the GPU broke down; {len(summary.postponed)} runs are left, and the same command goes on with them")
     elif summary.postponed:
-        print(
-            f"runtime.budget_min is spent: {len(summary.postponed)} runs are left; the same command goes on with them"
-        )
+        say(f"runtime.budget_min is spent: {len(summary.postponed)} runs are left; the same command goes on with them")
     for name, reason in summary.failed.items():
-        print(f"failed: {name}: {spelled(reason)} (the whole story is in its failure.txt)", file=sys.stderr)
+        say(f"failed: {name}: {spelled(reason)} (the whole story is in its failure.txt)", sys.stderr)
 
 
 def reproduce() -> None:
@@ -153,10 +150,9 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     todo = sweep.remaining(configs, committed)
     cost = ", ".join(filter(None, [_flops(sum(map(sweep.flops, todo))), _hours(plan, todo)]))
     other = "quick" if profile == "paper" else "paper"
-    print(
+    say(
         f"profile {profile} ({why}): {len(todo)} of {len(configs)} runs to do, {cost}; "
-        f"PROFILE={other} asks for the other",
-        flush=True,
+        f"PROFILE={other} asks for the other"
     )
     if plan.dry:
         for config in todo:
@@ -165,7 +161,7 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     summary = sweep.run_all(configs, committed)
     _say(summary)
     if profile == "paper" and simulation.load(plan.runtime.output_dir, plan.results_dir) is None:
-        print("Table 1 is simulated, about a minute", flush=True)
+        say("Table 1 is simulated, about a minute")
         simulation.write(simulation.simulate(), plan.runtime.output_dir)
     folder = report.write_report(profile, plan)
     print((folder / "summary.md").read_text())
@@ -234,7 +230,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     planned: list[Config] = []
     for name, configs in studies.plan(has_gpu, plan.runtime, accuracy, bf16):
         if not configs:
-            print(f"{name}: none, as far as is known", flush=True)
+            say(f"{name}: none, as far as is known")
             continue
         known = at_hand.found
         todo = sweep.remaining(configs, {*known.records, *known.diverged})
@@ -248,7 +244,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
             others += f"; {waiting} wait for their data"
         planned += todo
         cost = ", ".join(filter(None, [_flops(sum(map(sweep.flops, todo))), hours.in_words(todo, rates, device)]))
-        print(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{others}", flush=True)
+        say(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{others}")
         if plan.dry:
             continue
         try:
@@ -258,7 +254,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
                 failed, left = failed + len(summary.failed), left + len(summary.postponed)
         finally:  # also what was finished before a stop
             new = archive.publish(plan.runtime.output_dir, plan.results_dir, set(map(run_id, configs)))
-            print(f"{new} records added to {plan.results_dir}", flush=True)
+            say(f"{new} records added to {plan.results_dir}")
         at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
         if left:
             break
@@ -267,7 +263,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     if not plan.dry:
         pruned = lean.prune(plan.results_dir, plan.runtime.output_dir)
         if pruned.dropped or pruned.unknown:
-            print(lean.in_words(pruned), flush=True)
+            say(lean.in_words(pruned))
     if lacking:
         print(f"not all could be done, for want of data: {', '.join(sorted(lacking))}", file=sys.stderr)
     if failed or lacking:

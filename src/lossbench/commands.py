@@ -136,6 +136,8 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
         _echo(f"reason: {known['reason']}")
     _print_section("config", {key: shown.plain(value) for key, value in housekeeping.flat(known["config"]).items()})
     _print_section("result", {key: shown.rounded(value) for key, value in housekeeping.flat(known["result"]).items()})
+    parts = known["sessions"] if len(known["sessions"]) > 1 else []
+    _print_section("sessions, from epoch", {part["epoch"]: _listed(part) for part in parts if "epoch" in part})
     if known["class_accuracy"]:
         _print_section("accuracy by class", dict(enumerate(map(shown.rounded, known["class_accuracy"]))))
     last = {key: shown.rounded(value) for key, value in known["metrics"].items() if not isinstance(value, list)}
@@ -385,3 +387,8 @@ def _print_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Seque
 
 def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
+
+
+def _listed(session: Mapping[str, Any]) -> str:
+    known = housekeeping.flat(session).items()
+    return ", ".join(f"{key} {shown.plain(value)}" for key, value in known if key != "epoch")

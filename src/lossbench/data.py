@@ -1,5 +1,6 @@
 """Which images, split how, prepared how? uint8 tensors on the training device, no work per sample in Python."""
 
+import hashlib
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -14,12 +15,17 @@ from torch import Tensor
 from lossbench import npz, published
 from lossbench.choices import Normalization
 from lossbench.config import Cifar10, DatasetConfig, Digits, Npz, Runtime
-from lossbench.files import remove_leftovers, write_atomically
+from lossbench.files import open_file, remove_leftovers, write_atomically
 from lossbench.imbalance import sizes_left
 from lossbench.randomness import generator
 from lossbench.subsets import Arrays, select, stratified_permutation
 
-CACHE_VERSION = 1  # raised when the prepared arrays change
+CACHE_VERSION = 2  # raised when the prepared arrays change, or what is kept beside them
+UNREADABLE = (
+    *(AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading a damaged cache raises; a header may claim any size."""
 DIGITS_NUM_TRAIN = 1497  # of 1,797; 300 are left to test
 
 
@@ -48,19 +54,42 @@ def prepare(config: DatasetConfig, runtime: Runtime) -> Path:
     Raises:
         ValueError: the files are neither there nor to be had, or not the published ones.
     """
-    path = Path(runtime.output_dir) / "cache" / f"{config.name}-{_variant(config)}-v{CACHE_VERSION}.npz"
+    path = _cache(config, runtime)
     if not path.exists():
-        if isinstance(config, Digits):
-            arrays = _digits(config)
-        elif isinstance(config, Npz):
-            arrays = npz.read(*_file(config))
-        else:
-            arrays = published.load(config.name, runtime)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / ".lock"):  # whoever writes here holds it
-            remove_leftovers(path.parent)
-            write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        _make(config, runtime)
     return path
+
+
+def _cache(config: DatasetConfig, runtime: Runtime) -> Path:
+    return Path(runtime.output_dir) / "cache" / f"{config.name}-{_variant(config)}-v{CACHE_VERSION}.npz"
+
+
+def _make(config: DatasetConfig, runtime: Runtime) -> Arrays:
+    """The data set from its own files; the cache file is written, or written over, with the digest of what is in it."""
+    if isinstance(config, Digits):
+        arrays = _digits(config)
+    elif isinstance(config, Npz):
+        arrays = npz.read(*_file(config))
+    else:
+        arrays = published.load(config.name, runtime)
+    arrays = {name: np.array(arrays[name], order="C") for name in npz.ARRAYS}  # as they will be read
+    path = _cache(config, runtime)
+    whole = arrays | {"digest": _digest(path.name, arrays)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / ".lock"):  # whoever writes here holds it
+        remove_leftovers(path.parent)
+        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **whole))
+    return arrays
+
+
+def _digest(name: str, arrays: Arrays) -> np.ndarray:
+    """SHA-256, uint8 [32], of a cache file's name and of its arrays with their names, types and shapes."""
+    digest = hashlib.sha256(name.encode())
+    for key in npz.ARRAYS:
+        array = arrays[key]
+        digest.update(f"{key} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return np.frombuffer(digest.digest(), np.uint8)
 
 
 def _variant(config: DatasetConfig) -> str:
@@ -77,14 +106,15 @@ def _file(config: Npz) -> tuple[str, str]:
 
 
 def _prepared(config: DatasetConfig, runtime: Runtime) -> Arrays:
-    path = prepare(config, runtime)
+    """What the cache holds, or, where it does not hold what was once prepared, the data set made again."""
+    path = _cache(config, runtime)
     try:
-        with np.load(path) as arrays:  # the archive's checksums are verified as it is read
-            return dict(arrays)
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError, RuntimeError):
-        path.unlink()
-        with np.load(prepare(config, runtime)) as arrays:
-            return dict(arrays)
+        with open_file(path) as file, np.load(file) as content:  # the archive's checksums are verified as it is read
+            arrays = {name: content[name] for name in npz.ARRAYS}
+            whole = np.array_equal(content["digest"], _digest(path.name, arrays))
+    except UNREADABLE:
+        whole = False
+    return arrays if whole else _make(config, runtime)
 
 
 def labels_tested_on(config: DatasetConfig, runtime: Runtime) -> np.ndarray:

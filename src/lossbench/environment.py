@@ -51,7 +51,7 @@ def versions() -> dict[str, str]:
     """Versions of what computes."""
     import torch
 
-    found = {"python": platform.python_version(), "lossbench": __version__, "torch": torch.__version__}
+    found = {"python": platform.python_version(), "lossbench": __version__, "torch": str(torch.__version__)}
     for package in ("torchvision", "numpy"):
         try:
             found[package] = version(package)

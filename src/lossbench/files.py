@@ -2,10 +2,45 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
+
+
+class NotAFileError(OSError):
+    """Something else lies where a file belongs: a named pipe, on which a reader waits for ever, a device, a folder."""
+
+    def __init__(self, path: str | Path, what: str = "no regular file") -> None:
+        super().__init__(f"{path} is {what}; remove it")
+        self.strerror = "Is a directory" if Path(path).is_dir() else f"it is {what}"
+
+
+def open_file(path: str | Path) -> BufferedReader:
+    """A regular file, or a link to one, open for reading bytes; nothing else is waited for.
+
+    Raises:
+        NotAFileError: something else is there.
+        OSError: it cannot be read; FileNotFoundError where nothing is there.
+    """
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise NotAFileError(path)
+    return os.fdopen(number, "rb")
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        NotAFileError: something else is there.
+        OSError: it cannot be read; FileNotFoundError where nothing is there.
+    """
+    with open_file(path) as file:
+        return file.read()
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -15,7 +50,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # what has its name is not followed
+        with temporary.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -54,11 +90,39 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def append_bytes(path: Path, content: bytes) -> None:
-    """Add `content` to the end of `path` and flush it to disk; a kill may leave a part of it."""
+    """Add `content` to the end of `path` and flush it to disk; a kill may leave a part of it.
+
+    Raises:
+        NotAFileError: a link or no regular file is there.
+    """
+    _check_appendable(path)
     with path.open("ab") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def append_line(path: Path, text: str) -> None:
+    """Add a line to the end of a text file.
+
+    Raises:
+        NotAFileError: a link or no regular file is there.
+    """
+    _check_appendable(path)
+    with path.open("a", errors="backslashreplace") as file:
+        file.write(text + "\n")
+
+
+def _check_appendable(path: Path) -> None:
+    """A link is not followed: it may lead to a file of somebody else."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        raise NotAFileError(path, "a symbolic link, which is not followed")
+    if not stat.S_ISREG(mode):
+        raise NotAFileError(path)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -75,5 +139,5 @@ def sha256_of(path: Path) -> str:
 
 @cache
 def _sha256_of(path: Path, mtime_ns: int, size: int) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

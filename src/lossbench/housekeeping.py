@@ -15,7 +15,18 @@ from typing import Any
 from lossbench import NUMERICS
 from lossbench.checks import DAMAGES, check_metrics, content_of
 from lossbench.config import name_of
-from lossbench.records import Divergence, Found, Record, committed_records, merge, own_records, said, verify
+from lossbench.files import open_file
+from lossbench.records import (
+    Divergence,
+    Found,
+    Record,
+    committed_records,
+    merge,
+    own_records,
+    said,
+    sessions_of,
+    verify,
+)
 from lossbench.runs import Run, Status, all_runs
 
 DAMAGED = "damaged"
@@ -180,6 +191,7 @@ def describe(entry: Entry) -> dict[str, Any]:
         "folder": str(entry.run.folder) if entry.run else None,
         "config": dict(entry.config),
         "result": _result(entry),
+        "sessions": _sessions(entry),
         "class_accuracy": by_class,
         "metrics": entry.metrics,
         "files": entry.files,
@@ -319,7 +331,7 @@ def _misnamed(run: Run, config: Mapping[str, Any], record: Mapping[str, Any]) ->
 def _whole_archive(path: Path) -> bool:
     """Whether all checksums of a zip archive, such as torch writes, are right."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
     except FileNotFoundError:  # the run has just come to its end
         return True
@@ -331,6 +343,11 @@ def _result(entry: Entry) -> dict[str, Any]:
     source = entry.record or entry.divergence
     fields = source.fields if source else {}
     return {key: fields[key] for key in RESULT if key in fields}
+
+
+def _sessions(entry: Entry) -> list[dict[str, Any]]:
+    source = entry.record or entry.divergence
+    return [dict(session) for session in sessions_of(source.fields)] if source else []
 
 
 def _standing(entry: Entry) -> dict[str, Any]:

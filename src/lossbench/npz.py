@@ -9,10 +9,11 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+
+from lossbench.files import read_file
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 SMALLEST_SIDE = 8  # of an image, in pixels; so an axis of 1 or 3 can only be the channels
@@ -71,7 +72,7 @@ def _wrong(path: str, array: str, found: str, expected: str) -> ValueError:
 def _verified(path: str, sha256: str) -> bytes:
     """The file's bytes, read once: what is verified is what is used."""
     try:
-        content = Path(path).read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise ValueError(f"dataset.path={path} cannot be read ({error.strerror})") from error
     found = hashlib.sha256(content).hexdigest()

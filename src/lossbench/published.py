@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from lossbench.config import Runtime
+from lossbench.files import read_file
+from lossbench.screen import say
 from lossbench.subsets import Arrays
 
 
@@ -112,7 +114,7 @@ def _read(path: Path, digest: str) -> bytes:
     found = path if path.exists() else packed
     again = f"expected SHA-256 {digest[:12]}... unpacked; remove it, and the next run fetches it again"
     try:
-        content = found.read_bytes() if found == path else gzip.decompress(found.read_bytes())
+        content = read_file(found) if found == path else gzip.decompress(read_file(found))
     except (FileNotFoundError, NotADirectoryError):
         raise
     except (OSError, EOFError, zlib.error) as error:
@@ -131,7 +133,7 @@ WAY_OUT = "put the published files there, or name the folder that has them with 
 def _download(name: str, source: Source, folder: Path) -> None:
     import torchvision.datasets
 
-    print(f"{name}: not in {folder}, downloading it there", flush=True)
+    say(f"{name}: not in {folder}, downloading it there")
     try:
         getattr(torchvision.datasets, source.torchvision)(str(folder), train=True, download=True)
     except (OSError, RuntimeError) as error:

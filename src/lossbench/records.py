@@ -295,7 +295,12 @@ def _repeats(fields: Mapping[str, Any]) -> bool:
 
 def _machine(fields: Mapping[str, Any]) -> tuple[Any, ...]:
     """What may change a run's last digits without being part of its name."""
-    return tuple(
-        json.dumps(fields.get(key), sort_keys=True)
-        for key in ("device", "device_name", "num_threads", "deterministic", "versions")
-    )
+    keys = ("device", "device_name", "num_threads", "deterministic", "versions")
+    parts = sessions_of(fields)
+    return tuple(json.dumps(of.get(key), sort_keys=True) for of in (fields, *parts[:-1]) for key in ("epoch", *keys))
+
+
+def sessions_of(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a record or a divergence says of the sessions in which the run was done; none in an older one."""
+    said = fields.get("sessions")
+    return [session for session in said if isinstance(session, Mapping)] if isinstance(said, list) else []

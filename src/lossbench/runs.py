@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from lossbench.config import Config, run_id
-from lossbench.files import append_bytes, remove_leftovers, write_bytes
+from lossbench.files import append_bytes, append_line, open_file, read_file, remove_leftovers, write_bytes
 
 FILES = ("config.json", "metrics.jsonl", "arrays.npz", "result.json")
 """What a finished run consists of; `result.json` comes last."""
@@ -47,12 +47,21 @@ class Status(StrEnum):
     stopped = "stopped"  # the same command goes on from its last whole epoch
 
 
+Mark = tuple[int, int] | None
+"""What tells one failure of a run from the next, whatever the clock says; None: it has not failed."""
+
+
+class LockLostError(RuntimeError):
+    """The lock that this process took is gone from the run's folder: another process may have the run."""
+
+
 class Run:
     """The folder of one run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.id = folder.name
+        self._held: int | None = None  # the inode of the lock, while this process holds it
 
     @property
     def finished(self) -> bool:
@@ -88,14 +97,30 @@ class Run:
         except Timeout:
             yield False
             return
+        self._held = _inode(self.folder / ".lock")
         try:
             yield True
         finally:
+            self._held = None
             lock.release()
+
+    def lost(self) -> str | None:
+        """Why a run that is held is no longer this process's, in a sentence; None: it is, or nobody holds it here."""
+        path = self.folder / ".lock"
+        if self._held is None or _inode(path) == self._held:
+            return None
+        return (
+            f"{path} was removed or replaced during the run, so another process may do it now; this one writes nothing "
+            f"more, and the same command goes on"
+        )
+
+    def _check_held(self) -> None:
+        if sentence := self.lost():
+            raise LockLostError(sentence)
 
     def record(self) -> dict[str, Any]:
         """The record of a finished run."""
-        return dict(json.loads((self.folder / "result.json").read_text()))
+        return dict(json.loads(read_file(self.folder / "result.json")))
 
     def start(self, config: Config) -> None:
         """Make the folder and say in it what the run is."""
@@ -107,10 +132,15 @@ class Run:
     def read_checkpoint(self) -> bytes | None:
         """The state after the last finished epoch, or None."""
         path = self.folder / "checkpoint.pt"
-        return path.read_bytes() if path.exists() else None
+        return read_file(path) if path.exists() else None
 
     def write_checkpoint(self, state: bytes) -> None:
-        """Keep the state after an epoch; the one before stays until this one is whole."""
+        """Keep the state after an epoch; the one before stays until this one is whole.
+
+        Raises:
+            LockLostError: the run is held no more.
+        """
+        self._check_held()
         write_bytes(self.folder / "checkpoint.pt", state)
 
     def restart(self) -> None:
@@ -130,12 +160,16 @@ class Run:
             metrics = [dict(json.loads(line)) for line in kept]
             epochs = [line["epoch"] for line in metrics]
         except (KeyError, RecursionError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} holds a damaged line among the first {last_epoch}; remove the run") from error
+            raise ValueError(f"{path} holds a damaged line among the first {last_epoch}") from error
         if epochs != list(range(1, last_epoch + 1)):
             raise ValueError(f"{path} lacks epochs of 1 to {last_epoch}")
         if kept != lines:
             write_bytes(path, b"".join(kept))
         return metrics
+
+    def metrics_sha256(self) -> str:
+        """SHA-256 of `metrics.jsonl`, in hexadecimal."""
+        return hashlib.sha256(b"".join(self._lines())).hexdigest()
 
     def whole_metrics(self) -> Iterator[bytes]:
         """The lines of `metrics.jsonl`, one at a time, without the part of one that a kill leaves at the end.
@@ -146,7 +180,7 @@ class Run:
         path = self.folder / "metrics.jsonl"
         if not os.path.lexists(path):
             return
-        with path.open("rb") as file:
+        with open_file(path) as file:
             while (line := file.readline(LONGEST_LINE)).endswith(b"\n"):
                 yield line
         if len(line) == LONGEST_LINE:
@@ -157,7 +191,7 @@ class Run:
         path = self.folder / "metrics.jsonl"
         if not os.path.lexists(path):
             return None
-        with path.open("rb") as file:
+        with open_file(path) as file:
             size, block = file.seek(0, os.SEEK_END), 2**14
             while True:
                 file.seek(max(0, size - block))
@@ -170,19 +204,28 @@ class Run:
 
     def _lines(self) -> list[bytes]:
         path = self.folder / "metrics.jsonl"
-        return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        return read_file(path).splitlines(keepends=True) if path.exists() else []
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Add an epoch's line."""
+        """Add an epoch's line.
+
+        Raises:
+            LockLostError: the run is held no more.
+        """
+        self._check_held()
         append_bytes(self.folder / "metrics.jsonl", to_json(line) + b"\n")
 
     def log(self, text: str) -> None:
         """Add a line to the run's log."""
-        with (self.folder / "train.log").open("a") as file:
-            file.write(text + "\n")
+        append_line(self.folder / "train.log", text)
 
     def finish(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Write arrays and record, in this order; the checkpoint goes. Returns the record with the arrays' checksum."""
+        """Write arrays and record, in this order; the checkpoint goes. Returns the record with the arrays' checksum.
+
+        Raises:
+            LockLostError: the run is held no more.
+        """
+        self._check_held()
         content = packed(arrays)
         whole = dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
         write_bytes(self.folder / "arrays.npz", content)
@@ -215,7 +258,12 @@ class Run:
         shutil.rmtree(self.folder)
 
     def fail(self, reason: str) -> None:
-        """Keep the reason why the run stopped: a traceback, or a sentence."""
+        """Keep the reason why the run stopped: a traceback, or a sentence.
+
+        Raises:
+            LockLostError: the run is held no more.
+        """
+        self._check_held()
         write_bytes(self.folder / "failure.txt", reason.encode(errors="backslashreplace"))
 
     def diverge(self, divergence: Mapping[str, Any]) -> None:
@@ -226,28 +274,44 @@ class Run:
     def read_divergence(self) -> bytes | None:
         """What is known of a run that diverged when it was tried last, or None."""
         try:
-            return (self.folder / "diverged.json").read_bytes()
+            return read_file(self.folder / "diverged.json")
         except FileNotFoundError:
             return None
 
-    def failed_since(self, moment: float) -> bool:
-        """Whether the run has failed since a moment of the system's clock."""
-        try:
-            return (self.folder / "failure.txt").stat().st_mtime >= moment
-        except FileNotFoundError:
-            return False
+    def failure_mark(self) -> Mark:
+        """What tells the run's last failure from the next."""
+        return _identity(self.folder / "failure.txt")
+
+    def failed_since(self, mark: Mark) -> bool:
+        """Whether the run has failed since a mark was taken."""
+        return self.failure_mark() not in (None, mark)
 
     def failure(self) -> str | None:
         """Why the run failed when it was tried last, in a line; None: it did not."""
         path = self.folder / "failure.txt"
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_REASON))
                 return file.read().decode(errors="replace").strip().splitlines()[-1]
         except (FileNotFoundError, IndexError):
             return None
         except OSError as error:
             return f"{path} cannot be read ({error.strerror})"
+
+
+def _identity(path: Path) -> Mark:
+    """Inode and nanosecond of the last change of a file; None: it is not there."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _inode(path: Path) -> int | None:
+    """Of a lock, whose date changes whenever a process tries to take it."""
+    found = _identity(path)
+    return found[0] if found else None
 
 
 def _whole(lines: Iterable[bytes]) -> list[bytes]:

@@ -35,7 +35,7 @@ from scipy.special import expit
 
 from lossbench.checks import DAMAGES
 from lossbench.environment import commit, keep_freed_memory
-from lossbench.files import write_bytes
+from lossbench.files import read_file, write_bytes
 from lossbench.fitting import fit_logistic, fit_networks, network_logits, num_parameters
 from lossbench.runs import to_json
 
@@ -286,7 +286,7 @@ def load(output_dir: str | Path, results_dir: str | Path | None) -> Simulations 
 
 def _read(path: Path) -> Simulations:
     try:
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(read_file(path))
         number, cells = fields["num_repetitions"], tuple(_cell(cell) for cell in fields["cells"])
         simulations = Simulations(**fields | {"cells": cells})
         origin = (simulations.seed, simulations.commit, simulations.versions, simulations.wall_s)

@@ -1,12 +1,47 @@
-"""How does a wish to stop reach the program? As KeyboardInterrupt, at once or after what must not be cut."""
+"""How does a wish to stop reach the program? As KeyboardInterrupt, at once or after what must not be cut.
 
+And the end of a program its workers?
+"""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
 import signal
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 """Ctrl-C, a polite kill, and the warning that Slurm sends with `--signal=USR1`."""
+
+
+PARENT_POLL_S = 0.5
+"""Between two looks of a worker at whether its parent is still there."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """Let this worker process end at once when its parent does, whatever it does or waits for at that moment.
+
+    Nobody waits for its work then; what it has written is whole. On Linux the kernel sees to it; a thread looks, too.
+    """
+    parent = multiprocessing.parent_process()
+    expected = os.getppid() if parent is None else parent.pid
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.getppid() == expected:
+            time.sleep(PARENT_POLL_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -29,9 +29,10 @@ from lossbench.config import Config, ModelConfig, run_id
 from lossbench.data import num_classes, prepare, published_sizes
 from lossbench.environment import num_cores
 from lossbench.models import flops_per_image
-from lossbench.runs import Run, open_run
+from lossbench.runs import Mark, Run, open_run
+from lossbench.screen import say
 from lossbench.steps import OnStep
-from lossbench.stops import STOP_SIGNALS, stops_held, stops_interrupt
+from lossbench.stops import STOP_SIGNALS, end_with_parent, stops_held, stops_interrupt
 from lossbench.tracking import Progress
 from lossbench.training import check, fit, is_crawling
 
@@ -99,7 +100,7 @@ def with_data(configs: Iterable[Config], lacking: set[str]) -> list[Config]:
                 ready.append(config)
             except ValueError as error:
                 lacking.add(name)
-                print(error, file=sys.stderr, flush=True)
+                say(error, sys.stderr)
     return ready
 
 
@@ -128,7 +129,7 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
         prepare(config.dataset, config.runtime)
     if crawling := len(todo) - len(with_kernels(todo)):
         told = f"{crawling} of {len(todo)} runs ask for schedule.precision=bf16, for which this device has no kernels: "
-        print(f"{told}a step takes many times as long as in fp32", flush=True)
+        say(f"{told}a step takes many times as long as in fp32")
     parallel = num_parallel(todo)
     threads = todo[0].runtime.num_threads or max(1, num_cores() // parallel)
     todo = [replace(config, runtime=replace(config.runtime, num_threads=threads)) for config in todo]
@@ -192,11 +193,11 @@ class Outcome:
     broken: bool = False  # and the process can use its GPU no more
 
 
-def _attempt(config: Config, on_step: OnStep, deadline: float, began: float) -> Outcome:
+def _attempt(config: Config, on_step: OnStep, deadline: float, mark: Mark) -> Outcome:
     """Do a run, unless its next epoch would not end before the deadline, or another process has it.
 
-    What another process has made of it since the sweep `began`, on the system's clock, counts. A traceback stays in the
-    run's folder.
+    What another process has made of it since the sweep began, and took the `mark` of its last failure, counts. A
+    traceback stays in the run's folder.
     """
     run = open_run(config)
     epoch_began = time.monotonic()
@@ -216,7 +217,7 @@ def _attempt(config: Config, on_step: OnStep, deadline: float, began: float) -> 
                 return Outcome(Ended.busy)
             if run.finished:
                 return Outcome(Ended.finished, float(run.record()["test_accuracy"]))
-            if run.failed_since(began):
+            if run.failed_since(mark):
                 return Outcome(Ended.failed, reason=run.failure() or "")
             return _fit(config, run, timed)
     except OSError as error:
@@ -229,6 +230,8 @@ def _fit(config: Config, run: Run, on_step: OnStep) -> Outcome:
     except BudgetSpent:
         return Outcome(Ended.postponed)
     except Exception as error:
+        if sentence := run.lost():  # its folder is another's
+            return Outcome(Ended.failed, reason=sentence)
         with contextlib.suppress(OSError):  # a full disk takes no more
             run.fail(f"{traceback.format_exc()}\n{_reason(error)}")
         broken = isinstance(error, torch.AcceleratorError)  # the GPU's state is lost for all that comes after
@@ -255,11 +258,16 @@ def _note(config: Config, outcome: Outcome, summary: Summary, progress: Progress
         progress.done(name, None, outcome.reason)
 
 
+def _marks(todo: Iterable[Config]) -> dict[str, Mark]:
+    """What tells each run's last failure, at this moment, from the next."""
+    return {run_id(config): open_run(config).failure_mark() for config in todo}
+
+
 def _run_here(todo: Sequence[Config], summary: Summary, progress: Progress, deadline: float) -> None:
-    began, waiting = time.time(), deque(todo)
+    marks, waiting = _marks(todo), deque(todo)
     while waiting and time.monotonic() < deadline:
         config = waiting.popleft()
-        outcome = _attempt(config, partial(progress.step, config), deadline, began)
+        outcome = _attempt(config, partial(progress.step, config), deadline, marks[run_id(config)])
         if outcome.ended is Ended.busy:
             waiting.append(config)
             time.sleep(BUSY_WAIT_S)
@@ -271,28 +279,26 @@ def _run_here(todo: Sequence[Config], summary: Summary, progress: Progress, dead
 
 _messages: Any = None  # in a worker: where its progress goes
 _device = ""
-_parent = 0
 
 
 def _start_worker(messages: Any, devices: Any) -> None:
-    global _messages, _device, _parent
-    _messages, _device, _parent = messages, devices.get(), os.getppid()
+    global _messages, _device
+    end_with_parent()
+    _messages, _device = messages, devices.get()
     for number in STOP_SIGNALS:  # Ctrl-C ends a worker at once; its run stands at the last epoch
         signal.signal(number, signal.SIG_DFL)
 
 
-def _work(config: Config, deadline: float, began: float) -> Outcome:
+def _work(config: Config, deadline: float, mark: Mark) -> Outcome:
     name = run_id(config)
     config = replace(config, runtime=replace(config.runtime, device=_device))
 
     def on_step(epoch: int, fraction: float, line: str) -> None:
-        if os.getppid() != _parent:
-            os._exit(1)  # the sweep is gone: nobody waits for this run
         _messages.put((name, epoch, fraction, line))
 
     if time.monotonic() > deadline:
         return Outcome(Ended.postponed)
-    outcome = _attempt(config, on_step, deadline, began)
+    outcome = _attempt(config, on_step, deadline, mark)
     if outcome.ended is Ended.busy:
         time.sleep(BUSY_WAIT_S)
     if outcome.broken:
@@ -304,15 +310,15 @@ def _run_in_processes(
     todo: Sequence[Config], parallel: int, summary: Summary, progress: Progress, deadline: float
 ) -> None:
     """Costly runs first within a seed, so that the last ones to finish are short."""
-    began, ordered = time.time(), sorted(todo, key=lambda config: (config.seed, -flops(config)))
+    marks, ordered = _marks(todo), sorted(todo, key=lambda config: (config.seed, -flops(config)))
     waiting = {run_id(config): config for config in ordered}
-    while waiting and not _run_pool(waiting, list(waiting), parallel, summary, progress, deadline, began):
+    while waiting and not _run_pool(waiting, list(waiting), parallel, summary, progress, deadline, marks):
         # A process died. Runs are handed out in order, so it was under one of the first; alone, each shows whether it
         # is to blame, or only wanted the memory of its neighbours.
         for name in list(waiting)[: parallel + 1]:
-            if not _run_pool(waiting, [name], 1, summary, progress, deadline, began):
+            if not _run_pool(waiting, [name], 1, summary, progress, deadline, marks):
                 run = open_run(waiting[name])
-                if not run.failed_since(began):  # else it could still say why
+                if not run.failed_since(marks[name]):  # else it could still say why
                     run.fail("its process died (killed, or out of memory)")
                 _note(waiting.pop(name), Outcome(Ended.failed, reason=run.failure() or ""), summary, progress)
 
@@ -324,7 +330,7 @@ def _run_pool(
     summary: Summary,
     progress: Progress,
     deadline: float,
-    began: float,
+    marks: Mapping[str, Mark],
 ) -> bool:
     """Do the named runs and take them out of `waiting`; False: a process died, and what it left is still in there."""
     with stops_held() as held:  # else one could strike between a worker's start and its end
@@ -337,7 +343,7 @@ def _run_pool(
         pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages, of_workers))
         futures: dict[Future[Any], str] = {}
         try:
-            futures.update((pool.submit(_work, waiting[name], deadline, began), name) for name in names)
+            futures.update((pool.submit(_work, waiting[name], deadline, marks[name]), name) for name in names)
             while futures and not held and time.monotonic() < deadline + 1.0:  # workers stop by themselves
                 done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
                 for name, *news in _drain(messages):
@@ -346,7 +352,7 @@ def _run_pool(
                 for future in done:
                     name, outcome = futures.pop(future), future.result()
                     if outcome.ended is Ended.busy:
-                        futures[pool.submit(_work, waiting[name], deadline, began)] = name
+                        futures[pool.submit(_work, waiting[name], deadline, marks[name])] = name
                         continue
                     _note(waiting.pop(name), outcome, summary, progress)
         except BrokenProcessPool:

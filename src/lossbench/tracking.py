@@ -1,5 +1,6 @@
 """How does one watch a run? TensorBoard beside the run's own files (nothing reads it back), and a progress display."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from lossbench.config import Config, run_id
+from lossbench.screen import Lenient
 from lossbench.spelling import spelled
 
 HPARAMS = "hparams"
@@ -180,7 +182,8 @@ class Progress:
         self._fractions = dict.fromkeys(costs, 0.0)
         self._began: dict[str, float] = {}
         self._num_done = 0
-        console = Console(soft_wrap=True, highlight=False)
+        file = cast("Any", Lenient(sys.stdout))  # no run fails because its progress cannot be shown
+        console = Console(file=file, soft_wrap=True, highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[detail]}"))
         self._bars = Bars(*columns, console=console, disable=not console.is_terminal, transient=True)
         self._print = self._bars.console.print

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbench import NUMERICS, metrics
+from lossbench import NUMERICS, metrics, resuming
 from lossbench.capture import CapturedStep
 from lossbench.choices import Precision
 from lossbench.config import Config
@@ -35,6 +35,7 @@ from lossbench.models import build_model, check_shape, count_parameters, output_
 from lossbench.optimizer import Sgd
 from lossbench.randomness import derived_seed
 from lossbench.runs import Run
+from lossbench.screen import say
 from lossbench.steps import OnStep, State, predict, train_epoch, train_step
 from lossbench.tracing import gradient_norms, trace
 
@@ -140,31 +141,17 @@ def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line
     use_device(device)
     keep_freed_memory()
     commit()  # noted now: the files may change before the record is written
-    checkpoint = _checkpoint(run)
+    checkpoint = resuming.read_checkpoint(run)
     run.start(config)
     if checkpoint is not None and checkpoint["device"] != device.type:
         run.log(f"begun on {checkpoint['device']}, starting afresh on {device.type}")
-        print(f"{run.id} was begun on {checkpoint['device']} and starts afresh on {device.type}", flush=True)
+        say(f"{run.id} was begun on {checkpoint['device']} and starts afresh on {device.type}")
         checkpoint = None
     if checkpoint is None:
         run.restart()
     num_threads = checkpoint["num_threads"] if checkpoint else config.runtime.num_threads or torch.get_num_threads()
     with process_settings(num_threads, config.schedule.precision, config.runtime.deterministic):
         return _fit(config, run, device, num_threads, checkpoint, on_step)
-
-
-def _checkpoint(run: Run) -> dict[str, Any] | None:
-    content = run.read_checkpoint()
-    if content is None:
-        return None
-    try:
-        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)  # runs no code
-        state["device"], state["model"], state["velocities"], state["class_trace"]
-        int(state["epoch"]), dict(state["traces"])
-    except Exception as error:  # torch's reader has many
-        path = run.folder / "checkpoint.pt"
-        raise ValueError(f"{path} is no checkpoint of this run; remove it, and the run starts afresh") from error
-    return state
 
 
 def _fit(
@@ -185,24 +172,26 @@ def _fit(
             "traces": {},
         }
     else:
-        state.model.load_state_dict(checkpoint["model"])
-        state.optimizer.restore(checkpoint["velocities"])
+        _restore(state, checkpoint, run)
         if checkpoint["class_trace"] != config.runtime.class_trace:
             run.log(f"begun with runtime.class_trace={checkpoint['class_trace']}, goes on with it")
-    history = run.metrics(checkpoint["epoch"])
+    history = resuming.read_history(run, checkpoint)
+    now = _circumstances(config, device, num_threads)
+    checkpoint |= {"run_id": run.id, "sessions": resuming.sessions(checkpoint, now)}
     run.log(f"{run.id}: epoch {checkpoint['epoch'] + 1} of {schedule.epochs} on {device}, {num_threads} threads")
     traces: dict[str, list[Tensor]] = checkpoint["traces"]
     tracker = _tracker(config, run, history, traces)
     wall_before = checkpoint["wall_s"]
-    step, logits = step_for(state, config), None
+    step, logits, sick = step_for(state, config), None, partial(_sick, state, config, run, checkpoint["sessions"])
     for epoch in range(checkpoint["epoch"] + 1, schedule.epochs + 1):
-        line, logits = _epoch(state, step, config, run, epoch, on_step)
+        line, logits = _epoch(state, step, config, sick, epoch, on_step)
         history.append(line)
         traced = trace(config, state, logits, checkpoint["class_trace"])
         checkpoint |= {"epoch": epoch, "wall_s": wall_before + time.perf_counter() - began}
         for name, values in traced.items():
             traces.setdefault(name, []).append(values)
         run.append_metrics(line)
+        checkpoint["metrics_sha256"] = run.metrics_sha256()
         run.write_checkpoint(_serialised(checkpoint, state))
         run.log(_readable(line, schedule.epochs))
         tracker.epoch(line, traced)
@@ -215,15 +204,33 @@ def _fit(
     from lossbench.calibration import scored  # not before: it imports scipy
 
     record |= scored(arrays["test_logits"], arrays["test_labels"], config.loss.name)
+    record["sessions"] = checkpoint["sessions"]
     record = run.finish(record, arrays)
     tracker.finish(config, record, arrays)
     return record
 
 
+def _restore(state: State, checkpoint: dict[str, Any], run: Run) -> None:
+    try:
+        state.model.load_state_dict(checkpoint["model"])
+        state.optimizer.restore(checkpoint["velocities"])
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        path = run.folder / "checkpoint.pt"
+        raise ValueError(f"{path} holds the state of another network; remove it, {resuming.WAY_OUT}") from error
+
+
 def _epoch(
-    state: State, step: Callable[[Tensor], None], config: Config, run: Run, epoch: int, on_step: OnStep
+    state: State,
+    step: Callable[[Tensor], None],
+    config: Config,
+    sick: Callable[[int, int | None, float], FloatingPointError],
+    epoch: int,
+    on_step: OnStep,
 ) -> tuple[dict[str, Any], Tensor]:
-    """One epoch of training and a test; returns its line of metrics and the test logits."""
+    """One epoch of training and a test; returns its line of metrics and the test logits, or raises what `sick` gives.
+
+    `sick` is told the epoch, the step and the loss that is not finite.
+    """
     began = time.perf_counter()
     lr = config.schedule.lr_at(epoch)
     state.optimizer.set_lr(lr)
@@ -231,12 +238,12 @@ def _epoch(
     train_loss, train_accuracy = state.loss_sum.item() / num, state.correct_sum.item() / num
     trained = time.perf_counter()
     if not math.isfinite(train_loss):
-        raise _sick(state, config, run, epoch, int(state.finite_steps.item()) + 1, train_loss)
+        raise sick(epoch, int(state.finite_steps.item()) + 1, train_loss)
     target = state.data.test.labels
     logits = predict(state, state.data.test)
     test_loss = state.loss(logits, target).item()  # the whole test set as one batch
     if not math.isfinite(test_loss):
-        raise _sick(state, config, run, epoch, None, test_loss)
+        raise sick(epoch, None, test_loss)
     confusion = metrics.confusion_matrix(logits, target)
     line = {
         "epoch": epoch,
@@ -259,7 +266,15 @@ def _or_none(values: list[float]) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values]
 
 
-def _sick(state: State, config: Config, run: Run, epoch: int, step: int | None, loss: float) -> FloatingPointError:
+def _sick(
+    state: State,
+    config: Config,
+    run: Run,
+    sessions: list[dict[str, Any]],
+    epoch: int,
+    step: int | None,
+    loss: float,
+) -> FloatingPointError:
     """What a run raises that diverged, once its folder has it; `step` is None where only the test shows it."""
     place = "after its last step" if step is None else f"step {step}"
     rate = config.schedule.lr_at(epoch)
@@ -268,7 +283,9 @@ def _sick(state: State, config: Config, run: Run, epoch: int, step: int | None, 
         f"{epoch - 1}; a smaller schedule.lr may help"
     )
     done = _circumstances(config, state.data.train.labels.device, torch.get_num_threads())
-    run.diverge(_identity(config, run) | {"epoch": epoch, "step": step, "reason": reason} | done)
+    run.diverge(
+        _identity(config, run) | {"epoch": epoch, "step": step, "reason": reason} | done | {"sessions": sessions}
+    )
     return FloatingPointError(reason)
 
 
@@ -290,11 +307,11 @@ def _readable(line: dict[str, Any], epochs: int) -> str:
 def _tracker(config: Config, run: Run, history: list[dict[str, Any]], traces: dict[str, list[Tensor]]) -> Any:
     from lossbench.tracking import NoTracker, TensorBoard
 
-    def say(text: str) -> None:
+    def tell(text: str) -> None:
         run.log(text)
-        print(text, flush=True)
+        say(text)
 
-    return TensorBoard(run.folder, history, traces, say) if config.runtime.tensorboard else NoTracker()
+    return TensorBoard(run.folder, history, traces, tell) if config.runtime.tensorboard else NoTracker()
 
 
 def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, Any]) -> dict[str, np.ndarray]:

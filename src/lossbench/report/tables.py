@@ -128,7 +128,6 @@ def write_table(
 
 def write_forms(folder: Path, number: int, title: str, table: Table) -> str:
     """Write a table as Markdown, HTML and LaTeX; returns the Markdown."""
-    frame, caption = table.frame, table.caption
     markdown = blocks_to_markdown([table])
     write_text(folder / f"table{number}.md", markdown)
     write_text(folder / f"table{number}.html", to_html(title, [table], []))
