@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,15 @@ def _hydra_main(task: Callable[[Any], None], config_name: str) -> None:
     with _plain_errors():
         import hydra
 
-        from lossbench.overrides import Door, explained
+        from lossbench.overrides import Door, explained, job_by_job
         from lossbench.schemas import register_schemas, to_config
 
         register_schemas()
+        to_own = partial(to_config, schema=Config if config_name == "config" else Reproduce)
         with explained(Door(task.__name__.lstrip("_"), CONF, config_name), sys.argv[1:]):
+            sys.argv[1:] = job_by_job(sys.argv[1:])
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(keep)()
-            configs = [list(map(to_config, one)) if isinstance(one, list) else to_config(one) for one in given]
+            configs = [list(map(to_own, one)) if isinstance(one, list) else to_own(one) for one in given]
         for config in configs:  # one, or none after --cfg and the like
             if config == []:
                 raise ValueError("the sweep holds no run: one of its ranges or globs gives nothing")
