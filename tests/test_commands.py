@@ -304,3 +304,18 @@ def test_a_table_on_a_terminal_has_the_same_cells(
     commands._print_rich(["run", "size"], [[run.id, "[1] kB"] for run in made.values()], ["size"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines] == [["run", "size"], *([run.id, "[1]", "kB"] for run in made.values())]
+
+
+def test_a_tilde_is_the_home_folder_for_every_command(
+    made: Made, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    assert len(listed(invoke("runs", "--output-dir=~/outputs", "--json"))) == len(listed(invoke("runs", "--json")))
+    assert "written to" in invoke("export", "~/all.zip", "--output-dir=~/outputs").output
+    invoke("import", "~/all.zip", "--output-dir=~/others")
+    invoke("publish", "~/records", "--output-dir=~/others")
+    assert len(listed(invoke("runs", "--committed", "--results-dir=~/records", "--output-dir=~/none", "--json")))
+    assert {path.name for path in Path().iterdir()} == {"outputs", "all.zip", "others", "records"}
+    for word, path in (("--output-dir", "~nobody-there"), ("--results-dir", "o\udcff")):
+        assert mistake(capsys, "runs", word, path).startswith(f"{word} must be a path")
+    assert mistake(capsys, "export", "~nobody-there/x").startswith("FILE must be a path")

@@ -337,12 +337,15 @@ def test_each_job_of_a_sweep_is_validated_by_itself(
     ):
         found = [f"{config.loss.name} {getattr(config.loss, 'reduction', None)}" for config in composed(f"-m {line}")]
         assert found == [one if place < 2 else one.replace("lgl", "lgl_inr") for place, one in enumerate(wanted)]
-    found = composed("-m dataset=digits,cifar10 dataset.augment=false dataset.classes=[3,5] runtime.experiment=")
+    found = composed("-m dataset=digits,cifar10 dataset.augment=false dataset.classes=[3,5] runtime.experiment='{1}'")
     assert [(one.dataset.name, getattr(one.dataset, "augment", None)) for one in found] == [
         ("digits", False),
         ("cifar10", False),
     ]
-    assert [(one.dataset.classes, one.runtime.experiment) for one in found] == [([3, 5], "")] * 2
+    assert [(one.dataset.classes, one.runtime.experiment) for one in found] == [([3, 5], "{1}")] * 2
+    for given, wanted in (("", ""), ("null", None), ("'[x]'", "[x]"), ("'1,2'", "1,2"), (r"a\,b", "a,b")):
+        (one,) = composed(f"-m dataset=digits runtime.experiment={given}")
+        assert one.runtime.experiment == wanted
     assert [config.model for config in composed("-m model=cnn5c,cnn5c model.padding=valid_k7")] == [
         Cnn5c(padding=Padding.valid_k7)
     ] * 2
@@ -376,6 +379,17 @@ def test_a_range_has_the_numbers_that_are_meant(composed: Callable[[str], list[C
     assert [config.seed for config in composed("-m seed=range(0,3)")] == [0, 1, 2]
 
 
+def test_a_home_is_meant_by_a_tilde_on_the_command_line(
+    composed: Callable[[str], list[Config]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    for sweep in ("", "-m "):
+        (one,) = composed(f"{sweep}runtime.output_dir=~/a runtime.data_dir=~")
+        assert (one.runtime.output_dir, one.runtime.data_dir) == ("/home/somebody/a", "/home/somebody")
+    (one,) = composed("runtime.output_dir='~/a,b' runtime.data_dir=./~")
+    assert (one.runtime.output_dir, one.runtime.data_dir) == ("/home/somebody/a,b", "./~")
+
+
 RUNTIME = [field.name for field in fields(Runtime)]
 
 
@@ -394,6 +408,8 @@ RUNTIME = [field.name for field in fields(Runtime)]
         ("hydra/launcher=basic", "has no effect here"),
         ("-m schedule.lr=range(0.1,inf,0.1)", "none of them is infinite or nan"),
         *((f"--config-name{sign}reproduce", "--config-name names a config that is not of one run") for sign in "= "),
+        ("runtime.output_dir=o\udcff", "is no text in UTF-8"),
+        ("runtime.output_dir='o\udcff'", "is no text in UTF-8"),
         ("--config-name=base", "--config-name names a config that is not of one run"),
     ],
 )

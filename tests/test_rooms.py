@@ -29,7 +29,7 @@ ALLOWED = {
     "npz": "",
     "imbalance": "",
     "subsets": "config imbalance randomness",
-    "published": "config subsets",
+    "published": "config files subsets",
     "data": "choices config files imbalance npz published randomness subsets",
     "models": "choices config",
     "weighting": "",
@@ -71,7 +71,8 @@ ALLOWED = {
     "inference labels mechanism noise pilots records replication results runs simulation studies theory verdicts",
     "diagnostics": "weighting",
     "housekeeping": "config records runs",
-    "commands": "archive files housekeeping lean runs simulation",
+    "paths": "files",
+    "commands": "archive files housekeeping lean paths runs simulation",
     "cli": "archive choices commands config environment experiments files hours lean overrides profiling records "
     "report results runs schemas simulation stops studies sweep",
 }
@@ -82,6 +83,7 @@ LATE_TORCH = (
     "config",
     "experiments",
     "files",
+    "paths",
     "runs",
     "records",
     "report",

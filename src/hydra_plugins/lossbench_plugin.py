@@ -14,6 +14,14 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from lossbench.overrides import ONE
+
+
+def _single(text: str) -> str:
+    """An override as it was given, where it was made a sweep of one value."""
+    key, made, value = text.partition(ONE[0])
+    return f"{key}={value.removesuffix(ONE[1])}" if made else text
+
 
 def _decimal(override: Override) -> Override:
     """A range of decimal numbers as the numbers that are meant: 0.3, where a sum of floats is 0.30000000000000004."""
@@ -47,7 +55,7 @@ class LossbenchSweeper(BasicSweeper):
         assert self.hydra_context is not None
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = [_decimal(override) for override in parser.parse_overrides(arguments)]
+        overrides = [_decimal(override) for override in parser.parse_overrides(list(map(_single, arguments)))]
         (jobs,) = self.split_arguments(overrides, None)
         return self.launcher.launch(jobs, initial_job_idx=0)
 

@@ -50,11 +50,12 @@ def _hydra_main(task: Callable[[Any], None], config_name: str) -> None:
     with _plain_errors():
         import hydra
 
-        from lossbench.overrides import Door, explained, job_by_job
+        from lossbench.overrides import Door, explained, job_by_job, with_homes
         from lossbench.schemas import register_schemas, to_config
 
         register_schemas()
         to_own = partial(to_config, schema=Config if config_name == "config" else Reproduce)
+        sys.argv[1:] = with_homes(sys.argv[1:])
         with explained(Door(task.__name__.lstrip("_"), CONF, config_name), sys.argv[1:]):
             sys.argv[1:] = job_by_job(sys.argv[1:])
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(keep)()

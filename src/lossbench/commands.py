@@ -13,6 +13,7 @@ import click
 from lossbench import __version__, archive, housekeeping
 from lossbench.files import check_folder
 from lossbench.housekeeping import STATUSES, Entry, Filter
+from lossbench.paths import GivenPath
 from lossbench.runs import all_runs
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
@@ -70,13 +71,13 @@ def _run_arguments(name: str, number: int, required: bool = True) -> Callable[[_
 
 
 _OUTPUT_DIR = click.option(
-    "--output-dir", default="outputs", show_default=True, type=click.Path(file_okay=False), help="Where runs/ is."
+    "--output-dir", default="outputs", show_default=True, type=GivenPath(file_okay=False), help="Where runs/ is."
 )
 _RESULTS_DIR = click.option(
     "--results-dir",
     default="results",
     show_default=True,
-    type=click.Path(file_okay=False),
+    type=GivenPath(file_okay=False),
     help="Where the committed records are.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
@@ -238,7 +239,7 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
 
 
 @lossbench.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=GivenPath(dir_okay=False, path_type=Path))
 @_OUTPUT_DIR
 def export(file: Path, output_dir: str) -> None:
     """Write all finished runs into one archive.
@@ -253,7 +254,7 @@ def export(file: Path, output_dir: str) -> None:
 
 
 @lossbench.command("import")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=GivenPath(dir_okay=False, path_type=Path))
 @_OUTPUT_DIR
 def import_(file: Path, output_dir: str) -> None:
     """Add the runs of an archive."""
@@ -262,7 +263,7 @@ def import_(file: Path, output_dir: str) -> None:
 
 
 @lossbench.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@click.argument("folder", type=GivenPath(file_okay=False, path_type=Path), metavar="DIR")
 @_OUTPUT_DIR
 def publish(folder: Path, output_dir: str) -> None:
     """Commit the finished runs' records to DIR.
@@ -273,7 +274,7 @@ def publish(folder: Path, output_dir: str) -> None:
 
 
 @lossbench.command()
-@click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path), metavar="DIR")
+@click.argument("folder", type=GivenPath(file_okay=False, exists=True, path_type=Path), metavar="DIR")
 @_OUTPUT_DIR
 def prune(folder: Path, output_dir: str) -> None:
     """Drop what no report reads from the committed records in DIR.

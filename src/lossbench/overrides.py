@@ -28,6 +28,9 @@ from omegaconf.errors import OmegaConfBaseException
 READ_BY_HYDRA = ("verbose", "searchpath", "help", "hydra_help", "callbacks")
 """What of `hydra.*` has an effect here; the rest would be ignored in silence."""
 
+ONE = ("=choice({lossbench_one:", "})")
+"""What stands before and behind a single value that a sweep goes over; our sweeper takes it off again."""
+
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
 
 
@@ -80,6 +83,17 @@ def _overrides_of(arguments: Sequence[str]) -> tuple[list[str], bool]:
     return known.overrides, known.multirun
 
 
+def with_homes(arguments: Sequence[str]) -> list[str]:
+    """The same arguments, with quotes around each value that has a `~` in it, which Hydra reads in quotes only."""
+    return [_quoted(text) if "~" in text.partition("=")[2] and _parsed(text) is None else text for text in arguments]
+
+
+def _quoted(text: str) -> str:
+    key, _, value = text.partition("=")
+    pieces = [f"'{piece}'" if "~" in piece and "'" not in piece else piece for piece in value.split(",")]
+    return f"{key}={','.join(pieces)}"
+
+
 def job_by_job(arguments: Sequence[str]) -> list[str]:
     """The same arguments, but in a sweep each single value as a sweep of one.
 
@@ -98,13 +112,15 @@ def _sweep_of_one(text: str) -> str:
     if override is None or override.is_sweep_override() or override.is_hydra_override():
         return text
     key, _, value = text.partition("=")
-    return f"{key}=choice({value if value.strip() else repr('')})"
+    return f"{key}{ONE[0]}{value if value.strip() else repr('')}{ONE[1]}"
 
 
 def _refuse_what_hydra_lets_pass(overrides: Iterable[str], door: Door) -> None:
     """A key that is given twice, removed or never read, and several values where there can be one only."""
     seen: dict[str, str] = {}
     for text in overrides:
+        if any("\udc80" <= letter <= "\udcff" for letter in text):  # what Python makes of bytes that are no text
+            raise ValueError(f"{os.fsencode(text)!r} is no text in UTF-8, as options and paths must be; name another")
         override = _parsed(text)
         if override is None:
             continue
