@@ -73,8 +73,8 @@ ALLOWED = {
     "housekeeping": "config records runs",
     "paths": "files",
     "commands": "archive files housekeeping lean paths runs simulation",
-    "cli": "archive choices commands config environment experiments files hours lean overrides profiling records "
-    "report results runs schemas simulation stops studies sweep",
+    "cli": "archive choices commands config environment experiments files hours housekeeping lean overrides profiling "
+    "records report results runs schemas simulation stops studies sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 

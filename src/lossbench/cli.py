@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ CONF = Path(__file__).parents[2] / "conf"
 def _plain_errors() -> Iterator[None]:
     """A user's mistake is one sentence and exit code 1, no traceback; LOSSBENCH_TRACEBACK=1 shows it.
 
-    Ctrl-C, SIGTERM and SIGUSR1 stop politely from here on.
+    Ctrl-C, SIGTERM and SIGUSR1 stop politely from here on. What the terminal's encoding lacks is written as "?".
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         with stops_interrupt():
             yield
@@ -293,7 +297,10 @@ def _report(composed: Reproduce | list[Reproduce]) -> None:
     plan = _one_plan(composed)
 
     from lossbench import report
+    from lossbench.housekeeping import nothing_in
 
+    for sentence in nothing_in(plan.runtime.output_dir, plan.results_dir, ("runtime.output_dir", "results_dir")):
+        print(sentence, flush=True)
     profiles = [plan.profile.value] if plan.profile is not Profile.auto else report.profiles_with_records(plan)
     for profile in profiles:
         print(f"tables and figures: {report.write_report(profile, plan)}")

@@ -13,6 +13,8 @@ import click
 from lossbench import __version__, archive, housekeeping
 from lossbench.files import check_folder
 from lossbench.housekeeping import STATUSES, Entry, Filter
+from lossbench.paths import OUTPUT_DIR as _OUTPUT_DIR
+from lossbench.paths import RESULTS_DIR as _RESULTS_DIR
 from lossbench.paths import GivenPath
 from lossbench.runs import all_runs
 
@@ -70,16 +72,6 @@ def _run_arguments(name: str, number: int, required: bool = True) -> Callable[[_
     return click.argument(name, nargs=number, required=required, metavar=metavar, shell_complete=_known_runs)
 
 
-_OUTPUT_DIR = click.option(
-    "--output-dir", default="outputs", show_default=True, type=GivenPath(file_okay=False), help="Where runs/ is."
-)
-_RESULTS_DIR = click.option(
-    "--results-dir",
-    default="results",
-    show_default=True,
-    type=GivenPath(file_okay=False),
-    help="Where the committed records are.",
-)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
 
@@ -109,8 +101,9 @@ def runs(committed: bool, results_dir: str, output_dir: str, as_json: bool, **wa
         _print_json([entry.summary() for entry in found])
     elif found:
         _print_runs(found)
-    else:
-        click.echo(f"none of {len(every)} runs fits" if every else f"no runs in {output_dir}/runs")
+    elif every:
+        click.echo(f"none of {len(every)} runs fits")
+    _tell(housekeeping.nothing_in(output_dir, results_dir if committed else None), beside=as_json)
 
 
 @lossbench.command()
@@ -232,6 +225,7 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
         _print_json({"runs": count, "problems": problems})
     elif not problems:
         click.echo(f"{_runs(count)}, all whole")
+        _tell([] if count else housekeeping.nothing_in(output_dir, results_dir))
     else:
         click.echo("\n".join(problems))
     if problems:
@@ -251,6 +245,7 @@ def export(file: Path, output_dir: str) -> None:
     click.echo(f"{len(found.records)} finished runs{others} written to {file}")
     for problem in found.problems:
         click.echo(f"left out: {problem}", err=True)
+    _tell(housekeeping.nothing_in(output_dir), beside=True)
 
 
 @lossbench.command("import")
@@ -271,6 +266,7 @@ def publish(folder: Path, output_dir: str) -> None:
     A folder of committed records, such as results/; the arrays go along, and what is known of runs that diverged.
     """
     click.echo(f"{archive.publish(output_dir, folder)} records added to {folder}")
+    _tell(housekeeping.nothing_in(output_dir), beside=True)
 
 
 @lossbench.command()
@@ -311,6 +307,11 @@ def simulate(num_repetitions: int, publish: bool, results_dir: str, output_dir: 
         rows.append([*words, f"{cell.rhs:g}", *(f"{side.mean:.2f} ({side.sd:.2f})" for side in (cell, paper))])
     _print_table(head, rows, right=head[5:])
     click.echo(f"\n{num_repetitions} repetitions in {done.wall_s} s: {simulation.write(done, folder)}")
+
+
+def _tell(sentences: Sequence[str], beside: bool = False) -> None:
+    for sentence in sentences:
+        click.echo(sentence, err=beside)
 
 
 def _on_terminal() -> bool:

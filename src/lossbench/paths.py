@@ -21,3 +21,15 @@ class GivenPath(click.Path):
             else param.human_readable_name
         )
         return super().convert(expanded(os.fsdecode(value), key), param, ctx)
+
+
+OUTPUT_DIR = click.option(
+    "--output-dir", default="outputs", show_default=True, type=GivenPath(file_okay=False), help="Where runs/ is."
+)
+RESULTS_DIR = click.option(
+    "--results-dir",
+    default="results",
+    show_default=True,
+    type=GivenPath(file_okay=False),
+    help="Where the committed records are.",
+)
