@@ -27,10 +27,10 @@ setup: .venv/ready  ## create .venv and install the locked packages
 
 # The lock's own uv and setuptools come first, by hash as well; the rest then builds without fetching anything else.
 .venv/ready: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "lossbench needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another with PYTHON=..."; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "lossbench needs Python 3.11 or later, and $(PYTHON) is $$("$(PYTHON)" --version 2>&1); name another with PYTHON=..."; exit 1; }
 	@echo "installing the locked packages into .venv (about 5 GB with a plain torch; under a minute on a quick network)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@awk '/^[a-z]/ {keep = /^(uv|setuptools)==/} keep' requirements.lock > .venv/first.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/first.lock
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --no-build-isolation requirements.lock
@@ -48,13 +48,13 @@ types: setup  ## check types, strictly
 	$(BIN)/mypy
 
 reproduce-tables: setup  ## train what is missing and write Tables 3-5 and Figures 1-2 (PROFILE=paper|quick TABLES="3 5" SEEDS=1 DRY=1)
-	@$(BIN)/python scripts/reproduce.py $(options) $(if $(DRY),dry=true) $(if $(RESULTS),results_dir=$(RESULTS)) $(ARGS)
+	@$(BIN)/python scripts/reproduce.py $(options) $(if $(DRY),dry=true) $(if $(RESULTS),"results_dir=$(RESULTS)") $(ARGS)
 
 reference: setup  ## do the planned reference runs, in order of importance, into results/ (BUDGET_MIN=60 DRY=1)
 	@$(BIN)/python scripts/reference.py $(if $(BUDGET_MIN),runtime.budget_min=$(BUDGET_MIN)) $(if $(DRY),dry=true) $(ARGS)
 
 report: setup  ## rebuild tables and figures from the records, nothing is trained (PROFILE=paper|quick)
-	@$(BIN)/python scripts/report.py $(if $(PROFILE),profile=$(PROFILE)) $(if $(RESULTS),results_dir=$(RESULTS)) $(ARGS)
+	@$(BIN)/python scripts/report.py $(if $(PROFILE),profile=$(PROFILE)) $(if $(RESULTS),"results_dir=$(RESULTS)") $(ARGS)
 
 simulate: setup  ## simulate Table 1, about a minute on two cores (ARGS="--publish")
 	@$(BIN)/lossbench simulate $(ARGS)

@@ -45,14 +45,14 @@ def main() -> None:
     known = "; ".join(f"{device}: {', '.join(parts)}" for device, parts in PARTS.items())
     parser.add_argument("--parts", nargs="+", help=f"{known}; default: all of the device's")
     parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")
-    parser.add_argument("--out", type=Path, default=Path("outputs/benchmark"))
+    parser.add_argument("--out", type=lambda text: Path(text).expanduser(), default=Path("outputs/benchmark"))
     chosen = parser.parse_args()
     parts = PARTS[chosen.device]
     if unknown := [name for name in chosen.parts or () if name not in parts]:
         parser.error(f"--parts {unknown[0]}: of {chosen.device} there are {', '.join(parts)}")
     began, report = time.monotonic(), Report(chosen.out / chosen.device)
     with tempfile.TemporaryDirectory() as scratch:
-        data_dir = chosen.data_dir and str(Path(chosen.data_dir).resolve())
+        data_dir = chosen.data_dir and str(Path(chosen.data_dir).expanduser().resolve())
         runtime = Runtime(chosen.device, scratch, data_dir, tensorboard=False)
         processor = device_name(torch.device(chosen.device))
         facts = ", ".join(f"{package} {version}" for package, version in versions().items())

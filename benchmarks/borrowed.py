@@ -116,7 +116,9 @@ class Call:
 def main() -> None:
     """One call."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where logs, tables and records.zip go")
+    parser.add_argument(
+        "--out", type=lambda text: Path(text).expanduser(), required=True, help="where logs, tables and records.zip go"
+    )
     parser.add_argument("--minutes", type=float, default=9, help="how long the call may take")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: a rehearsal")
     parser.add_argument("--runs-per-gpu", type=int, default=1)

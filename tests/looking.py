@@ -171,7 +171,11 @@ def main() -> None:
     """Look, tell, and fail where there are faults."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", type=Path, help="an HTML file")
-    parser.add_argument("--out", type=Path, help="a folder for the pictures and the PDF; without it none are made")
+    parser.add_argument(
+        "--out",
+        type=lambda text: Path(text).expanduser(),
+        help="a folder for the pictures and the PDF; without it none are made",
+    )
     chosen = parser.parse_args()
     if not chosen.page.is_file():
         parser.error(f"there is no page {chosen.page}; make report writes one")

@@ -86,8 +86,23 @@ def test_filters_choose(options: str, kinds: str, made: Made, invoke: Invoke) ->
 
 def test_nothing_to_list_is_said(made: Made, invoke: Invoke) -> None:
     assert invoke("runs", "--loss", "lgl").output == "none of 5 runs fits\n"
-    assert invoke("runs", "--output-dir", "elsewhere").output == "no runs in elsewhere/runs\n"
+    here = Path.cwd()
+    own = f"no runs in {here}/elsewhere/runs; --output-dir names another folder than elsewhere\n"
+    records = f"no committed records in {here}/results; --results-dir names another folder than results\n"
+    elsewhere = ("--output-dir", "elsewhere")
+    assert invoke("runs", *elsewhere).output == own
+    assert invoke("runs", "--committed", *elsewhere).output == own + records
+    assert invoke("runs", "--committed", *elsewhere, "--json").stdout == "[]\n"
+    assert invoke("runs", "--committed", *elsewhere, "--json").stderr == own + records
+    assert invoke("runs", "--committed").output == invoke("runs").output + records
+    assert invoke("verify", *elsewhere).output == f"0 runs, all whole\n{own}{records}"
+    assert invoke("export", "none.zip", *elsewhere).stderr == invoke("publish", "none", *elsewhere).stderr == own
     assert not Path("elsewhere").exists()
+    publish("outputs", "results")
+    found = invoke("runs", "--committed", *elsewhere).output
+    assert found.splitlines()[1:]
+    assert "no committed records" not in found
+    assert "no runs in" not in found
 
 
 def test_committed_records_are_listed_behind_own_ones(made: Made, invoke: Invoke) -> None:
@@ -304,3 +319,18 @@ def test_a_table_on_a_terminal_has_the_same_cells(
     commands._print_rich(["run", "size"], [[run.id, "[1] kB"] for run in made.values()], ["size"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines] == [["run", "size"], *([run.id, "[1]", "kB"] for run in made.values())]
+
+
+def test_a_tilde_is_the_home_folder_for_every_command(
+    made: Made, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    assert len(listed(invoke("runs", "--output-dir=~/outputs", "--json"))) == len(listed(invoke("runs", "--json")))
+    assert "written to" in invoke("export", "~/all.zip", "--output-dir=~/outputs").output
+    invoke("import", "~/all.zip", "--output-dir=~/others")
+    invoke("publish", "~/records", "--output-dir=~/others")
+    assert len(listed(invoke("runs", "--committed", "--results-dir=~/records", "--output-dir=~/none", "--json")))
+    assert {path.name for path in Path().iterdir()} == {"outputs", "all.zip", "others", "records"}
+    for word, path in (("--output-dir", "~nobody-there"), ("--results-dir", "o\udcff")):
+        assert mistake(capsys, "runs", word, path).startswith(f"{word} must be a path")
+    assert mistake(capsys, "export", "~nobody-there/x").startswith("FILE must be a path")

@@ -3,11 +3,12 @@
 import json
 import re
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lossbench import NUMERICS
+from lossbench import NUMERICS, published
 from lossbench.choices import Head, Imbalance, Normalization, Precision
 from lossbench.config import (
     IDENTITY,
@@ -20,6 +21,8 @@ from lossbench.config import (
     LglInr,
     MnistType,
     MobileNetV2,
+    Npz,
+    Reproduce,
     ResNet18,
     Runtime,
     Schedule,
@@ -239,3 +242,28 @@ def test_the_rate_drops_after_every_whole_percent_of_100_epochs() -> None:
         schedule = Schedule(epochs=100, milestones=[percent / 100])
         first_low.append(next(epoch for epoch in range(1, 101) if schedule.lr_at(epoch) < schedule.lr))
     assert first_low == list(range(2, 101))
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LOSSBENCH_DATA", "~/data")
+    runtime = Runtime(output_dir="~/out", data_dir="~")
+    assert (runtime.output_dir, runtime.data_dir) == (f"{tmp_path}/out", str(tmp_path))
+    assert published.data_dir(runtime) == tmp_path
+    assert published.data_dir(Runtime()) == tmp_path / "data"
+    assert Reproduce(results_dir="~/results").results_dir == f"{tmp_path}/results"
+    assert Reproduce(results_dir=None).results_dir is None
+    assert Runtime(output_dir="a/~").output_dir == "a/~"
+    for key, make in (
+        ("runtime.output_dir", lambda path: Runtime(output_dir=path)),
+        ("runtime.data_dir", lambda path: Runtime(data_dir=path)),
+        ("results_dir", lambda path: Reproduce(results_dir=path)),
+        ("dataset.path", lambda path: Npz(path=path)),
+    ):
+        with pytest.raises(ValueError, match=f"^{key} must be a path, got ~nobody-there/x, and there is no home"):
+            make("~nobody-there/x")
+        with pytest.raises(ValueError, match=f"^{key} must be a path in UTF-8, got b'o.xff'; name another$"):
+            make("o\udcff")
+    monkeypatch.setenv("LOSSBENCH_DATA", "~nobody-there")
+    with pytest.raises(ValueError, match=r"^LOSSBENCH_DATA must be a path, got ~nobody-there, "):
+        published.data_dir(Runtime())

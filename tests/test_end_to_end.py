@@ -276,6 +276,35 @@ def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path
     assert {path.name for path in tmp_path.iterdir()} == {"outputs", "results"}
 
 
+def test_a_report_of_nothing_says_where_it_looked(tmp_path: Path) -> None:
+    lines = said(tmp_path, "report", "tables=[5]", "profile=quick").splitlines()
+    assert lines == [
+        f"no runs in {tmp_path}/outputs/runs; runtime.output_dir names another folder than outputs",
+        f"no committed records in {tmp_path}/results; results_dir names another folder than results",
+        "tables and figures: outputs/report/quick",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_a_terminal_cannot_write_is_replaced(encoding: str, tmp_path: Path) -> None:
+    for config in configs([5], "quick", 1, Runtime()):
+        commit_record(tmp_path / "results", config)
+    own = environment() | {"PYTHONIOENCODING": encoding}
+    for words in (
+        ("reproduce", "profile=quick", "tables=[5]", "seeds=1"),
+        ("report", "profile=quick", "tables=[5]", "seeds=1", "runtime.output_dir='\u0394\u03b2'"),
+        ("lossbench", "runs", "--committed", "--output-dir=\u0394\u03b2"),
+        ("lossbench", "runs", "--output-dir=\u0394\u03b2/none"),
+    ):
+        done = subprocess.run(command(*words), cwd=tmp_path, env=own, capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b""), done.stderr
+        if words[0] != "lossbench":  # click takes ASCII for a mistake and writes UTF-8
+            assert done.stdout.decode(encoding)
+            assert (b"??" in done.stdout) == ("\u0394" in words[-1])
+    done = subprocess.run(command("train", "seed='\u0394'"), cwd=tmp_path, env=own, capture_output=True)
+    assert (done.returncode, done.stderr.split(b"\n")[0]) == (1, b"lossbench: seed must be a whole number, got ?")
+
+
 def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -> None:
     lines = said(tmp_path, "reference", "dry=true", "runtime.device=cpu").splitlines()
     names = [line.partition(":")[0] for line in lines]

@@ -29,7 +29,7 @@ def test_verify_finds_all_whole(made: Made, invoke: Invoke) -> None:
     made["other"].remove()
     assert invoke("verify").output == "5 runs, all whole\n"
     assert json.loads(invoke("verify", "--json").stdout) == {"runs": 5, "problems": []}
-    assert invoke("verify", "--output-dir", "no", "--results-dir", "no").output == "0 runs, all whole\n"
+    assert invoke("verify", "--output-dir", "no", "--results-dir", "no").output.startswith("0 runs, all whole\n")
     assert not Path("no").exists()
 
 

@@ -12,7 +12,6 @@ from lossbench.inference import (
     Pairs,
     Spread,
     area_under_curve,
-    bootstrap_difference,
     cell_outcome,
     claim_outcome,
     compare,
@@ -21,8 +20,6 @@ from lossbench.inference import (
     headline,
     holm,
     intersection_union,
-    mcnemar,
-    mcnemar_seeds,
     non_inferiority,
     pair,
     paired_t,
@@ -32,6 +29,7 @@ from lossbench.inference import (
     superiority_p,
     tost,
 )
+from lossbench.same_images import bootstrap_difference, mcnemar, mcnemar_seeds
 
 NAN = math.nan
 CELLS = ([99.29, 99.21, 99.33, 99.25, 99.30], [99.09, 99.15, 99.02, 99.11], [98.50, 98.62, 98.49])

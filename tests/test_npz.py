@@ -252,7 +252,11 @@ WRONG: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "five axes": (change("test_images", np.zeros((12, 1, 16, 18, 1), np.uint8)), "test_images .*expected"),
     "too small": (change("train_images", np.zeros((30, 7, 18), np.uint8)), "sides of at least 8"),
     "a number": (change("train_images", np.uint8(3)), r"train_images has shape \[\]"),
-    "no image": (change("test_images", np.zeros((0, 16, 18), np.uint8)), r"test_images has shape \[0,16,18\]"),
+    "no image": (
+        change("test_images", np.zeros((0, 16, 18), np.uint8)),
+        r"test_images has shape \[0,16,18\].* N is 0$",
+    ),
+    "no image to train on": (change("train_images", np.zeros((0, 16, 18), np.uint8)), r"train_images .* N is 0$"),
     "other size": (
         change("test_images", np.zeros((12, 18, 18), np.uint8)),
         r"test_images are 1 x 18 x 18 \(channels, height, width\), expected 1 x 16 x 18 as the training images",

@@ -51,13 +51,14 @@ ALLOWED = {
     "arms": "config experiments",
     "labels": "imbalance",
     "results": "config experiments inference records runs",
-    "classes": "config experiments inference labels results",
+    "classes": "config experiments inference labels results same_images",
     "verdicts": "arms claims classes config experiments inference results simulation",
     "confirmation": "arms claims experiments inference records replication results verdicts",
     "scales": "config data tracing training",
     "profiling": "config data environment steps training",
     "sweep": "config data environment models runs screen steps stops tracking training",
     "inference": "",
+    "same_images": "inference",
     "archive": "calibration checks files records runs",
     "hours": "config data records",
     "lean": "archive config data labels records results studies",
@@ -77,9 +78,10 @@ ALLOWED = {
     "theory verdicts",
     "diagnostics": "weighting",
     "housekeeping": "checks config files records runs",
-    "commands": "archive files housekeeping lean runs shown simulation spelling",
-    "cli": "archive choices commands config environment experiments files hours lean overrides profiling records "
-    "report results runs schemas screen simulation spelling stops studies sweep",
+    "paths": "files",
+    "commands": "archive files housekeeping lean paths runs shown simulation spelling",
+    "cli": "archive choices commands config environment experiments files hours housekeeping lean overrides profiling "
+    "records report results runs schemas screen simulation spelling stops studies sweep",
 }
 """What a room may import of the others, now or later in a function; all may import the package's own numbers."""
 
@@ -89,6 +91,7 @@ LATE_TORCH = (
     "experiments",
     "files",
     "screen",
+    "paths",
     "runs",
     "records",
     "checks",
@@ -98,6 +101,7 @@ LATE_TORCH = (
     "housekeeping",
     "commands",
     "inference",
+    "same_images",
     "arms",
     "labels",
     "imbalance",

@@ -1,5 +1,6 @@
 """Classes picked out, training sets made imbalanced: which images stay, and that sizes and labels agree everywhere."""
 
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lossbench.config import Cnn2c, Config, Digits, MnistType, Runtime, Schedule
 from lossbench.data import load_data, num_classes, published_sizes
 from lossbench.imbalance import sizes_left
 from lossbench.runs import open_run
+from lossbench.subsets import select
 from lossbench.training import fit
 
 CPU = torch.device("cpu")
@@ -115,3 +117,17 @@ def test_a_binary_imbalanced_run_goes_through(tmp_path: Path) -> None:
     assert record["num_train"] == load_data(dataset, config.runtime, CPU).class_counts.sum()
     with np.load(tmp_path / "runs" / run_id(config) / "arrays.npz") as arrays:
         assert arrays["confusion_matrix"].shape == (2, 2)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_classes_without_an_image_are_named_and_that_n_is_0(part: str) -> None:
+    arrays = {
+        "train_images": np.zeros((4, 1, 8, 8), np.uint8),
+        "train_labels": np.array([0, 1, 2, 3]),
+        "test_images": np.zeros((4, 1, 8, 8), np.uint8),
+        "test_labels": np.array([0, 1, 2, 3]),
+    }
+    arrays[f"{part}_labels"] = np.array([0, 0, 1, 1])
+    said = f"that digits has {'training' if part == 'train' else part} images of, got [2, 3], of which N is 0"
+    with pytest.raises(ValueError, match=rf"^dataset\.classes must be classes {re.escape(said)}$"):
+        select(arrays, Digits(classes=[2, 3]))

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -324,3 +325,26 @@ def test_images_too_small_for_a_network_are_refused_and_no_others(model: Any, si
         build_model(model, (1, side - 1, side - 1), num_classes=3, seed=0).train()(
             torch.zeros(1, 1, side - 1, side - 1)
         )
+
+
+def test_make_takes_paths_with_a_space(tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parents[1] / "Makefile", tmp_path)
+    python, own = tmp_path / "a b" / "python3", tmp_path / ".venv" / "bin" / "python"
+    for path in (python, own):
+        path.parent.mkdir(parents=True)
+        path.write_text("""#!/bin/sh\ntest "$1" = -c || { printf '<%s>' "$0" "$@"; exit 3; }\n""")
+        path.chmod(0o755)
+    own.rename(tmp_path / "own")
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+
+    def said(*words: str) -> str:
+        done = subprocess.run(["make", *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 2
+        return done.stdout
+
+    assert f"<{python}><-m><venv><.venv>" in said("setup", f"PYTHON={python}")
+    (tmp_path / "own").rename(own)
+    (tmp_path / ".venv" / "ready").touch()
+    for target in ("report", "reproduce-tables"):
+        assert said(target, "RESULTS=/a b/c").endswith("<results_dir=/a b/c>")

@@ -7,9 +7,10 @@ import numpy as np
 
 from lossbench import inference
 from lossbench.experiments import Cell, paper_confusions
-from lossbench.inference import Interval, Prediction, SeedCounts
+from lossbench.inference import Prediction
 from lossbench.labels import test_labels
 from lossbench.results import Results
+from lossbench.same_images import Interval, SeedCounts, bootstrap_difference, mcnemar_seeds
 
 NUM_CLASSES = 10
 SHIRT, COAT = 6, 4
@@ -132,6 +133,4 @@ def images(results: Results, first: Cell | None, second: Cell | None) -> Images 
     if not whole:
         return None
     one, other = np.swapaxes(np.array(whole), 0, 1)
-    return Images(
-        inference.mcnemar_seeds(one, other, labels), inference.bootstrap_difference(one, other, labels, 2_000)
-    )
+    return Images(mcnemar_seeds(one, other, labels), bootstrap_difference(one, other, labels, 2_000))

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,11 @@ CONF = Path(__file__).parents[2] / "conf"
 def _plain_errors() -> Iterator[None]:
     """A user's mistake is one sentence and exit code 1, no traceback; LOSSBENCH_TRACEBACK=1 shows it.
 
-    Ctrl-C, SIGTERM and SIGUSR1 stop politely from here on.
+    Ctrl-C, SIGTERM and SIGUSR1 stop politely from here on. What the terminal's encoding lacks is written as "?".
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         with stops_interrupt():
             yield
@@ -49,13 +54,16 @@ def _hydra_main(task: Callable[[Any], None], config_name: str) -> None:
     with _plain_errors():
         import hydra
 
-        from lossbench.overrides import Door, explained
+        from lossbench.overrides import Door, explained, job_by_job, with_homes
         from lossbench.schemas import register_schemas, to_config
 
         register_schemas()
+        to_own = partial(to_config, schema=Config if config_name == "config" else Reproduce)
+        sys.argv[1:] = with_homes(sys.argv[1:])
         with explained(Door(task.__name__.lstrip("_"), CONF, config_name), sys.argv[1:]):
+            sys.argv[1:] = job_by_job(sys.argv[1:])
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(keep)()
-            configs = [list(map(to_config, one)) if isinstance(one, list) else to_config(one) for one in given]
+            configs = [list(map(to_own, one)) if isinstance(one, list) else to_own(one) for one in given]
         for config in configs:  # one, or none after --cfg and the like
             if config == []:
                 raise ValueError("the sweep holds no run: one of its ranges or globs gives nothing")
@@ -286,7 +294,10 @@ def _report(composed: Reproduce | list[Reproduce]) -> None:
     plan = _one_plan(composed)
 
     from lossbench import report
+    from lossbench.housekeeping import nothing_in
 
+    for sentence in nothing_in(plan.runtime.output_dir, plan.results_dir, ("runtime.output_dir", "results_dir")):
+        print(sentence, flush=True)
     profiles = [plan.profile.value] if plan.profile is not Profile.auto else report.profiles_with_records(plan)
     for profile in profiles:
         print(f"tables and figures: {report.write_report(profile, plan)}")

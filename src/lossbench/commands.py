@@ -13,6 +13,9 @@ import click
 from lossbench import __version__, archive, housekeeping, shown
 from lossbench.files import check_folder
 from lossbench.housekeeping import STATUSES, Entry, Filter
+from lossbench.paths import OUTPUT_DIR as _OUTPUT_DIR
+from lossbench.paths import RESULTS_DIR as _RESULTS_DIR
+from lossbench.paths import GivenPath
 from lossbench.runs import all_runs
 from lossbench.spelling import spelled, spelled_lines
 
@@ -70,16 +73,6 @@ def _run_arguments(name: str, number: int, required: bool = True) -> Callable[[_
     return click.argument(name, nargs=number, required=required, metavar=metavar, shell_complete=_known_runs)
 
 
-_OUTPUT_DIR = click.option(
-    "--output-dir", default="outputs", show_default=True, type=click.Path(file_okay=False), help="Where runs/ is."
-)
-_RESULTS_DIR = click.option(
-    "--results-dir",
-    default="results",
-    show_default=True,
-    type=click.Path(file_okay=False),
-    help="Where the committed records are.",
-)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
 
@@ -109,8 +102,9 @@ def runs(committed: bool, results_dir: str, output_dir: str, as_json: bool, **wa
         _print_json([entry.summary() for entry in found])
     elif found:
         _print_runs(found)
-    else:
-        _echo(f"none of {len(every)} runs fits" if every else f"no runs in {output_dir}/runs")
+    elif every:
+        _echo(f"none of {len(every)} runs fits")
+    _tell(housekeeping.nothing_in(output_dir, results_dir if committed else None), beside=as_json)
 
 
 @lossbench.command()
@@ -234,6 +228,7 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
         _print_json({"runs": count, "problems": problems})
     elif not problems:
         _echo(f"{_runs(count)}, all whole")
+        _tell([] if count else housekeeping.nothing_in(output_dir, results_dir))
     else:
         _echo("\n".join(map(spelled, problems)))
     if problems:
@@ -241,7 +236,7 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
 
 
 @lossbench.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=GivenPath(dir_okay=False, path_type=Path))
 @_OUTPUT_DIR
 def export(file: Path, output_dir: str) -> None:
     """Write all finished runs into one archive.
@@ -254,10 +249,11 @@ def export(file: Path, output_dir: str) -> None:
     _echo(f"{len(found.records)} finished runs{others} written to {file}")
     for problem in found.problems:
         _echo(f"left out: {spelled(problem)}", err=True)
+    _tell(housekeeping.nothing_in(output_dir), beside=True)
 
 
 @lossbench.command("import")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=GivenPath(dir_okay=False, path_type=Path))
 @_OUTPUT_DIR
 def import_(file: Path, output_dir: str) -> None:
     """Add the runs of an archive.
@@ -273,7 +269,7 @@ def import_(file: Path, output_dir: str) -> None:
 
 
 @lossbench.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@click.argument("folder", type=GivenPath(file_okay=False, path_type=Path), metavar="DIR")
 @_OUTPUT_DIR
 def publish(folder: Path, output_dir: str) -> None:
     """Commit the finished runs' records to DIR.
@@ -281,10 +277,11 @@ def publish(folder: Path, output_dir: str) -> None:
     A folder of committed records, such as results/; the arrays go along, and what is known of runs that diverged.
     """
     _echo(f"{archive.publish(output_dir, folder)} records added to {folder}")
+    _tell(housekeeping.nothing_in(output_dir), beside=True)
 
 
 @lossbench.command()
-@click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path), metavar="DIR")
+@click.argument("folder", type=GivenPath(file_okay=False, exists=True, path_type=Path), metavar="DIR")
 @_OUTPUT_DIR
 def prune(folder: Path, output_dir: str) -> None:
     """Drop what no report reads from the committed records in DIR.
@@ -321,6 +318,11 @@ def simulate(num_repetitions: int, publish: bool, results_dir: str, output_dir: 
         rows.append([*words, f"{cell.rhs:g}", *(f"{side.mean:.2f} ({side.sd:.2f})" for side in (cell, paper))])
     _print_table(head, rows, right=head[5:])
     _echo(f"\n{num_repetitions} repetitions in {done.wall_s} s: {simulation.write(done, folder)}")
+
+
+def _tell(sentences: Sequence[str], beside: bool = False) -> None:
+    for sentence in sentences:
+        _echo(spelled(sentence), err=beside)
 
 
 def _on_terminal() -> bool:

@@ -26,7 +26,7 @@ from lossbench.choices import (
     Profile,
     Selection,
 )
-from lossbench.files import sha256_of
+from lossbench.files import expanded, sha256_of
 
 IDENTITY = ("dataset", "model", "loss", "schedule", "seed")
 """The keys of a config that can change a number; `runtime` cannot, beyond rounding."""
@@ -120,7 +120,7 @@ class Npz(DatasetConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(bool(self.path), "dataset.path", "the .npz file with images and labels, such as my.npz", self.path)
-        self.path = str(Path(str(self.path)).expanduser())
+        self.path = expanded(str(self.path), "dataset.path")
         if self.sha256 is None:
             _require(Path(self.path).is_file(), "dataset.path", "a file that is there", self.path)
             self.sha256 = sha256_of(Path(self.path))
@@ -286,6 +286,8 @@ class Runtime:
         _require(valid, "runtime.parallel", "auto or >= 1", self.parallel)
         _require(self.runs_per_gpu >= 1, "runtime.runs_per_gpu", ">= 1", self.runs_per_gpu)
         _require(self.budget_min is None or self.budget_min > 0, "runtime.budget_min", "null or > 0", self.budget_min)
+        self.output_dir = expanded(self.output_dir, "runtime.output_dir")
+        self.data_dir = self.data_dir and expanded(self.data_dir, "runtime.data_dir")
         kind, _, index = self.device.partition(":")
         valid = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdigit())
         _require(valid, "runtime.device", "auto, cpu, cuda or cuda:<n>", self.device)
@@ -322,6 +324,7 @@ class Reproduce:
         known = bool(self.tables) and all(table in (3, 4, 5) for table in self.tables)
         _require(known, "tables", "some of [3,4,5]", self.tables)
         _require(self.seeds is None or self.seeds >= 1, "seeds", "null or >= 1", self.seeds)
+        self.results_dir = self.results_dir and expanded(self.results_dir, "results_dir")
 
 
 MODELS = {"cnn2c": Cnn2c, "cnn5c": Cnn5c, "mobilenetv2": MobileNetV2, "resnet18": ResNet18}

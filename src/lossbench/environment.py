@@ -7,10 +7,10 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lossbench import __version__
@@ -60,9 +60,50 @@ def versions() -> dict[str, str]:
     return found
 
 
-def num_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def num_cores(root: Path = Path("/")) -> int:
+    """Processor cores that this process may use: those it may run on, or fewer where a container has a quota.
+
+    Args:
+        root: where proc/ and sys/ lie.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([cores, *map(int, _quotas(root))]))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Cores that Linux's control groups grant this process: its own group's and those above, of version 1 and 2.
+
+    In a container the group's name may be the one outside, so what is found on the way up counts.
+    """
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        controllers, _, group = line.partition(":")[2].partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for tree in ("sys/fs/cgroup", "sys/fs/cgroup/unified") if not controllers else _V1_TREES:
+            inside = PurePosixPath(group.lstrip("/"))
+            for place in (inside, *inside.parents):
+                folder = root / tree / place
+                yield from _quota(_text(folder / "cpu.max").split() if not controllers else _v1_quota(folder))
+
+
+_V1_TREES = ("sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct", "sys/fs/cgroup/cpuacct,cpu")
+
+
+def _v1_quota(folder: Path) -> list[str]:
+    return [*_text(folder / "cpu.cfs_quota_us").split(), *_text(folder / "cpu.cfs_period_us").split()]
+
+
+def _quota(words: Sequence[str]) -> Iterator[float]:
+    """Microseconds of computing in a period, as cores; nothing where there is no limit."""
+    if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]) > 0:
+        yield int(words[0]) / int(words[1])
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, ValueError):
+        return ""
 
 
 @cache

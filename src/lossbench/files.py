@@ -60,6 +60,23 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def expanded(path: str, key: str) -> str:
+    """A path with the home folder in the place of a `~` at its beginning, so that no folder comes to be called "~".
+
+    Raises:
+        ValueError: nobody has that home, or the path is no text in UTF-8 and could be written in no file.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{key} must be a path in UTF-8, got {os.fsencode(path)!r}; name another") from None
+    found = os.path.expanduser(path)  # pathlib's raises what is no ValueError
+    if found.startswith("~"):
+        home = found.partition("/")[0]
+        raise ValueError(f"{key} must be a path, got {path}, and there is no home {home}; ./{path} is a name with a ~")
+    return found
+
+
 def check_folder(folder: Path, key: str) -> None:
     """Refuse a folder below which nothing could be written; it need not be there yet, and is not made.
 

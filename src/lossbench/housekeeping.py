@@ -27,7 +27,7 @@ from lossbench.records import (
     sessions_of,
     verify,
 )
-from lossbench.runs import Run, Status, all_runs
+from lossbench.runs import Run, Status, all_runs, runs_dir
 
 DAMAGED = "damaged"
 """Status of a run whose record is there and cannot be trusted."""
@@ -155,6 +155,30 @@ def entries(output_dir: str | Path, results_dir: str | Path | None = None) -> li
     return sorted(found.values(), key=_order)
 
 
+def nothing_in(
+    output_dir: str | Path,
+    results_dir: str | Path | None = None,
+    options: tuple[str, str] = ("--output-dir", "--results-dir"),
+) -> list[str]:
+    """A sentence for each folder in which nothing is found: own runs, where there are no committed records either.
+
+    Args:
+        output_dir: where runs/ is.
+        results_dir: the folder of committed records; None: they are not asked for.
+        options: what names either folder.
+    """
+    told, committed = [], None if results_dir is None else Path(results_dir).absolute()
+    names = ("records.jsonl", "failures.jsonl")
+    has_records = committed is not None and any((committed / name).exists() for name in names)
+    if not has_records and not all_runs(output_dir):
+        told.append(
+            f"no runs in {runs_dir(output_dir).absolute()}; {options[0]} names another folder than {output_dir}"
+        )
+    if committed is not None and not has_records:
+        told.append(f"no committed records in {committed}; {options[1]} names another folder than {results_dir}")
+    return told
+
+
 def find(name: str, among: Sequence[Entry]) -> Entry:
     """The run of a name, or of the beginning of one; a path to its folder does as well.
 
@@ -171,7 +195,10 @@ def find(name: str, among: Sequence[Entry]) -> Entry:
         raise ValueError(f"{name} is the beginning of {len(fitting)} runs: {', '.join(fitting[:4])}{more}")
     beginnings = {id_[: max(len(wanted), 1)]: id_ for id_ in reversed(ids)}
     close = [beginnings[near] for near in difflib.get_close_matches(wanted, beginnings, n=1)]
-    raise ValueError(f"there is no run {name}" + (f"; did you mean {close[0]}?" if close else ""))
+    hint = f"; did you mean {close[0]}?" if close else ""
+    if not among:
+        hint = ", nor any other; --output-dir and --results-dir name the folders that are looked in"
+    raise ValueError(f"there is no run {name}{hint}")
 
 
 def describe(entry: Entry) -> dict[str, Any]:

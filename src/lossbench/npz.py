@@ -132,8 +132,10 @@ def _check_headers(path: str, headers: dict[str, Header]) -> tuple[int, int, int
             raise _wrong(path, f"{part}_images", _found(images), "uint8, or floats in 0..1")
         if labels.dtype.kind not in "iu":
             raise _wrong(path, f"{part}_labels", _found(labels), "integers")
-        if _channels_axis(images.shape) is None or images.shape[0] == 0:
+        if _channels_axis(images.shape) is None:
             raise _wrong(path, f"{part}_images", _found(images), IMAGES)
+        if images.shape[0] == 0:
+            raise _wrong(path, f"{part}_images", _found(images), "at least one image, and here N is 0")
         if labels.shape != images.shape[:1]:
             raise _wrong(path, f"{part}_labels", _found(labels), f"[{images.shape[0]}], a label for each image")
         shapes[part] = _image_shape(images.shape)

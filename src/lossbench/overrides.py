@@ -4,6 +4,7 @@ Hydra decides what is right. This room is asked once it has refused, and beforeh
 """
 
 import difflib
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,10 +20,16 @@ from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+READ_BY_HYDRA = ("verbose", "searchpath", "help", "hydra_help", "callbacks")
+"""What of `hydra.*` has an effect here; the rest would be ignored in silence."""
+
+ONE = ("=choice({lossbench_one:", "})")
+"""What stands before and behind a single value that a sweep goes over; our sweeper takes it off again."""
 
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
 
@@ -76,21 +83,74 @@ def _overrides_of(arguments: Sequence[str]) -> tuple[list[str], bool]:
     return known.overrides, known.multirun
 
 
+def with_homes(arguments: Sequence[str]) -> list[str]:
+    """The same arguments, with quotes around each value that has a `~` in it, which Hydra reads in quotes only."""
+    return [_quoted(text) if "~" in text.partition("=")[2] and _parsed(text) is None else text for text in arguments]
+
+
+def _quoted(text: str) -> str:
+    key, _, value = text.partition("=")
+    pieces = [f"'{piece}'" if "~" in piece and "'" not in piece else piece for piece in value.split(",")]
+    return f"{key}={','.join(pieces)}"
+
+
+def job_by_job(arguments: Sequence[str]) -> list[str]:
+    """The same arguments, but in a sweep each single value as a sweep of one.
+
+    Hydra first composes the sweep without what has several values, so with the defaults of the groups that the sweep
+    goes over. A single value for an option that the default choice lacks would be refused there. A sweep of one waits,
+    as the others do, for each job to be composed by itself.
+    """
+    overrides, is_sweep = _overrides_of(arguments)
+    if not is_sweep:
+        return list(arguments)
+    return [_sweep_of_one(text) if text in overrides else text for text in arguments]
+
+
+def _sweep_of_one(text: str) -> str:
+    override = _parsed(text)
+    if override is None or override.is_sweep_override() or override.is_hydra_override():
+        return text
+    key, _, value = text.partition("=")
+    return f"{key}{ONE[0]}{value if value.strip() else repr('')}{ONE[1]}"
+
+
 def _refuse_what_hydra_lets_pass(overrides: Iterable[str], door: Door) -> None:
-    """A key that is given twice or removed, and several choices of a group at once."""
+    """A key that is given twice, removed or never read, and several values where there can be one only."""
     seen: dict[str, str] = {}
     for text in overrides:
+        if any("\udc80" <= letter <= "\udcff" for letter in text):  # what Python makes of bytes that are no text
+            raise ValueError(f"{os.fsencode(text)!r} is no text in UTF-8, as options and paths must be; name another")
         override = _parsed(text)
         if override is None:
             continue
         key = override.key_or_group
         if override.is_delete():
             raise ValueError(f"{text}: nothing can be removed; left out of the command line, {key} keeps its default")
+        given = override.value()
+        if isinstance(given, RangeSweep) and not all(
+            map(math.isfinite, (given.start or 0, given.stop or 0, given.step))
+        ):
+            raise ValueError(f"{text}: a range goes from number to number, and none of them is infinite or nan")
+        if key.partition(".")[0].partition("/")[0] == "hydra":
+            _refuse_what_hydra_does_not_do(text, key)
+        if key.partition(".")[0] == "runtime" and len(_values(override, is_sweep=True)) > 1:
+            told = "is no part of a run's name, so several values would all be one run"
+            raise ValueError(f"{text}: {key} {told}; give one value a command")
         if key in seen:
             raise ValueError(f"{key} is given twice, as {seen[key]} and as {text}; keep one of them")
         if (door.conf / key).is_dir() and isinstance(override.value(), (list, dict)):
             raise ValueError(f"{text}: {key} takes one word, without brackets; several make a sweep, -m {key}=a,b")
         seen[key] = text
+
+
+def _refuse_what_hydra_does_not_do(text: str, key: str) -> None:
+    words = key.replace("/", ".").split(".")
+    if len(words) > 1 and words[1] in READ_BY_HYDRA:
+        return
+    if len(words) == 1 or words[1] in ("run", "sweep", "job", "runtime", "output_subdir"):
+        raise ValueError(f"{text} has no effect, Hydra writes nothing here; runtime.output_dir=... names where runs go")
+    raise ValueError(f"{text} has no effect here; of {words[0]} only {', '.join(READ_BY_HYDRA)} are read")
 
 
 def _parsed(text: str) -> Override | None:
@@ -109,7 +169,7 @@ def _explain(overrides: Sequence[str], is_sweep: bool, door: Door) -> None:
         if override is None or not override.key_or_group:
             _refuse_unreadable(text, door)
         elif override.key_or_group in groups:
-            chosen[override.key_or_group] = _values(override, is_sweep)
+            chosen[override.key_or_group] = _choices(override, is_sweep, groups[override.key_or_group])
     for group, choices in chosen.items():
         for choice in choices:
             _check_choice(group, choice, groups[group])
@@ -133,6 +193,12 @@ def _values(override: Override, is_sweep: bool) -> list[Any]:
         return list(override.sweep_iterator())
     except HydraException:  # only Hydra can tell
         return []
+
+
+def _choices(override: Override, is_sweep: bool, there: Sequence[str]) -> list[Any]:
+    """The choices of a group that an override makes, those of a glob among them."""
+    given: Any = override.value()
+    return given.filter(list(there)) if isinstance(given, Glob) else _values(override, is_sweep)
 
 
 def _refuse_unreadable(text: str, door: Door) -> NoReturn:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lossbench.config import Runtime
-from lossbench.files import read_file
+from lossbench.files import expanded, read_file
 from lossbench.screen import say
 from lossbench.subsets import Arrays
 
@@ -100,7 +100,7 @@ SOURCES = {
 
 def data_dir(runtime: Runtime) -> Path:
     """The folder of the published files: `runtime.data_dir`, else $LOSSBENCH_DATA, else data/."""
-    return Path(runtime.data_dir or os.environ.get("LOSSBENCH_DATA") or "data")
+    return Path(runtime.data_dir or expanded(os.environ.get("LOSSBENCH_DATA") or "data", "LOSSBENCH_DATA"))
 
 
 def _read(path: Path, digest: str) -> bytes:

@@ -24,12 +24,15 @@ def register_schemas() -> None:
         store.store(group="schema/loss", name=name, node=loss)
 
 
-def to_config(composed: Any) -> Any:
+def to_config(composed: Any, schema: type[Config] | type[Reproduce] | None = None) -> Any:
     """The composed Hydra config as the plain, validated dataclass of its schema, `Config` or `Reproduce`.
 
     Raises:
-        ValueError: a value is out of its range, or a key was added that nothing reads.
+        ValueError: a value is out of its range, a key was added that nothing reads, or it is not of the given schema.
     """
+    if schema is not None and OmegaConf.get_type(composed) is not schema:
+        known = "one run" if schema is Config else "the paper's tables"
+        raise ValueError(f"--config-name names a config that is not of {known}, as this command needs; leave it out")
     config: Any = OmegaConf.to_object(composed)
     _refuse_strangers(OmegaConf.to_container(composed), asdict(config), "")
     return config

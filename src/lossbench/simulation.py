@@ -18,7 +18,6 @@ Deviation: "sigma_1 = 1.2 I" is read as a covariance matrix. All weights of a re
 import csv
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +33,7 @@ import numpy as np
 from scipy.special import expit
 
 from lossbench.checks import DAMAGES
-from lossbench.environment import commit, keep_freed_memory
+from lossbench.environment import commit, keep_freed_memory, num_cores
 from lossbench.files import read_file, write_bytes
 from lossbench.fitting import fit_logistic, fit_networks, network_logits, num_parameters
 from lossbench.runs import to_json
@@ -175,7 +174,7 @@ def simulate(num_repetitions: int = 100, seed: int = 0) -> Simulations:
         raise ValueError(f"2 repetitions or more and a seed >= 0 are needed, got {num_repetitions} and {seed}")
     keep_freed_memory()
     began, known_commit = time.monotonic(), commit()
-    with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(MOST_THREADS, num_cores())) as pool:
         found = np.array(list(pool.map(partial(_repeat, seed), range(num_repetitions))))  # [repetitions, cells, 2]
     cells = tuple(
         replace(cell, lhs=_digits(lhs, 6), identity_errors=_digits(errors, 3))

@@ -1,6 +1,6 @@
-"""How does a wish to stop reach the program? As KeyboardInterrupt, at once or after what must not be cut.
+"""How a program and its workers start and end together.
 
-And the end of a program its workers?
+A wish to stop reaches the program as KeyboardInterrupt, at once or after what must not be cut; its end reaches the workers.
 """
 
 import contextlib
@@ -77,3 +77,18 @@ def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
     finally:
         for number, previous in zip(STOP_SIGNALS, before, strict=True):
             signal.signal(number, previous)
+
+
+@contextmanager
+def importable_main() -> Iterator[None]:
+    """What processes would import as the calling script is left out where it is no file, as that of standard input."""
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path is None or os.path.exists(path):
+        yield
+        return
+    del main.__file__
+    try:
+        yield
+    finally:
+        main.__file__ = path

@@ -25,12 +25,20 @@ def stratified_permutation(labels: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def select(arrays: Arrays, config: DatasetConfig) -> Arrays:
-    """The images and labels that a config asks for, in this order: classes, validation, imbalance, number."""
+    """The images and labels that a config asks for, in this order: classes, validation, imbalance, number.
+
+    Raises:
+        ValueError: no image is left to train or to test on.
+    """
     images, labels = arrays["train_images"], arrays["train_labels"]
     test_images, test_labels = arrays["test_images"], arrays["test_labels"]
     if config.classes is not None:
         images, labels = _of_classes(images, labels, config.classes)
         test_images, test_labels = _of_classes(test_images, test_labels, config.classes)
+        for part, number in (("training", len(labels)), ("test", len(test_labels))):
+            if number == 0:
+                told = f"dataset.classes must be classes that {config.name} has {part} images of, got {config.classes}"
+                raise ValueError(f"{told}, of which N is 0")
     if config.num_validation is not None:
         order = stratified_permutation(labels, VALIDATION_SEED)
         held, rest = order[: config.num_validation], order[config.num_validation :]

@@ -32,7 +32,7 @@ from lossbench.models import flops_per_image
 from lossbench.runs import Mark, Run, open_run
 from lossbench.screen import say
 from lossbench.steps import OnStep
-from lossbench.stops import STOP_SIGNALS, end_with_parent, stops_held, stops_interrupt
+from lossbench.stops import STOP_SIGNALS, end_with_parent, importable_main, stops_held, stops_interrupt
 from lossbench.tracking import Progress
 from lossbench.training import check, fit, is_crawling
 
@@ -48,6 +48,7 @@ class Summary:
     broken: bool = False  # this process can use the GPU no more
 
 
+UNGUARDED = 79  # exit code of a worker in which the script that began the sweep begins it again
 BUSY_WAIT_S = 0.2  # between two looks at a run that another process has
 
 
@@ -112,9 +113,12 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
         elsewhere: names of runs whose records are at hand already.
 
     Raises:
-        ValueError: the device or a data set is not to be had; nothing is trained then.
+        ValueError: the device or a data set is not to be had, or the calling script cannot be imported by processes of
+            its own; nothing is trained then.
         KeyboardInterrupt: stopped by the user; every run stands at its last finished epoch.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker, importing the calling script
+        os._exit(UNGUARDED)
     todo = remaining(configs, elsewhere)
     names = {run_id(config) for config in todo}
     done = {run_id(config): config for config in configs if run_id(config) not in names}
@@ -333,7 +337,7 @@ def _run_pool(
     marks: Mapping[str, Mark],
 ) -> bool:
     """Do the named runs and take them out of `waiting`; False: a process died, and what it left is still in there."""
-    with stops_held() as held:  # else one could strike between a worker's start and its end
+    with importable_main(), stops_held() as held:  # else one could strike between a worker's start and its end
         context = multiprocessing.get_context("spawn")
         messages = context.Queue()
         others = set(multiprocessing.active_children())
@@ -342,8 +346,11 @@ def _run_pool(
             of_workers.put(devices[index % len(devices)])
         pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages, of_workers))
         futures: dict[Future[Any], str] = {}
+        started: set[Any] = set()
         try:
-            futures.update((pool.submit(_work, waiting[name], deadline, marks[name]), name) for name in names)
+            for name in names:
+                futures[pool.submit(_work, waiting[name], deadline, marks[name])] = name
+                started |= set(multiprocessing.active_children()) - others
             while futures and not held and time.monotonic() < deadline + 1.0:  # workers stop by themselves
                 done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
                 for name, *news in _drain(messages):
@@ -356,6 +363,13 @@ def _run_pool(
                         continue
                     _note(waiting.pop(name), outcome, summary, progress)
         except BrokenProcessPool:
+            for worker in started:
+                worker.join()
+            if any(worker.exitcode == UNGUARDED for worker in started):
+                raise ValueError(
+                    "run_all does several runs in processes that import the calling script, and the call stands where "
+                    'it would be made there again; put it below `if __name__ == "__main__":`, or set runtime.parallel=1'
+                ) from None
             return False
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
