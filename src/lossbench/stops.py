@@ -1,6 +1,7 @@
 """How a program and its workers start and end together.
 
-A wish to stop reaches the program as KeyboardInterrupt, at once or after what must not be cut; its end reaches the workers.
+A wish to stop reaches the program as KeyboardInterrupt, at once or after what must not be cut; its end reaches the
+workers.
 """
 
 import contextlib
