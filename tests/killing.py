@@ -196,7 +196,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     """All that a sweep is for, without the times: records, metrics, arrays, tables, and which files there are."""
     found: dict[str, Any] = {}
     for run in all_runs(folder):
-        names = sorted(path.name for path in run.folder.iterdir() if "tfevents" not in path.name)
+        names = sorted(path.name for path in run.folder.iterdir() if not is_view(path.name))
         record = {key: value for key, value in run.record().items() if key not in TIMES}
         record["config"]["runtime"] = None
         metrics = [
@@ -210,6 +210,11 @@ def outcome(folder: Path) -> dict[str, Any]:
         found[name] = (folder / "report" / "quick" / name).read_bytes()
     found["leftovers"] = [str(path) for path in folder.rglob(".*.tmp")]
     return found
+
+
+def is_view(name: str) -> bool:
+    """Whether a file is TensorBoard's, which is rebuilt or lacks what a kill cut short."""
+    return "tfevents" in name or name == "hparams"
 
 
 def differences(reference: dict[str, Any], folder: Path) -> list[str]:

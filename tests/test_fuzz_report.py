@@ -79,7 +79,8 @@ class Markup(HTMLParser):
 def check_forms(folder: Path, table: int) -> None:
     """The forms of a table can be read by those who read them."""
     Markup().feed((folder / f"table{table}.html").read_text())
-    tex = (folder / f"table{table}.tex").read_text()
+    needs, _, tex = (folder / f"table{table}.tex").read_text().partition("\n")
+    assert needs == r"% needs \usepackage{booktabs}"
     bare = re.sub(r"\\[\\{}$%&#_]", "", tex)
     depths = np.cumsum([(letter == "{") - (letter == "}") for letter in bare])
     assert depths.min() >= 0

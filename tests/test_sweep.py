@@ -5,8 +5,6 @@ import multiprocessing
 import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -375,35 +373,3 @@ def test_neither_an_error_nor_a_dying_process_takes_other_runs_with_it(tmp_path:
     stories = [(open_run(each).folder / "failure.txt").read_text() for each in (deadly, diverging)]
     assert "its process died" in stories[0]
     assert "Traceback" in stories[1]
-
-
-SCRIPT = """
-import sys
-from dataclasses import replace
-from lossbench.config import Cnn2c, Config, Digits, Runtime, Schedule, Sml
-from lossbench.sweep import run_all
-
-runtime = Runtime("cpu", sys.argv[1], num_threads=1, parallel=2, tensorboard=False)
-one = Config(Digits(num_train=64), Cnn2c(), Sml(), Schedule(epochs=1, batch_size=32), runtime=runtime)
-try:
-    print(len(run_all([replace(one, seed=seed) for seed in (0, 1)]).finished), "finished")
-except ValueError as error:
-    print("refused:", error)
-"""
-
-
-@pytest.mark.parametrize("way", ["a script", "standard input", "-c"])
-def test_a_sweep_from_a_script_without_a_guard_works_or_says_the_way_out(way: str, tmp_path: Path) -> None:
-    words = {"a script": ["script.py"], "standard input": ["-"], "-c": ["-c", SCRIPT]}[way]
-    (tmp_path / "script.py").write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, *words, "out"], cwd=tmp_path, input=SCRIPT, capture_output=True, text=True, timeout=240
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    last = done.stdout.splitlines()[-1]
-    if way != "a script":
-        assert last == "2 finished"
-        return
-    assert last.startswith("refused: run_all does several runs in processes that import the calling script")
-    assert last.endswith('put it below `if __name__ == "__main__":`, or set runtime.parallel=1')
-    assert list((tmp_path / "out").glob("runs/*/failure.txt")) == []
