@@ -1,4 +1,4 @@
-"""Can this be what a run wrote? Fields of its record, headers and shapes of its arrays, and the files beside them.
+"""Checks of what runs wrote: fields of a record, headers and shapes of arrays, and the files beside them.
 
 Nothing is loaded before its size is known. What is wrong is raised, for the reader to name with its place.
 """

@@ -1,4 +1,4 @@
-"""How is something told on a screen that may be gone? A closed terminal or a full disk behind it stops no training."""
+"""Messages on a screen that may be gone: a closed terminal, or a full disk behind it, stops no training."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""How are values and quantities shown on a terminal?"""
+"""Values and quantities as the terminal shows them."""
 
 import json
 from typing import Any

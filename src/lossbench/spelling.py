@@ -1,4 +1,4 @@
-"""How is text of somebody else's written so that it stays text? For a terminal, a page, and a cell of a CSV file.
+"""Foreign text written so that it stays text: on a terminal, on a page, and in a cell of a CSV file.
 
 Names of folders, reasons of failures and names of devices may hold anything, such as escape codes.
 """

@@ -204,7 +204,7 @@ def claims_sentence(verdicts: Sequence[Verdict]) -> str:
 
 VERBS: tuple[tuple[State, str], ...] = (("holds", "hold"), ("fails", "fail"))
 OPEN: Mapping[State, str] = {"inconclusive": "came out", "not yet tested": "are"}
-"""How a claim without a verdict is told."""
+"""How a claim without a verdict is reported."""
 
 
 def _counted(verdicts: Sequence[Verdict]) -> tuple[int, str]:
