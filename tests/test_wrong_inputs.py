@@ -338,8 +338,10 @@ def test_make_takes_paths_with_a_space(tmp_path: Path) -> None:
     for name in ("requirements.lock", "pyproject.toml"):
         (tmp_path / name).touch()
 
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+
     def said(*words: str) -> str:
-        done = subprocess.run(["make", *words], cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(["make", *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 2
         return done.stdout
 
