@@ -1,5 +1,8 @@
 """TensorBoard's HParams table: one type an option, columns of all runs, and sorting and filtering by any of them."""
 
+import os
+import re
+import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -7,13 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.context import RequestContext
 from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+from torch.utils.tensorboard.writer import SummaryWriter
 
 from lossbench.choices import ClassWeights
 from lossbench.config import Cnn2c, Config, Digits, LglInr, Schedule, Sml
 from lossbench.tracking import TensorBoard
+
+ROOT = Path(__file__).parents[1]
 
 LINE = {
     "epoch": 1,
@@ -90,3 +97,18 @@ def test_the_table_sorts_and_filters_by_any_option(context: Any, option: str) ->
         numbers = [value.number_value if value.HasField("number_value") else value.string_value for value in values]
         assert numbers == sorted(numbers, reverse=order == api_pb2.ORDER_DESC)
         assert numbers
+
+
+def test_make_tensorboard_shows_the_images_of_every_epoch(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    told = subprocess.run(
+        ["make", "-n", "tensorboard"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    (sizes,) = re.findall(r"--samples_per_plugin (\S+)", told)
+    guidance = {name: int(size) for name, _, size in (pair.partition("=") for pair in sizes.split(","))}
+    writer = SummaryWriter(str(tmp_path))
+    for epoch in range(30):
+        writer.add_image("lgl_inr/class_weights", np.zeros((1, 4, 4)), epoch)
+    writer.close()
+    found = EventAccumulator(str(tmp_path), size_guidance=guidance).Reload()
+    assert [image.step for image in found.Images("lgl_inr/class_weights")] == list(range(30))

@@ -64,7 +64,7 @@ def test_progress_that_cannot_be_written_fails_no_run(
     monkeypatch.setattr(sys, "stderr", screen)
     made = [small(tmp_path, seed, 1) for seed in range(1 + terminal)]
     (tmp_path / "runs").mkdir()
-    (open_run(made[0]).folder / "events.out.tfevents.a.folder").mkdir(parents=True)  # and TensorBoard is told of, too
+    (open_run(made[0]).folder / "events.out.tfevents.a.folder").mkdir(parents=True)  # and TensorBoard says so as well
     summary = run_all(made)
     monkeypatch.undo()
     assert (len(summary.finished), summary.failed) == (len(made), {})

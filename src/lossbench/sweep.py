@@ -113,7 +113,7 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
         elsewhere: names of runs whose records are at hand already.
 
     Raises:
-        ValueError: the device or a data set is not to be had, or the calling script cannot be imported by processes of
+        ValueError: the device or a data set is not available, or the calling script cannot be imported by processes of
             its own; nothing is trained then.
         KeyboardInterrupt: stopped by the user; every run stands at its last finished epoch.
     """

@@ -229,7 +229,7 @@ def _epoch(
 ) -> tuple[dict[str, Any], Tensor]:
     """One epoch of training and a test; returns its line of metrics and the test logits, or raises what `sick` gives.
 
-    `sick` is told the epoch, the step and the loss that is not finite.
+    `sick` gets the epoch, the step and the loss that is not finite.
     """
     began = time.perf_counter()
     lr = config.schedule.lr_at(epoch)
