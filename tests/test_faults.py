@@ -122,6 +122,30 @@ def test_a_stop_while_the_program_starts_is_polite_too(delay: float, tmp_path: P
     assert "Traceback" not in said
 
 
+def test_a_stop_while_a_worker_starts_is_polite_too(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pathlib, sys, time\n"
+        "if 'spawn_main' in ' '.join(sys.orig_argv):\n"
+        f"    pathlib.Path({str(tmp_path / 'starting')!r}).touch()\n"
+        "    time.sleep(2)\n"
+    )
+    with subprocess.Popen(
+        command_line(tmp_path / "sweep"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    ) as process:
+        while process.poll() is None and not (tmp_path / "starting").exists():
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+    assert (tmp_path / "starting").exists()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+
+
 def _catches(status: str, number: signal.Signals) -> bool:
     caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught, 16) & 1 << number - 1)

@@ -67,6 +67,30 @@ def stops_held() -> Iterator[list[int]]:
 
 
 @contextmanager
+def stops_blocked() -> Iterator[None]:
+    """Stop signals wait until the block ends; a process started in it waits until `end_on_stops`.
+
+    Without it, Ctrl-C during the imports of a new worker would print a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_on_stops() -> None:
+    """Let every stop signal end this worker process at once, without a word."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+@contextmanager
 def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
     try:
         before = [signal.signal(number, handler) for number in STOP_SIGNALS]

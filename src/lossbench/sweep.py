@@ -10,7 +10,6 @@ import math
 import multiprocessing
 import os
 import queue
-import signal
 import sys
 import time
 import traceback
@@ -32,7 +31,14 @@ from lossbench.models import flops_per_image
 from lossbench.runs import Mark, Run, open_run
 from lossbench.screen import say
 from lossbench.steps import OnStep
-from lossbench.stops import STOP_SIGNALS, end_with_parent, importable_main, stops_held, stops_interrupt
+from lossbench.stops import (
+    end_on_stops,
+    end_with_parent,
+    importable_main,
+    stops_blocked,
+    stops_held,
+    stops_interrupt,
+)
 from lossbench.tracking import Progress
 from lossbench.training import check, fit, is_crawling
 
@@ -289,8 +295,7 @@ def _start_worker(messages: Any, devices: Any) -> None:
     global _messages, _device
     end_with_parent()
     _messages, _device = messages, devices.get()
-    for number in STOP_SIGNALS:  # Ctrl-C ends a worker at once; its run stands at the last epoch
-        signal.signal(number, signal.SIG_DFL)
+    end_on_stops()  # its run stands at the last epoch
 
 
 def _work(config: Config, deadline: float, mark: Mark) -> Outcome:
@@ -345,11 +350,16 @@ def _run_pool(
         for index in range(parallel):
             of_workers.put(devices[index % len(devices)])
         pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages, of_workers))
+
+        def submit(name: str) -> Future[Any]:
+            with stops_blocked():  # it may start a worker, which is deaf to them until it can end in silence
+                return pool.submit(_work, waiting[name], deadline, marks[name])
+
         futures: dict[Future[Any], str] = {}
         started: set[Any] = set()
         try:
             for name in names:
-                futures[pool.submit(_work, waiting[name], deadline, marks[name])] = name
+                futures[submit(name)] = name
                 started |= set(multiprocessing.active_children()) - others
             while futures and not held and time.monotonic() < deadline + 1.0:  # workers stop by themselves
                 done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -359,7 +369,7 @@ def _run_pool(
                 for future in done:
                     name, outcome = futures.pop(future), future.result()
                     if outcome.ended is Ended.busy:
-                        futures[pool.submit(_work, waiting[name], deadline, marks[name])] = name
+                        futures[submit(name)] = name
                         continue
                     _note(waiting.pop(name), outcome, summary, progress)
         except BrokenProcessPool:
