@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Sampler
 from torchvision import datasets, transforms
 from torchvision.datasets import VisionDataset
 
-from lossbench.config import Cifar10, Config, LglInr
-from lossbench.data import load_data
-from lossbench.models import build_model
-from lossbench.randomness import derived_seed
+from lossbench.config.run import Cifar10, Config, LglInr
+from lossbench.data.load import load_data
+from lossbench.models.build import build_model
+from lossbench.system.seeds import derived_seed
 
 
 def looped_sml(logits: Tensor, target: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ import torch
 from formats import formats
 from runners import Report
 
-from lossbench.config import Runtime
-from lossbench.environment import commit, device_name, num_cores, versions
+from lossbench.config.run import Runtime
+from lossbench.system.machine import commit, device_name, num_cores, versions
 
 Part = Callable[[Report, Runtime, int, list[str]], None]
 

@@ -18,9 +18,9 @@ import subprocess
 from importlib.metadata import distribution
 from pathlib import Path
 
-from lossbench.config import Runtime
-from lossbench.environment import commit
-from lossbench.published import SOURCES, data_dir
+from lossbench.config.run import Runtime
+from lossbench.data.published import SOURCES, data_dir
+from lossbench.system.machine import commit
 
 PACKAGES = ("hydra-core", "omegaconf", "antlr4-python3-runtime")
 ORDER = ("fmnist", "kmnist", "mnist", "cifar10")  # a short lease does the runs of CNN5C with the first lot alone

@@ -11,7 +11,7 @@ import torch
 from measure import Spread, alternate, seconds, table
 from torch import Tensor
 
-from lossbench.environment import device_name, keep_freed_memory, versions
+from lossbench.system.machine import device_name, keep_freed_memory, versions
 
 BATCH = 64
 LAYERS = ((1, 32, 28, 1), (32, 64, 28, 0), (64, 128, 26, 0), (128, 256, 12, 0), (256, 512, 10, 0))

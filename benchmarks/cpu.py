@@ -14,10 +14,10 @@ from measure import alternate, copy_rate, cost_of_step, matmul_rate, seconds, ta
 from runners import BaselineSpeed, Change, Report, Runner, Together, config_of, default_format
 from torch import nn
 
-from lossbench.config import LOSSES, Runtime, Schedule
-from lossbench.environment import num_cores
-from lossbench.losses import build_loss
-from lossbench.steps import State, predict
+from lossbench.config.run import LOSSES, Runtime, Schedule
+from lossbench.losses.build import build_loss
+from lossbench.system.machine import num_cores
+from lossbench.training.steps import State, predict
 
 HERE = Path(__file__).parent
 STEPS = {"cnn2c": 100, "cnn5c": 4, "mobilenetv2": 3, "resnet18": 2}

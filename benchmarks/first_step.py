@@ -8,11 +8,11 @@ import sys
 import time
 from typing import Any
 
-from lossbench import cli
+from lossbench.cli import entry
 
 if __name__ == "__main__":
     began = float(sys.argv.pop(1))
-    from lossbench import steps
+    from lossbench.training import steps
 
     train_step = steps.train_step
 
@@ -22,4 +22,4 @@ if __name__ == "__main__":
         os._exit(0)
 
     steps.train_step = only_step
-    cli.train()
+    entry.train()

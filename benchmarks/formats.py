@@ -7,8 +7,8 @@ import gpu
 from measure import alternate, table
 from runners import Report, Runner, config_of, default_format
 
-from lossbench.config import Runtime
-from lossbench.environment import num_cores
+from lossbench.config.run import Runtime
+from lossbench.system.machine import num_cores
 
 
 def formats(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:

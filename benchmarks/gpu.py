@@ -11,13 +11,13 @@ import torch
 from measure import Spread, alternate, copy_rate, cost_of_step, matmul_rate, seconds, table
 from runners import BaselineSpeed, Report, Runner, Together, config_of
 
-from lossbench import experiments
-from lossbench.choices import Precision
-from lossbench.config import Config, Runtime
-from lossbench.data import published_sizes
-from lossbench.environment import device_name
-from lossbench.steps import predict
-from lossbench.training import process_settings
+from lossbench.config.run import Config, Runtime
+from lossbench.config.words import Precision
+from lossbench.data.load import published_sizes
+from lossbench.studies.aaai20 import grid
+from lossbench.system.machine import device_name
+from lossbench.training.fit import process_settings
+from lossbench.training.steps import predict
 
 STEPS = {"cnn2c": 400, "cnn5c": 200, "mobilenetv2": 100, "resnet18": 100}
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -119,7 +119,7 @@ def _campaigns(report: Report, alone: dict[tuple[str, str], float], packed: dict
     """Tables 3 and 5 with 5 seeds, and Table 4 with one, extrapolated from the runs above."""
     rows = []
     for name, tables, seeds in (("Tables 3 and 5, 5 seeds", [3, 5], 5), ("Table 4, one seed", [4], 1)):
-        configs: list[Any] = experiments.configs(tables, "paper", seeds, Runtime(device="cpu"))
+        configs: list[Any] = grid.configs(tables, "paper", seeds, Runtime(device="cpu"))
         for precision in PRECISIONS:
             if any((config.model.name, precision) not in alone for config in configs):
                 continue

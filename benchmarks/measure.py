@@ -8,9 +8,9 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from lossbench.config import Config
-from lossbench.data import published_sizes
-from lossbench.models import build_model, count_parameters, flops_per_image
+from lossbench.config.run import Config
+from lossbench.data.load import published_sizes
+from lossbench.models.build import build_model, count_parameters, flops_per_image
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,15 @@
 Looks for the data where LOSSBENCH_DATA, or data/, has them.
 """
 
-from lossbench import arms
-from lossbench.config import Runtime
-from lossbench.scales import mean_gradient_norm
+from lossbench.config.run import Runtime
+from lossbench.studies.aaai20 import conditions
+from lossbench.training.gradient_scale import mean_gradient_norm
 
-NUM_BATCHES = {arms.PLACES[0]: 100, arms.PLACES[1]: 100, arms.LARGE[0]: 20, arms.LARGE[1]: 20}
+NUM_BATCHES = {conditions.PLACES[0]: 100, conditions.PLACES[1]: 100, conditions.LARGE[0]: 20, conditions.LARGE[1]: 20}
 
 if __name__ == "__main__":
-    norms: dict[tuple[arms.Place, str], float] = {}
-    for (place, loss), config in arms.scale_probes(Runtime(device="cpu")).items():
+    norms: dict[tuple[conditions.Place, str], float] = {}
+    for (place, loss), config in conditions.scale_probes(Runtime(device="cpu")).items():
         norms[place, loss] = mean_gradient_norm(config, NUM_BATCHES[place])
     for (place, loss), norm in norms.items():
         up, down = norms[place, "lgl_inr"] / norm, norms[place, "sml"] / norm

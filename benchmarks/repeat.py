@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from measure import table
 
-from lossbench.choices import Precision
-from lossbench.config import Cnn2c, Config, LglInr, MnistType, Runtime, Schedule
-from lossbench.environment import device_name, versions
-from lossbench.runs import open_run
-from lossbench.training import fit
+from lossbench.config.run import Cnn2c, Config, LglInr, MnistType, Runtime, Schedule
+from lossbench.config.words import Precision
+from lossbench.runs.folder import open_run
+from lossbench.system.machine import device_name, versions
+from lossbench.training.fit import fit
 
 
 def main() -> None:

@@ -15,13 +15,13 @@ from baseline import Baseline
 from measure import Spread, seconds
 from torch import Tensor
 
-from lossbench.choices import Precision
-from lossbench.config import MODELS, Cifar10, Config, LglInr, MnistType, Runtime, Schedule, paper_schedule
-from lossbench.data import Data
-from lossbench.environment import keep_freed_memory, num_cores
-from lossbench.optimizer import Sgd
-from lossbench.steps import State, train_epoch
-from lossbench.training import process_settings, start_state, step_for
+from lossbench.config.run import MODELS, Cifar10, Config, LglInr, MnistType, Runtime, Schedule, paper_schedule
+from lossbench.config.words import Precision
+from lossbench.data.load import Data
+from lossbench.system.machine import keep_freed_memory, num_cores
+from lossbench.training.fit import process_settings, start_state, step_for
+from lossbench.training.optimizer import Sgd
+from lossbench.training.steps import State, train_epoch
 
 
 def config_of(model: str, precision: str, num_steps: int, runtime: Runtime) -> Config:

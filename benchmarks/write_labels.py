@@ -1,15 +1,15 @@
 """The labels of the published data sets, as `labels.py` reads them: python benchmarks/write_labels.py.
 
-Looks for the data where LOSSBENCH_DATA, or data/, has them, and writes src/lossbench/paper/labels.npz.
+Looks for the data where LOSSBENCH_DATA, or data/, has them, and writes src/lossbench/data/labels.npz.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from lossbench import paper
-from lossbench.config import Cifar10, MnistType, Runtime
-from lossbench.data import prepare
+import lossbench.data
+from lossbench.config.run import Cifar10, MnistType, Runtime
+from lossbench.data.load import prepare
 
 if __name__ == "__main__":
     arrays: dict[str, np.ndarray] = {}
@@ -18,6 +18,6 @@ if __name__ == "__main__":
             arrays[f"{config.name}_test"] = prepared["test_labels"].astype(np.uint8)
             arrays[f"{config.name}_train_counts"] = np.bincount(prepared["train_labels"])
         print(f"{config.name}: {len(arrays[f'{config.name}_test']):,} test images")
-    path = Path(paper.__file__).with_name("labels.npz")
+    path = Path(lossbench.data.__file__).with_name("labels.npz")
     np.savez_compressed(path, allow_pickle=False, **arrays)
     print(f"{path.name}: {path.stat().st_size:,} bytes")

@@ -1,16 +1,16 @@
 """The layers of the networks for Table 2, computed: python benchmarks/write_networks.py.
 
-They go into src/lossbench/paper/networks.csv, where the report reads them, so that it needs no torch.
+They go into src/lossbench/studies/aaai20/paper/networks.csv, where the report reads them, so that it needs no torch.
 """
 
 import csv
 from pathlib import Path
 
 import lossbench
-from lossbench.choices import Head
-from lossbench.config import Cnn2c, Cnn5c, MobileNetV2, ResNet18
-from lossbench.experiments import LITERAL_HEAD
-from lossbench.models import describe
+from lossbench.config.run import Cnn2c, Cnn5c, MobileNetV2, ResNet18
+from lossbench.config.words import Head
+from lossbench.models.build import describe
+from lossbench.studies.aaai20.grid import LITERAL_HEAD
 
 NETWORKS = {
     "CNN2C": (Cnn2c(), (1, 28, 28)),
@@ -31,7 +31,7 @@ def rows() -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    path = Path(lossbench.__file__).parent / "paper" / "networks.csv"
+    path = Path(lossbench.__file__).parent / "studies" / "aaai20" / "paper" / "networks.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["network", "layer", "output", "parameters"])

@@ -6,7 +6,7 @@ What stands between the two marks is replaced.
 import textwrap
 from pathlib import Path
 
-from lossbench.report import overview
+from lossbench.studies.aaai20.report import overview
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- results: benchmarks/write_readme.py -->\n", "<!-- end of results -->\n"

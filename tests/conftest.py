@@ -12,9 +12,9 @@ from hypothesis import Phase, settings
 from invented import Known, all_of_cnn2c
 from kinds_of_runs import Invoke, Made, make_all
 
-from lossbench import commands
-from lossbench.results import results_at_hand
-from lossbench.verdicts import Judge
+from lossbench.cli import runs
+from lossbench.studies.aaai20.verdicts import Judge
+from lossbench.studies.results import results_at_hand
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -43,7 +43,7 @@ def invoke() -> Invoke:
     """The command as a program calls it, its exit code the process's."""
 
     def call(*words: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(commands.lossbench, words)
+        result = CliRunner().invoke(runs.lossbench, words)
         assert result.exit_code == code, result.output
         return result
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lossbench.arms import PLACES, Key, cells, curve
-from lossbench.config import Config, Runtime, run_id
-from lossbench.experiments import Cell
-from lossbench.records import Found, Record
-from lossbench.results import Results
+from lossbench.config.run import Config, Runtime, run_id
+from lossbench.runs.records import Found, Record
+from lossbench.studies.aaai20.conditions import PLACES, Key, cells, curve
+from lossbench.studies.cells import Cell
+from lossbench.studies.results import Results
 
 WOBBLE = (0.0, 0.0002, -0.0001, 0.0003, -0.0004)
 LEVEL = {"LGL": 0.90, "SML": 0.93, "LGL-INR": 0.94, "beta 1": 0.94, "beta 2": 0.9401, "beta 4": 0.9399}

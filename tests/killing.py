@@ -24,14 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from lossbench import files
-from lossbench.config import Reproduce, Runtime
-from lossbench.experiments import configs as configs_of
-from lossbench.runs import all_runs
+from lossbench.config.run import Reproduce, Runtime
+from lossbench.runs.folder import all_runs
+from lossbench.studies.aaai20.grid import configs as configs_of
+from lossbench.system import files
 
 ROOT = Path(__file__).parents[1]
 FORK = multiprocessing.get_context("forkserver")  # a child starts with torch imported, in no time
-FORK.set_forkserver_preload(["lossbench.report", "lossbench.sweep", "torch.utils.tensorboard.writer", "killing"])
+FORK.set_forkserver_preload(
+    ["lossbench.studies.aaai20.report", "lossbench.sweep.run_all", "torch.utils.tensorboard.writer", "killing"]
+)
 
 WRITES = ("cache", "config.json", "metrics.jsonl", "checkpoint.pt", "arrays.npz", "result.json", "table5.csv")
 STAGES = ("half", "written", "synced", "renamed")
@@ -133,9 +135,10 @@ def _child(plan: Reproduce, kill: Kill | None, planted: bool) -> None:
         files.write_atomically = write_in_place
     if kill is not None:
         arm(kill)
-    from lossbench import report, sweep
+    from lossbench.studies.aaai20 import report
+    from lossbench.sweep import run_all
 
-    summary = sweep.run_all(configs_of(plan.tables, "quick", plan.seeds, plan.runtime))
+    summary = run_all.run_all(configs_of(plan.tables, "quick", plan.seeds, plan.runtime))
     report.write_report("quick", plan)
     os._exit(1 if summary.failed else 0)
 

@@ -8,8 +8,8 @@ import numpy as np
 from click.testing import Result
 
 from lossbench import NUMERICS
-from lossbench.config import Cnn2c, Config, Digits, LglInr, LossConfig, Runtime, Schedule, Sml, name_of
-from lossbench.runs import Run, runs_dir
+from lossbench.config.run import Cnn2c, Config, Digits, LglInr, LossConfig, Runtime, Schedule, Sml, name_of
+from lossbench.runs.folder import Run, runs_dir
 
 EPOCHS = 3
 CONFUSION = np.array([[25, 75], [65, 35]])

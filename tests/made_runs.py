@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from lossbench import NUMERICS
-from lossbench.config import Cnn2c, Config, Digits, Runtime, Schedule, Sml, run_id
-from lossbench.files import write_bytes
-from lossbench.runs import Run, open_run, to_json
+from lossbench.config.run import Cnn2c, Config, Digits, Runtime, Schedule, Sml, run_id
+from lossbench.runs.folder import Run, open_run, to_json
+from lossbench.system.files import write_bytes
 
 
 def arrays(test_accuracy: float) -> dict[str, np.ndarray]:

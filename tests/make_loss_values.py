@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lossbench.config import LossConfig
-from lossbench.losses import build_loss
+from lossbench.config.run import LossConfig
+from lossbench.losses.build import build_loss
 
 PATH = Path(__file__).parent / "golden" / "losses.json"
 LOGITS = torch.tensor(

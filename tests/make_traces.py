@@ -9,14 +9,25 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lossbench.choices import Normalization
-from lossbench.config import Cnn2c, Cnn5c, Config, Digits, LglInr, MobileNetV2, ModelConfig, ResNet18, Runtime, Schedule
-from lossbench.data import load_data
-from lossbench.losses import build_loss
-from lossbench.models import build_model
-from lossbench.optimizer import Sgd
-from lossbench.randomness import derived_seed
-from lossbench.steps import State, train_epoch, train_step
+from lossbench.config.run import (
+    Cnn2c,
+    Cnn5c,
+    Config,
+    Digits,
+    LglInr,
+    MobileNetV2,
+    ModelConfig,
+    ResNet18,
+    Runtime,
+    Schedule,
+)
+from lossbench.config.words import Normalization
+from lossbench.data.load import load_data
+from lossbench.losses.build import build_loss
+from lossbench.models.build import build_model
+from lossbench.system.seeds import derived_seed
+from lossbench.training.optimizer import Sgd
+from lossbench.training.steps import State, train_epoch, train_step
 
 PATH = Path(__file__).parent / "golden" / "traces.json"
 

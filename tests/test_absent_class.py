@@ -8,8 +8,8 @@ import pytest
 from kinds_of_runs import Invoke
 from test_npz import arrays, config_of, saved
 
-from lossbench.runs import open_run
-from lossbench.training import fit
+from lossbench.runs.folder import open_run
+from lossbench.training.fit import fit
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from lossbench.adjustment import accuracies, logit_adjusted, majority, threshold_moved
+from lossbench.statistics.adjustment import accuracies, logit_adjusted, majority, threshold_moved
 
 COUNTS = np.array([900, 60, 240])
 LOGITS = np.random.default_rng(3).normal(0, 2, (500, 3))

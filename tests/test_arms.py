@@ -6,10 +6,21 @@ from itertools import product
 
 import pytest
 
-from lossbench import arms
-from lossbench.arms import LR_GRID, PLACES, SCALES, OwnLr, cells, curve, own_lr, points, reference_blocks, wanted_lrs
-from lossbench.config import Cnn2c, Config, Lgl, LglInr, Runtime, Sml, paper_schedule, run_id
-from lossbench.experiments import LITERAL_HEAD
+from lossbench.config.run import Cnn2c, Config, Lgl, LglInr, Runtime, Sml, paper_schedule, run_id
+from lossbench.studies.aaai20 import conditions
+from lossbench.studies.aaai20.conditions import (
+    LR_GRID,
+    PLACES,
+    SCALES,
+    OwnLr,
+    cells,
+    curve,
+    own_lr,
+    points,
+    reference_blocks,
+    wanted_lrs,
+)
+from lossbench.studies.aaai20.grid import LITERAL_HEAD
 
 GRID = dict(zip(LR_GRID, (0.90, 0.93, 0.95, 0.94, 0.92, 0.10), strict=True))
 
@@ -18,7 +29,7 @@ def unknown(config: Config) -> float | None:
     return None
 
 
-def best_at(**lrs: float) -> arms.Accuracy:
+def best_at(**lrs: float) -> conditions.Accuracy:
     """Curves of single peaks, by loss."""
 
     def accuracy(config: Config) -> float | None:
@@ -117,7 +128,7 @@ def test_the_own_learning_rate_is_the_best_of_a_grid_that_grows_at_its_edges(
 
 def test_arms_differ_in_what_their_name_says() -> None:
     paper, up, down, own, literal = (
-        cells(arm, best_at(lgl=0.3, sml=0.1, lgl_inr=0.03)) for arm in ("paper", *arms.ARMS[1:])
+        cells(arm, best_at(lgl=0.3, sml=0.1, lgl_inr=0.03)) for arm in ("paper", *conditions.ARMS[1:])
     )
     assert len(paper) == 24 + 3
     assert {key[2] for key in paper} == {"LGL", "SML", "LGL-INR", "beta 1", "beta 2", "beta 4"}

@@ -8,11 +8,13 @@ from blocks import table, text
 from invented import Known
 from scipy import stats
 
-from lossbench import diagnostics, labels, mechanism, studies
-from lossbench.calibration import calibration
-from lossbench.report import beyond, probabilities
+from lossbench.data import labels
 from lossbench.report.page import Picture
-from lossbench.verdicts import Judge
+from lossbench.statistics import learning_property
+from lossbench.statistics.calibration import calibration
+from lossbench.studies.aaai20 import mechanism, variants
+from lossbench.studies.aaai20.sections import beyond, probabilities
+from lossbench.studies.aaai20.verdicts import Judge
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -73,7 +75,7 @@ def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:
 
 def test_accuracy_notices_beta_or_not() -> None:
     results = Known()
-    cells = {(variant.option, variant.choice): variant.cells["LGL-INR"] for variant in studies.betas()}
+    cells = {(variant.option, variant.choice): variant.cells["LGL-INR"] for variant in variants.betas()}
     for place, values in {
         ("attached", "0"): (0.96, 0.961, 0.962),
         ("attached", "4"): (0.96, 0.9611, 0.9619),
@@ -102,22 +104,22 @@ def test_beta_is_shown_with_its_weights(committed: Judge) -> None:
     line = frame.loc["attached", "1"]
     cell = committed.arms["paper"]["CNN2C", "KMNIST", "LGL-INR"]
     arrays = [found for config in cell.configs[:3] if (found := committed.results.arrays(config)) is not None]
-    last = [diagnostics.unevenness(found["class_weights"][-1].astype(float)) for found in arrays]
+    last = [learning_property.unevenness(found["class_weights"][-1].astype(float)) for found in arrays]
     assert line["n"] == str(len(arrays))
     assert line["last"] == f"{np.mean(last):.3f}"
     true = labels.test_labels({"name": "kmnist"})
     assert true is not None
     for column, beta in (("1", 1.0), ("8", 8.0)):
-        (variant,) = [one for one in studies.betas() if (one.option, one.choice) == ("attached", column)]
+        (variant,) = [one for one in variants.betas() if (one.option, one.choice) == ("attached", column)]
         of_beta = [committed.results.arrays(config) for config in variant.cells["LGL-INR"].configs]
         given = [(one["test_logits"], true, beta) for one in of_beta if one is not None]
-        turned = [100 * diagnostics.reversed_share(*one) for one in given]
-        by_batch = [100 * diagnostics.reversed_share_of_batches(*one, 64) for one in given]
+        turned = [100 * learning_property.reversed_share(*one) for one in given]
+        by_batch = [100 * learning_property.reversed_share_of_batches(*one, 64) for one in given]
         assert frame.loc["attached", column]["as one batch"] == f"{np.mean(turned):.2f}"
         assert frame.loc["attached", column]["Turned (%)"] == f"{np.mean(by_batch):.2f}"
     assert np.mean(by_batch) > 5 > np.mean(turned)
     assert len(frame) == 9
     results = Known()
-    results.fill(studies.betas()[0].cells["LGL-INR"], lambda seed: 0.96, seeds=range(1))
+    results.fill(variants.betas()[0].cells["LGL-INR"], lambda seed: 0.96, seeds=range(1))
     assert table(beyond.beta(results)).loc["detached", "4"]["Accuracy (%)"] == "missing"
     assert "No runs" in text(beyond.beta(Known()))

@@ -13,9 +13,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from lossbench import environment
-from lossbench.config import Cnn5c, Config, Digits, LglInr, Runtime, Schedule
-from lossbench.published import SOURCES
+from lossbench.config.run import Cnn5c, Config, Digits, LglInr, Runtime, Schedule
+from lossbench.data.published import SOURCES
+from lossbench.system import machine
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -229,17 +229,17 @@ def test_the_commit_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.Monk
         path.write_text("as committed")
     monkeypatch.delenv("LOSSBENCH_COMMIT", raising=False)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    monkeypatch.setattr(environment, "__file__", str(module))
-    assert environment.commit.__wrapped__() is None
+    monkeypatch.setattr(machine, "__file__", str(module))
+    assert machine.commit.__wrapped__() is None
     for words in (["init"], ["add", "."], ["commit", "-m", "all"]):
         git(tmp_path / "repo", *words)
-    clean = environment.commit.__wrapped__()
+    clean = machine.commit.__wrapped__()
     assert clean is not None
     assert len(clean) == 40
     records.write_text("one more")
-    assert environment.commit.__wrapped__() == clean
+    assert machine.commit.__wrapped__() == clean
     module.write_text("other code")
-    assert environment.commit.__wrapped__() == f"{clean}-dirty"
+    assert machine.commit.__wrapped__() == f"{clean}-dirty"
 
 
 def test_a_copy_without_history_is_told_its_commit(
@@ -249,9 +249,9 @@ def test_a_copy_without_history_is_told_its_commit(
     (tmp_path / "carry" / "commit").write_text("abc123\n")
     told = far.Call(9, tmp_path).environment["LOSSBENCH_COMMIT"]
     monkeypatch.setenv("LOSSBENCH_COMMIT", told)
-    assert environment.commit.__wrapped__() == "abc123"
+    assert machine.commit.__wrapped__() == "abc123"
     monkeypatch.delenv("LOSSBENCH_COMMIT")
-    assert environment.commit.__wrapped__() != "abc123"
+    assert machine.commit.__wrapped__() != "abc123"
 
 
 def test_a_lot_gets_what_the_repository_and_the_packages_leave(

@@ -7,7 +7,15 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
-from lossbench.calibration import NUM_BINS, Calibration, Map, calibration, log_probabilities, scores, tempered
+from lossbench.statistics.calibration import (
+    NUM_BINS,
+    Calibration,
+    Map,
+    calibration,
+    log_probabilities,
+    scores,
+    tempered,
+)
 
 
 def drawn(num: int = 4_000, num_classes: int = 5, sharpness: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,15 +1,15 @@
 """The list of the paper's claims: every line is whole, and names cells, arms and families that there are."""
 
-import csv
 import re
 from functools import cache
-from importlib.resources import files
 
 import pytest
 
-from lossbench.config import LglInr
-from lossbench.experiments import LITERAL_HEAD, TABLES, Cell, cells
-from lossbench.inference import MARGINS
+from lossbench.config.run import LglInr
+from lossbench.statistics.inference import MARGINS
+from lossbench.studies.aaai20 import paper
+from lossbench.studies.aaai20.grid import LITERAL_HEAD, TABLES, cells
+from lossbench.studies.cells import Cell
 
 KINDS = {"equivalence", "non-inferiority", "superiority", "proportion", "convergence", "descriptive"}
 ARMS = {  # networks, data sets
@@ -20,7 +20,7 @@ ARMS = {  # networks, data sets
     "own-lr": (("CNN2C",), ("FMNIST", "KMNIST")),
     "simulation": ((), ()),
 }
-CLAIMS = list(csv.DictReader(files("lossbench.paper").joinpath("claims.csv").read_text().splitlines()))
+CLAIMS = paper.lines("claims.csv")
 
 
 def parts(text: str) -> list[str]:

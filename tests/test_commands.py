@@ -15,9 +15,11 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 from kinds_of_runs import EPOCHS, Invoke, Made
 
-from lossbench import cli, commands, housekeeping
-from lossbench.archive import publish
-from lossbench.runs import Run
+from lossbench.cli import entry as cli
+from lossbench.cli import runs
+from lossbench.runs import inspect
+from lossbench.runs.archive import publish
+from lossbench.runs.folder import Run
 
 
 def mistake(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -205,8 +207,8 @@ def test_remove_takes_what_is_chosen_or_named(words: list[str], gone: set[str], 
 
 @pytest.mark.parametrize(("answer", "gone"), [("y\n", {"superseded", "failed"}), ("n\n", set()), ("\n", set())])
 def test_remove_asks_on_a_terminal(answer: str, gone: set[str], made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "_on_terminal", lambda: True)
-    result = CliRunner().invoke(commands.lossbench, ["remove"], input=answer)
+    monkeypatch.setattr(runs, "_on_terminal", lambda: True)
+    result = CliRunner().invoke(runs.lossbench, ["remove"], input=answer)
     assert result.exit_code == 0
     assert "remove 2 runs, " in result.output
     assert left(made) == set(made) - gone
@@ -223,7 +225,7 @@ def test_a_running_run_is_never_removed(made: Made, invoke: Invoke, capsys: pyte
     context = multiprocessing.get_context("spawn")
     ready, done = context.Event(), context.Event()
     run = made["failed"]
-    before = housekeeping.entries("outputs")  # as a list that was read a moment too early
+    before = inspect.entries("outputs")  # as a list that was read a moment too early
     other = context.Process(target=_hold, args=(run.folder, ready, done))
     other.start()
     try:
@@ -234,7 +236,7 @@ def test_a_running_run_is_never_removed(made: Made, invoke: Invoke, capsys: pyte
         invoke("remove", "--yes")
         assert left(made) == set(made) - {"superseded"}
         failed = [entry for entry in before if entry.id == run.id]
-        assert housekeeping.remove(failed) == ([], {run.id: "it is running"})
+        assert inspect.remove(failed) == ([], {run.id: "it is running"})
     finally:
         done.set()
         other.join()
@@ -242,10 +244,10 @@ def test_a_running_run_is_never_removed(made: Made, invoke: Invoke, capsys: pyte
 
 
 def test_a_run_that_has_changed_since_it_was_chosen_stays(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = housekeeping.entries("outputs")
+    before = inspect.entries("outputs")
     made["failed"].fail("another reason")
-    monkeypatch.setattr(housekeeping, "entries", lambda *folders: before)
-    result = CliRunner().invoke(commands.lossbench, ["remove", "--yes"])
+    monkeypatch.setattr(inspect, "entries", lambda *folders: before)
+    result = CliRunner().invoke(runs.lossbench, ["remove", "--yes"])
     assert result.exit_code == 1
     assert result.stderr == f"kept: {made['failed'].id}: it has changed meanwhile\n"
     assert result.stdout.splitlines()[-1].startswith("1 of 2 runs, ")
@@ -299,14 +301,14 @@ def test_a_door_gets_its_words_as_they_are(monkeypatch: pytest.MonkeyPatch) -> N
         seen.append(sys.argv[1:])
 
     monkeypatch.setattr("sys.argv", ["lossbench"])
-    group = commands.with_doors({"train": door})
+    group = runs.with_doors({"train": door})
     words = ["-m", "--help", "loss=sml,lgl", "--", "--cfg", "job", "--json", "a b"]
     assert CliRunner().invoke(group, ["train", *words]).exit_code == 0
     assert seen == [words]
 
 
 def test_names_of_runs_are_completed(made: Made) -> None:
-    complete = ShellComplete(commands.lossbench, {}, "lossbench", "_LOSSBENCH_COMPLETE")
+    complete = ShellComplete(runs.lossbench, {}, "lossbench", "_LOSSBENCH_COMPLETE")
     found = complete.get_completions(["show"], "digits-cnn2c-l")
     assert [item.value for item in found] == [made["other"].id]
     assert complete.get_completions(["show", "--output-dir", "elsewhere"], "digits") == []
@@ -316,7 +318,7 @@ def test_a_table_on_a_terminal_has_the_same_cells(
     made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    commands._print_rich(["run", "size"], [[run.id, "[1] kB"] for run in made.values()], ["size"])
+    runs._print_rich(["run", "size"], [[run.id, "[1] kB"] for run in made.values()], ["size"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines] == [["run", "size"], *([run.id, "[1]", "kB"] for run in made.values())]
 

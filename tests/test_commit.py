@@ -21,7 +21,7 @@ def told(folder: Path) -> str:
     """What the copy of lossbench in a folder takes for its commit."""
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     environment.pop("LOSSBENCH_COMMIT", None)
-    code = "import lossbench, lossbench.environment as e; print(lossbench.__file__, e.commit())"
+    code = "import lossbench, lossbench.system.machine as e; print(lossbench.__file__, e.commit())"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True
     )

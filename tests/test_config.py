@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from lossbench import NUMERICS, published
-from lossbench.choices import Head, Imbalance, Normalization, Precision
-from lossbench.config import (
+from lossbench import NUMERICS
+from lossbench.config.run import (
     IDENTITY,
     Cifar10,
     Cnn2c,
@@ -31,6 +30,8 @@ from lossbench.config import (
     paper_schedule,
     run_id,
 )
+from lossbench.config.words import Head, Imbalance, Normalization, Precision
+from lossbench.data import published
 
 BASE = Config(MnistType("fmnist"), Cnn2c(), LglInr(), Schedule())
 

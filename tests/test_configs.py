@@ -12,9 +12,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from lossbench.choices import Head, Padding, Precision, Profile, Selection
-from lossbench.cli import CONF
-from lossbench.config import (
+from lossbench.cli.entry import CONF
+from lossbench.cli.schemas import register_schemas, to_config
+from lossbench.config.run import (
     LOSSES,
     MODELS,
     Cifar10,
@@ -31,10 +31,10 @@ from lossbench.config import (
     Sml,
     paper_schedule,
 )
-from lossbench.data import published_sizes
-from lossbench.losses import build_loss
-from lossbench.models import build_model
-from lossbench.schemas import register_schemas, to_config
+from lossbench.config.words import Head, Padding, Precision, Profile, Selection
+from lossbench.data.load import published_sizes
+from lossbench.losses.build import build_loss
+from lossbench.models.build import build_model
 
 DATASETS: dict[str, DatasetConfig] = {
     "mnist": MnistType("mnist"),

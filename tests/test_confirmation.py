@@ -7,15 +7,16 @@ import pytest
 from blocks import table, text
 from invented import LEVEL, Known, give_own_lr, level
 
-from lossbench import replication
-from lossbench.arms import PLACES, curve
-from lossbench.config import Runtime
-from lossbench.confirmation import SecondRound, Status, confirmed, tail
-from lossbench.experiments import LOSSES, Cell
-from lossbench.inference import Word
-from lossbench.replication import BLIND_SEEDS, with_seeds
-from lossbench.report.second_round import blind_words, headline_status, second_round
-from lossbench.verdicts import Judge
+from lossbench.config.run import Runtime
+from lossbench.statistics.inference import Word
+from lossbench.studies.aaai20 import second_runs
+from lossbench.studies.aaai20.conditions import PLACES, curve
+from lossbench.studies.aaai20.grid import LOSSES
+from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, with_seeds
+from lossbench.studies.aaai20.second_verdicts import SecondRound, Status, confirmed, tail
+from lossbench.studies.aaai20.sections.second_round import blind_words, headline_status, second_round
+from lossbench.studies.aaai20.verdicts import Judge
+from lossbench.studies.cells import Cell
 
 
 @pytest.mark.parametrize(
@@ -64,11 +65,11 @@ def fill_blind(results: Known, cell: Cell, accuracy: float, step: float = 0.0, n
 def both_rounds(results: Known, sml: float, number: int = 5) -> None:
     """Blind seeds of all cells at the paper's and at the own learning rates; SML at the paper's as told."""
     give_own_lr(results, 0.0)
-    for arm, found in replication.first_cells(results.accuracy).items():
+    for arm, found in second_runs.first_cells(results.accuracy).items():
         for key, cell in found.items():
             own = {"LGL": 0.93, "SML": 0.9401, "LGL-INR": 0.94}[key[2]] if arm == "own-lr" else LEVEL[key[2]]
             own = sml if (arm, key[2]) == ("paper", "SML") else own
-            alike = arm == "own-lr" and cell.key == replication.first_cells(results.accuracy)["paper"][key].key
+            alike = arm == "own-lr" and cell.key == second_runs.first_cells(results.accuracy)["paper"][key].key
             if not alike:
                 fill_blind(results, cell, own, STEPS[key[2]], number)
 
@@ -151,11 +152,11 @@ def test_the_ranking_is_answered_once_both_protocols_are_decided(cnn2c: Known) -
     key = ("LGL-INR - SML", "KMNIST")
     constant, decaying, answer = SecondRound(Judge(cnn2c)).ranking()[key]
     assert (constant, decaying, answer) == ("equivalent", None, "undecided")
-    for place in replication.DECAYED:
+    for place in second_runs.DECAYED:
         for loss in LOSSES:
             for lr, config in curve(place, loss, Runtime()).items():
                 cnn2c.add(config, 0.9 - abs(math.log(lr / 0.1)) / 100)
-    for (_, _, loss), cell in replication.decayed(cnn2c.accuracy).items():
+    for (_, _, loss), cell in second_runs.decayed(cnn2c.accuracy).items():
         fill_blind(cnn2c, cell, {"LGL": 0.93, "SML": 0.94, "LGL-INR": 0.95}[loss], STEPS[loss])
     ranking = SecondRound(Judge(cnn2c)).ranking()
     assert ranking[key] == ("equivalent", "higher", "yes")
@@ -168,7 +169,7 @@ def test_the_ranking_is_answered_once_both_protocols_are_decided(cnn2c: Known) -
 
 def test_even_weights_and_sums_are_compared_with_the_papers_cells(cnn2c: Known) -> None:
     both_rounds(cnn2c, 0.93)
-    for found, accuracy in ((replication.even_weights(), 0.94), (replication.lgl_sums(), 0.935)):
+    for found, accuracy in ((second_runs.even_weights(), 0.94), (second_runs.lgl_sums(), 0.935)):
         for cell in found.values():
             fill_blind(cnn2c, cell, accuracy, 0.0002)
     further = SecondRound(Judge(cnn2c)).further()
@@ -183,7 +184,7 @@ def test_how_firm_a_choice_is(cnn2c: Known) -> None:
     assert level(("CNN2C", "KMNIST", "SML"))(0) > 0
     place, loss = PLACES[0], LOSSES[1]
     accuracies = {0.03: 0.91, 0.1: 0.93, 0.3: 0.92}
-    for lr, configs in replication.choice_runs(place, loss, Runtime()).items():
+    for lr, configs in second_runs.choice_runs(place, loss, Runtime()).items():
         for config in configs if lr in accuracies else ():
             cnn2c.add(config, accuracies[lr] + (0.02 if (lr, config.seed) == (0.3, 1004) else 0.0))
     blocks = second_round(Judge(cnn2c))

@@ -9,21 +9,22 @@ import numpy as np
 from blocks import table, text
 from invented import Known
 
-from lossbench import diagnostics, inference, labels, simulation
-from lossbench.arms import reference_blocks
-from lossbench.config import Runtime
-from lossbench.report import context
-from lossbench.report.findings import (
-    progress,
-)
+from lossbench.config.run import Runtime
+from lossbench.data import labels
 from lossbench.report.page import Picture, Table
-from lossbench.verdicts import Judge
+from lossbench.statistics import inference, learning_property
+from lossbench.studies import provenance
+from lossbench.studies.aaai20 import table1
+from lossbench.studies.aaai20.conditions import reference_blocks
+from lossbench.studies.aaai20.sections import context
+from lossbench.studies.aaai20.verdicts import Judge
+from lossbench.studies.provenance import progress
 
 RESULTS = Path(__file__).parents[1] / "results"
 
 
 def test_table_1_has_both_readings_and_both_ends_of_training() -> None:
-    simulations = simulation.load(RESULTS, None)
+    simulations = table1.load(RESULTS, None)
     assert simulations is not None
     blocks = context.table1(simulations)
     frame = table(blocks)
@@ -68,7 +69,7 @@ def test_the_learning_property_is_that_of_the_committed_runs(committed: Judge) -
             dataset = record.fields["config"]["dataset"]
             counts = labels.train_counts(dataset)
             assert counts is not None
-            balances.append(diagnostics.balances(record.fields["config"], arrays, counts)["train"])
+            balances.append(learning_property.balances(record.fields["config"], arrays, counts)["train"])
     ratios = np.concatenate([one.ratio for one in balances])
     line = frame.loc["SML", "KMNIST", "CNN2C", "train"]
     assert line["n"] == str(len(balances))
@@ -83,7 +84,7 @@ def test_the_learning_property_is_that_of_the_committed_runs(committed: Judge) -
 
 
 def test_the_papers_errors_come_with_numbers_or_say_that_they_are_missing(committed: Judge) -> None:
-    simulations = simulation.load(RESULTS, None)
+    simulations = table1.load(RESULTS, None)
     frame = table(context.audit(context.balances(committed)[0], simulations))
     said = " ".join(frame["Evidence"])
     assert len(frame) == 15
@@ -109,20 +110,20 @@ def test_what_it_ran_on_and_what_is_missing_are_counted(cnn2c: Known) -> None:
 
     records = {"a": record(1), "b": record(0.5), "c": record(2, precision="bf16"), "d": record(9, device_name="Other")}
     held: Any = SimpleNamespace(records=records)
-    frame = table(context.provenance(held, ["a", "b", "c"]))
+    frame = table(provenance.provenance(held, ["a", "b", "c"]))
     assert [tuple(line) for line in frame.itertuples()] == [
         (("Some GPU", "fp32", "9.8.7", "0123456789-dirty"), "2", "1.5"),
         (("Some GPU", "bf16", "9.8.7", "0123456789-dirty"), "1", "2.0"),
     ]
-    assert "No runs" in text(context.provenance(held, []))
-    one, two = (context.provenance(held, names)[0] for names in ("abc", "abcd"))
+    assert "No runs" in text(provenance.provenance(held, []))
+    one, two = (provenance.provenance(held, names)[0] for names in ("abc", "abcd"))
     assert isinstance(one, Table)
     assert isinstance(two, Table)
     assert "different processors" in two.caption.removeprefix(one.caption)
     done = progress(cnn2c, reference_blocks(False, Runtime(), cnn2c.accuracy))
     assert done[:2] == [("CNN2C at the paper's learning rate", 45, 0, 45), ("Table 5, beta 2 and 4", 10, 0, 10)]
     assert done[-1] == ("CNN2C with the head as printed", 0, 0, 27)
-    blocks = context.missing(done, ["something lies there"])
+    blocks = provenance.missing(done, ["something lies there"])
     frame = table(blocks)
     assert list(frame.loc["CNN2C, each loss at its own learning rate"]) == ["0", "0", "follows from the curves"]
-    assert len(context.missing(done, [])) == len(blocks) - 1
+    assert len(provenance.missing(done, [])) == len(blocks) - 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lossbench.environment import num_cores
+from lossbench.system.machine import num_cores
 
 V2 = "0::/docker/abc\n"
 V1 = "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n"

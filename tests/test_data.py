@@ -16,12 +16,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossbench import data
-from lossbench.choices import Normalization
-from lossbench.config import Cifar10, DatasetConfig, Digits, MnistType, Runtime
-from lossbench.data import Data, batch, load_data, plan_epoch, published_sizes
-from lossbench.published import SOURCES, data_dir
-from lossbench.subsets import stratified_permutation
+from lossbench.config.run import Cifar10, DatasetConfig, Digits, MnistType, Runtime
+from lossbench.config.words import Normalization
+from lossbench.data import load as data
+from lossbench.data.load import Data, batch, load_data, plan_epoch, published_sizes
+from lossbench.data.published import SOURCES, data_dir
+from lossbench.data.subsets import stratified_permutation
 
 CPU = torch.device("cpu")
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -10,11 +10,14 @@ import torch
 from scipy.optimize import root
 from torch import Tensor
 
-from lossbench import diagnostics, labels, losses, metrics
-from lossbench.choices import ClassWeights, Counts, LglReduction, Missing
-from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Schedule, Sml
-from lossbench.diagnostics import Balance, balances
-from lossbench.records import committed_records
+from lossbench.config.run import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Schedule, Sml
+from lossbench.config.words import ClassWeights, Counts, LglReduction, Missing
+from lossbench.data import labels
+from lossbench.losses import build
+from lossbench.runs.records import committed_records
+from lossbench.statistics import learning_property
+from lossbench.statistics.learning_property import Balance, balances
+from lossbench.training import metrics
 
 COUNTS = torch.tensor([7, 3, 9, 5])
 TARGET = torch.repeat_interleave(torch.arange(4), COUNTS)
@@ -66,7 +69,7 @@ def test_the_gradient_is_that_of_autograd(loss: LossConfig) -> None:
     draw = torch.Generator().manual_seed(5)
     logits = 3 * torch.randn(len(TARGET), 4, dtype=torch.float64, generator=draw)
     bias = torch.randn(4, dtype=torch.float64, generator=draw).requires_grad_()
-    value = losses.build_loss(loss, COUNTS)(logits + bias, TARGET)
+    value = build.build_loss(loss, COUNTS)(logits + bias, TARGET)
     (expected,) = torch.autograd.grad(value, bias)
     found = balances(config(loss), arrays(logits, bias.detach()), COUNTS.numpy(), TARGET.numpy())
     assert found["test"].gradient == pytest.approx(expected.numpy(), rel=1e-12, abs=1e-15)
@@ -82,7 +85,7 @@ def test_the_gradient_is_that_of_autograd(loss: LossConfig) -> None:
 @pytest.mark.parametrize("loss", LOSSES, ids=words)
 def test_what_is_left_at_a_stationary_point_is_foretold(loss: LossConfig, decay_bias: bool) -> None:
     inputs = torch.randn(len(TARGET), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    function, weight_decay = losses.build_loss(loss, COUNTS), 0.01
+    function, weight_decay = build.build_loss(loss, COUNTS), 0.01
 
     def step(values: np.ndarray) -> np.ndarray:
         """What SGD follows: the gradient of a linear layer and its weight decay."""
@@ -142,8 +145,8 @@ def test_lgl_inr_weighs_classes_and_not_images() -> None:
 @pytest.mark.parametrize("beta", [0.0, 1.0, 50.0])
 def test_class_weights_are_those_of_the_loss(beta: float) -> None:
     means = torch.rand(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    found = diagnostics.class_weights(means.numpy(), beta)
-    assert found == pytest.approx(losses.class_weights(means, beta).numpy(), abs=1e-14)
+    found = learning_property.class_weights(means.numpy(), beta)
+    assert found == pytest.approx(build.class_weights(means, beta).numpy(), abs=1e-14)
 
 
 @pytest.mark.parametrize("loss", [Sml(), Lgl(), LglInr()], ids=words)
@@ -192,7 +195,7 @@ def test_committed_records_have_their_balances() -> None:
         if "test_logits" in run or own["loss"]["name"] != "lgl_inr":
             assert np.isfinite(found["test"].gradient).all()
         if own["loss"]["name"] == "lgl_inr":
-            weights = diagnostics.class_weights(run["test_mean_sigmoid"], own["loss"]["beta"])
+            weights = learning_property.class_weights(run["test_mean_sigmoid"], own["loss"]["beta"])
             assert run["class_weights"][-1] == pytest.approx(weights, abs=1e-6)
     assert measured >= 9
 
@@ -201,17 +204,17 @@ def test_committed_records_have_their_balances() -> None:
 def test_reversed_negatives_are_those_that_autograd_raises(beta: float) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = (3 * torch.randn(len(TARGET), 4, dtype=torch.float64, generator=generator)).requires_grad_()
-    (slopes,) = torch.autograd.grad(losses.lgl_inr(logits, TARGET, beta=beta), logits)
+    (slopes,) = torch.autograd.grad(build.lgl_inr(logits, TARGET, beta=beta), logits)
     negatives = slopes[TARGET[:, None] != torch.arange(4)]
-    found = diagnostics.reversed_share(logits.detach().numpy(), TARGET.numpy(), beta)
+    found = learning_property.reversed_share(logits.detach().numpy(), TARGET.numpy(), beta)
     assert found == (negatives < 0).double().mean().item()
     assert (found > 0) == (beta > 0)
 
 
 def test_unevenness_is_the_share_of_weight_that_lies_elsewhere() -> None:
     uniform = (1 - np.eye(5)) / 4
-    assert diagnostics.unevenness(uniform) == 0
-    assert diagnostics.unevenness(np.roll(np.eye(5), 1, axis=0)) == pytest.approx(3 / 4)
+    assert learning_property.unevenness(uniform) == 0
+    assert learning_property.unevenness(np.roll(np.eye(5), 1, axis=0)) == pytest.approx(3 / 4)
     half = uniform.copy()
     half[[1, 2], 0] = 0.35, 0.15
-    assert diagnostics.unevenness(half) == pytest.approx(0.1 / 5)
+    assert learning_property.unevenness(half) == pytest.approx(0.1 / 5)

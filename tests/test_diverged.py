@@ -11,20 +11,15 @@ import pytest
 from kinds_of_runs import Invoke, Made
 from made_runs import config, contents, diverged, divergence, finished
 
-from lossbench import cli, sweep
-from lossbench.archive import export_archive, import_archive, publish
-from lossbench.choices import Profile
-from lossbench.config import Config, Digits, Reproduce, Runtime, Schedule, run_id
-from lossbench.experiments import cells
-from lossbench.records import (
-    all_records,
-    committed_records,
-    failures,
-    own_records,
-    verify,
-)
-from lossbench.report import write_report
-from lossbench.runs import DIVERGED_FILES, Status, open_run
+from lossbench.cli import entry
+from lossbench.config.run import Config, Digits, Reproduce, Runtime, Schedule, run_id
+from lossbench.config.words import Profile
+from lossbench.runs.archive import export_archive, import_archive, publish
+from lossbench.runs.folder import DIVERGED_FILES, Status, open_run
+from lossbench.runs.records import all_records, committed_records, failures, own_records, verify
+from lossbench.studies.aaai20.grid import cells
+from lossbench.studies.aaai20.report import write_report
+from lossbench.sweep import run_all
 
 
 def test_runs_that_diverged_are_published_and_other_failures_are_not(tmp_path: Path) -> None:
@@ -180,7 +175,7 @@ def reference(folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> t
     runtime = Runtime("cpu", str(folder), num_threads=1, parallel=1, tensorboard=False)
     good = replace(config(folder), dataset=Digits(num_train=64), schedule=Schedule(1, 32), runtime=runtime)
     plan = [replace(good, schedule=Schedule(2, 32, lr=1e20)), good]
-    monkeypatch.setattr("lossbench.studies.plan", lambda *_: [("two runs", plan)])
+    monkeypatch.setattr("lossbench.studies.aaai20.variants.plan", lambda *_: [("two runs", plan)])
     return plan, Reproduce(results_dir=str(results), runtime=runtime)
 
 
@@ -190,7 +185,7 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
     results = tmp_path / "results"
     (sick, good), plan = reference(tmp_path / "own", results, monkeypatch)
     with pytest.raises(SystemExit, match="1"):
-        cli._reference(plan)
+        entry._reference(plan)
     assert "2 records added to" in capsys.readouterr().out
     found = committed_records(results)
     assert (list(found.records), list(found.diverged), found.problems) == ([run_id(good)], [run_id(sick)], [])
@@ -204,17 +199,17 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
         raise AssertionError(f"tried again: {configs}")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lossbench.sweep.run_all", retried)
-        cli._reference(plan)
+        patch.setattr("lossbench.sweep.run_all.run_all", retried)
+        entry._reference(plan)
         _, elsewhere = reference(tmp_path / "elsewhere", results, patch)
-        cli._reference(elsewhere)
+        entry._reference(elsewhere)
         said = "two runs: 0 of 2 runs to do, 0 TFLOP; 1 diverged, which is a result, and are not tried again\n"
         assert capsys.readouterr().out == 2 * f"{said}0 records added to {results}\n"
         assert contents(results) == published
         (results / "failures.jsonl").unlink()
-        cli._reference(plan)  # its own folder knows as well
+        entry._reference(plan)  # its own folder knows as well
         assert contents(results) == published
-    assert list(sweep.run_all([sick]).failed) == [run_id(sick)]  # asked for by itself, it is
+    assert list(run_all.run_all([sick]).failed) == [run_id(sick)]  # asked for by itself, it is
 
 
 def test_a_run_whose_divergence_is_committed_is_shown_as_failed(tmp_path: Path) -> None:

@@ -16,9 +16,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import lossbench
-from lossbench import cli, pilots, sweep
-from lossbench.arms import reference_blocks
-from lossbench.config import (
+from lossbench.cli import entry
+from lossbench.config.run import (
     Cnn2c,
     Config,
     Digits,
@@ -31,9 +30,12 @@ from lossbench.config import (
     Sml,
     run_id,
 )
-from lossbench.data import prepare
-from lossbench.experiments import configs
-from lossbench.records import committed_records
+from lossbench.data.load import prepare
+from lossbench.runs.records import committed_records
+from lossbench.studies.aaai20 import without_gpu
+from lossbench.studies.aaai20.conditions import reference_blocks
+from lossbench.studies.aaai20.grid import configs
+from lossbench.sweep import run_all as sweep
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = ("dataset=digits", "dataset.num_train=64", "schedule.batch_size=32", "runtime.num_threads=1")
@@ -47,7 +49,9 @@ def small(**changes: Any) -> Config:
 
 def command(name: str, *arguments: str) -> list[str]:
     """How to start a script, `train`, `reproduce` or `report`, or the `lossbench` command."""
-    door = ["-c", "from lossbench.cli import main; main()"] if name == "lossbench" else [str(SCRIPTS / f"{name}.py")]
+    door = (
+        ["-c", "from lossbench.cli.entry import main; main()"] if name == "lossbench" else [str(SCRIPTS / f"{name}.py")]
+    )
     return [sys.executable, *door, *arguments]
 
 
@@ -336,18 +340,18 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
 def test_reference_runs_in_bf16_wait_for_a_device_with_kernels_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own, given = list(pilots.blocks(Runtime(device="cpu", output_dir=str(tmp_path)))), []
+    own, given = list(without_gpu.blocks(Runtime(device="cpu", output_dir=str(tmp_path)))), []
 
     def run_all(configs: Sequence[Config]) -> sweep.Summary:
         given.append([run_id(config) for config in configs])
         return sweep.Summary()
 
-    monkeypatch.setattr("lossbench.studies.plan", lambda *_: own)
-    monkeypatch.setattr("lossbench.sweep.run_all", run_all)
-    monkeypatch.setattr("lossbench.sweep.prepare", lambda *_: None)  # as if all data were there
+    monkeypatch.setattr("lossbench.studies.aaai20.variants.plan", lambda *_: own)
+    monkeypatch.setattr("lossbench.sweep.run_all.run_all", run_all)
+    monkeypatch.setattr("lossbench.sweep.run_all.prepare", lambda *_: None)  # as if all data were there
     for kernels in (False, True):
-        monkeypatch.setattr("lossbench.training.has_bf16_kernels", lambda device, known=kernels: known)
-        cli._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=own[0][1][0].runtime))
+        monkeypatch.setattr("lossbench.training.fit.has_bf16_kernels", lambda device, known=kernels: known)
+        entry._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=own[0][1][0].runtime))
     agreement, cifar10, cnn5c, *plain = ([run_id(config) for config in configs] for _, configs in own if configs)
     assert given == [agreement[::2], cifar10, *plain, agreement, cifar10, cnn5c, *plain]
     lines = [line for line in capsys.readouterr().out.splitlines() if "runs to do" in line]
@@ -363,9 +367,11 @@ def test_reference_runs_whose_data_are_not_to_be_had_wait_and_the_others_are_don
     runtime = Runtime("cpu", str(tmp_path / "out"), download=False, num_threads=1, parallel=1, tensorboard=False)
     good = Config(Digits(num_train=64), Cnn2c(), Sml(), Schedule(1, 32), 0, runtime)
     others = [replace(good, dataset=MnistType(), seed=seed) for seed in (0, 1)]
-    monkeypatch.setattr("lossbench.studies.plan", lambda *_: [("first", [*others, good]), ("second", others[:1])])
+    monkeypatch.setattr(
+        "lossbench.studies.aaai20.variants.plan", lambda *_: [("first", [*others, good]), ("second", others[:1])]
+    )
     with pytest.raises(SystemExit, match="1"):
-        cli._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
+        entry._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
     assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == [run_id(good)]
     told = capsys.readouterr()
     lines = [line.partition("; ")[2] for line in told.out.splitlines() if "runs to do" in line]
@@ -389,11 +395,11 @@ def test_the_reference_runs_alone_are_published_also_after_a_stop(
         published.append(names)
         return 0
 
-    monkeypatch.setattr("lossbench.sweep.run_all", stopped)
-    monkeypatch.setattr("lossbench.sweep.prepare", lambda *_: None)  # as if all data were there
-    monkeypatch.setattr("lossbench.archive.publish", publish)
+    monkeypatch.setattr("lossbench.sweep.run_all.run_all", stopped)
+    monkeypatch.setattr("lossbench.sweep.run_all.prepare", lambda *_: None)  # as if all data were there
+    monkeypatch.setattr("lossbench.runs.archive.publish", publish)
     runtime = Runtime(device="cpu", output_dir=str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
-        cli._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
+        entry._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
     _, first = next(reference_blocks(False, runtime, lambda config: None))
     assert published == [{run_id(config) for config in first}]

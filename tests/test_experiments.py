@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from lossbench import NUMERICS, experiments
-from lossbench.choices import Head
-from lossbench.config import (
+from lossbench import NUMERICS
+from lossbench.config.run import (
     Cifar10,
     Cnn2c,
     Cnn5c,
@@ -25,15 +24,10 @@ from lossbench.config import (
     paper_schedule,
     run_id,
 )
-from lossbench.experiments import (
-    LITERAL_HEAD,
-    TABLES,
-    Cell,
-    cell_key,
-    cells,
-    figure_cells,
-    paper_confusions,
-)
+from lossbench.config.words import Head
+from lossbench.studies.aaai20 import grid
+from lossbench.studies.aaai20.grid import LITERAL_HEAD, TABLES, cells, figure_cells, paper_confusions
+from lossbench.studies.cells import Cell, cell_key
 
 PROFILES = ("paper", "quick")
 
@@ -98,7 +92,7 @@ def test_the_papers_numbers_stand_beside_the_cells() -> None:
 
 def test_every_number_of_the_paper_belongs_to_a_cell() -> None:
     places = {(cell.table, cell.row, cell.column) for table in TABLES for cell in cells(table, "paper")}
-    assert set(experiments.paper_numbers()) == {place for place in places if not place[1].startswith(LITERAL_HEAD)}
+    assert set(grid.paper_numbers()) == {place for place in places if not place[1].startswith(LITERAL_HEAD)}
     assert paper_confusions() == {"SML": {(1, 1): 945, (0, 4): 18}, "LGL-INR": {(1, 1): 940, (0, 4): 6}}
 
 
@@ -125,12 +119,12 @@ def test_the_quick_profile_is_the_same_on_digits_and_short() -> None:
 @pytest.mark.parametrize(("profile", "counts"), [("paper", [27, 6, 2]), ("quick", [9, 6, 2])])
 def test_a_run_that_two_tables_show_is_done_once(profile: str, counts: list[int]) -> None:
     runtime = Runtime()
-    ids = [run_id(config) for config in experiments.configs(TABLES, profile, 1, runtime)]
+    ids = [run_id(config) for config in grid.configs(TABLES, profile, 1, runtime)]
     assert len(ids) == len(set(ids)) == sum(counts)
-    assert len(experiments.configs([3], profile, 1, runtime)) == counts[0]
-    assert len(experiments.configs([3, 4], profile, 1, runtime)) == counts[0] + counts[1]
-    assert len(experiments.configs([5], profile, 1, runtime)) == 3
-    assert [run_id(config) for config in experiments.configs(TABLES, profile, 4, runtime)][: len(ids)] == ids
+    assert len(grid.configs([3], profile, 1, runtime)) == counts[0]
+    assert len(grid.configs([3, 4], profile, 1, runtime)) == counts[0] + counts[1]
+    assert len(grid.configs([5], profile, 1, runtime)) == 3
+    assert [run_id(config) for config in grid.configs(TABLES, profile, 4, runtime)][: len(ids)] == ids
 
 
 @pytest.mark.parametrize(("profile", "seeds", "literal"), [("paper", (5, 3, 5), 3), ("quick", (2, 2, 2), 2)])
@@ -144,7 +138,7 @@ def test_seeds_are_as_many_as_asked_and_all_first_ones_come_first(
         for cell in (*cells(table, profile, 7), *cells(table, profile, 1)):
             assert [config.seed for config in cell.configs] in (list(range(7)), [0])
             assert {run_id(replace(config, seed=0)) for config in cell.configs} == {cell.key}
-    order = [config.seed for config in experiments.configs(TABLES, profile, None, Runtime())]
+    order = [config.seed for config in grid.configs(TABLES, profile, None, Runtime())]
     assert order == sorted(order)
     num_table3, num_table4 = len(cells(3, profile)), 6
     fewer = num_table3 // 3 * (seeds[0] - literal)
@@ -190,7 +184,7 @@ def test_table_5_shares_beta_1_with_table_3(profile: str) -> None:
 
 def test_what_a_run_was_made_for_is_noted_and_the_rest_of_the_runtime_kept() -> None:
     runtime = Runtime(device="cpu", output_dir="there", num_threads=2)
-    for config in experiments.configs([4], "quick", None, runtime):
+    for config in grid.configs([4], "quick", None, runtime):
         assert config.runtime == replace(runtime, experiment="table4", profile="quick", num_seeds=2)
     assert runtime.experiment is None
 

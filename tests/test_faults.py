@@ -12,7 +12,7 @@ import killing
 import pytest
 from killing import PLACES, Kill, attempt, command_line, differences, epochs_done, lost_epochs, starts, undisturbed
 
-from lossbench.runs import all_runs
+from lossbench.runs.folder import all_runs
 
 Reference = tuple[dict[str, Any], float]
 

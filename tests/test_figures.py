@@ -16,10 +16,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from lossbench.experiments import figure_cells
-from lossbench.inference import Difference, Pairs, Spread, paired_t, prediction_interval
-from lossbench.records import Record
-from lossbench.report.figures import STYLES, Confusions, confusions, figure1, figure1_classes, figure2
 from lossbench.report.page import Picture
 from lossbench.report.plots import (
     CellRow,
@@ -31,7 +27,12 @@ from lossbench.report.plots import (
     learning_property,
     lr_curves,
 )
-from lossbench.report.tables import Filled
+from lossbench.report.style import STYLES
+from lossbench.runs.records import Record
+from lossbench.statistics.inference import Difference, Pairs, Spread, paired_t, prediction_interval
+from lossbench.studies.aaai20.grid import figure_cells
+from lossbench.studies.aaai20.sections.figures import Confusions, confusions, figure1, figure1_classes, figure2
+from lossbench.studies.tables import Filled
 
 NAN = math.nan
 

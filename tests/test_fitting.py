@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize
 from scipy.special import expit
 
-from lossbench.fitting import (
+from lossbench.studies.aaai20.fitting import (
     NUM_HIDDEN,
     fit_logistic,
     fit_networks,

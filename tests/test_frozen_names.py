@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from lossbench import NUMERICS
-from lossbench.config import LOSSES, MODELS, Cifar10, Config, MnistType, Runtime, Schedule, run_id
+from lossbench.config.run import LOSSES, MODELS, Cifar10, Config, MnistType, Runtime, Schedule, run_id
 
 RESULTS = Path(__file__).parents[1] / "results"
 RECORDS = [

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lossbench.config import Reproduce, Runtime
-from lossbench.report import overview, write_report
+from lossbench.config.run import Reproduce, Runtime
+from lossbench.studies.aaai20.report import overview, write_report
 
 FROZEN = Path(__file__).parent / "frozen"
 RESULTS = Path(__file__).parents[1] / "results"

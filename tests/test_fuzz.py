@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_runs import config, divergence, finished
 
-from lossbench import NUMERICS, records
-from lossbench.archive import export_archive, import_archive
-from lossbench.checks import DAMAGES
-from lossbench.config import name_of
-from lossbench.records import Found, committed_records, merge, own_records, verify
-from lossbench.runs import FILES, Run
+from lossbench import NUMERICS
+from lossbench.config.run import name_of
+from lossbench.runs import records
+from lossbench.runs.archive import export_archive, import_archive
+from lossbench.runs.checks import DAMAGES
+from lossbench.runs.folder import FILES, Run
+from lossbench.runs.records import Found, committed_records, merge, own_records, verify
 
 Paths = tuple[str | int, ...]
 RESULTS = ("test_accuracy", "test_accuracy_best")
@@ -328,11 +329,11 @@ def with_part_of_a_line(run: Run, last_epoch: int) -> list[dict[str, Any]]:
 
 
 FAULTS: list[tuple[str, Any, Callable[..., None]]] = [
-    ("lossbench.records._record", unchecked, test_a_touched_result_is_named_or_has_the_same_numbers),
-    ("lossbench.records._record", unchecked, test_touched_lines_of_committed_records_are_named),
-    ("lossbench.records.re.fullmatch", lambda *args: True, test_odd_names_of_runs_are_refused),
-    ("lossbench.records.Record.arrays", no_checksum, test_touched_arrays_are_named),
-    ("lossbench.records.Record.unpack", no_checksum, test_a_touched_archive_is_refused_or_brings_the_same_numbers),
+    ("lossbench.runs.records._record", unchecked, test_a_touched_result_is_named_or_has_the_same_numbers),
+    ("lossbench.runs.records._record", unchecked, test_touched_lines_of_committed_records_are_named),
+    ("lossbench.runs.records.re.fullmatch", lambda *args: True, test_odd_names_of_runs_are_refused),
+    ("lossbench.runs.records.Record.arrays", no_checksum, test_touched_arrays_are_named),
+    ("lossbench.runs.records.Record.unpack", no_checksum, test_a_touched_archive_is_refused_or_brings_the_same_numbers),
 ]
 
 

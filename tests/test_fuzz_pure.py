@@ -16,12 +16,17 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from lossbench import NUMERICS, config, losses, schemas
-from lossbench.choices import ClassWeights
-from lossbench.cli import CONF
-from lossbench.config import LOSSES, MODELS, Cifar10, Config, Digits, MnistType, Runtime, Schedule, run_id
-from lossbench.losses import class_weights, lgl_inr, sml
-from lossbench.schemas import register_schemas, to_config
+from lossbench import NUMERICS
+from lossbench.cli import schemas
+from lossbench.cli.entry import CONF
+from lossbench.cli.schemas import register_schemas, to_config
+from lossbench.config import run
+from lossbench.config.run import LOSSES, MODELS, Cifar10, Config, Digits, MnistType, Runtime, Schedule, run_id
+from lossbench.config.words import ClassWeights
+from lossbench.losses import build
+from lossbench.losses.build import class_weights
+from lossbench.losses.lgl_inr import lgl_inr
+from lossbench.losses.sml import sml
 
 # Configs
 
@@ -94,7 +99,7 @@ def shuffled(value: Any, draw: Callable[..., Any]) -> Any:
 def test_a_name_is_the_same_however_the_config_is_written(config_: Config, data: st.DataObject) -> None:
     plain = json.loads(json.dumps(asdict(config_)))
     other = shuffled(plain, data.draw) | {"seed": config_.seed, "runtime": data.draw(runtimes)}
-    assert config.name_of(other, NUMERICS) == config.name_of(plain, NUMERICS) == run_id(config_)
+    assert run.name_of(other, NUMERICS) == run.name_of(plain, NUMERICS) == run_id(config_)
 
 
 @given(configs, configs, st.data())
@@ -119,7 +124,7 @@ def test_yaml_and_json_and_back_is_the_same_run(config_: Config) -> None:
     read = schemas.to_config(OmegaConf.merge(OmegaConf.structured(defaults), written))
     assert read == config_
     assert run_id(read) == run_id(config_)
-    assert config.name_of(json.loads(json.dumps(asdict(config_))), NUMERICS) == run_id(config_)
+    assert run.name_of(json.loads(json.dumps(asdict(config_))), NUMERICS) == run_id(config_)
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +179,13 @@ def all_losses(draw: st.DrawFn, num_classes: int) -> tuple[Callable[..., Tensor]
     """A loss, its options, and the sizes of the classes, which are renamed with them."""
     kind = draw(st.sampled_from(["sml", "lgl", "lgl_inr", "lgl_inr"]))
     if kind == "sml":
-        return losses.sml, {}, None
+        return build.sml, {}, None
     if kind == "lgl":
-        return losses.lgl, {"reduction": draw(OPTIONS["reduction"])}, None
+        return build.lgl, {"reduction": draw(OPTIONS["reduction"])}, None
     options = {name: draw(values) for name, values in OPTIONS.items()}
     options["eps"] = draw(st.none() | st.sampled_from([1e-30, 1e-12, 1e-7]) | st.floats(1e-7, 0.09))
     sizes_ = torch.tensor(draw(st.lists(st.integers(1, 10**5), min_size=num_classes, max_size=num_classes)))
-    return losses.lgl_inr, options, draw(st.sampled_from([None, sizes_]))
+    return build.lgl_inr, options, draw(st.sampled_from([None, sizes_]))
 
 
 def evaluate(
@@ -245,16 +250,16 @@ def test_classes_that_never_occur_and_are_never_predicted_change_nothing(
     assume(logits.shape[1] <= len(target))
     options = {name: data.draw(OPTIONS[name]) for name in ("beta", "detach_weights")}
     padded = F.pad(logits, (0, len(target)), value=-1e5)
-    value, grad = evaluate(losses.lgl_inr, options, None, logits, target)
-    close(evaluate(losses.lgl_inr, options, None, padded, target), (value, F.pad(grad, (0, len(target)))))
+    value, grad = evaluate(build.lgl_inr, options, None, logits, target)
+    close(evaluate(build.lgl_inr, options, None, padded, target), (value, F.pad(grad, (0, len(target)))))
 
 
 @given(batches(), st.floats(-1e4, 1e4))
 def test_sml_sees_differences_of_logits_only(batch: tuple[Tensor, Tensor], shift: float) -> None:
     logits, target = batch
-    value, grad = evaluate(losses.sml, {}, None, logits, target)
+    value, grad = evaluate(build.sml, {}, None, logits, target)
     shifted = logits + shift * torch.arange(len(target))[:, None].cos()  # each sample by another number
-    close(evaluate(losses.sml, {}, None, shifted, target), (value, grad))
+    close(evaluate(build.sml, {}, None, shifted, target), (value, grad))
     close(grad.sum(dim=1), torch.zeros(len(target), dtype=torch.float64))
 
 
@@ -264,7 +269,7 @@ def test_class_weights_share_out_one_or_nothing(batch: tuple[Tensor, Tensor], be
     num_classes = logits.shape[1]
     present = torch.bincount(target, minlength=num_classes) > 0
     means = torch.sigmoid(logits[torch.arange(num_classes) % len(target)])
-    weights = losses.class_weights(means, beta, present)
+    weights = build.class_weights(means, beta, present)
     others = present.sum() - present.long()
     close(weights.sum(dim=0), (others > 0).double())
     assert (weights >= 0).all()
@@ -282,10 +287,10 @@ def without_a_field(given_: Any, numerics: int) -> str:
 
 
 def in_order(given_: Any, numerics: int) -> str:
-    return NAME_OF(given_, numerics) + json.dumps({key: given_[key] for key in config.IDENTITY}, default=str)
+    return NAME_OF(given_, numerics) + json.dumps({key: given_[key] for key in run.IDENTITY}, default=str)
 
 
-NAME_OF = config.name_of
+NAME_OF = run.name_of
 
 
 def softmax_without_maximum(logits: Tensor, target: Tensor) -> Tensor:
@@ -316,15 +321,15 @@ def one_sided(logits: Tensor, target: Tensor) -> Tensor:
 
 
 FAULTS: list[tuple[Any, str, Any, Callable[[], None]]] = [
-    (config, "name_of", without_a_field, test_a_name_changes_with_every_field),
-    (config, "name_of", in_order, test_a_name_is_the_same_however_the_config_is_written),
-    (losses, "sml", softmax_without_maximum, test_losses_are_finite_in_float32_and_agree_with_float64),
-    (losses, "lgl_inr", naive_logarithm, test_losses_are_finite_in_float32_and_agree_with_float64),
-    (losses, "lgl_inr", first_class_apart, test_names_of_classes_and_order_of_samples_do_not_matter),
-    (losses, "lgl_inr", by_sample_without_counts, test_a_batch_many_times_over_is_the_batch),
-    (losses, "lgl_inr", by_sample_without_counts, test_classes_that_never_occur_and_are_never_predicted_change_nothing),
-    (losses, "sml", one_sided, test_sml_sees_differences_of_logits_only),
-    (losses, "class_weights", not_shared_out_anew, test_class_weights_share_out_one_or_nothing),
+    (run, "name_of", without_a_field, test_a_name_changes_with_every_field),
+    (run, "name_of", in_order, test_a_name_is_the_same_however_the_config_is_written),
+    (build, "sml", softmax_without_maximum, test_losses_are_finite_in_float32_and_agree_with_float64),
+    (build, "lgl_inr", naive_logarithm, test_losses_are_finite_in_float32_and_agree_with_float64),
+    (build, "lgl_inr", first_class_apart, test_names_of_classes_and_order_of_samples_do_not_matter),
+    (build, "lgl_inr", by_sample_without_counts, test_a_batch_many_times_over_is_the_batch),
+    (build, "lgl_inr", by_sample_without_counts, test_classes_that_never_occur_and_are_never_predicted_change_nothing),
+    (build, "sml", one_sided, test_sml_sees_differences_of_logits_only),
+    (build, "class_weights", not_shared_out_anew, test_class_weights_share_out_one_or_nothing),
 ]
 
 

@@ -18,11 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_report import fields, plan
 
-from lossbench import report
-from lossbench.choices import Selection
-from lossbench.config import Runtime
-from lossbench.experiments import Cell, cells
-from lossbench.runs import open_run
+from lossbench.config.run import Runtime
+from lossbench.config.words import Selection
+from lossbench.report import page
+from lossbench.runs.folder import open_run
+from lossbench.studies import tables as studies_tables
+from lossbench.studies.aaai20 import report
+from lossbench.studies.aaai20.grid import cells
+from lossbench.studies.aaai20.sections import figures
+from lossbench.studies.cells import Cell
 
 ODD = [
     "<b>&amp;</b><script>",
@@ -140,9 +144,9 @@ def check_report(data: st.DataObject, profile: str, tables: list[int], most: int
 def undrawn() -> Iterator[None]:
     """Figures are made, but not drawn, which takes a second each."""
     with pytest.MonkeyPatch.context() as patch:
-        for room in (report, report.figures):
+        for room in (report, figures):
             patch.setattr(room, "write_picture", lambda folder, picture: None)
-        patch.setattr(report.page, "_svg", lambda picture, anchor: "<svg></svg>")
+        patch.setattr(page, "_svg", lambda picture, anchor: "<svg></svg>")
         yield
 
 
@@ -160,7 +164,7 @@ def test_any_runs_make_figures(data: st.DataObject) -> None:
         check_report(data, data.draw(st.sampled_from(["paper", "quick"])), [3, 5], 30)
 
 
-PERCENTS = report.tables._percents
+PERCENTS = studies_tables._percents
 
 
 def of_the_first_again(records: Any, selection: Selection) -> list[float]:
@@ -180,16 +184,16 @@ def for_the_percent_sign_alone(text: object) -> str:
 
 
 FAULTS: list[tuple[str, Callable[..., Any]]] = [
-    ("tables._percents", of_the_first_again),
-    ("tables._percents", of_the_last_epoch),
-    ("tables.plain", as_it_is),
-    ("tables._tex", for_the_percent_sign_alone),
-    ("page.html.escape", as_it_is),
+    ("studies.tables._percents", of_the_first_again),
+    ("studies.tables._percents", of_the_last_epoch),
+    ("studies.tables.plain", as_it_is),
+    ("studies.tables._tex", for_the_percent_sign_alone),
+    ("report.page.html.escape", as_it_is),
 ]
 
 
 @pytest.mark.parametrize(("name", "fault"), FAULTS)
 def test_a_faulty_report_is_caught(name: str, fault: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"lossbench.report.{name}", fault)
+    monkeypatch.setattr(f"lossbench.{name}", fault)
     with pytest.raises(AssertionError):
         test_any_runs_make_a_report()

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from lossbench.choices import Precision
-from lossbench.config import (
+from lossbench.config.run import (
     Cnn2c,
     Cnn5c,
     Config,
@@ -23,10 +22,11 @@ from lossbench.config import (
     Schedule,
     Sml,
 )
-from lossbench.data import plan_epoch
-from lossbench.runs import open_run
-from lossbench.sweep import run_all
-from lossbench.training import fit, process_settings, start_state, step_for
+from lossbench.config.words import Precision
+from lossbench.data.load import plan_epoch
+from lossbench.runs.folder import open_run
+from lossbench.sweep.run_all import run_all
+from lossbench.training.fit import fit, process_settings, start_state, step_for
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is present")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from made_runs import config, finished
 
-from lossbench.hours import hours, in_words, rates
-from lossbench.records import own_records
+from lossbench.runs.records import own_records
+from lossbench.sweep.hours import hours, in_words, rates
 
 
 def test_hours_come_from_the_median_of_runs_of_a_kind(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from kinds_of_runs import Invoke, Made
 
-from lossbench.archive import publish
-from lossbench.files import write_bytes
-from lossbench.runs import runs_dir
+from lossbench.runs.archive import publish
+from lossbench.runs.folder import runs_dir
+from lossbench.system.files import write_bytes
 
 
 def test_what_a_kill_leaves_of_a_removal_is_no_finished_run(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(folder: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lossbench.runs.shutil.rmtree", killed)
+    monkeypatch.setattr("lossbench.runs.folder.shutil.rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         made["finished"].remove()
     assert not made["finished"].finished

@@ -16,9 +16,9 @@ from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from lossbench.choices import ClassWeights
-from lossbench.config import Cnn2c, Config, Digits, LglInr, Schedule, Sml
-from lossbench.tracking import TensorBoard
+from lossbench.config.run import Cnn2c, Config, Digits, LglInr, Schedule, Sml
+from lossbench.config.words import ClassWeights
+from lossbench.training.tensorboard import TensorBoard
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,14 +9,9 @@ from typing import Any
 import pytest
 from test_overrides import Wrong, _nothing_starts, check
 
-from lossbench import cli
-from lossbench.choices import Padding
-from lossbench.config import (
-    Cnn5c,
-    Config,
-    Runtime,
-    run_id,
-)
+from lossbench.cli import entry
+from lossbench.config.run import Cnn5c, Config, Runtime, run_id
+from lossbench.config.words import Padding
 
 __all__ = ["_nothing_starts"]  # a fixture for this file too
 
@@ -32,9 +27,9 @@ def composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         def _train(found: Any) -> None:
             seen.extend(found if isinstance(found, list) else [found])
 
-        monkeypatch.setattr(cli, "_train", _train)
+        monkeypatch.setattr(entry, "_train", _train)
         monkeypatch.setattr(sys, "argv", ["scripts/train.py", *line.split(" ")])
-        cli.train()
+        entry.train()
         assert list(tmp_path.iterdir()) == []
         return seen
 
@@ -143,7 +138,7 @@ def test_a_config_of_another_command_is_one_sentence(
     other = "reproduce" if door == "profile_run" else "config"
     monkeypatch.setattr(sys, "argv", [f"scripts/{door}.py", f"--config-name={other}"])
     with pytest.raises(SystemExit) as ended:
-        getattr(cli, door)()
+        getattr(entry, door)()
     check(Wrong(door, (), "--config-name names a config"), ended.value.code, *capsys.readouterr(), tmp_path)
 
 
@@ -156,7 +151,7 @@ def test_what_is_right_is_left_alone(
     def _train(composed: Any) -> None:
         seen.append(composed if isinstance(composed, list) else [composed])
 
-    monkeypatch.setattr(cli, "_train", _train)
+    monkeypatch.setattr(entry, "_train", _train)
     for line in (
         "loss=lgl_inr loss.beta=2 runtime={device:cpu} ++seed=3 hydra.verbose=false",
         "-m loss=lgl,sml seed=range(0,2)",
@@ -164,7 +159,7 @@ def test_what_is_right_is_left_alone(
         "schedule.lr=${schedule.gamma} loss.scale='1'",
     ):
         monkeypatch.setattr(sys, "argv", ["scripts/train.py", *line.split()])
-        cli.train()
+        entry.train()
     assert [len(configs) for configs in seen] == [1, 4, 2, 1]
     assert (seen[0][0].loss.beta, seen[0][0].runtime.device, seen[0][0].seed) == (2.0, "cpu", 3)
     assert (seen[3][0].schedule.lr, seen[3][0].loss.scale) == (0.1, 1.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lossbench.inference import (
+from lossbench.statistics.inference import (
     Pairs,
     Spread,
     area_under_curve,
@@ -29,7 +29,7 @@ from lossbench.inference import (
     superiority_p,
     tost,
 )
-from lossbench.same_images import bootstrap_difference, mcnemar, mcnemar_seeds
+from lossbench.statistics.same_images import bootstrap_difference, mcnemar, mcnemar_seeds
 
 NAN = math.nan
 CELLS = ([99.29, 99.21, 99.33, 99.25, 99.30], [99.09, 99.15, 99.02, 99.11], [98.50, 98.62, 98.49])

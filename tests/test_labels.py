@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lossbench import labels
-from lossbench.config import Cifar10, DatasetConfig, Digits, MnistType, Runtime
-from lossbench.data import prepare
-from lossbench.published import SOURCES
-from lossbench.records import committed_records
+from lossbench.config.run import Cifar10, DatasetConfig, Digits, MnistType, Runtime
+from lossbench.data import labels
+from lossbench.data.load import prepare
+from lossbench.data.published import SOURCES
+from lossbench.runs.records import committed_records
 
 RECORDS = committed_records(Path(__file__).parents[1] / "results").records
 PUBLISHED = [MnistType("mnist"), MnistType("fmnist"), MnistType("kmnist"), Cifar10()]

@@ -11,8 +11,8 @@ import pytest
 from looking import VIEWS, Browser, look
 from test_report import fill, plan
 
-from lossbench.experiments import TABLES, cells
-from lossbench.report import write_report
+from lossbench.studies.aaai20.grid import TABLES, cells
+from lossbench.studies.aaai20.report import write_report
 
 STYLE = ":root {color-scheme: light dark} body {background: #fff; color: #222}"
 STYLE += "@media (prefers-color-scheme: dark) {body {background: #111; color: #eee}}"

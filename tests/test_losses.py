@@ -14,10 +14,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lossbench.choices import ClassWeights, Counts, LglReduction, Missing
-from lossbench.config import Lgl, LglInr, LossConfig, Sml
-from lossbench.losses import build_loss, class_weights, lgl, lgl_inr, sml
-from lossbench.weighting import weights_by_size
+from lossbench.config.run import Lgl, LglInr, LossConfig, Sml
+from lossbench.config.words import ClassWeights, Counts, LglReduction, Missing
+from lossbench.losses.build import build_loss, class_weights
+from lossbench.losses.lgl import lgl
+from lossbench.losses.lgl_inr import lgl_inr
+from lossbench.losses.sml import sml
+from lossbench.losses.weighting import weights_by_size
 
 COUNTS = torch.tensor([40, 10, 30, 20])  # training images of each class
 TARGETS = {"all": [2, 0, 1, 3, 0, 2, 2], "some": [3, 1, 1, 3, 1, 3, 3], "one": [2] * 7}

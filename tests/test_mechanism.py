@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lossbench.mechanism import named_pairs, ranks, relative_gain
+from lossbench.studies.aaai20.mechanism import named_pairs, ranks, relative_gain
 
 NUM = 6
 OFF = ~np.eye(NUM, dtype=bool)

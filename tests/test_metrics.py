@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lossbench.metrics import class_accuracy, class_means, confusion_matrix, mean_probabilities, num_correct
+from lossbench.training.metrics import class_accuracy, class_means, confusion_matrix, mean_probabilities, num_correct
 
 LOGITS = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
 TARGET = torch.randint(4, (40,), generator=torch.Generator().manual_seed(1))  # class 4 has no samples

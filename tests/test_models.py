@@ -10,9 +10,17 @@ import pytest
 import torch
 from torch import nn
 
-from lossbench.choices import Head, Init, Padding
-from lossbench.config import Cnn2c, Cnn5c, MobileNetV2, ModelConfig, ResNet18
-from lossbench.models import Shape, build_model, count_parameters, describe, flops_per_image, num_features, output_layer
+from lossbench.config.run import Cnn2c, Cnn5c, MobileNetV2, ModelConfig, ResNet18
+from lossbench.config.words import Head, Init, Padding
+from lossbench.models.build import (
+    Shape,
+    build_model,
+    count_parameters,
+    describe,
+    flops_per_image,
+    num_features,
+    output_layer,
+)
 
 GRAY, COLOUR = (1, 28, 28), (3, 32, 32)
 NETWORKS: list[ModelConfig] = [Cnn2c(), Cnn5c(), MobileNetV2(), ResNet18()]
@@ -231,5 +239,5 @@ def test_the_cifar_networks_are_described_by_their_blocks() -> None:
 
 def test_table_2_of_the_report_is_that_of_the_networks() -> None:
     rows = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "write_networks.py"))["rows"]()
-    lines = csv.reader(files("lossbench.paper").joinpath("networks.csv").read_text().splitlines()[1:])
+    lines = csv.reader(files("lossbench.studies.aaai20.paper").joinpath("networks.csv").read_text().splitlines()[1:])
     assert list(lines) == rows

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lossbench.noise import POWER, components, power, resolution, seeds_needed
+from lossbench.statistics.noise import POWER, components, power, resolution, seeds_needed
 
 
 def test_the_resolution_is_the_binomial_standard_error() -> None:

@@ -6,10 +6,11 @@ import numpy as np
 from blocks import table, text
 from invented import Known, level
 
-from lossbench import noise, studies
-from lossbench.report.noise import noise_blocks
 from lossbench.report.page import Picture
-from lossbench.verdicts import Judge
+from lossbench.statistics import noise
+from lossbench.studies.aaai20 import variants
+from lossbench.studies.aaai20.sections.noise_and_seeds import noise_blocks
+from lossbench.studies.aaai20.verdicts import Judge
 
 
 def test_noise_is_told_with_the_seeds_to_ask_for(cnn2c: Known) -> None:
@@ -51,7 +52,7 @@ def test_components_are_told_once_all_combinations_are_there(cnn2c: Known) -> No
         return dict(table(noise_blocks(Judge(cnn2c)), 2).loc["FMNIST", loss])
 
     drawn = np.random.default_rng(4).normal(0.9, 0.003, (4, 4))
-    for row, values in zip(studies.crossed(studies.CROSSED_LOSSES[0]), drawn, strict=True):
+    for row, values in zip(variants.crossed(variants.CROSSED_LOSSES[0]), drawn, strict=True):
         for config, value in zip(row, values, strict=True):
             cnn2c.add(config, float(value))
     found = noise.components(drawn)

@@ -16,14 +16,15 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from lossbench import NUMERICS, sweep
-from lossbench.choices import Imbalance, Normalization
-from lossbench.cli import CONF
-from lossbench.config import MODELS, Cnn2c, Config, LglInr, Npz, Runtime, Schedule, Sml, name_of, run_id
-from lossbench.data import load_data, num_classes, plan_epoch, published_sizes
-from lossbench.records import own_records
-from lossbench.runs import open_run
-from lossbench.schemas import register_schemas, to_config
+from lossbench import NUMERICS
+from lossbench.cli.entry import CONF
+from lossbench.cli.schemas import register_schemas, to_config
+from lossbench.config.run import MODELS, Cnn2c, Config, LglInr, Npz, Runtime, Schedule, Sml, name_of, run_id
+from lossbench.config.words import Imbalance, Normalization
+from lossbench.data.load import load_data, num_classes, plan_epoch, published_sizes
+from lossbench.runs.folder import open_run
+from lossbench.runs.records import own_records
+from lossbench.sweep import run_all
 
 Arrays = dict[str, np.ndarray]
 
@@ -144,7 +145,7 @@ def test_a_file_that_has_changed_under_a_config_is_refused(tmp_path: Path) -> No
     saved(tmp_path, {"test_labels": np.arange(12)[::-1] % 3})
     summary = None
     with pytest.raises(ValueError, match=f"dataset.path={path} is not the file that was named: .*expected"):
-        summary = sweep.run_all([config])
+        summary = run_all.run_all([config])
     assert summary is None
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match=r"dataset\.path=.* is not the file that was named"):
@@ -189,8 +190,8 @@ def test_normalization_num_train_and_augmentation_are_those_of_the_others(tmp_pa
 def test_three_classes_train_from_end_to_end(model: str, tmp_path: Path) -> None:
     path = saved(tmp_path, **arrays(shape=(28, 30) if model == "cnn5c" else (16, 18)))
     config = config_of(path, tmp_path / "out", model=MODELS[model]())
-    assert sweep.flops(config) > 0
-    assert sweep.run_all([config]).finished == [run_id(config)]
+    assert run_all.flops(config) > 0
+    assert run_all.run_all([config]).finished == [run_id(config)]
     record = open_run(config).record()
     assert (record["num_train"], record["num_test"]) == (30, 12)
     assert record["config"]["dataset"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -206,7 +207,7 @@ def test_three_classes_train_from_end_to_end(model: str, tmp_path: Path) -> None
 def test_three_bright_classes_are_learned(tmp_path: Path) -> None:
     path = saved(tmp_path, **arrays(300, 60))
     config = config_of(path, tmp_path / "out", loss=Sml(), schedule=Schedule(epochs=3, batch_size=16))
-    sweep.run_all([config])
+    run_all.run_all([config])
     assert open_run(config).record()["test_accuracy"] > 0.9
 
 
@@ -214,7 +215,7 @@ def test_the_cost_counts_the_classes_that_there_are(tmp_path: Path) -> None:
     costs = []
     for classes in (3, 10):
         config = config_of(saved(tmp_path / str(classes), **arrays(30, 10, classes=classes)), tmp_path)
-        costs.append(sweep.flops(config))
+        costs.append(run_all.flops(config))
     each = 2 * 500 * (10 - 3)  # operations an image that seven classes more cost, forward
     assert costs[1] - costs[0] == 30 * 3 * each + 10 * each + 30 * each
 
@@ -304,7 +305,7 @@ def test_what_is_no_data_set_is_refused_in_one_sentence(case: str, tmp_path: Pat
     np.savez(path, **made(arrays()))
     config = config_of(path, tmp_path / "out")
     with pytest.raises(ValueError, match=words) as caught:
-        sweep.run_all([config])
+        run_all.run_all([config])
     assert str(caught.value).startswith(f"dataset.path={path}")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [path]
@@ -312,7 +313,7 @@ def test_what_is_no_data_set_is_refused_in_one_sentence(case: str, tmp_path: Pat
 
 def refused(path: Path, folder: Path) -> None:
     with pytest.raises(ValueError, match=r"^dataset\.path") as caught:
-        sweep.run_all([config_of(path, folder)])
+        run_all.run_all([config_of(path, folder)])
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not folder.exists()
@@ -382,5 +383,5 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path: Path) -> None:
 def test_a_run_with_images_too_small_leaves_nothing(tmp_path: Path) -> None:
     config = config_of(saved(tmp_path, **arrays(shape=(15, 30))), tmp_path / "out")
     with pytest.raises(ValueError, match=r"model=cnn2c needs images of at least 16 x 16 .*data set's have 15 x 30"):
-        sweep.run_all([config])
+        run_all.run_all([config])
     assert not (tmp_path / "out").exists()

@@ -17,11 +17,12 @@ import pytest
 from kinds_of_runs import Invoke, Made
 from made_runs import contents
 
-from lossbench import calibration, checks
-from lossbench.archive import publish
-from lossbench.files import write_bytes
-from lossbench.records import committed_records, own_records, verify
-from lossbench.runs import Run, packed
+from lossbench.runs import checks
+from lossbench.runs.archive import publish
+from lossbench.runs.folder import Run, packed
+from lossbench.runs.records import committed_records, own_records, verify
+from lossbench.statistics import calibration
+from lossbench.system.files import write_bytes
 
 Fields = dict[str, Any]
 
@@ -216,7 +217,7 @@ def test_a_folder_that_may_only_be_read_is_listed(made: Made, invoke: Invoke, mo
     try:
         assert ready.wait(60)
         before = sorted(Path().rglob("*"))
-        monkeypatch.setattr("lossbench.runs.FileLock", read_only)
+        monkeypatch.setattr("lossbench.runs.folder.FileLock", read_only)
         monkeypatch.setattr(Path, "mkdir", read_only)
         shown = {line["run_id"]: line["status"] for line in json.loads(invoke("runs", "--json").stdout)}
         assert shown == {

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lossbench.config import Schedule
-from lossbench.optimizer import Sgd
+from lossbench.config.run import Schedule
+from lossbench.training.optimizer import Sgd
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])

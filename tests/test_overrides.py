@@ -13,18 +13,8 @@ from typing import Any, get_type_hints
 import pytest
 
 import lossbench
-from lossbench import cli
-from lossbench.config import (
-    LOSSES,
-    MODELS,
-    Cifar10,
-    Digits,
-    MnistType,
-    Npz,
-    Reproduce,
-    Runtime,
-    Schedule,
-)
+from lossbench.cli import entry
+from lossbench.config.run import LOSSES, MODELS, Cifar10, Digits, MnistType, Npz, Reproduce, Runtime, Schedule
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -225,7 +215,7 @@ def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     for door in GOOD:
         replacement = lambda config: started(config)  # noqa: E731
         replacement.__name__ = f"_{door}"
-        monkeypatch.setattr(cli, f"_{door}", replacement)
+        monkeypatch.setattr(entry, f"_{door}", replacement)
 
 
 def check(case: Wrong, code: object, output: str, errors: str, folder: Path) -> None:
@@ -250,7 +240,7 @@ def test_a_wrong_command_line_is_refused_with_what_was_meant(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [f"scripts/{case.door}.py", *case.arguments])
     with pytest.raises(SystemExit) as ended:
-        getattr(cli, case.door)()
+        getattr(entry, case.door)()
     check(case, ended.value.code, *capsys.readouterr(), tmp_path)
 
 
@@ -299,5 +289,5 @@ def test_strange_command_lines_are_refused_as_well(
     arguments = line.replace("''", "").split(" ") if line != "seed =1" else ["seed =1"]
     monkeypatch.setattr(sys, "argv", ["scripts/train.py", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.train()
+        entry.train()
     check(Wrong("train", tuple(arguments), ""), ended.value.code, *capsys.readouterr(), tmp_path)

@@ -6,17 +6,19 @@ import pytest
 from blocks import table, text
 from invented import Known, unknown
 
-from lossbench import arms, pilots, studies
-from lossbench.choices import Precision
-from lossbench.config import Config, Runtime, run_id
-from lossbench.experiments import Cell, cells
-from lossbench.report.large import without_gpu
+from lossbench.config.run import Config, Runtime, run_id
+from lossbench.config.words import Precision
 from lossbench.report.page import Table
+from lossbench.studies.aaai20 import conditions, variants
+from lossbench.studies.aaai20 import without_gpu as pilots
+from lossbench.studies.aaai20.grid import cells
+from lossbench.studies.aaai20.sections.large_networks import without_gpu
+from lossbench.studies.cells import Cell
 
 
 def test_they_come_last_on_a_cpu_and_never_on_a_gpu() -> None:
     def names(has_gpu: bool) -> list[str]:
-        return [name for name, _ in studies.plan(has_gpu, Runtime(), unknown)]
+        return [name for name, _ in variants.plan(has_gpu, Runtime(), unknown)]
 
     own = [name for name, _ in pilots.blocks(Runtime())]
     assert names(False)[-len(own) :] == own
@@ -28,7 +30,7 @@ def test_no_table_and_no_arm_has_a_run_of_those_apart() -> None:
     own = {run_id(config) for config in pilots.apart()}
     assert len(own) == 6 + 27 + 6
     tables = {run_id(cell_config) for cell in all_cells() for cell_config in cell.configs}
-    planned = {run_id(c) for _, configs in arms.reference_blocks(True, Runtime(), unknown) for c in configs}
+    planned = {run_id(c) for _, configs in conditions.reference_blocks(True, Runtime(), unknown) for c in configs}
     assert not own & (tables | planned)
     order = [(cell.dataset, cell.loss) for cell in pilots.cnn5c()]
     assert order[:3] == [("KMNIST", "SML"), ("KMNIST", "LGL-INR"), ("KMNIST", "LGL")]
@@ -44,7 +46,7 @@ def all_cells() -> list[Cell]:
 
 def test_cnn5c_is_done_in_bf16_first_where_that_is_faster_and_then_fills_table_3() -> None:
     def planned(is_bf16_faster: bool) -> dict[str, list[Config]]:
-        plan = studies.plan(False, Runtime(), unknown, is_bf16_faster)
+        plan = variants.plan(False, Runtime(), unknown, is_bf16_faster)
         return {name: configs for name, configs in plan if name.startswith("CNN5C in ")}
 
     names = [f"CNN5C in fp32 on {dataset}" for dataset in ("KMNIST", "FMNIST", "MNIST")]

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from made_runs import arrays, config, contents, result
 
-from lossbench import archive, calibration, lean
-from lossbench.archive import prune, publish
-from lossbench.config import run_id
-from lossbench.records import Record, all_records, committed_records, merge, own_records, verify
-from lossbench.runs import open_run
+from lossbench.config.run import run_id
+from lossbench.runs import archive
+from lossbench.runs.archive import prune, publish
+from lossbench.runs.folder import open_run
+from lossbench.runs.records import Record, all_records, committed_records, merge, own_records, verify
+from lossbench.statistics import calibration
+from lossbench.studies import pruning
 
 LABELS = np.array([0, 1, 0, 0], np.uint8)
 LOGITS = np.array([[3, 1], [0, 2], [-1, 1], [4, 0]], np.float16)
@@ -112,7 +114,7 @@ def test_the_report_reads_what_is_kept_and_nothing_else(tmp_path: Path) -> None:
     """Digits serve no section of the report, so their logits go; their labels come with the run."""
     name = trained(tmp_path / "out", 0)
     publish(tmp_path / "out", tmp_path / "results")
-    told = lean.in_words(lean.prune(tmp_path / "results", tmp_path / "out"))
+    told = pruning.in_words(pruning.prune(tmp_path / "results", tmp_path / "out"))
     assert told.startswith("logits dropped from 1 runs, ")
     assert "1 records gained the scores" in told
     assert run_id(config(tmp_path / "out")) == name

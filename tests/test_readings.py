@@ -7,10 +7,10 @@ import pytest
 from blocks import table, text
 from invented import Known, level
 
-from lossbench.report import readings
 from lossbench.report.page import Picture
-from lossbench.studies import READ, defaults, lgl_factors
-from lossbench.studies import readings as all_readings
+from lossbench.studies.aaai20.sections import readings
+from lossbench.studies.aaai20.variants import READ, defaults, lgl_factors
+from lossbench.studies.aaai20.variants import readings as all_readings
 
 PLACE = READ[0]
 SUMMED = ("LGL: mean or sum", "sum over classes")

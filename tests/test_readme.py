@@ -6,9 +6,9 @@ from types import ModuleType
 
 import pytest
 
-from lossbench import pilots
-from lossbench.choices import Precision
-from lossbench.verdicts import Judge
+from lossbench.config.words import Precision
+from lossbench.studies.aaai20 import without_gpu
+from lossbench.studies.aaai20.verdicts import Judge
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,7 +42,7 @@ def test_the_overview_has_the_means_of_the_records(readme: ModuleType, committed
     assert f"(n={len(values)}); 95.13, " in line
     assert "Runs in fp32 on cpu," in text  # the cells', though runs in bf16 lie beside them
     (one,) = [line for line in text.splitlines() if line.startswith("| KMNIST") and " in fp32 (paper " in line]
-    large = committed.results.accuracy(pilots.cnn5c(Precision.fp32)[0].config)
+    large = committed.results.accuracy(without_gpu.cnn5c(Precision.fp32)[0].config)
     assert large is not None
     assert one.split(" | ")[1].strip() == f"{100 * large:.2f} (n=1) in fp32 (paper 96.39)"
 

@@ -11,18 +11,10 @@ import pytest
 from made_runs import ARRAYS, config, contents, finished
 
 from lossbench import NUMERICS
-from lossbench.archive import export_archive, import_archive, publish
-from lossbench.config import name_of, run_id
-from lossbench.records import (
-    Found,
-    all_records,
-    committed_records,
-    merge,
-    outdated,
-    own_records,
-    verify,
-)
-from lossbench.runs import FILES, open_run
+from lossbench.config.run import name_of, run_id
+from lossbench.runs.archive import export_archive, import_archive, publish
+from lossbench.runs.folder import FILES, open_run
+from lossbench.runs.records import Found, all_records, committed_records, merge, outdated, own_records, verify
 
 
 def test_a_run_is_where_its_name_says(tmp_path: Path) -> None:

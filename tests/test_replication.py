@@ -6,10 +6,10 @@ from itertools import product
 import pytest
 from invented import unknown
 
-from lossbench import replication, studies
-from lossbench.arms import LR_STEPS, PLACES, Accuracy, reference_blocks
-from lossbench.config import Config, LglInr, Runtime, Sml, run_id
-from lossbench.replication import BLIND_SEEDS, CHOICE_SEEDS, MNIST, Choice, blocks, choice
+from lossbench.config.run import Config, LglInr, Runtime, Sml, run_id
+from lossbench.studies.aaai20 import second_runs, variants
+from lossbench.studies.aaai20.conditions import LR_STEPS, PLACES, Accuracy, reference_blocks
+from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, CHOICE_SEEDS, MNIST, Choice, blocks, choice
 
 OWN = {"lgl": 1.0, "sml": 0.1, "lgl_inr": 0.01}
 
@@ -64,7 +64,7 @@ def test_the_runs_are_those_of_the_rules_in_their_order() -> None:
 def test_no_run_of_them_was_planned_before_but_where_the_rules_say_so() -> None:
     accuracy = peaks(OWN, OWN)
     before = {run_id(c) for _, configs in reference_blocks(True, Runtime(), accuracy) for c in configs}
-    before |= {run_id(c) for _, configs in studies.blocks(True, Runtime()) for c in configs}
+    before |= {run_id(c) for _, configs in variants.blocks(True, Runtime()) for c in configs}
     shared = {name: len({run_id(c) for c in configs} & before) for name, configs in planned(accuracy).items()}
     assert {name: count for name, count in shared.items() if count} == {
         "beta 0, first seeds": 3,
@@ -73,7 +73,7 @@ def test_no_run_of_them_was_planned_before_but_where_the_rules_say_so() -> None:
 
 
 def test_the_decaying_rate_is_the_only_difference_of_the_second_protocol() -> None:
-    (cell,) = [cell for key, cell in replication.decayed(peaks(OWN)).items() if key == ("CNN2C", "KMNIST", "SML")]
+    (cell,) = [cell for key, cell in second_runs.decayed(peaks(OWN)).items() if key == ("CNN2C", "KMNIST", "SML")]
     assert [cell.config.schedule.lr_at(epoch) for epoch in (1, 10, 11, 15, 16, 20)] == pytest.approx(
         [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
     )
@@ -125,8 +125,8 @@ def test_a_rate_at_which_a_seed_diverged_is_worse_than_any_without() -> None:
 
 
 def test_cells_beside_the_papers() -> None:
-    assert list(replication.even_weights()) == list(replication.lgl_sums()) == ["MNIST", "FMNIST", "KMNIST"]
-    assert all(cell.config.loss == LglInr(beta=0.0) for cell in replication.even_weights().values())
-    assert replication.mnist_own(unknown) == {}
+    assert list(second_runs.even_weights()) == list(second_runs.lgl_sums()) == ["MNIST", "FMNIST", "KMNIST"]
+    assert all(cell.config.loss == LglInr(beta=0.0) for cell in second_runs.even_weights().values())
+    assert second_runs.mnist_own(unknown) == {}
     assert MNIST.config(Sml(), Runtime(), 6000).seed == 1000
     assert isinstance(choice(PLACES[1], LglInr(), peaks(OWN, OWN)), Choice)

@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 
 from lossbench import NUMERICS
-from lossbench.archive import publish
-from lossbench.choices import Selection
-from lossbench.config import Config, LglInr, Reproduce, Runtime, name_of, run_id
-from lossbench.experiments import LITERAL_HEAD, TABLES, Cell, cells, configs
-from lossbench.report import profiles_with_records, write_report
-from lossbench.runs import open_run
+from lossbench.config.run import Config, LglInr, Reproduce, Runtime, name_of, run_id
+from lossbench.config.words import Selection
+from lossbench.runs.archive import publish
+from lossbench.runs.folder import open_run
+from lossbench.studies.aaai20.grid import LITERAL_HEAD, TABLES, cells, configs
+from lossbench.studies.aaai20.report import profiles_with_records, write_report
+from lossbench.studies.cells import Cell
 
 FILES = {f"table{table}.{form}" for table in TABLES for form in ("csv", "md", "tex", "html")}
 FILES |= {f"{figure}.{form}" for figure in ("figure1", "figure1_classes", "figure2") for form in ("png", "pdf", "csv")}

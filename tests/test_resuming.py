@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 from test_training import change_checkpoint, config, finished, outcome, stop_in, stopped
 
-from lossbench import commands, training
-from lossbench.config import Lgl, Schedule, Sml
-from lossbench.resuming import CIRCUMSTANCES
-from lossbench.training import fit
+from lossbench.cli import runs
+from lossbench.config.run import Lgl, Schedule, Sml
+from lossbench.training import fit as training
+from lossbench.training.fit import fit
+from lossbench.training.resume import CIRCUMSTANCES
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -130,12 +131,12 @@ def test_a_run_under_changing_circumstances_records_them_all(tmp_path: Path, mon
     assert begun == [(1, "first", False), (2, "second", False), (3, "second", True)]
     assert all(set(part) == {"epoch", *CIRCUMSTANCES} for part in record["sessions"])
     assert {key: record["sessions"][-1][key] for key in CIRCUMSTANCES} == {key: record[key] for key in CIRCUMSTANCES}
-    shown = CliRunner().invoke(commands.lossbench, ["show", run.id, "--output-dir", str(tmp_path)]).output
+    shown = CliRunner().invoke(runs.lossbench, ["show", run.id, "--output-dir", str(tmp_path)]).output
     assert "sessions, from epoch\n  1  commit first, " in shown
     assert "\n  3  commit second, versions.torch 9.9, " in shown
     alone = finished(config(tmp_path / "alone"))
     assert [part["epoch"] for part in alone["record"]["sessions"]] == [1]
     assert (
         "sessions"
-        not in CliRunner().invoke(commands.lossbench, ["show", run.id, "--output-dir", str(tmp_path / "alone")]).output
+        not in CliRunner().invoke(runs.lossbench, ["show", run.id, "--output-dir", str(tmp_path / "alone")]).output
     )

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from made_runs import ARRAYS, config, contents, divergence, finished, result
 
-from lossbench import runs
-from lossbench.files import write_atomically, write_bytes
-from lossbench.runs import Run, Status, all_runs, open_run
+from lossbench.runs import folder
+from lossbench.runs.folder import Run, Status, all_runs, open_run
+from lossbench.system.files import write_atomically, write_bytes
 
 
 def test_the_record_is_written_last_and_means_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +29,7 @@ def test_the_record_is_written_last_and_means_done(tmp_path: Path, monkeypatch: 
         assert run.read_checkpoint() == b"state"
         write_bytes(path, content)
 
-    monkeypatch.setattr("lossbench.runs.write_bytes", spy)
+    monkeypatch.setattr("lossbench.runs.folder.write_bytes", spy)
     assert run.read_checkpoint() == b"state"
     run.finish(result(config(tmp_path)), ARRAYS)
     assert written == ["arrays.npz", "result.json"]
@@ -53,7 +53,7 @@ def test_that_a_run_diverged_is_written_last_and_goes_when_it_is_tried_again(
             raise KeyboardInterrupt
         write_bytes(path, content)
 
-    monkeypatch.setattr("lossbench.runs.write_bytes", killed)
+    monkeypatch.setattr("lossbench.runs.folder.write_bytes", killed)
     with pytest.raises(KeyboardInterrupt):
         run.diverge(fields)
     monkeypatch.undo()
@@ -90,7 +90,7 @@ def test_a_finished_run_holds_its_files_and_no_others(tmp_path: Path) -> None:
     assert (run.folder / "failure.txt").read_text() == "a reason"
     run.write_checkpoint(b"state")
     finished(tmp_path)
-    assert sorted(path.name for path in run.folder.iterdir()) == sorted(runs.FILES)
+    assert sorted(path.name for path in run.folder.iterdir()) == sorted(folder.FILES)
 
 
 @pytest.mark.parametrize("tail", ["", '{"epoch": 3}\n', '{"epoch": 3}\n{"epoch": 4}\n', '{"epoch": 3, "test/acc'])
@@ -127,7 +127,7 @@ def test_what_killed_processes_left_goes(tmp_path: Path) -> None:
     run.write_checkpoint(b"state")
     (run.folder / ".result.json.4711.tmp").write_bytes(b"half")
     run.tidy()
-    assert sorted(path.name for path in run.folder.iterdir()) == sorted(runs.FILES)
+    assert sorted(path.name for path in run.folder.iterdir()) == sorted(folder.FILES)
 
 
 def test_one_process_at_a_time_holds_a_run(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_one_process_at_a_time_holds_a_run(tmp_path: Path) -> None:
         assert not yours
         assert run.status() is Status.running
         assert run.lost() is None  # though others have tried to take it
-    code = "import sys, time; from pathlib import Path; from lossbench.runs import Run\n"
+    code = "import sys, time; from pathlib import Path; from lossbench.runs.folder import Run\n"
     code += "with Run(Path(sys.argv[1])).held() as mine: print(mine, flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code, str(run.folder)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lossbench.arms import LARGE, PLACES, SCALES, Place, scale_probes
-from lossbench.config import Digits, Runtime, Sml
-from lossbench.scales import mean_gradient_norm
+from lossbench.config.run import Digits, Runtime, Sml
+from lossbench.studies.aaai20.conditions import LARGE, PLACES, SCALES, Place, scale_probes
+from lossbench.training.gradient_scale import mean_gradient_norm
 
 FOLDERS = {"kmnist": "KMNIST", "fmnist": "FashionMNIST", "cifar10": "cifar-10-batches-py"}
 

@@ -13,10 +13,10 @@ import pytest
 from killing import command_line
 from made_runs import config
 
-from lossbench.config import Config, Runtime
-from lossbench.runs import all_runs, open_run
-from lossbench.screen import Lenient, say
-from lossbench.sweep import run_all
+from lossbench.config.run import Config, Runtime
+from lossbench.runs.folder import all_runs, open_run
+from lossbench.sweep.run_all import run_all
+from lossbench.system.screen import Lenient, say
 
 
 class Gone:
@@ -99,8 +99,8 @@ WORKERS = """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    from lossbench import stops
-    from lossbench.sweep import _start_worker
+    from lossbench.system import stops
+    from lossbench.sweep.run_all import _start_worker
 
     def begin(messages, devices, kernel):
         if not kernel:

@@ -10,26 +10,26 @@ import pytest
 from blocks import table, text
 from invented import LEVEL, Known, give_own_lr, level, unknown
 
-from lossbench import inference, simulation
-from lossbench.arms import LARGE, PLACES, cells, curve
-from lossbench.claims import claims
-from lossbench.config import Runtime, run_id
-from lossbench.experiments import LOSSES
-from lossbench.report import learning_rates, sections
-from lossbench.report.findings import (
+from lossbench.config.run import Runtime, run_id
+from lossbench.report.page import Picture, Table
+from lossbench.report.wording import percent, points, predicted
+from lossbench.statistics import inference
+from lossbench.studies.aaai20 import table1
+from lossbench.studies.aaai20.claims import claims
+from lossbench.studies.aaai20.conditions import LARGE, PLACES, cells, curve
+from lossbench.studies.aaai20.grid import LOSSES
+from lossbench.studies.aaai20.sections import judged as sections
+from lossbench.studies.aaai20.sections import learning_rates
+from lossbench.studies.aaai20.sections.findings import (
     apart_sentence,
     cells_sentence,
     claims_sentence,
     evidence,
     head_sentences,
     headline_sentences,
-    percent,
-    points,
-    predicted,
     seen_sentence,
 )
-from lossbench.report.page import Picture, Table
-from lossbench.verdicts import Judge, equation_10
+from lossbench.studies.aaai20.verdicts import Judge, equation_10
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -227,7 +227,7 @@ def test_larger_networks_are_shown_once_they_have_runs() -> None:
 def test_claims_come_with_their_verdict_and_its_grounds(cnn2c: Known) -> None:
     judge = Judge(cnn2c)
     verdicts = judge.verdicts()
-    simulations = simulation.load(RESULTS, None)
+    simulations = table1.load(RESULTS, None)
     assert simulations is not None
     paper, further, ours = (table(sections.claims(verdicts, simulations), index) for index in (0, 1, 2))
     tested = [one for one in verdicts if one.outcome]
@@ -345,8 +345,8 @@ def test_numbers_are_written_in_percent_and_points() -> None:
 
 
 FAULTS: list[tuple[str, Callable[..., Any]]] = [
-    ("lossbench.report.sections.percent", lambda fraction, digits=2: f"{fraction:.2f}"),
-    ("lossbench.report.sections.points", lambda fraction, digits=2: f"{fraction:+.2f}"),
+    ("lossbench.studies.aaai20.sections.judged.percent", lambda fraction, digits=2: f"{fraction:.2f}"),
+    ("lossbench.studies.aaai20.sections.judged.points", lambda fraction, digits=2: f"{fraction:+.2f}"),
 ]
 
 

@@ -11,13 +11,15 @@ import pytest
 import torch
 from made_runs import config, contents, diverged, finished
 
-from lossbench import housekeeping, npz, sweep
-from lossbench.config import Config, MnistType, Runtime
-from lossbench.data import load_data, prepare
-from lossbench.files import NotAFileError, sha256_of, write_bytes
-from lossbench.records import own_records
-from lossbench.runs import Run, Status, open_run
-from lossbench.sweep import run_all
+from lossbench.config.run import Config, MnistType, Runtime
+from lossbench.data import npz_file
+from lossbench.data.load import load_data, prepare
+from lossbench.runs import inspect
+from lossbench.runs.folder import Run, Status, open_run
+from lossbench.runs.records import own_records
+from lossbench.sweep import run_all as sweep
+from lossbench.sweep.run_all import run_all
+from lossbench.system.files import NotAFileError, sha256_of, write_bytes
 
 
 def small(folder: Path, seed: int = 0) -> Config:
@@ -140,9 +142,9 @@ def test_a_pipe_in_a_files_place_is_named_and_not_waited_for(name: str, tmp_path
     run = diverged(tmp_path) if name == "diverged.json" else finished(tmp_path)
     whole = finished(tmp_path, seed=1)
     piped(run.folder / name)
-    sizes = {entry.id: entry.status for entry in housekeeping.entries(tmp_path, None)}
+    sizes = {entry.id: entry.status for entry in inspect.entries(tmp_path, None)}
     assert set(sizes) == {run.id, whole.id}
-    problems = housekeeping.check(tmp_path, None)[1]
+    problems = inspect.check(tmp_path, None)[1]
     assert len([problem for problem in problems if f"{run.folder / name} " in problem]) >= 1
     assert set(own_records(tmp_path).records) >= {whole.id}
 
@@ -162,7 +164,7 @@ def test_data_in_a_pipe_are_refused(tmp_path: Path) -> None:
     piped(tmp_path / "data.npz")
     piped(tmp_path / "data" / "MNIST" / "raw" / "train-images-idx3-ubyte")
     with pytest.raises(ValueError, match=r"data\.npz cannot be read \(it is no regular file\)"):
-        npz.read(str(tmp_path / "data.npz"), "0" * 64)
+        npz_file.read(str(tmp_path / "data.npz"), "0" * 64)
     with pytest.raises(ValueError, match=r"ubyte cannot be read \(it is no regular file\)"):
         load_data(MnistType("mnist"), Runtime("cpu", str(tmp_path), str(tmp_path / "data")), torch.device("cpu"))
     with pytest.raises(NotAFileError, match=r"data\.npz is no regular file; remove it"):

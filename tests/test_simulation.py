@@ -12,15 +12,15 @@ import pytest
 from kinds_of_runs import Invoke
 from scipy import optimize, special, stats
 
-from lossbench import simulation
-from lossbench.simulation import WEIGHTS, Cell, Simulations, draw, load, path_below, printed, simulate, write
+from lossbench.studies.aaai20 import table1
+from lossbench.studies.aaai20.table1 import WEIGHTS, Cell, Simulations, draw, load, path_below, printed, simulate, write
 
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks that are hardly trained, in tenths of a second."""
-    monkeypatch.setattr(simulation, "STOPPED_AFTER", 10)
-    monkeypatch.setattr(simulation, "CONVERGED_WITHIN", 20)
+    monkeypatch.setattr(table1, "STOPPED_AFTER", 10)
+    monkeypatch.setattr(table1, "CONVERGED_WITHIN", 20)
 
 
 def chosen(cells: tuple[Cell, ...], **wanted: str) -> list[Cell]:
@@ -126,7 +126,7 @@ def test_the_seed_decides_all_and_the_number_of_repetitions_or_threads_nothing(m
     two = simulate(2)
     assert simulate(2).cells == two.cells
     assert all(math.isfinite(side) for cell in two.cells for side in cell.lhs)
-    monkeypatch.setattr(simulation, "MOST_THREADS", 1)
+    monkeypatch.setattr(table1, "MOST_THREADS", 1)
     three = simulate(3)
     assert [replace(cell, lhs=cell.lhs[:2], identity_errors=cell.identity_errors[:2]) for cell in three.cells] == [
         *two.cells
@@ -150,7 +150,7 @@ def made(num_repetitions: int = 2, seed: int = 0) -> Simulations:
     """Simulations without the simulating: every left-hand side is 1 % off, to and fro."""
     cells = tuple(
         replace(cell, lhs=(cell.rhs * 0.99, cell.rhs * 1.01), identity_errors=(0.0, 1e-15))
-        for cell in simulation._empty_cells()
+        for cell in table1._empty_cells()
     )
     return Simulations(seed, num_repetitions, 100, 1000, {"numpy": "2.0"}, None, 1.5, cells)
 
@@ -227,7 +227,7 @@ def test_the_command_shows_ours_beside_the_papers(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(simulation, "simulate", made)
+    monkeypatch.setattr(table1, "simulate", made)
     head, *lines = invoke("simulate", "--num-repetitions", "2").output.splitlines()
     words = {place: " ".join(line.split()) for place, line in enumerate([head, *lines])}
     assert words[0] == "simulation training reading lambda_0 printed corrected RHS LHS (sd) paper's (sd)"
@@ -247,7 +247,7 @@ def test_the_command_finds_a_wrong_folder_before_it_works(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(simulation, "simulate", None)
+    monkeypatch.setattr(table1, "simulate", None)
     for words, name in ((["--publish", "--results-dir"], "--results-dir"), (["--output-dir"], "--output-dir")):
         result = invoke("simulate", *words, str(tmp_path / "file" / "below"), code=1)
         assert isinstance(result.exception, ValueError)

@@ -13,13 +13,14 @@ from kinds_of_runs import Invoke, Made
 from made_runs import finished
 from test_report import finish
 
-from lossbench import cli, commands, experiments
-from lossbench.config import Reproduce, Runtime
-from lossbench.report import write_report
+from lossbench.cli import entry, runs
+from lossbench.config.run import Reproduce, Runtime
 from lossbench.report.page import write_csv
-from lossbench.runs import runs_dir
-from lossbench.spelling import csv_cell, spelled, spelled_lines
-from lossbench.tracking import Progress
+from lossbench.runs.folder import runs_dir
+from lossbench.studies.aaai20 import grid
+from lossbench.studies.aaai20.report import write_report
+from lossbench.sweep.progress import Progress
+from lossbench.system.spelling import csv_cell, spelled, spelled_lines
 
 ESCAPE = "\x1b[31mred\x1b]0;title\x07\r\x9b2J\u202e"
 SPELLED = r"\x1b[31mred\x1b]0;title\x07 \x9b2J\u202e"
@@ -48,12 +49,12 @@ def test_escapes_in_names_reasons_and_devices_are_spelled_out(
     odd = finished(Path("outputs"), 7, device_name=ESCAPE)
     if way == "a terminal":
         monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-        monkeypatch.setattr(commands, "_on_terminal", lambda: True)
+        monkeypatch.setattr(runs, "_on_terminal", lambda: True)
         monkeypatch.setenv("COLUMNS", "400")
         for words in (["runs"], ["compare", odd.id, named.name]):
             monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
             with pytest.raises(SystemExit):
-                cli.main(words)
+                entry.main(words)
             said = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)  # the table's own colours
             assert is_plain(said)
             assert SPELLED in said
@@ -73,7 +74,7 @@ def test_escapes_in_names_reasons_and_devices_are_spelled_out(
     assert SPELLED in outputs[1]
     assert "reason: \\x9b2J\\u202e\n" in outputs[4]  # a carriage return ends a line
     with pytest.raises(SystemExit):
-        cli.main(["show", f"no {ESCAPE}"])
+        entry.main(["show", f"no {ESCAPE}"])
     assert is_plain(capsys.readouterr().err)
 
 
@@ -111,7 +112,7 @@ def test_no_cell_of_a_csv_file_is_a_formula(value: Any, cell: Any, tmp_path: Pat
 
 def test_devices_of_a_report_are_text_in_every_form(tmp_path: Path) -> None:
     formula = '=HYPERLINK("http://x";"y")'
-    first, second = experiments.cells(3, "quick")[:2]
+    first, second = grid.cells(3, "quick")[:2]
     finish(tmp_path, first.config, 0.9, device_name=formula, device=MARKUP)
     finish(tmp_path, second.config, 0.8, device_name=ESCAPE)
     folder = write_report("quick", Reproduce(tables=(3,), results_dir=None, runtime=Runtime(output_dir=str(tmp_path))))

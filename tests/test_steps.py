@@ -13,10 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lossbench import capture
-from lossbench.capture import WARM_UP_STEPS, CapturedStep
-from lossbench.choices import Counts
-from lossbench.config import (
+from lossbench.config.run import (
     Cnn2c,
     Cnn5c,
     Config,
@@ -30,11 +27,14 @@ from lossbench.config import (
     Schedule,
     Sml,
 )
-from lossbench.data import Data, Split, plan_epoch
-from lossbench.losses import build_loss
-from lossbench.optimizer import Sgd
-from lossbench.steps import State, predict, train_step
-from lossbench.training import start_state, step_for
+from lossbench.config.words import Counts
+from lossbench.data.load import Data, Split, plan_epoch
+from lossbench.losses.build import build_loss
+from lossbench.training import capture
+from lossbench.training.capture import WARM_UP_STEPS, CapturedStep
+from lossbench.training.fit import start_state, step_for
+from lossbench.training.optimizer import Sgd
+from lossbench.training.steps import State, predict, train_step
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -269,7 +269,7 @@ def test_on_a_cpu_the_step_is_plain(tmp_path: Path) -> None:
 def test_nothing_slow_is_imported_before_the_first_step(tmp_path: Path) -> None:
     code = """
 import sys
-from lossbench import steps
+from lossbench.training import steps
 train_step = steps.train_step
 def only_step(*arguments):
     train_step(*arguments)
@@ -277,8 +277,8 @@ def only_step(*arguments):
     print("LOADED", sorted({name for name in slow if name in sys.modules}), flush=True)
     sys.exit()
 steps.train_step = only_step
-from lossbench import cli
-cli.train()
+from lossbench.cli import entry
+entry.train()
 """
     script = tmp_path / "first.py"
     script.write_text(code)

@@ -5,12 +5,12 @@ from dataclasses import asdict
 import pytest
 from invented import unknown
 
-from lossbench import replication, studies
-from lossbench.arms import Place, reference_blocks
-from lossbench.choices import Padding
-from lossbench.config import Cnn2c, Cnn5c, Runtime, run_id
-from lossbench.experiments import cells
-from lossbench.studies import READ, betas, blocks, defaults, lgl_factors, plan, readings
+from lossbench.config.run import Cnn2c, Cnn5c, Runtime, run_id
+from lossbench.config.words import Padding
+from lossbench.studies.aaai20 import second_runs, variants
+from lossbench.studies.aaai20.conditions import Place, reference_blocks
+from lossbench.studies.aaai20.grid import cells
+from lossbench.studies.aaai20.variants import READ, betas, blocks, defaults, lgl_factors, plan, readings
 
 
 @pytest.mark.parametrize("place", READ, ids=lambda place: place.model)
@@ -22,7 +22,7 @@ def test_a_reading_changes_one_option(place: Place) -> None:
             options = [(part, key) for part in ("dataset", "model", "loss", "schedule") for key in one[part]]
             changed = [option for option in options if one[option[0]][option[1]] != other[option[0]][option[1]]]
             assert len(changed) == (0 if variant.best else 1), variant
-            assert len(cell.configs) == studies.NUM_SEEDS
+            assert len(cell.configs) == variants.NUM_SEEDS
             assert cell.config.model.name == place.model
 
 
@@ -59,7 +59,7 @@ def test_the_runs_that_are_new() -> None:
     for _, configs in blocks(True, Runtime()):
         assert [config.seed for config in configs] == sorted(config.seed for config in configs)
         assert len({repr(config.runtime) for config in configs}) == 1
-    first, second = reference_blocks(True, Runtime(), unknown), replication.blocks(Runtime(), unknown)
+    first, second = reference_blocks(True, Runtime(), unknown), second_runs.blocks(Runtime(), unknown)
     planned_studies = list(plan(True, Runtime(), unknown))[len(list(first)) : -len(list(second))]
     assert len(planned_studies) == 6
     assert [name for name, _ in planned_studies[-3:]] == list(new)[-3:]

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from lossbench import labels
-from lossbench.choices import Imbalance
-from lossbench.config import Cnn2c, Config, Digits, MnistType, Runtime, Schedule, Sml, run_id
-from lossbench.data import load_data, num_classes, published_sizes
-from lossbench.imbalance import sizes_left
-from lossbench.runs import open_run
-from lossbench.subsets import select
-from lossbench.training import fit
+from lossbench.config.run import Cnn2c, Config, Digits, MnistType, Runtime, Schedule, Sml, run_id
+from lossbench.config.words import Imbalance
+from lossbench.data import labels
+from lossbench.data.imbalance import sizes_left
+from lossbench.data.load import load_data, num_classes, published_sizes
+from lossbench.data.subsets import select
+from lossbench.runs.folder import open_run
+from lossbench.training.fit import fit
 
 CPU = torch.device("cpu")
 STEP: dict[str, Any] = {"imbalance": Imbalance.step, "imbalance_ratio": 10.0}

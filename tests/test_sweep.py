@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 import torch
 
-from lossbench import cli, sweep, training
-from lossbench.choices import Precision
-from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, Runtime, Schedule, Sml, run_id
-from lossbench.runs import Run, open_run
-from lossbench.sweep import num_parallel, remaining, run_all, with_kernels
-from lossbench.tracking import Progress
+from lossbench.cli import entry
+from lossbench.config.run import Cnn2c, Config, Digits, Lgl, LglInr, Runtime, Schedule, Sml, run_id
+from lossbench.config.words import Precision
+from lossbench.runs.folder import Run, open_run
+from lossbench.sweep import run_all as sweep
+from lossbench.sweep.progress import Progress
+from lossbench.sweep.run_all import num_parallel, remaining, run_all, with_kernels
+from lossbench.training import fit
 
 SAME = ("run_id", "test_accuracy", "test_loss", "train_accuracy", "curves", "num_threads", "num_train")
 """What a record tells of the weights, not of the clock."""
@@ -121,7 +123,7 @@ def test_bf16_without_kernels_for_it_is_told_once_and_done_all_the_same(
     kernels: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fits = Fits(monkeypatch)
-    monkeypatch.setattr(training, "has_bf16_kernels", lambda device: kernels)
+    monkeypatch.setattr(fit, "has_bf16_kernels", lambda device: kernels)
     plain = config(tmp_path)
     low = [replace(config(tmp_path, seed), schedule=Schedule(1, 32, precision=Precision.bf16)) for seed in (1, 2)]
     assert with_kernels([plain, *low]) == ([plain, *low] if kernels else [plain])
@@ -141,7 +143,7 @@ def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
     assert summary.failed[run_id(configs[1])] == "AcceleratorError: an illegal access"
     assert summary.broken
     assert summary.postponed == [run_id(configs[2])]
-    cli._say(summary)
+    entry._say(summary)
     assert "the GPU broke down; 1 runs are left, and the same command goes on with them" in capsys.readouterr().out
     ended: list[int] = []
     monkeypatch.setattr(sweep, "_messages", queue.Queue())

@@ -9,19 +9,20 @@ import pytest
 from blocks import table, text
 from invented import Known
 
-from lossbench import labels as known_labels
-from lossbench import studies, theory
-from lossbench.adjustment import accuracies, logit_adjusted
-from lossbench.choices import ClassWeights
-from lossbench.config import Config
-from lossbench.inference import Pairs
-from lossbench.labels import train_counts
+from lossbench.config.run import Config
+from lossbench.config.words import ClassWeights
+from lossbench.data import labels as known_labels
+from lossbench.data.labels import train_counts
 from lossbench.report.page import Picture
-from lossbench.report.theory import imbalance, outcomes
-from lossbench.studies import Imbalanced
-from lossbench.theory import Law
+from lossbench.statistics.adjustment import accuracies, logit_adjusted
+from lossbench.statistics.inference import Pairs
+from lossbench.studies.aaai20 import variants
+from lossbench.studies.aaai20.variants import Imbalanced
+from lossbench.studies.imbalance import law as theory
+from lossbench.studies.imbalance.law import Law
+from lossbench.studies.imbalance.sections import imbalance, outcomes
 
-TWO, STEP = studies.imbalanced()[:2]
+TWO, STEP = variants.imbalanced()[:2]
 INVERSE = ClassWeights.inverse
 
 

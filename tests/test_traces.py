@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from make_traces import PATH, TRACES, first_losses
 
-from lossbench.config import Cnn2c, Config, LglInr, MnistType, Runtime, Schedule
-from lossbench.runs import open_run
-from lossbench.training import fit
+from lossbench.config.run import Cnn2c, Config, LglInr, MnistType, Runtime, Schedule
+from lossbench.runs.folder import open_run
+from lossbench.training.fit import fit
 
 
 @pytest.mark.parametrize("name", TRACES)

@@ -5,10 +5,11 @@ import pytest
 from blocks import table, text
 from invented import Known
 
-from lossbench import diagnostics, mechanism, studies
 from lossbench.report.page import Picture
-from lossbench.report.traces import traced, weights_by_epoch
-from lossbench.verdicts import Judge
+from lossbench.statistics import learning_property
+from lossbench.studies.aaai20 import mechanism, variants
+from lossbench.studies.aaai20.sections.traces import traced, weights_by_epoch
+from lossbench.studies.aaai20.verdicts import Judge
 
 
 def test_the_weights_are_those_of_the_committed_runs(committed: Judge) -> None:
@@ -20,7 +21,7 @@ def test_the_weights_are_those_of_the_committed_runs(committed: Judge) -> None:
     weights = np.array([one["class_weights"] for one in arrays], float)
     left, right = picture.figure.axes
     (line,) = [line for line in left.lines if line.get_label() == "KMNIST"]
-    expected = [np.mean([diagnostics.unevenness(seed[epoch]) for seed in weights]) for epoch in range(20)]
+    expected = [np.mean([learning_property.unevenness(seed[epoch]) for seed in weights]) for epoch in range(20)]
     assert line.get_ydata() == pytest.approx(np.array(expected))
     (j, k) = mechanism.named_pairs(weights.mean(axis=0)[-1])[0]
     (line,) = [line for line in right.lines if line.get_label() == f"KMNIST: {j} for {k}"]
@@ -34,7 +35,7 @@ def test_traces_tell_the_range_of_the_classes() -> None:
     assert "No runs" in text(traced(results))
     pulls = draw.uniform(0.1, 1, (3, 20, 10))
     own = draw.uniform(0.5, 1, (3, 20, 10))
-    for seed, config in enumerate(studies.traced()["SML"].configs):
+    for seed, config in enumerate(variants.traced()["SML"].configs):
         results.add(config, 0.9)
         results.given[results.name(config)] = {
             "gradient_norms": pulls[seed],

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from lossbench.choices import Head
-from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
-from lossbench.data import Data, Split, load_data
-from lossbench.losses import build_loss
-from lossbench.optimizer import Sgd
-from lossbench.runs import Run, open_run
-from lossbench.steps import State
-from lossbench.tracing import MEANS, NORMS, PROBE_PER_CLASS, WEIGHTS, gradient_norms
-from lossbench.training import fit, start_state
+from lossbench.config.run import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
+from lossbench.config.words import Head
+from lossbench.data.load import Data, Split, load_data
+from lossbench.losses.build import build_loss
+from lossbench.runs.folder import Run, open_run
+from lossbench.training.fit import fit, start_state
+from lossbench.training.optimizer import Sgd
+from lossbench.training.steps import State
+from lossbench.training.trace import MEANS, NORMS, PROBE_PER_CLASS, WEIGHTS, gradient_norms
 
 EPOCHS = 3
 

@@ -15,16 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lossbench import NUMERICS, environment, training
-from lossbench.choices import Head, Precision
-from lossbench.config import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
-from lossbench.data import Split, plan_epoch
-from lossbench.environment import is_bf16_faster, use_device
-from lossbench.losses import build_loss
-from lossbench.optimizer import Sgd
-from lossbench.runs import FILES, Run, open_run
-from lossbench.steps import State, predict, train_epoch, train_step
-from lossbench.training import fit
+from lossbench import NUMERICS
+from lossbench.config.run import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
+from lossbench.config.words import Head, Precision
+from lossbench.data.load import Split, plan_epoch
+from lossbench.losses.build import build_loss
+from lossbench.runs.folder import FILES, Run, open_run
+from lossbench.system import machine as environment
+from lossbench.system.machine import is_bf16_faster, use_device
+from lossbench.training import fit as training
+from lossbench.training.fit import fit
+from lossbench.training.optimizer import Sgd
+from lossbench.training.steps import State, predict, train_epoch, train_step
 
 UNREPEATABLE = ("wall_s", "images_per_s", "step_ms", "peak_memory_mb")
 

@@ -9,8 +9,8 @@ import pytest
 SCRIPT = """
 import sys
 from dataclasses import replace
-from lossbench.config import Cnn2c, Config, Digits, Runtime, Schedule, Sml
-from lossbench.sweep import run_all
+from lossbench.config.run import Cnn2c, Config, Digits, Runtime, Schedule, Sml
+from lossbench.sweep.run_all import run_all
 
 runtime = Runtime("cpu", sys.argv[1], num_threads=1, parallel=2, tensorboard=False)
 one = Config(Digits(num_train=64), Cnn2c(), Sml(), Schedule(epochs=1, batch_size=32), runtime=runtime)

@@ -7,12 +7,13 @@ import pytest
 from invented import LEVEL, Known, give_own_lr, level, unknown
 from scipy import stats
 
-from lossbench import classes, inference
-from lossbench.arms import ARMS, cells
-from lossbench.claims import FAMILIES, claims, contrasts_of
-from lossbench.config import run_id
-from lossbench.results import area, best, epochs_to_end, last
-from lossbench.verdicts import Judge
+from lossbench.config.run import run_id
+from lossbench.statistics import inference
+from lossbench.studies.aaai20 import figure1 as classes
+from lossbench.studies.aaai20.claims import FAMILIES, claims, contrasts_of
+from lossbench.studies.aaai20.conditions import ARMS, cells
+from lossbench.studies.aaai20.verdicts import Judge
+from lossbench.studies.results import area, best, epochs_to_end, last
 
 SMALL = [("CNN2C", dataset) for dataset in ("MNIST", "FMNIST", "KMNIST")]
 

@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 import torch
 
-from lossbench import cli, data, published
-from lossbench.choices import Padding, Precision
-from lossbench.config import MODELS, Cifar10, Cnn2c, Cnn5c, Config, DatasetConfig, MnistType, Runtime, Schedule, Sml
-from lossbench.models import build_model, check_shape
-from lossbench.published import SOURCES
-from lossbench.sweep import run_all
-from lossbench.training import choose_device
+from lossbench.cli import entry
+from lossbench.config.run import MODELS, Cifar10, Cnn2c, Cnn5c, Config, DatasetConfig, MnistType, Runtime, Schedule, Sml
+from lossbench.config.words import Padding, Precision
+from lossbench.data import load, published
+from lossbench.data.published import SOURCES
+from lossbench.models.build import build_model, check_shape
+from lossbench.sweep.run_all import run_all
+from lossbench.training.fit import choose_device
 
 SETS: dict[str, DatasetConfig] = {
     "mnist": MnistType("mnist"),
@@ -135,7 +136,7 @@ def test_every_damage_of_every_file_is_refused_by_name(
     assert refusal(name, tmp_path).startswith(f"{path} cannot be read (Is a directory), ")
     path.rmdir()
     path.write_bytes(whole)
-    assert data.prepare(SETS[name], run_of(SETS[name], tmp_path).runtime).exists()
+    assert load.prepare(SETS[name], run_of(SETS[name], tmp_path).runtime).exists()
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -176,7 +177,7 @@ def test_a_data_folder_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch
             run_all([replace(run_of(MnistType(), tmp_path), runtime=runtime)])
         monkeypatch.setenv("LOSSBENCH_DATA", str(tmp_path / place))
         with pytest.raises(ValueError, match=r"^LOSSBENCH_DATA must be a folder that is there, got .*make it"):
-            data.prepare(MnistType(), replace(runtime, data_dir=None))
+            load.prepare(MnistType(), replace(runtime, data_dir=None))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -275,7 +276,7 @@ def test_a_value_that_cannot_be_is_one_sentence(
     (tmp_path / "file").touch()
     monkeypatch.setattr(sys, "argv", [f"{door}.py", *line.split()])
     with pytest.raises(SystemExit) as ended:
-        getattr(cli, door)()
+        getattr(entry, door)()
     output, errors = capsys.readouterr()
     assert ended.value.code == 1
     assert errors.startswith(f"lossbench: {sentence}")

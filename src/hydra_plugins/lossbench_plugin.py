@@ -14,7 +14,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from lossbench.overrides import ONE
+from lossbench.cli.overrides import ONE
 
 
 def _single(text: str) -> str:

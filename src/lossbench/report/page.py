@@ -15,8 +15,8 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lossbench.files import write_atomically, write_bytes
-from lossbench.spelling import csv_cell, spelled
+from lossbench.system.files import write_atomically, write_bytes
+from lossbench.system.spelling import csv_cell, spelled
 
 BLACK = "#111111"
 """For what stays black on any page."""

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from lossbench.inference import CellOutcome, Difference, Prediction, Word
-from lossbench.report.figures import FAINT, PAPER, SMALL, STYLES
 from lossbench.report.page import Picture
-from lossbench.report.tables import MISSING
+from lossbench.report.style import FAINT, PAPER, SMALL, STYLES
+from lossbench.report.wording import MISSING
+from lossbench.statistics.inference import CellOutcome, Difference, Prediction, Word
 
 _LEAST_ERROR = 0.01
 """Percent; an accuracy of 100 % is drawn here, since a log axis has no zero."""

@@ -1,0 +1,47 @@
+"""How do YAML files and overrides become the plain dataclasses of `config`, and nothing else?"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from lossbench.config.run import LOSSES, MODELS, Cifar10, Config, Digits, MnistType, Npz, Reproduce, Schedule
+
+
+def register_schemas() -> None:
+    """Give Hydra the dataclasses above as the schemas that the YAML files name."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="run", node=Config)
+    store.store(group="schema", name="reproduce", node=Reproduce)
+    store.store(group="schema/schedule", name="schedule", node=Schedule)
+    for name, dataset in {"mnist_type": MnistType, "cifar10": Cifar10, "digits": Digits, "npz": Npz}.items():
+        store.store(group="schema/dataset", name=name, node=dataset)
+    for name, model in MODELS.items():
+        store.store(group="schema/model", name=name, node=model)
+    for name, loss in LOSSES.items():
+        store.store(group="schema/loss", name=name, node=loss)
+
+
+def to_config(composed: Any, schema: type[Config] | type[Reproduce] | None = None) -> Any:
+    """The composed Hydra config as the plain, validated dataclass of its schema, `Config` or `Reproduce`.
+
+    Raises:
+        ValueError: a value is out of its range, a key was added that nothing reads, or it is not of the given schema.
+    """
+    if schema is not None and OmegaConf.get_type(composed) is not schema:
+        known = "one run" if schema is Config else "the paper's tables"
+        raise ValueError(f"--config-name names a config that is not of {known}, as this command needs; leave it out")
+    config: Any = OmegaConf.to_object(composed)
+    _refuse_strangers(OmegaConf.to_container(composed), asdict(config), "")
+    return config
+
+
+def _refuse_strangers(given: Any, known: Mapping[str, Any], path: str) -> None:
+    """Hydra's `+key=value` adds keys past the schema; they would silently do nothing."""
+    for key, value in given.items():
+        if key not in known:
+            raise ValueError(f"{path}{key} is no option; there are {', '.join(path + name for name in known)}")
+        if isinstance(value, Mapping):
+            _refuse_strangers(value, known[key], f"{path}{key}.")

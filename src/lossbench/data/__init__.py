@@ -1,0 +1,1 @@
+"""Data sets: published files, a user's own, subsets, batches on the device."""

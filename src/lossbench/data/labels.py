@@ -1,0 +1,58 @@
+"""Which class is each test image, and how many training images has each? Known without the data sets' files.
+
+`paper/labels.npz` holds it for the data sets of the paper; benchmarks/write_labels.py made it.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Any
+
+import numpy as np
+
+from lossbench.data.imbalance import renumbered, sizes_left
+
+
+def test_labels(dataset: Mapping[str, Any]) -> np.ndarray | None:
+    """True classes of the images that a run was tested on, uint8 [N], in the order of its `test_predictions`.
+
+    Args:
+        dataset: `config["dataset"]` of the run's record.
+
+    Returns:
+        The labels; None where they are not those of a published test set: other data, or held-out training images.
+    """
+    labels = None if dataset.get("num_validation") else _labels().get(f"{dataset['name']}_test")
+    classes = dataset.get("classes")
+    if labels is None or classes is None:
+        return labels
+    labels = renumbered(labels, classes)
+    return labels[labels >= 0].astype(np.uint8)
+
+
+def train_counts(dataset: Mapping[str, Any]) -> np.ndarray | None:
+    """Images of each class that a run was trained on, int64 [K].
+
+    Args:
+        dataset: `config["dataset"]` of the run's record.
+
+    Returns:
+        The counts; None where it was not trained on the whole of a published training set.
+    """
+    if dataset.get("num_validation") or dataset.get("num_train"):
+        return None
+    counts = _labels().get(f"{dataset['name']}_train_counts")
+    if counts is not None and dataset.get("classes") is not None:
+        counts = counts[dataset["classes"]]
+    if counts is not None and dataset.get("imbalance") is not None:
+        counts = sizes_left(counts, str(dataset["imbalance"]), float(dataset["imbalance_ratio"]))
+    return counts
+
+
+@cache
+def _labels() -> dict[str, np.ndarray]:
+    with as_file(files("lossbench.data").joinpath("labels.npz")) as path, np.load(path) as arrays:
+        found = dict(arrays)
+    for array in found.values():
+        array.flags.writeable = False  # every caller gets the same one
+    return found

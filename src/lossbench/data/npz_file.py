@@ -1,0 +1,198 @@
+"""Is a user's own .npz file a data set, and what is in it? Nothing in it is ever unpickled."""
+
+import hashlib
+import io
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from lossbench.system.files import read_file
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+SMALLEST_SIDE = 8  # of an image, in pixels; so an axis of 1 or 3 can only be the channels
+
+IMAGES = f"[N,H,W], [N,H,W,C] or [N,C,H,W] with C 1 or 3 and sides of at least {SMALLEST_SIDE}"
+
+T = TypeVar("T")
+
+
+class Header(NamedTuple):
+    """What is known of an array before it is read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+@cache
+def sizes(path: str, sha256: str) -> tuple[int, int, tuple[int, int, int], int]:
+    """Training images, test images, image shape [C, H, W] and number of classes; of the images only headers are read.
+
+    Raises:
+        ValueError: the file is not the one with this SHA-256, or no data set.
+    """
+    content = _verified(path, sha256)
+    shape = _check_headers(path, _read(path, content, ARRAYS, header_of))
+    labels = _read(path, content, ("train_labels", "test_labels"), _array)
+    num_classes = _check_labels(path, labels["train_labels"], labels["test_labels"])
+    return len(labels["train_labels"]), len(labels["test_labels"]), shape, num_classes
+
+
+def read(path: str, sha256: str) -> dict[str, np.ndarray]:
+    """The arrays of a data set: images uint8 [N, C, H, W], made from floats by rounding to 256 steps; labels int64 [N].
+
+    Raises:
+        ValueError: the file is not the one with this SHA-256, or no data set.
+    """
+    content = _verified(path, sha256)
+    _check_headers(path, _read(path, content, ARRAYS, header_of))
+    arrays = _read(path, content, ARRAYS, _array)
+    _check_labels(path, arrays["train_labels"], arrays["test_labels"])
+    for name in ARRAYS:
+        is_image = name.endswith("images")
+        arrays[name] = _pixels(path, name, arrays[name]) if is_image else arrays[name].astype(np.int64)
+    images = arrays["train_images"]
+    for channel in range(images.shape[1]):
+        if images[:, channel].min() == images[:, channel].max():
+            found = f"holds one value only, {images[0, channel, 0, 0]} of 255, in channel {channel}"
+            raise _wrong(path, "train_images", found, "pixels that differ")
+    return arrays
+
+
+def _wrong(path: str, array: str, found: str, expected: str) -> ValueError:
+    return ValueError(f"dataset.path={path}: {array} {found}, expected {expected}")
+
+
+def _verified(path: str, sha256: str) -> bytes:
+    """The file's bytes, read once: what is verified is what is used."""
+    try:
+        content = read_file(path)
+    except OSError as error:
+        raise ValueError(f"dataset.path={path} cannot be read ({error.strerror})") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ValueError(
+            f"dataset.path={path} is not the file that was named: it has SHA-256 {found[:12]}..., "
+            f"expected {sha256[:12]}...; leave out dataset.sha256 to take the file as it is"
+        )
+    return content
+
+
+def _read(path: str, content: bytes, names: Sequence[str], read: Callable[[zipfile.ZipFile, str], T]) -> dict[str, T]:
+    """What `read` gives for each name; whatever can be wrong with a file's bytes becomes one sentence."""
+    found: list[str] = []
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:  # its checksums are verified as it is read
+            found = [name.removesuffix(".npy") for name in archive.namelist()]
+            if set(names) <= set(found):
+                return {name: read(archive, f"{name}.npy") for name in names}
+    except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"dataset.path={path} is no whole .npz file ({reason}); write it anew with np.savez"
+        ) from error
+    missing = ", ".join(name for name in names if name not in found)
+    raise ValueError(f"dataset.path={path} lacks {missing}; it holds {', '.join(found) or 'nothing'}")
+
+
+def header_of(archive: zipfile.ZipFile, member: str) -> Header:
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"{member} is no plain array")
+        of_version = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        try:
+            shape, _, dtype = of_version[version](file)
+        except (SyntaxError, tokenize.TokenError) as error:
+            raise ValueError(f"{member} has a damaged header") from error
+        size = file.tell() + math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and size != archive.getinfo(member).file_size:
+        raise ValueError(f"{member} has {archive.getinfo(member).file_size} bytes where its header asks for {size}")
+    return Header(shape, dtype)
+
+
+def _array(archive: zipfile.ZipFile, member: str) -> np.ndarray:
+    with archive.open(member) as file:
+        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        return array
+
+
+def _check_headers(path: str, headers: dict[str, Header]) -> tuple[int, int, int]:
+    """The image shape [C, H, W], once all shapes and types are known to be right."""
+    shapes = {}
+    for part in ("train", "test"):
+        images, labels = headers[f"{part}_images"], headers[f"{part}_labels"]
+        if images.dtype != np.uint8 and images.dtype.kind != "f":
+            raise _wrong(path, f"{part}_images", _found(images), "uint8, or floats in 0..1")
+        if labels.dtype.kind not in "iu":
+            raise _wrong(path, f"{part}_labels", _found(labels), "integers")
+        if _channels_axis(images.shape) is None:
+            raise _wrong(path, f"{part}_images", _found(images), IMAGES)
+        if images.shape[0] == 0:
+            raise _wrong(path, f"{part}_images", _found(images), "at least one image, and here N is 0")
+        if labels.shape != images.shape[:1]:
+            raise _wrong(path, f"{part}_labels", _found(labels), f"[{images.shape[0]}], a label for each image")
+        shapes[part] = _image_shape(images.shape)
+    if shapes["train"] != shapes["test"]:
+        found = f"are {_dimensions(shapes['test'])} (channels, height, width)"
+        raise _wrong(path, "test_images", found, f"{_dimensions(shapes['train'])} as the training images")
+    return shapes["train"]
+
+
+def _found(header: Header) -> str:
+    kind = "Python objects, which are never unpickled" if header.dtype.hasobject else str(header.dtype)
+    return f"has shape {list(header.shape)} and holds {kind}".replace(", ", ",", len(header.shape) - 1)
+
+
+def _dimensions(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _channels_axis(shape: tuple[int, ...]) -> int | None:
+    """Which axis the channels are, 0 where there is none; None: these are no images."""
+    for axis, sides in ((3, shape[1:3]), (1, shape[2:])):
+        if len(shape) == 4 and shape[axis] in (1, 3) and min(sides) >= SMALLEST_SIDE:
+            return axis
+    return 0 if len(shape) == 3 and min(shape[1:]) >= SMALLEST_SIDE else None
+
+
+def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    axis = _channels_axis(shape)
+    if axis == 0:
+        return 1, shape[1], shape[2]
+    return (shape[3], shape[1], shape[2]) if axis == 3 else (shape[1], shape[2], shape[3])
+
+
+def _check_labels(path: str, train: np.ndarray, test: np.ndarray) -> int:
+    """The number of classes, once the labels are known to be 0..K-1."""
+    labels = np.unique(train)
+    if len(labels) < 2:
+        raise _wrong(path, "train_labels", f"holds one class only, {labels[0]}", "at least two")
+    if labels[0] != 0 or labels[-1] != len(labels) - 1:
+        found = f"holds {len(labels)} different labels from {labels[0]} to {labels[-1]}"
+        raise _wrong(path, "train_labels", found, f"all of 0..{len(labels) - 1}, without a gap")
+    strange = np.setdiff1d(test, labels)
+    if len(strange):
+        found = f"holds the label {strange[0]}, which train_labels never shows"
+        raise _wrong(path, "test_labels", found, f"labels in 0..{len(labels) - 1}")
+    return len(labels)
+
+
+def _pixels(path: str, name: str, images: np.ndarray) -> np.ndarray:
+    if images.dtype != np.uint8:
+        if not np.isfinite(images).all():
+            raise _wrong(path, name, f"holds {np.sum(~np.isfinite(images))} values that are NaN or infinite", "none")
+        if images.min() < 0 or images.max() > 1:
+            found = f"holds floats from {images.min():g} to {images.max():g}"
+            raise _wrong(path, name, found, "floats in 0..1, or uint8 in 0..255")
+        images = np.rint(images.astype(np.float64) * 255).astype(np.uint8)
+    axis = _channels_axis(images.shape)
+    if axis == 0:
+        return images[:, None]
+    return np.ascontiguousarray(np.moveaxis(images, 3, 1)) if axis == 3 else images

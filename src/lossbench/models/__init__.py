@@ -1,0 +1,1 @@
+"""Networks: one file each, for any image shape and number of classes."""

@@ -1,0 +1,92 @@
+"""Numbers and short texts as all pages write them; percent signs begin here."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from lossbench.statistics import inference
+from lossbench.statistics.inference import Difference, Pairs, Prediction
+from lossbench.system.spelling import spelled
+
+MISSING = "missing"
+
+
+def plain(value: object) -> str:
+    """Text on one line, as tables and captions need it; what cannot be printed is spelled out."""
+    return spelled(value).strip()
+
+
+def short_commit(commit: str | None) -> str:
+    """A commit in ten digits, and whether files differed from it."""
+    if commit is None:
+        return "unknown"
+    return plain(commit[:10]) + ("-dirty" if commit.endswith("-dirty") else "")
+
+
+def spread(values: Sequence[float], digits: int, sign: str = "") -> str:
+    """Mean ± standard deviation (ddof 1); the value alone where there is one."""
+    mean = f"{np.mean(values):{sign}.{digits}f}"
+    return f"{mean} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
+
+
+NO_NUMBER = "–"
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """An accuracy in percent."""
+    return NO_NUMBER if math.isnan(fraction) else f"{100 * fraction:.{digits}f}"
+
+
+def points(fraction: float, digits: int = 2) -> str:
+    """A difference in points."""
+    return NO_NUMBER if math.isnan(fraction) else f"{100 * fraction:+.{digits}f}"
+
+
+def span(low: float, high: float) -> str:
+    """An interval of differences, in points."""
+    return NO_NUMBER if math.isnan(low) else f"{points(low)} to {points(high)}"
+
+
+def probability(p: float) -> str:
+    """A p value."""
+    return NO_NUMBER if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def predicted(prediction: Prediction) -> str:
+    """Where one new run is expected, in percent."""
+    if math.isnan(prediction.half_width):
+        return NO_NUMBER
+    return f"{percent(prediction.low)} to {percent(prediction.high)}"
+
+
+def seeds_told(counts: Iterable[int]) -> str:
+    """Of how many seeds some numbers are, the fewest and the most; nothing without any."""
+    known = sorted(counts)
+    return f"n={' to '.join(map(str, dict.fromkeys((known[0], known[-1]))))}" if known else ""
+
+
+def measured(difference: Difference) -> str:
+    """A mean difference with its interval and n."""
+    if not difference.n:
+        return "no pair of runs"
+    if math.isnan(difference.low):
+        return f"{points(difference.mean)} points, n={difference.n}"
+    return f"{points(difference.mean)} points, 95 % interval {span(difference.low, difference.high)}, n={difference.n}"
+
+
+def difference_line(pairs: Pairs, margin: float) -> dict[str, str]:
+    """One paired difference by itself as the line of a table, in points."""
+    one = inference.paired_t(pairs)
+    return {
+        "n": str(one.n),
+        "Difference": points(one.mean) if one.n else MISSING,
+        "95 %": span(one.low, one.high),
+        "Word": inference.compare(pairs, margin, one.p) if one.n else NO_NUMBER,
+    }
+
+
+def enumerated(texts: Iterable[str]) -> str:
+    """Texts as a sentence enumerates them; at least one."""
+    *others, last = texts
+    return f"{', '.join(others)} and {last}" if others else last

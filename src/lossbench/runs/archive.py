@@ -1,0 +1,320 @@
+"""Results that travel: archives of runs, records committed to `results/`, and what is dropped from those."""
+
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import FileLock
+
+from lossbench.runs.checks import (
+    DAMAGES,
+    FILE_LIMIT,
+    TEXT_LIMIT,
+    check_config,
+    check_metrics,
+    check_reason,
+    check_unpacked,
+    content_of,
+)
+from lossbench.runs.folder import DIVERGED_FILES, FILES, Run, packed, runs_dir, to_json
+from lossbench.runs.records import (
+    Divergence,
+    Found,
+    Record,
+    committed_records,
+    found_in,
+    merge,
+    own_records,
+    said,
+    verify,
+)
+from lossbench.statistics.calibration import scored
+from lossbench.system.files import check_file, read_file, sha256_of, write_atomically, write_bytes
+
+DROPPED = ("test_logits", "test_labels")
+"""What pruning drops of a run's arrays."""
+
+
+class Imported(NamedTuple):
+    """What an import did."""
+
+    new: int
+    known: int  # runs that were there already
+    left_out: list[str]  # a sentence for every run of the archive that is not taken
+
+
+def export_archive(file: Path, output_dir: str | Path) -> Found:
+    """Write all runs below `output_dir` that are finished or diverged and whole into one archive.
+
+    Every file of a run is verified; what is damaged is left out, and named among the problems of what is returned.
+
+    Raises:
+        ValueError: what is there under the archive's name is not a file.
+    """
+    check_file(file, "the archive")
+    found = own_records(output_dir)
+    whole: dict[str, dict[str, Any]] = {"records": {}, "diverged": {}}
+    problems = list(found.problems)
+
+    def write(stream: Any) -> None:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for kind, results, names in _kinds(found):
+                for id_, result in results.items():
+                    folder = runs_dir(output_dir) / id_
+                    try:
+                        limits = {name: FILE_LIMIT if name in _LARGE else TEXT_LIMIT for name in names}
+                        contents = {name: content_of(folder / name, limit) for name, limit in limits.items()}
+                        _check_run(result, contents, folder)
+                    except ValueError as error:
+                        problems.append(str(error))
+                        continue
+                    whole[kind][id_] = result
+                    for name, content in contents.items():
+                        archive.writestr(f"{id_}/{name}", content)
+
+    write_atomically(file, write)
+    return Found(whole["records"], problems, whole["diverged"])
+
+
+_LARGE = ("metrics.jsonl", "arrays.npz")
+
+
+def _kinds(found: Found) -> list[tuple[str, Mapping[str, Any], tuple[str, ...]]]:
+    return [("records", found.records, FILES), ("diverged", found.diverged, DIVERGED_FILES)]
+
+
+def _check_run(result: Record | Divergence, contents: Mapping[str, bytes], folder: Path) -> None:
+    """Verify the files of a run that stand beside its record or divergence.
+
+    Raises:
+        ValueError: one of them is not what a run writes, by its name.
+    """
+    name = "config.json"
+    try:
+        check_config(contents[name], result.fields)
+        if isinstance(result, Record):
+            name = "metrics.jsonl"
+            check_metrics(io.BytesIO(contents[name]), result.fields["config"]["schedule"]["epochs"])
+        else:
+            name = "failure.txt"
+            check_reason(contents[name], result.reason)
+    except DAMAGES as error:
+        raise ValueError(f"{folder / name} is not whole ({said(error)}); {result.id} stays behind") from error
+    if isinstance(result, Record):
+        result.unpack(contents["arrays.npz"])
+
+
+def import_archive(file: Path, output_dir: str | Path) -> Imported:
+    """Put the runs of an archive below `output_dir`.
+
+    A run that is damaged, or that some process here is training, is left out; the others are taken.
+
+    Raises:
+        ValueError: the file is no archive of runs, holds no whole run, or another result of a run that is there;
+            nothing is written then.
+    """
+    contents = _read_archive(file)
+    texts = [(text, f"{file}, {id_}/{name}", id_, name) for (id_, name), text in contents.items()]
+    incoming = found_in(
+        ((text, file / id_ / "arrays.npz", place, id_) for text, place, id_, name in texts if name == FILES[-1]),
+        ((text, place, id_) for text, place, id_, name in texts if name == DIVERGED_FILES[-1]),
+    )
+    left_out, runs = list(incoming.problems), []
+    for _, results, names in _kinds(incoming):
+        for id_, result in results.items():
+            try:
+                _check_run(result, {name: contents[id_, name] for name in names}, file / id_)
+            except ValueError as error:
+                left_out.append(str(error))
+                continue
+            runs.append((Run(runs_dir(output_dir) / id_), names))
+    if left_out and not runs:
+        raise ValueError(left_out[0])
+    taken = {run.id for run, _ in runs}
+    whole = incoming._replace(
+        records={id_: record for id_, record in incoming.records.items() if id_ in taken}, problems=[]
+    )
+    own = own_records(output_dir)
+    if problems := merge(own._replace(problems=[]), whole).problems:
+        raise ValueError(problems[0])
+    num_new, running = 0, []
+    for run, names in runs:
+        if _has_result(run, names):
+            continue
+        with run.held() as free:
+            if not free:
+                running.append(f"{run.id} is running here; import {file} again when it has ended")
+            elif not _has_result(run, names):  # it may have come to its end meanwhile
+                if names is FILES:
+                    run.restart()  # its checkpoint and metrics belong to another history
+                for name in names:
+                    write_bytes(run.folder / name, contents[run.id, name])
+                num_new += 1
+    return Imported(num_new, len(runs) - num_new - len(running), left_out + running)
+
+
+def _has_result(run: Run, names: tuple[str, ...]) -> bool:
+    return run.finished or (run.folder / names[-1]).exists()
+
+
+def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
+    """The files of an archive by run and name; the archive's checksums are verified as it is read."""
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{file} is not a file; name an archive, as `lossbench export` writes")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            _check_sizes(archive.infolist(), file.stat().st_size)
+            if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in archive.infolist()):
+                raise zipfile.BadZipFile("a compression that export does not use")
+            members = {tuple(member.split("/")): archive.read(member) for member in archive.namelist()}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{file} is not a whole archive of runs ({said(error)})") from error
+    ids = {parts[0] for parts in members}
+    names = {id_: DIVERGED_FILES if (id_, DIVERGED_FILES[-1]) in members else FILES for id_ in ids}
+    if set(members) != {(id_, name) for id_ in ids for name in names[id_]} or ids & {"", ".", ".."}:
+        raise ValueError(f"{file} is not an archive of whole runs, as `lossbench export` writes")
+    return {(parts[0], parts[1]): content for parts, content in sorted(members.items())}
+
+
+def _check_sizes(members: Sequence[zipfile.ZipInfo], packed: int) -> None:
+    """Raise a ValueError before anything is unpacked that no archive of runs holds."""
+    check_unpacked((member.file_size for member in members), packed)
+    for member in members:
+        if member.file_size > TEXT_LIMIT and not member.filename.endswith(_LARGE):
+            raise ValueError(f"{member.filename!a:.80} has {member.file_size} bytes, more than any run writes there")
+
+
+@contextmanager
+def held(results_dir: str | Path) -> Iterator[Path]:
+    """The folder of committed records, which nobody else writes meanwhile."""
+    folder = Path(results_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        yield folder
+
+
+def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[str] | None = None) -> int:
+    """Add own results, all or the named ones, to the committed ones; returns how many were new.
+
+    They are the records, with their arrays, and the runs that diverged; a run that failed otherwise has no result.
+    Folders of this machine are left out of the records.
+
+    Raises:
+        ValueError: a record or its arrays cannot be trusted; nothing is written then.
+    """
+    with held(results_dir) as folder:
+        committed, own = committed_records(folder), own_records(output_dir)
+        if names is not None:
+            diverged = {name: divergence for name, divergence in own.diverged.items() if name in names}
+            own = Found({name: record for name, record in own.records.items() if name in names}, [], diverged)
+        found = merge(committed, own)
+        new = {name: record for name, record in own.records.items() if name not in committed.records}
+        problems = found.problems or verify(Found(new, []))
+        if problems:
+            raise ValueError(problems[0])
+        for name, record in new.items():
+            write_bytes(folder / "arrays" / f"{name}.npz", read_file(record.arrays_path))
+        write_bytes(folder / "records.jsonl", _as_lines(found.records))
+        diverged = {**found.diverged, **committed.diverged}  # the committed stay, also where a record has come since
+        if diverged:
+            write_bytes(folder / "failures.jsonl", _as_lines(diverged))
+        return len(new) + len(diverged) - len(committed.diverged)
+
+
+@dataclass
+class Pruned:
+    """What pruning did to the committed records."""
+
+    scored: list[str] = field(default_factory=list)  # runs whose record gained the scores of their logits
+    dropped: list[str] = field(default_factory=list)  # runs whose logits went
+    unknown: list[str] = field(default_factory=list)  # runs that keep their logits, as their labels are not known
+    bytes_saved: int = 0
+
+
+def prune(
+    results_dir: str | Path,
+    keeps_logits: Callable[[Record], bool],
+    labels_of: Callable[[Record, Mapping[str, np.ndarray]], np.ndarray | None],
+) -> Pruned:
+    """Drop the logits of committed runs that nothing reads; what is computed from them goes into the record first.
+
+    A pruned record says what was dropped and keeps the digest of the whole arrays, so a full copy of the run agrees
+    with it. Records are written before arrays: after a kill between them every run is still whole, and the same call
+    finishes the work.
+
+    Args:
+        results_dir: the folder of committed records.
+        keeps_logits: whether a run's logits stay.
+        labels_of: true classes of a run's test images, [N], from its record and arrays; None where not known.
+
+    Raises:
+        ValueError: a record or its arrays cannot be trusted; nothing is written then.
+    """
+    done, smaller = Pruned(), {}
+    with held(results_dir) as folder:
+        found = committed_records(folder)
+        if found.problems:
+            raise ValueError(found.problems[0])
+        records = dict(found.records)
+        for name, record in found.records.items():
+            if "scores" in record.fields and (keeps_logits(record) or not _is_full(record)):
+                continue
+            arrays = record.arrays()
+            if arrays is None or "test_logits" not in arrays:
+                continue
+            records[name], content = _pruned(record, arrays, keeps_logits(record), labels_of(record, arrays), done)
+            if content is not None:
+                smaller[record.arrays_path] = content
+                done.bytes_saved += record.arrays_path.stat().st_size - len(content)
+        if done.scored or smaller:
+            write_bytes(folder / "records.jsonl", _as_lines(records))
+        for path, content in smaller.items():
+            write_bytes(path, content)
+    return done
+
+
+def _is_full(record: Record) -> bool:
+    """Whether the arrays on disk are those that the run wrote."""
+    if "pruned" not in record.fields:
+        return True
+    path = record.arrays_path
+    return path.exists() and sha256_of(path) == record.fields["pruned"]["full_sha256"]
+
+
+def _pruned(
+    record: Record, arrays: Mapping[str, np.ndarray], keep: bool, labels: np.ndarray | None, done: Pruned
+) -> tuple[Record, bytes | None]:
+    """A record with the scores of its logits, and its arrays without them unless they are kept."""
+    fields, name = dict(record.fields), record.id
+    if "scores" not in fields:
+        if labels is None or len(labels) != len(arrays["test_logits"]):
+            done.unknown.append(name)
+            return record, None
+        fields |= scored(arrays["test_logits"], labels, fields["config"]["loss"]["name"])
+        done.scored.append(name)
+    if keep:
+        return replace(record, fields=fields), None
+    dropped = [key for key in DROPPED if key in arrays]
+    content = packed({key: array for key, array in arrays.items() if key not in dropped})
+    full = fields["pruned"]["full_sha256"] if "pruned" in fields else fields["arrays_sha256"]
+    fields["arrays_sha256"] = hashlib.sha256(content).hexdigest()
+    fields["pruned"] = {"dropped": dropped, "full_sha256": full}
+    done.dropped.append(name)
+    return replace(record, fields=fields), content
+
+
+def _as_lines(results: Mapping[str, Record | Divergence]) -> bytes:
+    return b"".join(to_json(_placeless(results[name].fields)) + b"\n" for name in sorted(results))
+
+
+def _placeless(fields: Mapping[str, Any]) -> dict[str, Any]:
+    runtime = {key: value for key, value in fields["config"]["runtime"].items() if not key.endswith("_dir")}
+    dataset = {key: value for key, value in fields["config"]["dataset"].items() if key != "path"}
+    return {**fields, "config": {**fields["config"], "dataset": dataset, "runtime": runtime}}

@@ -1,0 +1,205 @@
+"""Checks of what runs wrote: fields of a record, headers and shapes of arrays, and the files beside them.
+
+Nothing is loaded before its size is known. What is wrong is raised, for the reader to name with its place.
+"""
+
+import json
+import math
+import os
+import zipfile
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossbench.config.run import name_of
+from lossbench.data.npz_file import header_of
+from lossbench.system.files import NotAFileError, open_file
+
+DAMAGES = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
+"""What reading damaged JSON raises; json's and the decoders' errors are ValueErrors."""
+
+TEXT_LIMIT, FILE_LIMIT = 2**24, 2**31
+"""Bytes that a text of a run, and any of its files, may have at most."""
+
+FREE, RATIO = 2**26, 20
+"""Bytes that packed content may unpack to in any case, and how many for each of its own."""
+
+MAPS = {
+    "lgl": ("softmax", "sigmoid", "sigmoid_normalised"),
+    "lgl_inr": ("softmax", "sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised"),
+}
+"""By loss, the maps that scores are kept of; of another loss softmax alone."""
+
+_SCORES = ("nll", "brier", "ece", "adaptive_ece", "overconfidence")
+_NUMBERS = ("test_loss", "train_accuracy")
+_SIZES = ("wall_s", "images_per_s", "step_ms", "peak_memory_mb", "num_parameters", "num_train", "num_test")
+_GROUPS = ("dataset", "model", "loss", "schedule", "runtime")
+
+_SHAPES = {
+    **dict.fromkeys(("test_mean_softmax", "test_mean_sigmoid", "train_mean_softmax", "train_mean_sigmoid"), "KK"),
+    **dict.fromkeys(("class_weights", "test_mean_softmax_by_epoch", "test_mean_sigmoid_by_epoch"), "EKK"),
+    **dict.fromkeys(("output_bias", "gradient_norms_init"), "K"),
+    **dict.fromkeys(("test_predictions", "test_labels"), "N"),
+    "confusion_matrix": "KK",
+    "gradient_norms": "EK",
+    "test_logits": "NK",
+}
+
+
+def content_of(path: Path, limit: int = TEXT_LIMIT) -> bytes:
+    """The content of a file of a run.
+
+    Raises:
+        ValueError: it cannot be read, is no file, or is larger than any run writes.
+    """
+    try:
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise ValueError(f"{path} has {size} bytes, more than any run writes there; remove it")
+            return file.read()
+    except NotAFileError as error:
+        raise ValueError(f"{path} is not a file; remove it") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); restore it, or remove it") from error
+
+
+def number(value: Any) -> float:
+    """A number of a JSON file.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{type(value).__name__} where a number belongs")
+    return float(value)
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Raise one of `DAMAGES` unless the fields of a record are of the types that a run writes; most may be absent."""
+    if type(fields["numerics"]) is not int or type(fields["config"]["schedule"]["epochs"]) is not int:
+        raise TypeError("numerics and schedule.epochs must be integers")
+    for group in _GROUPS:
+        _mapping(fields["config"][group], f"config.{group}")
+    for name in _NUMBERS:
+        if name in fields:
+            _numbers({name: fields[name]}, (name,))
+    for name in _SIZES:
+        if name in fields and not 0 <= _number_of(fields, name) < math.inf:
+            raise ValueError(f"{name} is {fields[name]}, not a number from 0")
+    if fields.get("num_threads") is not None:
+        _numbers(fields, ("num_threads",))
+    for name, curve in _mapping(fields.get("curves", {}), "curves").items():
+        if not isinstance(curve, list):
+            raise TypeError(f"curves.{name} is {type(curve).__name__}, not a list")
+        _numbers(dict(enumerate(curve)), range(len(curve)))
+    if "pruned" in fields:
+        _text(_mapping(fields["pruned"], "pruned")["full_sha256"], "pruned.full_sha256")
+    if "scores" in fields:
+        scores = _mapping(fields["scores"], "scores")
+        for name in {*MAPS.get(fields["config"]["loss"]["name"], ("softmax",)), *scores}:
+            _numbers(_mapping(scores[name], f"scores.{name}"), _SCORES)
+
+
+def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} is {type(value).__name__}, not a mapping")
+    return value
+
+
+def _text(value: Any, name: str) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {type(value).__name__}, not a text")
+
+
+def _numbers(values: Mapping[Any, Any], names: Iterable[Any]) -> None:
+    for name in names:
+        _number_of(values, name)
+
+
+def _number_of(values: Mapping[Any, Any], name: Any) -> float:
+    try:
+        return number(values[name])
+    except TypeError as error:
+        raise TypeError(f"{name} is {type(values[name]).__name__}, not a number") from error
+
+
+def check_unpacked(sizes: Iterable[int], packed: int) -> None:
+    """Raise a ValueError where packed content would unpack to more than results of its size can.
+
+    Args:
+        sizes: what its parts would have unpacked, in bytes.
+        packed: bytes that all have together as they are.
+    """
+    total = sum(sizes)
+    if total > FREE + RATIO * packed:
+        raise ValueError(f"its {packed} bytes would unpack to {total}")
+
+
+def load_arrays(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays in the bytes of an `arrays.npz`, of a run's shapes; headers are checked before anything is loaded.
+
+    Raises:
+        ValueError, and what zipfile and numpy raise: they are damaged, or not what a run writes.
+    """
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        check_unpacked((info.file_size for info in archive.infolist()), len(content))
+        headers = {name.removesuffix(".npy"): header_of(archive, name) for name in archive.namelist()}
+    sizes: dict[str, int] = {}
+    for name, header in headers.items():
+        if header.dtype.kind not in "biuf" or min(header.shape, default=0) < 0:
+            raise ValueError(f"{name} holds {header.dtype} in the shape {header.shape}")
+    for name, letters in sorted(_SHAPES.items(), key=lambda item: item[0] != "confusion_matrix"):
+        if name not in headers:
+            continue
+        shape = headers[name].shape
+        expected = tuple(sizes.get(letter, size) for letter, size in zip(letters, shape, strict=False))
+        if len(shape) != len(letters) or shape != expected or (letters == "KK" and len({*shape}) != 1):
+            known = ", ".join(f"{letter} = {size}" for letter, size in sizes.items())
+            raise ValueError(f"{name} has the shape {list(shape)}, not [{', '.join(letters)}] with {known or 'one K'}")
+        sizes |= dict(zip(letters, shape, strict=True))
+    with np.load(BytesIO(content)) as file:
+        arrays = dict(file)
+    counts = arrays["confusion_matrix"]
+    if not (np.isfinite(counts) & (counts >= 0)).all():
+        raise ValueError("confusion_matrix holds what is no count")
+    for name in {"test_predictions", "test_labels"} & arrays.keys():
+        if arrays[name].dtype.kind not in "iu" or not ((arrays[name] >= 0) & (arrays[name] < sizes["K"])).all():
+            raise ValueError(f"{name} holds what is no class in 0..{sizes['K'] - 1}")
+    return arrays
+
+
+def check_metrics(lines: Iterable[bytes], epochs: int | None) -> None:
+    """Raise one of `DAMAGES` unless the lines are those of the epochs from 1 on; a part of a line at the end may be.
+
+    Args:
+        lines: of `metrics.jsonl`, with their ends; one is held at a time.
+        epochs: how many there must be; None: any.
+    """
+    count = 0
+    for line in lines:
+        if not line.endswith(b"\n"):
+            break
+        count += 1
+        epoch = json.loads(line)["epoch"]
+        if type(epoch) is not int or epoch != count:
+            raise ValueError(f"lacks epochs: it has {epoch!a:.40} in line {count}")
+    if epochs is not None and count != epochs:
+        raise ValueError(f"has {count} epochs of {epochs}")
+
+
+def check_config(content: bytes, fields: Mapping[str, Any]) -> None:
+    """Raise one of `DAMAGES` unless a `config.json` holds the config that a record or a divergence has."""
+    config = json.loads(content)
+    if config != fields["config"]:
+        name = name_of(config, fields["numerics"])
+        raise ValueError(f"is not the config of {fields['run_id']}, but one of {name!a:.200}")
+
+
+def check_reason(content: bytes, reason: str) -> None:
+    """Raise a ValueError unless a `failure.txt` is a text that says a reason."""
+    if reason not in content.decode():
+        raise ValueError("does not say why the run diverged")

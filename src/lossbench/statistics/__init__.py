@@ -1,0 +1,1 @@
+"""What the results of several runs say: intervals, tests, calibration."""

@@ -1,0 +1,1 @@
+"""Studies: what has to be run, and what follows from it; one folder a study."""

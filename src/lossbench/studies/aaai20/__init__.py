@@ -1,0 +1,1 @@
+"""The study of the AAAI-20 paper: its tables, figures, claims and what they depend on."""

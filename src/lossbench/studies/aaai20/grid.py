@@ -1,0 +1,160 @@
+"""What has to be run for this table, and which runs fill this cell?
+
+A table is a list of cells, a cell a list of configs that differ in their seed alone. The sweep asks for the configs,
+the report for the cells, so nothing else can slip into a table.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import product
+
+from lossbench.config.run import (
+    Cifar10,
+    Cnn2c,
+    Cnn5c,
+    Config,
+    DatasetConfig,
+    Digits,
+    Lgl,
+    LglInr,
+    LossConfig,
+    MnistType,
+    MobileNetV2,
+    ModelConfig,
+    ResNet18,
+    Runtime,
+    Schedule,
+    Sml,
+    paper_schedule,
+    run_id,
+)
+from lossbench.config.words import Head
+from lossbench.studies.aaai20 import paper
+from lossbench.studies.cells import LABELS, Cell
+
+TABLES = (3, 4, 5)
+SEEDS = {"paper": {3: 5, 4: 3, 5: 5}, "quick": {3: 2, 4: 2, 5: 2}}
+"""Runs a cell, unless asked otherwise."""
+
+LITERAL_SEEDS = {"paper": 3, "quick": 2}
+"""Likewise, with the head as printed."""
+
+LOSSES: tuple[LossConfig, ...] = (Lgl(), Sml(), LglInr())
+"""The paper's, as they are read here."""
+
+LITERAL_HEAD = "CNN2C (800-10)"
+
+
+def cell_of(loss: LossConfig, dataset: DatasetConfig, model: ModelConfig, schedule: Schedule, num_seeds: int) -> Cell:
+    """A cell that no table has: another reading or schedule of a network, beside the number that it is a reading of."""
+    configs = tuple(Config(dataset, model, loss, schedule, seed) for seed in range(num_seeds))
+    network, label = LABELS[model.name], LABELS[loss.name]
+    if dataset.name == "cifar10":
+        return Cell(4, (label,), network, paper_numbers()[4, label, network], configs)
+    column = LABELS[dataset.name]
+    return Cell(3, (network, label), column, paper_numbers()[3, f"{network} {label}", column], configs)
+
+
+def cells(table: int, profile: str, seeds: int | None = None, runtime: Runtime | None = None) -> list[Cell]:
+    """The cells of a table, row by row.
+
+    Args:
+        table: 3, 4 or 5.
+        profile: "paper" or "quick".
+        seeds: runs a cell; None: the profile's number.
+        runtime: how the runs are to be done.
+    """
+    found = []
+    for dataset, model, loss in _GRIDS[table](profile):
+        schedule = _schedule(profile, dataset, model)
+        literal = isinstance(model, Cnn2c) and model.head is Head.direct
+        num_seeds = seeds or (LITERAL_SEEDS[profile] if literal else SEEDS[profile][table])
+        made_for = replace(runtime or Runtime(), experiment=f"table{table}", profile=profile, num_seeds=num_seeds)
+        configs = tuple(Config(dataset, model, loss, schedule, seed, made_for) for seed in range(num_seeds))
+        rows, column = _place(table, profile, dataset, model, loss)
+        # The literal head is a second reading of the same printed numbers.
+        paper = paper_numbers().get((table, " ".join(rows).replace(LITERAL_HEAD, "CNN2C"), column))
+        found.append(Cell(table, rows, column, paper if profile == "paper" else None, configs))
+    return found
+
+
+def configs(tables: Iterable[int], profile: str, seeds: int | None, runtime: Runtime) -> list[Config]:
+    """All runs of some tables, each once, all cells' first seeds before any second."""
+    unique: dict[str, Config] = {}
+    for cell in (cell for table in tables for cell in cells(table, profile, seeds, runtime)):
+        for config in cell.configs:
+            unique.setdefault(run_id(config), config)
+    return sorted(unique.values(), key=lambda config: config.seed)
+
+
+def figure_cells(profile: str, seeds: int | None = None) -> list[Cell]:
+    """The cells of Table 3 behind Figures 1 and 2: CNN2C with each loss."""
+    return [cell for cell in cells(3, profile, seeds) if cell.rows[0] == "CNN2C"]
+
+
+@cache
+def paper_numbers() -> dict[tuple[int, str, str], float]:
+    """The paper's numbers in percent, by table, row and column."""
+    return {
+        (int(line["table"]), line["row"], line["column"]): float(line["value"]) for line in paper.lines("numbers.csv")
+    }
+
+
+@cache
+def paper_confusions() -> dict[str, dict[tuple[int, int], int]]:
+    """What the paper's text tells of Figure 1: for each loss, counts by (true class, predicted class)."""
+    found: dict[str, dict[tuple[int, int], int]] = {}
+    for line in paper.lines("figure1.csv"):
+        found.setdefault(line["loss"], {})[int(line["true"]), int(line["predicted"])] = int(line["count"])
+    return found
+
+
+def _gray(profile: str) -> list[DatasetConfig]:
+    return [MnistType("mnist"), MnistType("fmnist"), MnistType("kmnist")] if profile == "paper" else [Digits()]
+
+
+Point = tuple[DatasetConfig, ModelConfig, LossConfig]
+
+
+def _table3(profile: str) -> Iterator[Point]:
+    for model, loss, dataset in product((Cnn2c(), Cnn5c(), Cnn2c(head=Head.direct)), LOSSES, _gray(profile)):
+        costly = profile == "quick" and isinstance(model, Cnn5c)
+        yield replace(dataset, num_train=256) if costly else dataset, model, loss
+
+
+def _table4(profile: str) -> Iterator[Point]:
+    quick = Digits(image_shape=[3, 32, 32], augment=True, num_train=512)
+    dataset = Cifar10() if profile == "paper" else quick
+    for loss, model in product(LOSSES, (MobileNetV2(), ResNet18())):
+        yield dataset, model, loss
+
+
+def _table5(profile: str) -> Iterator[Point]:
+    for beta in (1.0, 2.0, 4.0):
+        yield MnistType("kmnist") if profile == "paper" else Digits(), Cnn2c(), LglInr(beta=beta)
+
+
+_GRIDS = {3: _table3, 4: _table4, 5: _table5}
+
+
+def _schedule(profile: str, dataset: DatasetConfig, model: ModelConfig) -> Schedule:
+    if profile == "paper":
+        return paper_schedule(dataset.name)
+    if isinstance(model, (MobileNetV2, ResNet18)):
+        return replace(paper_schedule("cifar10"), epochs=1)
+    return replace(paper_schedule(dataset.name), epochs=3)
+
+
+def _place(
+    table: int, profile: str, dataset: DatasetConfig, model: ModelConfig, loss: LossConfig
+) -> tuple[tuple[str, ...], str]:
+    """Row and column of a cell; the quick profile has the single column digits."""
+    literal = isinstance(model, Cnn2c) and model.head is Head.direct
+    network = LITERAL_HEAD if literal else LABELS[model.name]
+    if table == 5:
+        assert isinstance(loss, LglInr)
+        return (("Accuracy",), f"{loss.beta:g}") if profile == "paper" else ((f"beta {loss.beta:g}",), "digits")
+    if table == 4 and profile == "paper":
+        return (LABELS[loss.name],), network
+    return (network, LABELS[loss.name]), LABELS[dataset.name]

@@ -1,0 +1,229 @@
+"""What do the runs say beyond the paper? Beta, the mechanism and calibration, as tables and pictures of a page."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lossbench.data.labels import test_labels
+from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.style import FAINT, SMALL, STYLES
+from lossbench.report.table import table
+from lossbench.report.wording import MISSING, NO_NUMBER, difference_line, enumerated, points, seeds_told, spread
+from lossbench.statistics import inference, learning_property
+from lossbench.statistics.calibration import MAPS
+from lossbench.statistics.inference import Difference, Pairs
+from lossbench.studies.aaai20 import figure1, mechanism
+from lossbench.studies.aaai20 import variants as studies
+from lossbench.studies.aaai20.variants import Variant
+from lossbench.studies.aaai20.verdicts import Judge
+from lossbench.studies.results import Results
+
+CORRELATIONS = {
+    "Gain and confusability": "gain_confusability",
+    "Control": "control_confusability",
+    "Gain and weight": "gain_weight",
+    "Control ": "control_weight",
+    "Weight and confusability": "weight_confusability",
+}
+"""Columns of the mechanism's table."""
+
+
+def beta(results: Results) -> list[Block]:
+    """LGL-INR over beta, its weights in the gradient or not: accuracy, how uneven the weights, which negatives turn."""
+    variants = studies.betas()
+    grouped = sorted(variants, key=lambda variant: variant.option)  # within it beta rises
+    lines = {(variant.option, variant.choice): _beta_line(results, variant) for variant in grouped}
+    if not any(line["n"] != "0" for line in lines.values()):
+        return [Paragraph("No runs over beta yet.")]
+    batch = variants[0].cells["LGL-INR"].config.schedule.batch_size
+    caption = (
+        "LGL-INR over beta on KMNIST, CNN2C, last epoch, with its weights attached to the gradient or detached (at "
+        "0 they are constant): test accuracy, mean ± standard deviation over seeds. Unevenness: share of a "
+        "classifier's weight that lies elsewhere than uniform weights "
+        "would have it, on test images after the first and the last epoch. Turned: negatives whose logit "
+        f"the attached weights would raise, in batches of {batch} test images, as large as those of training, and with "
+        "all test images as one batch, whose class means scatter less."
+    )
+    notice = (
+        "Does accuracy notice? Differences in test accuracy between these cells, in points, paired over seeds: from "
+        "beta 0, which is LGL-INR with even weights, and between attached and detached weights; the words as in "
+        "the comparisons, but without Holm."
+    )
+    margin = inference.MARGINS["kmnist"]
+    noticed = {name: difference_line(pairs, margin) for name, pairs in _pairs(results, variants).items()}
+    return [
+        _beta_picture(results, variants),
+        table(lines, ["Weights", "beta"], caption),
+        table(noticed, ["Contrast"], notice),
+    ]
+
+
+def even_weights(results: Results) -> str | None:
+    """Whether LGL-INR does as well with even weights, in a sentence; None before there are enough runs of any beta."""
+    none, *others = [f"{value:g}" for value in studies.BETAS]
+    pairs = _pairs(results, studies.betas())
+    of_beta = {value: pairs[f"beta {value} - beta {none}, attached"] for value in others}
+    told = [f"beta {value} {_tested(of)}" for value, of in of_beta.items() if of.n >= inference.MIN_RUNS]
+    if not told:
+        return None
+    return (
+        f"LGL-INR's weights against even ones (beta 0), CNN2C on KMNIST: {'; '.join(told)} (each "
+        f"tested by itself, {seeds_told(of.n for of in of_beta.values() if of.n >= inference.MIN_RUNS)})."
+    )
+
+
+def _tested(pairs: Pairs) -> str:
+    difference = inference.paired_t(pairs)
+    return f"{points(difference.mean)} points, {inference.compare(pairs, inference.MARGINS['kmnist'], difference.p)}"
+
+
+def _pairs(results: Results, variants: Sequence[Variant]) -> dict[str, Pairs]:
+    """Whether accuracy tells beta from 0, and attached weights from detached ones: what to compare, by contrast."""
+    cells = {(variant.option, variant.choice): variant.cells["LGL-INR"] for variant in variants}
+    none, *others = [f"{value:g}" for value in studies.BETAS]
+    contrasts = {
+        f"beta {choice} - beta {none}, {option}": (cells[option, choice], cells["attached", none])
+        for option in ("attached", "detached")
+        for choice in others
+    }
+    for choice in others:
+        contrasts[f"attached - detached, beta {choice}"] = cells["attached", choice], cells["detached", choice]
+    return {name: results.pairs(*both) for name, both in contrasts.items()}
+
+
+def _beta_line(results: Results, variant: Variant) -> dict[str, str]:
+    cell = variant.cells["LGL-INR"]
+    values = inference.finished(results.values(cell))
+    uneven: list[list[float]] = []
+    turned: list[tuple[float, float]] = []
+    for config in cell.configs:
+        arrays = results.arrays(config)
+        if arrays is None or "class_weights" not in arrays:
+            continue
+        uneven.append([learning_property.unevenness(arrays["class_weights"][epoch].astype(float)) for epoch in (0, -1)])
+        labels = test_labels({"name": config.dataset.name})
+        if labels is not None and variant.option == "attached" and "test_logits" in arrays:
+            given = arrays["test_logits"], labels, float(variant.choice)
+            in_batches = learning_property.reversed_share_of_batches(*given, config.schedule.batch_size)
+            turned.append((in_batches, learning_property.reversed_share(*given)))
+    first, last = np.mean(uneven, axis=0) if uneven else (np.nan, np.nan)
+    return {
+        "n": str(len(values)),
+        "Accuracy (%)": f"{spread([100 * value for value in values], 2)}" if values else MISSING,
+        "Unevenness, epoch 1": f"{first:.3f}" if uneven else NO_NUMBER,
+        "last": f"{last:.3f}" if uneven else NO_NUMBER,
+        "Turned (%)": f"{100 * np.mean(turned, axis=0)[0]:.2f}" if turned else NO_NUMBER,
+        "as one batch": f"{100 * np.mean(turned, axis=0)[1]:.2f}" if turned else NO_NUMBER,
+    }
+
+
+def _beta_picture(results: Results, variants: Sequence[Variant]) -> Picture:
+    figure = Figure(figsize=(5.5, 3.6), layout="constrained")
+    axes, told = figure.subplots(), []
+    for option, style, aside in (("attached", STYLES["LGL-INR"], -0.05), ("detached", STYLES["LGL"], 0.05)):
+        of_option = [variant for variant in variants if option == variant.option or variant.choice == "0"]
+        known = [
+            (studies.BETAS.index(float(variant.choice)), values)
+            for variant in of_option
+            if (values := inference.finished(results.values(variant.cells["LGL-INR"])))
+        ]
+        if not known:
+            continue
+        places, means = [place + aside for place, _ in known], [100 * np.mean(values) for _, values in known]
+        axes.plot(places, means, **style, label=option)
+        for place, values in known:
+            own = {"color": style["color"], "marker": ".", "linestyle": "none"}
+            axes.plot([place + aside] * len(values), 100 * np.array(values), **own)
+            told.append(f"{option}, beta {studies.BETAS[place]:g}: {100 * np.mean(values):.2f} %, n={len(values)}.")
+    axes.set_xticks(range(len(studies.BETAS)), labels=[f"{value:g}" for value in studies.BETAS])
+    axes.set(xlabel="beta", ylabel="test accuracy (%)")
+    axes.grid(color=FAINT, alpha=0.3)
+    axes.legend(fontsize=SMALL)
+    caption = "LGL-INR over beta on KMNIST, CNN2C, last epoch: lines join means, a point is a run."
+    return Picture("beta", figure, caption, f"Accuracy over beta. {' '.join(told)}")
+
+
+def mechanism_blocks(judge: Judge) -> list[Block]:
+    """Whether LGL-INR's gain over LGL follows how confusable a pair of classes is, and which pairs its weights name."""
+    lines, named = {}, {}
+    asked: dict[str, dict[str, Difference]] = {"confusability": {}, "weight": {}}
+    beside: dict[str, dict[str, Difference]] = {"confusability": {}, "weight": {}}
+    for dataset in ("MNIST", "FMNIST", "KMNIST"):
+        cells = {loss: judge.arms["paper"]["CNN2C", dataset, loss] for loss in MAPS}
+        matrices = {loss: figure1.confusions(judge.results, cell) for loss, cell in cells.items()}
+        weights = [judge.results.arrays(config) for config in cells["LGL-INR"].configs]
+        seeds = [
+            (lgl, inr, sml, arrays["class_weights"][-1].astype(float))
+            for lgl, inr, sml, arrays in zip(
+                matrices["LGL"], matrices["LGL-INR"], matrices["SML"], weights, strict=True
+            )
+            if lgl is not None and inr is not None and sml is not None and arrays is not None
+            if "class_weights" in arrays
+        ]
+        if not seeds:
+            continue
+        found = [mechanism.ranks(*seed) for seed in seeds]
+        lines[dataset] = {"n": str(len(found)), "Pairs": str(round(np.mean([one.num_pairs for one in found])))} | {
+            words: _correlation_in_figures(_correlation([getattr(one, name) for one in found]))
+            for words, name in CORRELATIONS.items()
+        }
+        for name, column in (("confusability", "Gain and confusability"), ("weight", "Gain and weight")):
+            asked[name][dataset] = _correlation([getattr(one, f"gain_{name}") for one in found])
+            differences = [getattr(one, f"gain_{name}") - getattr(one, f"control_{name}") for one in found]
+            beside[name][dataset] = _correlation(differences)
+            lines[dataset][f"{column}, less control"] = _correlation_in_figures(beside[name][dataset])
+        mean = np.mean([seed[3] for seed in seeds], axis=0)
+        for j, k in mechanism.named_pairs(mean):
+            counts = [f"{np.mean([seed[side][j, k] for seed in seeds]):.1f}" for side in (0, 2, 1)]
+            named[dataset, f"{j} for {k}"] = {"lambda": f"{mean[j, k]:.3f}"} | dict(zip(MAPS, counts, strict=True))
+    if not lines:
+        return [Paragraph("No runs of all three losses with arrays yet.")]
+    caption = (
+        "Does LGL-INR's gain follow confusability? Rank correlations over ordered pairs of classes that LGL or LGL-INR "
+        "confuses, CNN2C, test images, last epoch, mean of seeds (n) with a 95 % interval. Gain: LGL's errors less "
+        "LGL-INR's over their sum; confusability: SML's errors; weight: lambda_jk. The paper's mechanism asks for "
+        "positive ones. Control: the gain of SML, which has no weights, with LGL-INR's errors and weights, over the "
+        "pairs that LGL or SML confuses. "
+        "Descriptive: a rare pair counts as much as a common one, and weights of 0.112 and 0.113 as different ones."
+    )
+    of_seeds = seeds_told(int(line["n"]) for line in lines.values())
+    pairs = (
+        "The three pairs that the weights name most (class j among the negatives of k; uniform is 0.111), and "
+        f"images of j taken for k with each loss, means over seeds ({of_seeds})."
+    )
+    said = [
+        f"The gain and the {name} of a pair go together {_by_sign(asked[name])}; less what SML's gain does, "
+        f"{_by_sign(beside[name])}."
+        for name in asked
+    ]
+    sentence = (
+        "Does LGL-INR gain over LGL where its mechanism says, on pairs of classes that are confused or that its "
+        f"weights name, and more so than SML, which has no weights? {' '.join(said)} The mechanism asks for positive "
+        f"correlations; {of_seeds}."
+    )
+    return [
+        Paragraph(sentence),
+        table(lines, ["Data set"], caption),
+        table(named, ["Data set", "Class j for k"], pairs),
+    ]
+
+
+def _correlation(values: Sequence[float]) -> Difference:
+    """Mean over seeds with its interval."""
+    return inference.paired_t(inference.Pairs(tuple(value for value in values if np.isfinite(value)), 0, 0))
+
+
+def _correlation_in_figures(one: Difference) -> str:
+    if not one.n:
+        return NO_NUMBER
+    return f"{one.mean:+.2f}" + ("" if np.isnan(one.low) else f" ({one.low:+.2f} to {one.high:+.2f})")
+
+
+def _by_sign(found: Mapping[str, Difference]) -> str:
+    """Where correlations are positive, negative or undecided, by data set; an interval that holds 0 decides nothing."""
+    signs: dict[str, list[str]] = {"positively": [], "negatively": [], "undecided": []}
+    for dataset, one in found.items():
+        sign = "positively" if one.low > 0 else "negatively" if one.high < 0 else "undecided"
+        signs[sign].append(f"{dataset} ({one.mean:+.2f})")
+    return ", ".join(f"{sign} on {enumerated(datasets)}" for sign, datasets in signs.items() if datasets)

@@ -1,0 +1,236 @@
+"""What else is in the paper, and what does ours rest on? Simulation, architectures, theory, errors, provenance."""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import Literal
+
+import numpy as np
+
+from lossbench.config.run import Config
+from lossbench.data.labels import test_labels, train_counts
+from lossbench.report import plots
+from lossbench.report.page import Block, Items, Paragraph
+from lossbench.report.plots import PropertyRow
+from lossbench.report.table import table
+from lossbench.report.wording import MISSING, NO_NUMBER, short_commit, span
+from lossbench.statistics import learning_property as diagnostics
+from lossbench.studies.aaai20 import conditions as arms
+from lossbench.studies.aaai20 import paper
+from lossbench.studies.aaai20 import table1 as simulation
+from lossbench.studies.aaai20.grid import LITERAL_HEAD, paper_numbers
+from lossbench.studies.aaai20.table1 import Simulations
+from lossbench.studies.aaai20.verdicts import Judge, equation_10, simulated
+from lossbench.studies.imbalance.law import LAW_FACTOR
+from lossbench.studies.results import Results
+
+SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
+
+
+def table1(simulations: Simulations | None) -> list[Block]:
+    """Table 1, the weights as printed and as corrected, the network stopped and converged, and what Eq. 10 comes to."""
+    if simulations is None:
+        return [Paragraph("Table 1 is missing: lossbench simulate makes it.")]
+    lines = {}
+    for one in simulated(simulations):
+        cell = one.cell
+        digits = 3 if cell.rhs < 10 else 2
+        lines[cell.simulation, cell.training, cell.reading, _weight(cell)] = {
+            "Right side": f"{cell.rhs:g}",
+            "Ours": f"{cell.mean:.{digits}f} ({cell.sd:.{digits}f})",
+            "Another mean": f"{one.low:.{digits}f} to {one.high:.{digits}f}",
+            "Paper": f"{one.printed.mean:.2f} ({one.printed.sd:.2f})",
+            "Verdict": one.outcome,
+            "Off by (%)": span(one.equivalence.low, one.equivalence.high),
+        }
+    caption = (
+        f"Table 1. Left side of Eq. 10 on test samples, mean (standard deviation) of {simulations.num_repetitions} "
+        f"simulations, seed {simulations.seed}, {simulations.wall_s:.0f} s, commit {short_commit(simulations.commit)}; "
+        "where the mean of as many others would lie (95 %), the paper's mean, which is rounded to 0.01, and how far "
+        "the left side is off the right one (90 %). Weights as printed, or corrected so that they give the printed "
+        f"values. Sim1 is a logistic regression; Sim2's network is stopped after {simulations.stopped_after} "
+        f"iterations or has converged within {simulations.converged_within}, as the paper does not say how it was "
+        "trained."
+    )
+    outcomes = [f"{outcome} with Sim2's network {training}" for training, outcome in equation_10(simulations).items()]
+    text = f"That the simulated values match Eq. 10 within 5 % in all six cells {' and '.join(outcomes)}."
+    return [table(lines, ["Simulation", "Model", "Weights", "lambda_0"], caption), Paragraph(text)]
+
+
+def _weight(cell: simulation.Cell) -> str:
+    return cell.lambda_corrected if cell.reading == "corrected" else cell.lambda_printed
+
+
+@cache
+def _networks() -> dict[str, list[dict[str, str]]]:
+    """The layers of each network as built, by benchmarks/write_networks.py."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for line in paper.lines("networks.csv"):
+        found.setdefault(line["network"], []).append(line)
+    return found
+
+
+def _num_parameters(network: str) -> str:
+    return f"{sum(int(layer['parameters']) for layer in _networks()[network]):,}"
+
+
+def table2() -> list[Block]:
+    """Table 2: every network as built, layer by layer, with computed shapes and numbers of parameters."""
+    lines = {}
+    for network, layers in _networks().items():
+        shown = [layer for layer in layers if layer["layer"] != "ReLU"]
+        for number, layer in enumerate(shown, start=1):
+            parameters = f"{int(layer['parameters']):,}"
+            lines[network, str(number)] = {"Layer": layer["layer"], "Output": layer["output"], "Parameters": parameters}
+        lines[network, "all"] = {"Layer": "", "Output": "", "Parameters": _num_parameters(network)}
+    caption = (
+        "Table 2. The networks as built, shapes and parameters computed. C channels, K kernel, S stride, P padding; CV "
+        "convolution, BN batch normalisation, MP and AP pooling, a number alone so many features; ReLU is left out. "
+        "MobileNetV2 and ResNet-18 by block."
+    )
+    return [table(lines, ["Network", "Row"], caption)]
+
+
+Balances = dict[tuple[str, str, str, str], list[diagnostics.Balance]]
+"""By loss, data set, network and images; one a seed."""
+
+
+def balances(judge: Judge) -> tuple[Balances, list[str]]:
+    """Both sides of the learning property on every run at the paper's learning rate, and what contradicts itself."""
+    found: Balances = {}
+    problems = []
+    for (network, dataset, loss), cell in judge.arms["paper"].items():
+        for config in cell.configs if not loss.startswith("beta") else ():
+            try:
+                sides = _sides(judge.results, config)
+            except ValueError as error:
+                problems.append(f"{judge.results.name(config)} is left out: {error}.")
+                continue
+            for split, balance in sides.items():
+                found.setdefault((loss, dataset, network, split), []).append(balance)
+    return found, problems
+
+
+def _sides(results: Results, config: Config) -> dict[str, diagnostics.Balance]:
+    """By images; none where a run is not done, its arrays not at hand, or its data not published."""
+    record, arrays = results.record(config), results.arrays(config)
+    if record is None or arrays is None:
+        return {}
+    dataset = record.fields["config"]["dataset"]
+    counts = train_counts(dataset)
+    if counts is None or len(arrays.get("output_bias", [])) != len(counts):
+        return {}
+    return diagnostics.balances(record.fields["config"], arrays, counts, test_labels(dataset))
+
+
+def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:
+    """Eq. 8 to 10 on trained networks: both sides per class, residuals on training and test images."""
+    named: list[Block] = [Items(problems)] if problems else []
+    if not found:
+        return [Paragraph("No runs with arrays yet."), *named]
+    rows = [
+        PropertyRow(loss, split, number, left, right)
+        for split in SPLITS
+        for (loss, _, _, images), group in found.items()
+        if images == split
+        for one in group
+        for number, (left, right) in enumerate(zip(one.left, one.right, strict=True))
+    ]
+    lines = {key: _balance(group) for key, group in found.items()}
+    caption = (
+        "Eq. 9 (SML) and 10 (LGL, LGL-INR, per one-vs-all classifier; LGL-INR by its own law) on trained networks: "
+        "left over right side, 1 in balance, median and range over classes and seeds; the factor between the sides in "
+        "a typical class, whichever is larger (median), as ratios above and below 1 cancel; the residual over the sum "
+        "of both sides; and the part of it that weight decay on biases, and LGL-INR's gradient through its weights, "
+        "explain where known."
+    )
+    return [
+        plots.learning_property(rows),
+        Paragraph(_in_balance(found)),
+        table(lines, ["Loss", "Data set", "Network", "Images"], caption),
+        *named,
+    ]
+
+
+def _in_balance(groups: Balances) -> str:
+    """How near the two sides are, loss by loss, over all data sets, networks, seeds and classes."""
+    texts = []
+    for loss in dict.fromkeys(key[0] for key in groups):
+        told = []
+        for split in SPLITS:
+            ratios = np.concatenate(
+                [one.ratio for key, group in groups.items() if key[0] == loss and key[3] == split for one in group]
+            )
+            apart = _apart(ratios)
+            near = 100 * np.mean(apart <= math.log(LAW_FACTOR)) if len(apart) else math.nan
+            told.append(f"{_factor(ratios)} on {split}{'ing' * (split == 'train')} images ({near:.0f} %)")
+        texts.append(f"{loss} {told[0]} and {told[1]}")
+    return (
+        "By which factor the two sides differ in a typical class, median over classes, seeds and data sets, and how "
+        f"many classes are within {LAW_FACTOR}: {'; '.join(texts)}. LGL-INR's right side is weighted, so that a "
+        "mistake adds about nine times as much to the left; where training images are known almost by heart, its sides "
+        "part on test images."
+    )
+
+
+def _apart(ratios: np.ndarray) -> np.ndarray:
+    """By how much two sides differ, in logarithms, where both are positive."""
+    distances: np.ndarray = np.abs(np.log(ratios[(ratios > 0) & np.isfinite(ratios)]))
+    return distances
+
+
+def _factor(ratios: np.ndarray) -> str:
+    """The typical ratio of the larger to the smaller side."""
+    apart = _apart(ratios)
+    return f"{np.exp(np.median(apart)):.2f}" if len(apart) else NO_NUMBER
+
+
+def _balance(group: Sequence[diagnostics.Balance]) -> dict[str, str]:
+    ratios = np.concatenate([one.ratio for one in group])
+    relative = np.concatenate([one.relative for one in group])
+    known = np.concatenate([(one.decay + one.attached) / (one.left + one.right) for one in group])
+    ratios, relative, known = (values[np.isfinite(values)] for values in (ratios, relative, known))
+    return {
+        "n": str(len(group)),
+        "Left / right": f"{np.median(ratios):.2f}" if len(ratios) else NO_NUMBER,
+        "Range": f"{ratios.min():.2f} to {ratios.max():.2f}" if len(ratios) else NO_NUMBER,
+        "Typical factor": _factor(ratios),
+        "Residual": f"{np.median(relative):+.3f}" if len(relative) else NO_NUMBER,
+        "Explained": f"{np.median(known):+.3f}" if len(known) else NO_NUMBER,
+    }
+
+
+def audit(found: Balances, simulations: Simulations | None) -> list[Block]:
+    """What is wrong or missing in the paper, with our evidence."""
+    known = _audit_numbers(found, simulations)
+    lines = {
+        (line["place"], line["said"]): {"Finding": line["finding"], "Evidence": line["evidence"].format_map(known)}
+        for line in paper.lines("audit.csv")
+    }
+    return [table(lines, ["Place", "Said"], "The paper's errors and gaps, and what ours say of them.")]
+
+
+class _Numbers(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return MISSING
+
+
+def _audit_numbers(found: Balances, simulations: Simulations | None) -> _Numbers:
+    known = _Numbers()
+    for one in simulated(simulations) if simulations else []:
+        weight = {"1/2": "half", "N0/(N0+N1)": "single", "2N0/(2N0+N1)": "double"}[one.cell.lambda_printed]
+        how = one.cell.reading if one.cell.simulation == "Sim1" else f"{one.cell.training}_{one.cell.reading}"
+        known[f"{one.cell.simulation.lower()}_{how}_{weight}"] = f"{one.cell.mean:.3g}"
+    names = {"lgl_mnist": (3, "CNN2C LGL", "MNIST"), "sml_mnist": (3, "CNN2C SML", "MNIST")}
+    names |= {"inr_fmnist": (3, "CNN2C LGL-INR", "FMNIST"), "sml_fmnist": (3, "CNN2C SML", "FMNIST")}
+    names |= {"lgl_mobilenetv2": (4, "LGL", "MobileNetV2"), "lgl_resnet18": (4, "LGL", "ResNet-18")}
+    known.update({name: f"{paper_numbers()[cell]:.2f}" for name, cell in names.items()})
+    for name, network in (("cnn2c", "CNN2C"), ("literal", LITERAL_HEAD), ("cnn5c", "CNN5C")):
+        known[f"{name}_parameters"] = _num_parameters(network)
+    known["cnn5c_features"] = _networks()["CNN5C"][-2]["output"]
+    known["scale_sml"], known["scale_lgl"] = (f"{arms.SCALES[arms.PLACES[0]][loss]:g}" for loss in ("sml", "lgl"))
+    of_sml = [one for key, group in found.items() if key[0] == "SML" and key[3] == "train" for one in group]
+    identities = [abs(one.residual.sum()) / one.left.sum() for one in of_sml]
+    if identities:
+        known["num_sml"], known["sml_identity"] = str(len(identities)), f"{max(identities):.1e}"
+    return known

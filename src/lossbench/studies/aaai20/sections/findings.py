@@ -1,0 +1,262 @@
+"""What comes of it, in sentences? The verdict paragraph, the headline, the evidence of a claim, and what is missing."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from lossbench.report.wording import enumerated, measured, points, probability
+from lossbench.statistics import inference
+from lossbench.studies.aaai20 import second_runs
+from lossbench.studies.aaai20.claims import FAMILIES
+from lossbench.studies.aaai20.grid import LITERAL_HEAD
+from lossbench.studies.aaai20.verdicts import (
+    REFUTING,
+    SEEN_SEED,
+    Comparison,
+    CurveComparison,
+    Judge,
+    JudgedCell,
+    JudgedHeadline,
+    State,
+    Verdict,
+)
+
+LEADS = {
+    "remains": "{first}'s lead over {second} remains at each loss's own learning rate: it is more than step size",
+    "gone": "{first}'s lead over {second} is one of step size: at each loss's own learning rate it is gone",
+    "reversed": "{first}'s lead over {second} turns round: at each loss's own learning rate {second} is better",
+    "open": "{first} leads {second} at the paper's learning rate; whether by its loss or by its step size is open, "
+    "as each loss's own learning rate {why}",
+    "undecided": "it is undecided whether {first} leads {second} even at the paper's learning rate",
+    "not found": "a lead of {first} over {second} is not found at the paper's learning rate",
+}
+"""What docs/statistics.md calls the outcomes of the headline."""
+
+DATASETS = {"MNIST": "MNIST", "FMNIST": "Fashion-MNIST", "KMNIST": "KMNIST", "CIFAR-10": "CIFAR-10"}
+
+
+def headline_sentences(judge: Judge) -> list[str]:
+    """What becomes of LGL-INR's lead over SML, then over LGL; one sentence for both data sets where both agree."""
+    every = judge.headlines()
+    sentences = []
+    for other in dict.fromkeys(one.other for one in every):
+        of_other = [one for one in every if one.other == other]
+        alike = len({(one.headline, _why(one)) for one in of_other}) == 1
+        groups = [of_other] if alike else [[one] for one in of_other]
+        sentences += [_headline_sentence(group) for group in groups]
+    return sentences
+
+
+def _headline_sentence(group: Sequence[JudgedHeadline]) -> str:
+    first = group[0]
+    places = " and ".join(DATASETS[one.dataset] for one in group)
+    lead = LEADS[first.headline].format(first="LGL-INR", second=first.other, why=_why(first))
+    told = {one.dataset: _headline_evidence(one) for one in group}
+    evidence = "; ".join(f"{dataset}: {text}" if len(told) > 1 else text for dataset, text in told.items())
+    return f"On {places}, {lead} ({evidence})."
+
+
+def _why(one: JudgedHeadline) -> str:
+    return "has too few runs" if one.own_lr.word == "too few" else "leaves it undecided"
+
+
+def _headline_evidence(one: JudgedHeadline) -> str:
+    """The mean leads, and how much of the lead a factor closes; intervals and n stand in the table beside."""
+    parts = []
+    has_lead = one.headline not in ("undecided", "not found")
+    if one.paper.pairs.n:
+        both = ", which is both losses' own" if one.own_is_papers else ""
+        parts.append(f"{points(one.paper.difference.mean)} points at the paper's learning rate{both}")
+    if one.scale_up.pairs.n:
+        closes = f" and closes {_closed(one, one.scale_up)}" if has_lead else ""
+        parts.append(
+            f"{points(one.scale_up.difference.mean)} with {one.other}'s loss times {one.scale:g}, which matches "
+            f"gradient norms at initialisation{closes}"
+        )
+    if one.own_lr.pairs.n and not one.own_is_papers:
+        times = f", {one.own_factor:g} times the paper's for {one.other}" if one.own_factor else ""
+        closes = f", which closes {_closed(one, one.own_lr)}" if has_lead else ""
+        parts.append(f"{points(one.own_lr.difference.mean)} at their own learning rates{times}{closes}")
+    return "; ".join(parts) or "no pair of runs"
+
+
+def _closed(one: JudgedHeadline, other: Comparison) -> str:
+    """Which share of the lead at the paper's learning rate is gone."""
+    share = 1 - other.difference.mean / one.paper.difference.mean
+    return "all of it" if share >= 1 else "none of it" if share < 0.005 else f"{100 * share:.0f} % of it"
+
+
+def sum_sentence(judge: Judge) -> str:
+    """What becomes of LGL-INR's lead over LGL where LGL is summed over the classes; nothing without enough runs."""
+    told = []
+    for dataset, cell in second_runs.lgl_sums().items():
+        seeds = (*second_runs.FIRST_SEEDS, *second_runs.BLIND_SEEDS)
+        inr = judge.arms["paper"]["CNN2C", dataset, "LGL-INR"]
+        pairs = judge.results.pairs(second_runs.with_seeds(inr, seeds), second_runs.with_seeds(cell, seeds))
+        if pairs.n >= inference.MIN_RUNS:
+            told.append(f"{points(inference.paired_t(pairs).mean)} points on {DATASETS[dataset]} (n={pairs.n})")
+    if not told:
+        return ""
+    return (
+        "LGL here is the mean over batch and classes; summed over the classes at the same learning rate, ten times as "
+        f"large, it leaves LGL-INR a lead of {enumerated(told)}."
+    )
+
+
+def cells_sentence(cells: Sequence[JudgedCell]) -> str:
+    """How many of the paper's numbers are what one new run of ours would give."""
+    count = {word: sum(one.outcome == word for one in cells) for word in ("consistent", "paper higher", "paper lower")}
+    judged = sum(count.values())
+    alarms = inference.false_alarms(judged)
+    if not judged:
+        return f"None of the paper's {len(cells)} accuracies can be judged yet: each needs three runs of ours."
+    apart = dict.fromkeys(one.cell.loss for one in cells if one.outcome in ("paper higher", "paper lower"))
+    losses = f" (of {enumerated(apart)})" if apart else ""
+    return (
+        f"Of the paper's {len(cells)} accuracies {judged} can be judged: {count['consistent']} lie where one new run "
+        f"of ours would (95 % prediction interval), {count['paper higher']} above and {count['paper lower']} below"
+        f"{losses}; were the cells independent, by chance {alarms.expected:.1f} would lie outside, and up to "
+        f"{alarms.most} would be no surprise."
+    )
+
+
+def apart_sentence(cells: Sequence[JudgedCell]) -> str:
+    """Which losses are, as read here, not the paper's: all their judged cells lie on one side of its numbers."""
+    told = []
+    for loss in dict.fromkeys(one.cell.loss for one in cells):
+        outcomes = {one.outcome for one in cells if one.cell.loss == loss} - {"too few", None}
+        if outcomes in ({"paper higher"}, {"paper lower"}):
+            side = "less" if outcomes == {"paper higher"} else "more"
+            told.append(
+                f"{loss} as read here is {side} accurate than the paper's in every cell judged, so what is said of "
+                f"{loss} is said of this reading."
+            )
+    return " ".join(told)
+
+
+def claims_sentence(verdicts: Sequence[Verdict]) -> str:
+    """How many claims hold, fail, or are undecided: the paper's, and those that go on from them."""
+    tested = [one for one in verdicts if one.outcome]
+    own = _counted([one for one in tested if one.claim.whose == "paper"])
+    further = _counted([one for one in tested if one.claim.whose == "further"])
+    return (
+        f"Of {own[0]} claims of its text that are tested on trained networks {own[1]}; of {further[0]} that carry "
+        f"them to other learning rates, scales or the head as printed, {further[1]}."
+    )
+
+
+VERBS: tuple[tuple[State, str], ...] = (("holds", "hold"), ("fails", "fail"))
+OPEN: Mapping[State, str] = {"inconclusive": "came out", "not yet tested": "are"}
+"""How a claim without a verdict is reported."""
+
+
+def _counted(verdicts: Sequence[Verdict]) -> tuple[int, str]:
+    count = Counter(one.state for one in verdicts)
+    held, failed = (f"{count[one]} {one if count[one] == 1 else many}" for one, many in VERBS)
+    others = [f"{count[word]} {verb} {word}" for word, verb in OPEN.items() if count[word]]
+    return len(verdicts), enumerated([held, failed, *others])
+
+
+def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
+    """Which head of CNN2C gives the paper's numbers, and whether a claim hangs on it."""
+    counted = []
+    for network in ("CNN2C", LITERAL_HEAD):
+        outcomes = [one.outcome for one in cells if one.key[0] == network and one.key[2] == one.cell.loss]  # no beta
+        if "too few" in outcomes:
+            return ""
+        counted.append(outcomes.count("consistent"))
+    both = judge.by_head()
+    told = [
+        f"{after.claim.claim.partition(', with')[0]}: {before.outcome}, with the printed head {after.outcome}"
+        for before, after in both
+    ]
+    once = [before for before, after in both if (before.outcome == "holds") != (after.outcome == "holds")]
+    return (
+        f"Of CNN2C's 9 numbers {counted[0]} lie where one new run of ours would with the head 800-500-10, {counted[1]} "
+        f"with the printed one (800-10). Over CNN2C's three data sets {len(once) or 'no'} claim{'s' * (len(once) > 1)} "
+        f"hold{'s' * (len(once) < 2)} with one head only: {'; '.join(told)}."
+    )
+
+
+def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
+    """What would be said otherwise without the runs seen before the rules; `verdicts` are those of `judge`."""
+    without = judge.unseen()
+    told = [
+        f"{before.claim.claim}: {before.outcome}, without them {after.outcome}"
+        for before, after in zip(verdicts, without.verdicts(), strict=True)
+        if before.outcome != after.outcome
+    ]
+    told += [
+        f"LGL-INR's lead over {before.other} on {before.dataset}: {before.headline}, without them {after.headline}"
+        for before, after in zip(judge.headlines(), without.headlines(), strict=True)
+        if before.headline != after.headline
+    ]
+    told += [
+        f"{before.contrast.label}, {before.contrast.arm}, {place(before)}: {before.word}, without them {after.word}"
+        for name in FAMILIES
+        for before, after in zip(judge.family(name), without.family(name), strict=True)
+        if before.word != after.word
+    ]
+    changes = f"these change: {'; '.join(told)}" if told else "nothing changes"
+    return (
+        f"The 9 runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen before the "
+        f"rules were written (docs/statistics.md). Without them, on one pair of runs less, {changes}."
+    )
+
+
+def evidence(verdict: Verdict) -> str:
+    """On what grounds a claim holds, fails, or is undecided."""
+    if verdict.proportion is not None:
+        one = verdict.proportion
+        if not one.n:
+            return "no runs"
+        return f"in {one.k} of {one.n} seeds; 90 % interval of the share {one.low:.2f} to {one.high:.2f}"
+    if verdict.curves:
+        return "; ".join(map(_curve_evidence, verdict.curves))
+    known = [one for one in verdict.comparisons if one.pairs.n]
+    if not known:
+        return "no pairs of runs"
+    if verdict.claim.over_cells and verdict.comparisons[0].pairs.n:
+        return measured(verdict.comparisons[0].difference)
+    return _cells_evidence(verdict, known)
+
+
+def _cells_evidence(verdict: Verdict, known: Sequence[Comparison]) -> str:
+    num_cells = len([one for one in verdict.comparisons if one.contrast.dataset])
+    known = [one for one in known if one.contrast.dataset]
+    kind = verdict.claim.kind
+    if kind == "superiority":
+        passed = sum(one.word in ("higher", "higher, within the margin") for one in known)
+        text = f"higher after Holm in {passed} of {num_cells} cells"
+    elif kind == "equivalence":
+        passed = sum(one.equivalence.p < inference.ALPHA for one in known)
+        text = f"within the margin in {passed} of {num_cells} cells"
+    else:
+        passed = sum(one.non_inferiority.p < inference.ALPHA for one in known)
+        text = f"not worse by more than the margin in {passed} of {num_cells} cells"
+    if len(known) < num_cells:
+        text += f", {num_cells - len(known)} without runs"
+    if kind == "superiority":
+        against = [f"{place(one)} {one.word}" for one in known if one.word in REFUTING]
+        text += f"; against it: {', '.join(against)}" if against else ""
+    least = min(known, key=lambda one: one.difference.mean)
+    most = max(known, key=lambda one: one.difference.mean)
+    several = len({one.contrast.label for one in known}) > 1
+    names = {one: f"{one.contrast.label} on {place(one)}" if several else place(one) for one in (least, most)}
+    ends = [f"{name} {points(one.difference.mean)}" for one, name in names.items()]
+    return f"{text}; {' to '.join(ends)} points"
+
+
+def _curve_evidence(one: CurveComparison) -> str:
+    epochs, area = inference.paired_t(one.epochs), inference.paired_t(one.area)
+    if not epochs.n:
+        return f"{one.contrast.dataset}: no pairs of runs"
+    return (
+        f"{one.contrast.dataset}: {epochs.mean:+.1f} epochs (p {probability(epochs.p)}), "
+        f"area {points(area.mean)} points (p {probability(area.p)}), n={epochs.n}"
+    )
+
+
+def place(comparison: Comparison) -> str:
+    """A comparison's cell in words."""
+    one = comparison.contrast
+    return " ".join(part for part in (one.network, one.loss, one.dataset) if part)

@@ -1,0 +1,303 @@
+"""What does the report say, part by part? Tables, verdicts and pictures of the paper's profile as blocks of a page."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from lossbench.report import plots
+from lossbench.report.page import Block, Paragraph, Table
+from lossbench.report.plots import CellRow, ComparisonRow
+from lossbench.report.table import table
+from lossbench.report.wording import MISSING, NO_NUMBER, percent, points, predicted, probability, span
+from lossbench.statistics import inference
+from lossbench.statistics.inference import MIN_RUNS
+from lossbench.studies.aaai20 import figure1
+from lossbench.studies.aaai20.claims import FAMILIES
+from lossbench.studies.aaai20.claims import claims as known_claims
+from lossbench.studies.aaai20.grid import LITERAL_HEAD
+from lossbench.studies.aaai20.sections.findings import DATASETS, evidence, place
+from lossbench.studies.aaai20.table1 import Simulations
+from lossbench.studies.aaai20.verdicts import Comparison, Judge, JudgedCell, Verdict, equation_10
+
+NETWORKS = ("CNN2C", LITERAL_HEAD, "CNN5C", "MobileNetV2", "ResNet-18")
+
+ARMS = {
+    "paper": "the paper's learning rate",
+    "scale-up": "SML and LGL scaled to LGL-INR's gradient norm",
+    "scale-down": "LGL-INR scaled to SML's gradient norm",
+    "own-lr": "each loss at its own learning rate",
+    "literal": "the head as printed (800-10)",
+}
+
+
+WHOSE = {
+    "paper": "The paper's claims",
+    "further": "Where the paper's claims lead, with arms of ours",
+    "ours": "Our own hypotheses",
+}
+"""Whose the claims are, and how their table begins."""
+
+
+def headlines(judge: Judge, status: Mapping[tuple[str, str], str]) -> Table:
+    """What becomes of LGL-INR's lead, by data set and other loss.
+
+    Args:
+        judge: the verdicts.
+        status: what the blind seeds make of each headline, by other loss and data set.
+    """
+    lines = {
+        (f"LGL-INR - {one.other}", one.dataset): {
+            "Lead": one.headline,
+            "Seeds 5 to 9": status.get((one.other, one.dataset), NO_NUMBER),
+            "n": _counts(one.paper, one.scale_up, one.own_lr),
+            "Paper's lr": _worded(one.paper),
+            "Scales matched": _worded(one.scale_up),
+            "Own lr": _worded(one.own_lr),
+            "Own lrs": " and ".join(f"{lr:g}" for lr in one.own_lrs) if len(one.own_lrs) == 2 else NO_NUMBER,
+        }
+        for one in judge.headlines()
+    }
+    caption = (
+        "LGL-INR's lead in test accuracy, in points (95 % interval): CNN2C, last epoch, paired over n seeds; at the "
+        "paper's learning rate, with the other loss scaled to LGL-INR's gradient norm, and with each loss at its own "
+        "learning rate, LGL-INR's named first. The lead's word rests on seeds 0 to 4; beside it, what blind seeds make "
+        "of it."
+    )
+    return table(lines, ["Contrast", "Data set"], caption)
+
+
+def _counts(*comparisons: Comparison) -> str:
+    numbers = [str(one.pairs.n) for one in comparisons]
+    return "/".join(numbers) if len(set(numbers)) > 1 else numbers[0]
+
+
+def _worded(comparison: Comparison) -> str:
+    if not comparison.pairs.n:
+        return MISSING
+    difference = comparison.difference
+    return f"{points(difference.mean)} ({span(difference.low, difference.high)}), {comparison.word}"
+
+
+def cells(judged: Sequence[JudgedCell]) -> list[Block]:
+    """The paper's accuracies beside the prediction for one new run, as a picture and a table."""
+    rows = [
+        CellRow(
+            one.key[1],
+            _network(one),
+            one.cell.loss,
+            one.last,
+            None if one.cell.paper is None else one.cell.paper / 100,
+            one.outcome,
+        )
+        for one in judged
+    ]
+    lines = {
+        (one.key[1], _network(one), one.cell.loss): {
+            "Paper": NO_NUMBER if one.cell.paper is None else f"{one.cell.paper:.2f}",
+            "Ours": percent(one.last.mean) if one.last.n else MISSING,
+            "n": _runs(one),
+            "One new run": predicted(one.last),
+            "±": points(one.last.half_width).lstrip("+"),
+            "Verdict": one.outcome or "",
+            "Own s": points(one.last.sd).lstrip("+"),
+            "By own s": NO_NUMBER if math.isnan(one.own.half_width) else f"±{points(one.own.half_width).lstrip('+')}",
+            "Best": percent(one.best.mean) if one.best.n else MISSING,
+            "By the best": one.outcome_best or "",
+        }
+        for one in sorted(judged, key=lambda one: (list(DATASETS).index(one.key[1]), NETWORKS.index(one.key[0])))
+    }
+    caption = (
+        "The paper's accuracies (%) beside where one new run of ours is expected (95 %): mean ± t s √(1 + 1/n), s "
+        f"pooled over the losses of a data set and network; fewer than {MIN_RUNS} runs are too few for a verdict. "
+        f"{_by_own_spread(judged)} "
+        f"The last epoch is the headline; the best one is selected on the test set. {LITERAL_HEAD} is a second "
+        "reading of CNN2C's numbers."
+    )
+    return [plots.cells_beside_paper(rows), table(lines, ["Data set", "Network", "Loss"], caption)]
+
+
+def _by_own_spread(judged: Sequence[JudgedCell]) -> str:
+    """Whether the pooled s decides: losses scatter differently."""
+    words = (
+        f"{_network(one)}, {one.cell.loss} on {one.key[1]}: {one.outcome_own}"
+        for one in judged
+        if one.outcome != one.outcome_own and one.outcome != "too few"
+    )
+    told = "; ".join(words)
+    return (
+        f"By each cell's own s instead of the pooled one {f'other verdicts: {told}' if told else 'no verdict changes'}."
+    )
+
+
+def overview(judged: Sequence[JudgedCell]) -> Table:
+    """The paper's cells with runs, a line a data set and network: ours, n, the paper's number and the verdict."""
+    shown = [one for one in judged if one.last.n and one.key[0] != LITERAL_HEAD]
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for one in sorted(shown, key=lambda one: (list(DATASETS).index(one.key[1]), NETWORKS.index(one.key[0]))):
+        spread = "" if math.isnan(one.last.sd) else f" ± {points(one.last.sd).lstrip('+')}"
+        beside = "" if one.cell.paper is None else f"; {one.cell.paper:.2f}, {one.outcome}"
+        line = lines.setdefault((one.key[1], _network(one)), dict.fromkeys(("LGL", "SML", "LGL-INR"), NO_NUMBER))
+        line[one.cell.loss] = f"{percent(one.last.mean)}{spread} (n={_runs(one)}){beside}"
+    caption = (
+        "Test accuracy (%) after the last epoch, mean ± standard deviation over seeds (n); the paper's number, and "
+        "whether it could be one more run of ours."
+    )
+    return table(lines, ["Data set", "Network"], caption)
+
+
+def _network(one: JudgedCell) -> str:
+    return f"{one.key[0]}, {one.key[2]}" if one.key[2].startswith("beta") else one.key[0]
+
+
+def _runs(one: JudgedCell) -> str:
+    wanted = len(one.cell.configs)
+    text = str(one.last.n) if one.last.n >= wanted else f"{one.last.n} of {wanted}"
+    return f"{text}, {one.last.failed} failed" if one.last.failed else text
+
+
+def comparisons(judge: Judge, status: Mapping[tuple[str, str, str], str]) -> list[Block]:
+    """Every family of comparisons that has runs, as a picture and a table; the others by name.
+
+    Args:
+        judge: the verdicts.
+        status: what the blind seeds make of a comparison of CNN2C, by arm, contrast and data set.
+    """
+    known = {name: judge.family(name) for name in FAMILIES}
+    present = [name for name in FAMILIES if any(one.pairs.n for one in known[name])]
+    absent = [name for name in FAMILIES if name not in present]
+    rows, lines = [], {}
+    for name in present:
+        for one in known[name]:
+            if one.pairs.n:
+                rows.append(
+                    ComparisonRow(
+                        f"{one.contrast.label}, {one.contrast.arm}", place(one), one.difference, one.margin, one.word
+                    )
+                )
+            key = one.contrast.arm, one.contrast.label, one.contrast.dataset
+            blind = status.get(key, NO_NUMBER) if one.contrast.network == "CNN2C" else NO_NUMBER
+            line = _comparison(judge, one) | {"Seeds 5 to 9": blind}
+            lines[one.contrast.arm, name.partition("/")[2], place(one)] = line
+    blocks: list[Block] = []
+    if present:
+        caption = (
+            "Differences in test accuracy, last epoch, in points: paired t over seeds, p by Holm within a contrast "
+            "of an arm over all the cells that it will have, 90 % interval and margin of equivalence. As "
+            "description: in how many seeds the exact McNemar test finds either network better on the same images, "
+            "and the nominal 95 % interval of a bootstrap over images and seeds, too narrow with few seeds."
+        )
+        blocks = [plots.comparisons(rows), table(lines, ["Arm", "Contrast", "Cell"], caption)]
+    if absent:
+        blocks.append(Paragraph(f"Without a pair of runs: {'; '.join(absent)}."))
+    return blocks
+
+
+def _comparison(judge: Judge, one: Comparison) -> dict[str, str]:
+    difference, test = one.difference, one.equivalence
+    first, second = (judge.arms[one.contrast.arm].get(key) for key in one.contrast.keys)
+    images = figure1.images(judge.results, first, second) if one.pairs.n and not one.contrast.loss else None
+    return {
+        "n": str(one.pairs.n),
+        "Difference": points(difference.mean),
+        "Word": one.word if one.pairs.n else MISSING,
+        "95 %": span(difference.low, difference.high),
+        "p": probability(difference.p),
+        "p, Holm": probability(one.p_holm),
+        "90 %": span(test.low, test.high),
+        "Margin": points(one.margin).lstrip("+"),
+        "McNemar": f"{images.seeds.first} / {images.seeds.second} of {images.seeds.n}" if images else NO_NUMBER,
+        "Bootstrap": span(images.bootstrap.low, images.bootstrap.high) if images else NO_NUMBER,
+    }
+
+
+def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list[Block]:
+    """Every claim with its outcome and grounds: the paper's, those that go on from them, and ours."""
+    blocks: list[Block] = []
+    for whose, which in WHOSE.items():
+        chosen = [one for one in verdicts if one.outcome and one.claim.whose == whose]
+        lines = {
+            one.claim.claim: {
+                "Verdict": one.state or "",
+                "Evidence": evidence(one),
+                "Test": one.claim.kind,
+                "Arm": one.claim.arm,
+                "Where": one.claim.place.removeprefix("ours: "),
+            }
+            for one in chosen
+        }
+        if simulations is not None and whose == "paper":
+            (simulated,) = [one for one in known_claims() if one.id == "equation-10"]
+            for training, outcome in equation_10(simulations).items():
+                lines[f"{simulated.claim} (Sim2's network {training})"] = {
+                    "Verdict": outcome,
+                    "Evidence": "Table 1",
+                    "Test": simulated.kind,
+                    "Arm": simulated.arm,
+                    "Where": simulated.place,
+                }
+        told = "; ".join(f"{arm}: {text}" for arm, text in ARMS.items() if any(one.claim.arm == arm for one in chosen))
+        caption = f"{which}, each by the rule written down before the runs. Arms are {told}."
+        if whose == "paper":
+            caption += (
+                " In quotation marks what the paper says of a size, which is not tested. That Table 1 is judged twice "
+                "was settled after its values had been seen."
+            )
+        blocks.append(table(lines, ["Claim"], caption))
+    return blocks
+
+
+def convergence(judge: Judge) -> list[Block]:
+    """How soon and how high the losses learn, on test and training images, MNIST beside the two that decide."""
+    lines = {}
+    for label in ("LGL-INR - SML", "LGL-INR - LGL"):
+        for one in judge.curves(label):
+            corrected = (one.p_holm_epochs, one.p_holm_area)
+            shown = {"test": ((one.epochs, one.area), corrected), "train": ((one.train_epochs, one.train_area), None)}
+            for images, (pairs, p_holm) in shown.items():
+                epochs, area = map(inference.paired_t, pairs)
+                lines[label, one.contrast.dataset, images] = {
+                    "n": str(epochs.n),
+                    "Epochs": f"{epochs.mean:+.1f}" if epochs.n else NO_NUMBER,
+                    "Epochs, 95 %": NO_NUMBER if math.isnan(epochs.low) else f"{epochs.low:+.1f} to {epochs.high:+.1f}",
+                    "p, Holm": probability(p_holm[0]) if p_holm else NO_NUMBER,
+                    "Area": points(area.mean),
+                    "Area, 95 %": span(area.low, area.high),
+                    "p, Holm ": probability(p_holm[1]) if p_holm else NO_NUMBER,
+                }
+    caption = (
+        "Convergence, CNN2C: difference in the first epoch within 0.5 points of the run's own end, and in the area "
+        "under the accuracy curve, in points; negative epochs and positive area are in LGL-INR's favour. Test "
+        "images of FMNIST and KMNIST decide the claim; the rest is shown."
+    )
+    return [table(lines, ["Contrast", "Data set", "Images"], caption)]
+
+
+def figure1_text(judge: Judge) -> list[Block]:
+    """What the text says of Figure 1 in numbers, beside ours."""
+    small = {key[2]: cell for key, cell in judge.arms["paper"].items() if key[:2] == ("CNN2C", "KMNIST")}
+    lines = {
+        f"{one.loss}: class {one.true} as {one.predicted}": {
+            "Paper": str(one.paper),
+            "Ours": f"{one.ours.mean:.1f}" if one.ours.n else MISSING,
+            "n": str(one.ours.n),
+            "One new run (95 %)": NO_NUMBER
+            if math.isnan(one.ours.half_width)
+            else f"{one.ours.low:.0f} to {one.ours.high:.0f}",
+            "Verdict": inference.cell_outcome(one.ours, one.paper),
+        }
+        for one in figure1.counts(judge.results, small)
+    }
+    caption = f"The {len(lines)} counts of Figure 1 that caption and text print; each interval with its own s."
+    blocks: list[Block] = [table(lines, ["Count"], caption)]
+    fashion = {key[2]: cell for key, cell in judge.arms["paper"].items() if key[:2] == ("CNN2C", "FMNIST")}
+    similar = figure1.similar_classes(judge.results, fashion["LGL"], fashion["SML"])
+    if similar is not None:
+        blocks.append(
+            Paragraph(
+                f"Similar classes (Fashion-MNIST, CNN2C): LGL takes {similar.lgl:.0f} shirts for coats or coats for "
+                f"shirts, SML {similar.sml:.0f} (means of {similar.n} seeds; more under LGL in {similar.num_more}). "
+                f"That is {100 * similar.share:.0f} % of the errors that LGL makes beyond SML's, and "
+                f"{100 * similar.share_of_lgl:.0f} % of all that LGL makes, {100 * similar.share_of_sml:.0f} % of all "
+                "that SML makes. A cause is not tested."
+            )
+        )
+    return blocks

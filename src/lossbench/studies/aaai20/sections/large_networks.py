@@ -1,0 +1,84 @@
+"""What do runs on a CPU say of the large networks? Beside the paper's numbers, and no part of its tables."""
+
+import math
+from collections.abc import Iterable
+
+from lossbench.config.run import Config
+from lossbench.config.words import Precision
+from lossbench.report.page import Block, Paragraph
+from lossbench.report.table import table
+from lossbench.report.wording import MISSING, enumerated, points, span, spread
+from lossbench.statistics import inference
+from lossbench.studies.aaai20 import without_gpu as pilots
+from lossbench.studies.provenance import conditions
+from lossbench.studies.results import Results
+
+
+def without_gpu(results: Results) -> list[Block]:
+    """CNN5C in both precisions, and the beginnings of CIFAR-10's runs."""
+    begun = pilots.cifar10()
+    lines: dict[str, dict[str, str]] = {}
+    for (network, loss), config in begun.items():
+        lines.setdefault(network, {})[loss] = _accuracy(results.accuracy(config)) or MISSING
+    caption = (
+        f"No result, a pilot: CIFAR-10 after {pilots.PILOT_EPOCHS} of 100 epochs on {pilots.PILOT_IMAGES:,} training "
+        "images, fp32 on a CPU, test accuracy (%), n=1."
+    )
+    return [*cnn5c(results), table(lines, ["Network"], _told(caption, results, begun.values()))]
+
+
+def cnn5c(results: Results) -> list[Block]:
+    """What bf16 does beside fp32, and CNN5C's cells in the precision they were trained in."""
+    lines: dict[str, dict[str, str]] = {}
+    cells = {precision: pilots.cnn5c(precision) for precision in (Precision.bf16, Precision.fp32)}
+    for group in zip(*cells.values(), strict=True):
+        known = zip(cells, (_mean(results.values(cell)) for cell in group), strict=True)
+        told = ", ".join(f"{accuracy} in {precision}" for precision, accuracy in known if accuracy) or MISSING
+        lines.setdefault(group[0].dataset, {})[group[0].loss] = f"{told} (paper {group[0].paper:.2f})"
+    caption = (
+        "CNN5C: test accuracy (%) after the last epoch, mean ± standard deviation over seeds (n), the paper's number "
+        f"beside it; fewer than {inference.MIN_RUNS} runs are too few for a verdict. The runs in fp32 are Table 3's "
+        "own, which alone is judged; those in bf16 are a second table."
+    )
+    configs = [config for group in cells.values() for cell in group for config in cell.configs]
+    return [Paragraph(_agreement(results)), table(lines, ["Data set"], _told(caption, results, configs))]
+
+
+def _told(caption: str, results: Results, configs: Iterable[Config]) -> str:
+    """A caption with what those of its runs that are there were done on."""
+    names = results.records.keys() & {results.name(config) for config in configs}
+    return f"{caption} {conditions(results, names)}".strip()
+
+
+def _processors(results: Results, both: pilots.Agreement) -> list[str]:
+    """Where the runs in two precisions were done; a pair need not have shared its processor."""
+    records = [results.record(config) for cell in (both.fp32, both.bf16) for config in cell.configs]
+    return sorted({str(record.fields["device_name"]) for record in records if record})
+
+
+def _accuracy(value: float | None) -> str:
+    return "" if value is None else "diverged" if math.isnan(value) else f"{100 * value:.2f}"
+
+
+def _agreement(results: Results) -> str:
+    both = pilots.agreement()
+    pairs = inference.pair(results.values(both.bf16), results.values(both.fp32))  # precisions differ on purpose
+    if pairs.n < inference.MIN_RUNS:
+        known = f", bf16 - fp32 {enumerated(map(points, pairs.differences))} points" if pairs.n else ""
+        return f"Whether bf16 does as fp32 is open: {pairs.n} of {pilots.AGREEMENT_SEEDS} pairs of runs{known}."
+    test = inference.tost(pairs, inference.MARGINS["kmnist"])
+    shown = "are equivalent" if test.p < inference.ALPHA else "are not shown to be equivalent"
+    places = _processors(results, both)
+    mixed = ", which differ within pairs, so that the difference is not of precision alone" if len(places) > 1 else ""
+    return (
+        f"bf16 and fp32 {shown} within ±{100 * test.margin:g} points: SML on KMNIST with CNN5C after "
+        f"{pilots.AGREEMENT_EPOCHS} epochs, bf16 - fp32 {points(test.mean)} points (90 % interval "
+        f"{span(test.low, test.high)}, n={test.n}); on {enumerated(places)}{mixed}."
+    )
+
+
+def _mean(values: inference.Values) -> str:
+    known = inference.finished(values)
+    failed = f"{inference.num_failed(values)} diverged" if inference.num_failed(values) else ""
+    told = f"{spread([100 * value for value in known], 2)} (n={len(known)})" if known else ""
+    return ", ".join(filter(None, [told, failed]))

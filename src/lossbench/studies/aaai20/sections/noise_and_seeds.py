@@ -1,0 +1,165 @@
+"""How much of a difference is noise, where does it come from, and how many seeds does it ask for?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.style import FAINT, SMALL
+from lossbench.report.table import table
+from lossbench.report.wording import MISSING, points, probability
+from lossbench.statistics import inference, noise
+from lossbench.studies.aaai20 import variants
+from lossbench.studies.aaai20.conditions import Key
+from lossbench.studies.aaai20.verdicts import Comparison, Judge
+from lossbench.studies.cells import LABELS
+from lossbench.studies.results import Results
+
+DIFFERENCES = np.geomspace(0.0005, 0.02, 25)
+"""True differences in accuracy that the picture asks about, fractions."""
+
+
+def noise_blocks(judge: Judge) -> list[Block]:
+    """What the test set can resolve, how much seeds scatter and through what, and how many a referee should ask for."""
+    known = [
+        one
+        for one in judge.family("paper/LGL-INR - SML")
+        if one.pairs.n >= 2 and one.difference.sd > inference.NO_SPREAD
+    ]
+    if not known:
+        return [Paragraph("No two pairs of runs yet.")]
+    caption = (
+        f"Noise, in points: standard error of SML's accuracy for the {noise.NUM_TEST:,} images of the test set; "
+        "standard deviation of an accuracy over seeds (LGL-INR and SML pooled), and of the difference LGL-INR - SML "
+        "seed by seed; and the seeds with which a true difference as large as the margin, or twice it, would be found "
+        "with 80 % probability (paired t, 5 %) if the standard deviation is as estimated, in brackets with the ends of "
+        "its own 95 % interval."
+    )
+    return [
+        seeds_to_ask_for(known),
+        table({(one.contrast.dataset, one.contrast.network): _line(judge, one) for one in known}, _KEYS, caption),
+        *_shared(judge, known),
+        *_components(judge.results),
+    ]
+
+
+_KEYS = ["Data set", "Network"]
+
+
+def _line(judge: Judge, one: Comparison) -> dict[str, str]:
+    cells = [judge.arms["paper"][key] for key in one.contrast.keys]
+    accuracy = float(np.mean(inference.finished(judge.results.values(cells[1]))))
+    return {
+        "n": str(one.pairs.n),
+        "Test set": _size(noise.resolution(accuracy, noise.NUM_TEST)),
+        "Seeds": _size(inference.pooled_spread(judge.results.values(cell) for cell in cells).sd),
+        "Difference": _size(one.difference.sd),
+        "Margin": _size(one.margin),
+        "Seeds to ask for": _needed(one, 1),
+        "to find twice the margin": _needed(one, 2),
+    }
+
+
+def _needed(one: Comparison, times: float) -> str:
+    """Seeds that find a difference of some margins, and those at the ends of the standard deviation's interval."""
+    sds = one.difference.sd, *noise.sd_interval(one.difference.sd, one.pairs.n - 1)
+    middle, low, high = (_seeds(noise.seeds_needed(times * one.margin, sd)) for sd in sds)
+    return f"{middle} ({low} to {high})"
+
+
+def _seeds(number: int | None) -> str:
+    return f"more than {noise.MOST_SEEDS}" if number is None else str(number)
+
+
+def _size(fraction: float) -> str:
+    return points(fraction).lstrip("+")
+
+
+def seeds_to_ask_for(known: Sequence[Comparison]) -> Picture:
+    """Seeds over the true difference that they find with 80 % probability, a line a data set and network."""
+    figure = Figure(figsize=(5.5, 3.8), layout="constrained")
+    axes, told = figure.subplots(), []
+    for one, style in zip(known, ("-", "--", "-.", ":") * len(known), strict=False):
+        needed = [noise.seeds_needed(float(difference), one.difference.sd) for difference in DIFFERENCES]
+        where = f"{one.contrast.network}, {one.contrast.dataset}"
+        shown = [(100 * difference, n) for difference, n in zip(DIFFERENCES, needed, strict=True) if n is not None]
+        axes.plot(*zip(*shown, strict=True), style, label=f"{where} (sd {_size(one.difference.sd)}, n={one.pairs.n})")
+        half = noise.seeds_needed(0.005, one.difference.sd)
+        told.append(f"{where}: {_seeds(half)} seeds to find 0.5 points.")
+    axes.axhline(inference.MIN_RUNS, color=FAINT, linewidth=1)
+    axes.set(xscale="log", yscale="log", xlabel="true difference (points)", ylabel="seeds")
+    axes.set_xticks([0.05, 0.1, 0.25, 0.5, 1, 2], labels=["0.05", "0.1", "0.25", "0.5", "1", "2"])
+    axes.set_yticks([2, 3, 5, 10, 30, 100, 300, 1000], labels=["2", "3", "5", "10", "30", "100", "300", "1000"])
+    axes.minorticks_off()
+    axes.grid(color=FAINT, alpha=0.3)
+    axes.legend(fontsize=SMALL)
+    caption = (
+        "Seeds with which a paired t test at 5 % finds a true difference of LGL-INR and SML with 80 % probability, by "
+        "the spread of the differences seed by seed. The paper has one run a cell; below the line no verdict is given."
+    )
+    return Picture("seeds", figure, caption, f"Seeds over true difference. {' '.join(told)}")
+
+
+def _shared(judge: Judge, known: Sequence[Comparison]) -> list[Block]:
+    """What a seed adds to every cell of a network and data set alike, so that pairing takes it out."""
+    lines = {}
+    for one in known:
+        place = one.contrast.network, one.contrast.dataset
+        cells = {cell.key: cell for arm in _ARMS for key, cell in judge.arms[arm].items() if _is_of(key, place)}
+        values = [judge.results.values(cell) for cell in cells.values()]
+        whole = [of for of in values if len(inference.finished(of)) == len(of)]
+        if len(whole) >= 2:
+            found = noise.components(np.array(whole, float))
+            counts = {"Cells": str(len(whole)), "Seeds": str(len(whole[0]))}
+            own = {"In all cells alike": _tested(found.columns, found.p_columns), "On its own": _size(found.rest)}
+            lines[place[::-1]] = counts | own
+    caption = (
+        "What a seed does to all losses alike: standard deviations of the test accuracy, in points, of what the cells "
+        "of a data set have in common in a seed, whose initial weights and order are the same, and of what each has on "
+        "its own, taken to be as large in every cell. Cells: the losses at the paper's learning rate, scaled, and at "
+        "their own learning rates; analysis of variance, p of its F test that there is nothing alike. Only what is "
+        "alike can pairing take out."
+    )
+    return [table(lines, _KEYS, caption)] if lines else []
+
+
+_ARMS = ("paper", "scale-up", "scale-down", "own-lr")  # whose networks are the same, so that a seed's weights are
+
+
+def _is_of(key: Key, place: tuple[str, str]) -> bool:
+    """Whether a cell is one of the losses as read, without Table 5's other beta."""
+    return key[:2] == place and not key[2].startswith("beta")
+
+
+def _tested(sd: float, p: float) -> str:
+    return f"{_size(sd)} (p {_equal(p)})"
+
+
+def _equal(p: float) -> str:
+    told = probability(p)
+    return told if told.startswith("<") else f"= {told}"
+
+
+def _components(results: Results) -> list[Block]:
+    """Initial weights crossed with the order of the images, loss by loss."""
+    lines = {}
+    for loss in variants.CROSSED_LOSSES:
+        values = [[results.accuracy(config) for config in row] for row in variants.crossed(loss)]
+        known = inference.finished([value for row in values for value in row])
+        line = {"Runs": f"{len(known)} of {sum(map(len, values))}"}
+        line |= dict.fromkeys(("Initial weights", "Order", "Interaction and the rest", "All"), MISSING)
+        if len(known) == sum(map(len, values)):
+            found = noise.components(np.array(values, float))
+            line["Initial weights"] = _tested(found.rows, found.p_rows)
+            line["Order"] = _tested(found.columns, found.p_columns)
+            line |= {"Interaction and the rest": _size(found.rest), "All": _size(found.total)}
+        lines[LABELS["fmnist"], LABELS[loss.name]] = line
+    caption = (
+        "Where the scatter comes from: standard deviations of the test accuracy, in points, by the initial weights, "
+        "the order of the images, and their interaction with all else that differs between runs; CNN2C, last epoch, "
+        f"{len(values)} x {len(values)} runs crossed, analysis of variance. All: the root of the sum "
+        "of the three variances. A variance that comes out negative is 0. With so few levels one comes out above 0 in "
+        "four of ten designs where there is none: p is of the F test that there is none (3 and 9 degrees of freedom)."
+    )
+    return [table(lines, ["Data set", "Loss"], caption)]

@@ -1,0 +1,170 @@
+"""Calibration: how a trained network's probabilities compare with what it gets right, map by map."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lossbench.config.run import Config
+from lossbench.data.labels import test_labels
+from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.style import FAINT, SMALL, STYLES
+from lossbench.report.table import table
+from lossbench.report.wording import NO_NUMBER, enumerated, spread
+from lossbench.statistics.calibration import COMPARED, MAPS_OF, NUM_BINS, THEORY, Calibration, Map, calibration, scores
+from lossbench.studies.aaai20.conditions import Key
+from lossbench.studies.aaai20.verdicts import Judge
+from lossbench.studies.cells import Cell
+from lossbench.studies.results import Results
+
+SHOWN_FROM = 20  # predictions in a bin; fewer make no mean worth a mark
+
+MAP_LABELS: Mapping[Map, str] = {
+    "softmax": "softmax",
+    "sigmoid": "sigmoid(z)",
+    "shifted": "sigmoid(z - log(K-1))",
+    "sigmoid_normalised": "sigmoid(z), sum 1",
+    "shifted_normalised": "sigmoid(z - log(K-1)), sum 1",
+}
+SCORES = {"nll": ("NLL", 1, 4), "brier": ("Brier", 1, 4), "ece": ("ECE (%)", 100, 2)}
+SCORES |= {"adaptive_ece": ("Adaptive ECE (%)", 100, 2)}
+"""Columns of calibration's tables: heading, factor, digits."""
+
+
+def calibrated(judge: Judge) -> list[Block]:
+    """Calibration of the paper's cells: what is compared between losses, reliability of CNN2C, and every map."""
+    known = {key: found for key, cell in _scored_cells(judge) if (found := _scores(judge.results, cell))}
+    if not known:
+        return [Paragraph("No runs with logits yet.")]
+    names = {key: cell.config.loss.name for key, cell in _scored_cells(judge)}
+    compared, every = {}, {}
+    for key, runs in known.items():
+        place = (key[1], key[0], key[2])
+        chosen = COMPARED[names[key]]
+        tempered = [run["tempered"] for run in runs]
+        compared[*place, "as it is"] = {"Map": MAP_LABELS[chosen], "T": "1"} | _line([run[chosen] for run in runs])
+        compared[*place, "one temperature"] = {
+            "Map": " or ".join(dict.fromkeys(MAP_LABELS[name] for run in tempered for name in run["maps"])),
+            "T": f"{np.mean([run['temperatures'] for run in tempered]):.2f}",
+        } | _line(tempered)
+        for name in MAPS_OF[names[key]]:
+            of_map = [run[name] for run in runs]
+            over = spread([100 * one["overconfidence"] for one in of_map], 2, sign="+")
+            theory = _theory(names[key], name)
+            every[*place, MAP_LABELS[name]] = {"Theory": theory} | _line(of_map) | {"Overconfidence (points)": over}
+    caption = (
+        "Compared between losses, as the rules fix it, on probabilities that sum to 1: the map that theory names, "
+        "normalised; and each loss's best map after one temperature T, both chosen by NLL on one half of the test "
+        "images and scored on the other. Mean ± standard deviation over seeds (n), last epoch. Description only."
+    )
+    maps = (
+        "Every map of every loss, marked where theory names it: the population minimiser of SML and LGL gives the "
+        "posterior through it; LGL-INR's gives the class-balanced posterior, exactly at beta 0. With sigmoid(z), NLL "
+        "and Brier are sums over the K classifiers, so comparable within a map only. NLL in nats an image. ECE: "
+        f"expected calibration error of the predicted class, {NUM_BINS} bins of equal width; adaptive: of equal count. "
+        "Overconfidence: mean confidence less accuracy. Logits were kept in half precision."
+    )
+    rows = ["Data set", "Network", "Loss"]
+    return [
+        Paragraph(_balanced_posterior(known, names)),
+        table(compared, [*rows, "Temperature"], caption),
+        reliability(_reliable(judge)),
+        table(every, [*rows, "Map"], maps),
+    ]
+
+
+def _scored_cells(judge: Judge) -> list[tuple[Key, Cell]]:
+    return [(key, cell) for key, cell in judge.arms["paper"].items() if key[2] == cell.loss]  # without other beta
+
+
+def _scores(results: Results, cell: Cell) -> list[dict[str, dict[str, Any]]]:
+    """The scores of a cell's runs: the record's, else computed from the logits."""
+    found = []
+    for config in cell.configs:
+        record = results.record(config)
+        if record is not None and "scores" in record.fields:
+            found.append(record.fields["scores"])
+        elif (kept := _logits(results, config)) is not None:
+            found.append(scores(*kept, config.loss.name))
+    return found
+
+
+def _line(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {"n": str(len(runs))} | {
+        heading: spread([factor * one[name] for one in runs], digits)
+        for name, (heading, factor, digits) in SCORES.items()
+    }
+
+
+def _theory(loss: str, name: Map) -> str:
+    if name != THEORY[loss]:
+        return NO_NUMBER
+    return "balanced posterior, approximately" if loss == "lgl_inr" else "posterior"
+
+
+def _balanced_posterior(known: Mapping[Key, Sequence[Mapping[str, Any]]], names: Mapping[Key, str]) -> str:
+    """What LGL-INR's probabilities are, and which of its maps is calibrated best."""
+    lowest = []
+    for key, runs in known.items():
+        if names[key] == "lgl_inr":
+            mean = {name: np.mean([run[name]["ece"] for run in runs]) for name in MAPS_OF["lgl_inr"]}
+            best = min(mean, key=lambda name: mean[name])
+            lowest.append(f"{MAP_LABELS[best]} on {key[1]} with {key[0]} ({100 * mean[best]:.2f} %, n={len(runs)})")
+    told = f" As trained here, the lowest ECE of its maps is that of {enumerated(lowest)}." if lowest else ""
+    return (
+        "LGL-INR aims at the class-balanced posterior, the one with all classes equally frequent: at beta 0 its "
+        "population minimiser gives it through sigmoid(z - log(K-1)), not through sigmoid(z); for beta > 0 "
+        f"approximately. On balanced data the two posteriors are the same.{told}"
+    )
+
+
+def _reliable(judge: Judge) -> dict[Key, list[Calibration]]:
+    """CNN2C's reliability by cell, through the maps that are compared."""
+    found = {}
+    for key, cell in _scored_cells(judge):
+        kept = [one for config in cell.configs if (one := _logits(judge.results, config)) is not None]
+        if kept and key[0] == "CNN2C":
+            found[key] = [calibration(*one, COMPARED[cell.config.loss.name]) for one in kept]
+    return found
+
+
+def _logits(results: Results, config: Config) -> tuple[np.ndarray, np.ndarray] | None:
+    """Logits and classes of a run's test images, where both are known."""
+    record, arrays = results.record(config), results.arrays(config)
+    if record is None or arrays is None or "test_logits" not in arrays:
+        return None
+    labels = arrays.get("test_labels", test_labels(record.fields["config"]["dataset"]))
+    return None if labels is None or len(labels) != len(arrays["test_logits"]) else (arrays["test_logits"], labels)
+
+
+def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:
+    """Accuracy over confidence, bins of all seeds together, a panel a data set."""
+    datasets = list(dict.fromkeys(key[1] for key in found))
+    figure = Figure(figsize=(3.3 * max(1, len(datasets)), 3.6), layout="constrained")
+    told = []
+    for axes, dataset in zip(figure.subplots(1, max(1, len(datasets)), squeeze=False)[0], datasets, strict=False):
+        axes.axline((0, 0), (1, 1), color=FAINT, linewidth=1)
+        for key, runs in found.items():
+            if key[1] != dataset:
+                continue
+            counts = np.sum([one.counts for one in runs], axis=0)
+            confidence, accuracy = (
+                np.nansum([one.counts * getattr(one, name) for one in runs], axis=0) / np.maximum(counts, 1)
+                for name in ("confidence", "accuracy")
+            )
+            there = counts >= SHOWN_FROM
+            axes.plot(confidence[there], accuracy[there], **STYLES[key[2]], markersize=4, label=key[2])
+            gap = np.mean([one.scores.overconfidence for one in runs])
+            told.append(f"{dataset}, {key[2]}: confidence less accuracy {100 * gap:+.2f} points, n={len(runs)}.")
+        axes.set(title=dataset, xlabel="confidence", ylabel="accuracy" if axes.get_subplotspec().is_first_col() else "")
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axes.grid(color=FAINT, alpha=0.3)
+        axes.legend(fontsize=SMALL, loc="lower right")
+    caption = (
+        "Reliability of CNN2C through the map that theory names, normalised (SML softmax, LGL sigmoid(z), LGL-INR "
+        f"sigmoid(z - log(K-1))): accuracy over confidence in {NUM_BINS} bins, predictions of "
+        f"all seeds together, bins with {SHOWN_FROM} predictions or more. On the line confidence is accuracy; below "
+        "it, overconfident."
+    )
+    return Picture("reliability", figure, caption, f"Reliability diagrams. {' '.join(told)}")

@@ -1,0 +1,387 @@
+"""What does the result hang on? Readings of what the paper leaves open, as tables and a picture of a page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.style import FAINT, PAPER, SMALL, STYLES
+from lossbench.report.table import table
+from lossbench.report.wording import MISSING, NO_NUMBER, enumerated, percent, points, seeds_told
+from lossbench.statistics import inference
+from lossbench.statistics.calibration import MAPS
+from lossbench.statistics.inference import CellOutcome, Difference, Prediction, Word
+from lossbench.studies.aaai20 import variants as studies
+from lossbench.studies.aaai20.conditions import Place
+from lossbench.studies.aaai20.variants import Variant
+from lossbench.studies.cells import Cell
+from lossbench.studies.results import Results, Statistic, best, last
+
+CONTRASTS = (("LGL-INR", "SML"), ("LGL-INR", "LGL"), ("LGL", "SML"))
+_KEYS = ["Option", "Reading"]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One loss under one reading."""
+
+    prediction: Prediction  # fractions; without runs its n is 0
+    difference: Difference  # from the default reading, paired over seeds, fractions; without pairs its n is 0
+    word: Word
+
+
+Readings = Mapping[tuple[str, str], Mapping[str, Moved]]
+"""By option and reading, then by loss; the default comes first, under an empty reading."""
+
+
+def sensitivity(results: Results, place: Place) -> list[Block]:
+    """How far each reading of what the paper leaves open moves each loss, and what depends on it."""
+    default, variants = studies.defaults(place), studies.readings(place)
+    network, dataset = place.labels
+    own = (cell for variant in variants if not variant.best for cell in variant.cells.values())
+    if not any(results.values(cell).count(None) < len(cell.configs) for cell in own):
+        return [Paragraph(f"No runs of a reading of {network} yet.")]
+    moved = _readings(results, place)
+    printed = {loss: cell.paper / 100 for loss, cell in default.cells.items() if cell.paper is not None}
+    where = f"{network} on {dataset}"
+    texts = {
+        key: {loss: _moved(of[loss], key) if loss in of else NO_NUMBER for loss in MAPS} for key, of in moved.items()
+    }
+    caption = (
+        f"Readings of {where}, last epoch unless told otherwise: test accuracy (%), and before it the mean difference "
+        "from the default reading in points, paired over seeds 0 to 2. A dash: the option is not this loss's."
+    )
+    nearest = {loss: _nearest(moved, loss, paper) for loss, paper in printed.items()}
+    reached = (
+        f"The number that the paper prints for {where}, the reading whose mean is nearest to it, and whether the "
+        "number could be one more run of it (95 % prediction interval, its half-width, its own s); and of how many of "
+        f"the readings with {inference.MIN_RUNS} runs or more it could be one."
+    )
+    return [
+        Paragraph(f"{_told(moved, place)} {_reached(moved, printed)}"),
+        picture(moved, printed, inference.MARGINS[place.dataset], f"readings_{place.model}", where),
+        table(texts, _KEYS, caption),
+        *_concluded(_conclusions(results, place), where),
+        table(nearest, ["Loss"], reached),
+    ]
+
+
+def moves(results: Results, place: Place) -> str | None:
+    """Which readings move a loss, and which conclusions, in sentences; None before any has enough runs."""
+    moved = _readings(results, place)
+    words = [one.word for key, of in moved.items() if key[1] for one in of.values()]
+    if set(words) == {"too few"}:
+        return None
+    return f"{_told(moved, place)} {_depends(_conclusions(results, place))}"
+
+
+def _told(moved: Readings, place: Place) -> str:
+    others = [(_named(key), loss, one) for key, of in moved.items() if key[1] for loss, one in of.items()]
+    movers = {
+        loss: ", ".join(
+            f"{name.removeprefix(f'{loss}: ')} ({points(one.difference.mean)})"
+            for name, of, one in others
+            if of == loss and one.word in ("higher", "lower")
+        )
+        for loss in MAPS
+    }
+    parts = [f"{loss} by {told}" for loss, told in movers.items() if told]
+    network, dataset = place.labels
+    words = [one.word for *_, one in others]
+    small = sum(word in ("equivalent", "equal") or word.endswith("within the margin") for word in words)
+    few = words.count("too few")
+    counts = [
+        f"{small} stay within ±{100 * inference.MARGINS[place.dataset]:g} points",
+        f"{words.count('undecided')} are undecided",
+        *([f"{few} have too few runs (below {inference.MIN_RUNS})"] if few else []),
+    ]
+    margin = inference.MARGINS[place.dataset]
+    wide = [
+        f"{loss} by {name.removeprefix(f'{loss}: ')} ({points(one.difference.mean)})"
+        for name, loss, one in others
+        if one.word == "undecided" and abs(one.difference.mean) > margin
+    ]
+    beyond = f" Undecided, though their mean is further away than that: {', '.join(wide)}." if wide else ""
+    seeds = seeds_told(one.difference.n for *_, one in others if one.word != "too few")
+    where = ", ".join(filter(None, [f"{network} on {dataset}", seeds]))
+    return (
+        f"What moves a loss away from its accuracy as read here, {where}, in points: "
+        f"{'; '.join(parts) or 'nothing so far'}. Of all {len(words)} pairs of a reading and a loss "
+        f"{enumerated(counts)}; each tested by itself.{beyond}"
+    )
+
+
+def _readings(results: Results, place: Place) -> Readings:
+    default = studies.defaults(place)
+
+    def moved(variant: Variant, loss: str, cell: Cell) -> Moved:
+        pairs = results.pairs(cell, default.cells[loss], _statistic(variant), last)
+        difference = inference.paired_t(pairs)
+        return Moved(
+            inference.prediction_interval(results.values(cell, _statistic(variant))),
+            difference,
+            inference.compare(pairs, inference.MARGINS[place.dataset], difference.p),
+        )
+
+    return {
+        (variant.option, variant.choice): {loss: moved(variant, loss, cell) for loss, cell in variant.cells.items()}
+        for variant in [default, *studies.readings(place)]
+    }
+
+
+def _statistic(variant: Variant) -> Statistic:
+    return best if variant.best else last
+
+
+Conclusions = Mapping[tuple[str, str], Mapping[str, tuple[Difference, Word]]]
+"""By option and reading, then by contrast; the default comes first."""
+
+
+def _conclusions(results: Results, place: Place) -> Conclusions:
+    """What becomes of each contrast under each reading."""
+    default, margin = studies.defaults(place), inference.MARGINS[place.dataset]
+
+    def contrast(variant: Variant, first: str, second: str) -> tuple[Difference, Word]:
+        cells = default.cells | variant.cells
+        pairs = results.pairs(cells[first], cells[second], _statistic(variant))
+        difference = inference.paired_t(pairs)
+        return difference, inference.compare(pairs, margin, difference.p)
+
+    return {
+        (variant.option, variant.choice): {f"{a} - {b}": contrast(variant, a, b) for a, b in CONTRASTS}
+        for variant in [default, *studies.readings(place)]
+    }
+
+
+def _concluded(conclusions: Conclusions, where: str) -> list[Block]:
+    caption = (
+        f"Which conclusions on {where} depend on a reading: the word of each contrast, as in the comparisons but "
+        "without Holm; losses that the option does not change keep their default."
+    )
+    texts = {key: {contrast: _word(*one) for contrast, one in of.items()} for key, of in conclusions.items()}
+    return [Paragraph(_depends(conclusions)), table(texts, _KEYS, caption)]
+
+
+def _word(difference: Difference, word: Word) -> str:
+    return f"{points(difference.mean)}, {word}" if difference.n else MISSING
+
+
+def _depends(conclusions: Conclusions) -> str:
+    """Which contrasts come out otherwise under a reading, in a sentence."""
+    (_, default), *others = conclusions.items()
+    here = ", ".join(f"{contrast} is {word}" for contrast, (_, word) in default.items())
+    changed = [
+        f"{contrast} {word} ({_named(key)}, {points(difference.mean)})"
+        for contrast in default
+        for key, of in others
+        for difference, word in [of[contrast]]
+        if word not in (default[contrast][1], "too few")
+    ]
+    if not changed:
+        return f"As read here, {here}; no other reading with {inference.MIN_RUNS} runs changes that."
+    return f"As read here, {here}. Another reading makes {' and '.join(changed)}."
+
+
+def _mean(prediction: Prediction) -> str:
+    failed = f"{prediction.failed} failed" if prediction.failed else ""
+    if not prediction.n:
+        return failed or MISSING
+    return f"{percent(prediction.mean)} ({', '.join(filter(None, [f'n={prediction.n}', failed]))})"
+
+
+def _moved(one: Moved, key: tuple[str, str]) -> str:
+    by = f"{points(one.difference.mean)}: " if key[1] and one.difference.n else ""
+    return f"{by}{_mean(one.prediction)}"
+
+
+def _named(key: tuple[str, str]) -> str:
+    return ", ".join(filter(None, key))
+
+
+def _nearest(moved: Readings, loss: str, paper: float) -> dict[str, str]:
+    """Which reading comes nearest to a printed number, and whether that could be one run of it, or of others."""
+    known = {key: of[loss].prediction for key, of in moved.items() if loss in of and of[loss].prediction.n}
+    line = {"Paper": percent(paper)} | dict.fromkeys(("Nearest", "Ours", "Verdict", "Could be"), MISSING)
+    if known:
+        key = min(known, key=lambda one: abs(known[one].mean - paper))
+        line |= {"Nearest": _named(key), "Ours": _mean(known[key]), "Verdict": _outcome(known[key], paper)}
+        outcomes = _outcomes(moved, loss, paper)
+        line["Could be"] = f"{outcomes.count('consistent')} of {len(outcomes) - outcomes.count('too few')}"
+    return line
+
+
+def _outcomes(moved: Readings, loss: str, paper: float) -> list[CellOutcome]:
+    """What a printed number is beside each reading of its loss."""
+    return [inference.cell_outcome(of[loss].prediction, paper) for of in moved.values() if loss in of]
+
+
+def _reached(moved: Readings, printed: Mapping[str, float]) -> str:
+    """Which printed numbers no reading gives, in a sentence."""
+    outcomes = {loss: _outcomes(moved, loss, paper) for loss, paper in printed.items()}
+    never = [f"{loss}'s {percent(printed[loss])}" for loss, found in outcomes.items() if "consistent" not in found]
+    if not never:
+        return "Each number that the paper prints could be one more run of some reading."
+    few = any("too few" in found for found in outcomes.values())
+    return (
+        f"No reading {f'with {inference.MIN_RUNS} runs so far ' if few else ''}listed here gives {' and '.join(never)}."
+    )
+
+
+def _outcome(prediction: Prediction, paper: float) -> str:
+    """Whether a printed number could be one more run, with the half-width that this hangs on."""
+    outcome = inference.cell_outcome(prediction, paper)
+    return outcome if outcome == "too few" else f"{outcome} ±{points(prediction.half_width).lstrip('+')}"
+
+
+def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: str, where: str) -> Picture:
+    """How far each reading moves each loss: a row a reading and a panel a loss, each with its own range.
+
+    Args:
+        moved: the readings.
+        printed: the paper's numbers by loss, fractions.
+        margin: of equivalence, a fraction.
+        name: of the file.
+        where: network and data set, for the caption.
+    """
+    default, *_ = moved.values()
+    others, top = list(moved.items())[1:], -0.8  # the row of the paper's number
+    figure = Figure(figsize=(7.6, 1.5 + 0.27 * len(others)), layout="constrained")
+    told = []
+    for axes, loss in zip(figure.subplots(1, len(MAPS), sharey=True), MAPS, strict=True):
+        axes.axvspan(-100 * margin, 100 * margin, color=FAINT, alpha=0.3, linewidth=0)
+        axes.axvline(0, color="black", linewidth=0.8)
+        for y, (key, of) in enumerate(others):
+            if loss not in of or not of[loss].difference.n:
+                continue
+            found = of[loss].difference
+            width = None if math.isnan(found.low) else 100 * (found.high - found.mean)
+            axes.errorbar(100 * found.mean, y, xerr=width, capsize=3, **STYLES[loss] | {"linestyle": "none"})
+            told.append(f"{loss}, {_named(key)}: {points(found.mean)} points, n={found.n}.")
+        if loss in printed and default[loss].prediction.n:
+            away = 100 * (printed[loss] - default[loss].prediction.mean)
+            axes.axvline(away, color=STYLES[loss]["color"], linestyle=":")
+            axes.plot(away, top, color=STYLES[loss]["color"], **PAPER)
+        axes.set_title(loss)
+        labels = ["the paper's number", *(_named(key) for key, _ in others)]
+        axes.set_yticks([top, *range(len(others))], labels=labels, fontsize=SMALL)
+        axes.set_ylim(len(others) - 0.4, -1.3)
+        axes.grid(axis="x", color=FAINT, alpha=0.3)
+        axes.set_xlabel("points")
+    caption = (
+        f"How far a reading moves a loss, {where}: mean difference in test accuracy from the reading that is the "
+        f"default here, paired over seeds 0 to 2, with its 95 % interval; band, ±{100 * margin:g} points; diamond and "
+        "dotted line, how far the number that the paper prints lies from the default's mean. Each panel has its own "
+        "range."
+    )
+    return Picture(name, figure, caption, f"Readings of {where}. {' '.join(told) or MISSING}")
+
+
+def lgl_row(results: Results) -> list[Block]:
+    """Which factor on LGL's mean gives the paper's row, and does one give all of it?"""
+    lines: dict[str, dict[str, str]] = {}
+    for scale, found in _factors(results).items():
+        for dataset, (paper, prediction) in found.items():
+            line = lines.setdefault(dataset, {"Paper": percent(paper)})
+            outcome = _outcome(prediction, paper)
+            line[f"x {scale:g}"] = _mean(prediction) + ("" if outcome == "too few" else f", {outcome}")
+    for dataset, factors in _met(results).items():
+        lines[dataset]["Met at"] = _factor(factors)
+    caption = (
+        "LGL times a factor: test accuracy (%), CNN2C, last epoch, and whether the paper's number could be one more "
+        "such run (95 % prediction interval, its half-width, by the factor's own s). Seeds 0 to 2; x 10 is the sum "
+        "over the ten classes. Met at: the factor that gives the paper's number, by interpolation (accuracy a straight "
+        "line in the factor's logarithm), mean and range of the seeds that reach it (n of those with every factor)."
+    )
+    open_yet = f"Whether one of {_TRIED} gives the paper's whole row of LGL with CNN2C is open: runs are missing."
+    return [Paragraph(whole_row(results) or open_yet), table(lines, ["Data set"], caption)]
+
+
+_TRIED = f"{len(studies.LGL_SCALES)} factors tried on LGL"
+
+
+def whole_row(results: Results) -> str | None:
+    """Whether one factor on LGL gives all of the paper's row, in a sentence; None while that is open."""
+    words = {
+        scale: {inference.cell_outcome(prediction, paper) for paper, prediction in found.values()}
+        for scale, found in _factors(results).items()
+    }
+    whole = [f"x {scale:g}" for scale, found in words.items() if found == {"consistent"}]
+    if whole:
+        return (
+            f"Of {_TRIED}, {' and '.join(whole)} can be the paper's: none of the three numbers of LGL with CNN2C lies "
+            f"outside what one more such run would give ({_widths(results, whole)}).{_apart(results)}"
+        )
+    if all(found & {"paper higher", "paper lower"} for found in words.values()):
+        return f"None of {_TRIED} can be the paper's: each misses one of the three numbers of LGL with CNN2C."
+    return None
+
+
+def _widths(results: Results, whole: Sequence[str]) -> str:
+    """How wide the intervals are that a factor's numbers lie in."""
+    told = []
+    for scale, found in _factors(results).items():
+        if f"x {scale:g}" in whole:
+            widths = [
+                f"{dataset} ±{points(one.half_width).lstrip('+')}, n={one.n}" for dataset, (_, one) in found.items()
+            ]
+            told.append(f"{f'x {scale:g}: ' if len(whole) > 1 else ''}{'; '.join(widths)}")
+    return "; ".join(told)
+
+
+def _apart(results: Results) -> str:
+    """At which factors the numbers are met, in a sentence; nothing where one is not."""
+    met = _met(results)
+    if not all(factors for factors, _ in met.values()):
+        return ""
+    return (
+        f" These numbers are met at {enumerated([f'{_factor(both)} on {dataset}' for dataset, both in met.items()])}."
+    )
+
+
+def _met(results: Results) -> dict[str, tuple[list[float], int]]:
+    """The factor at which the accuracy of a seed first rises to the paper's number, by data set, and of how many seeds.
+
+    Of the seeds that have every factor; one that stays on one side of the number adds no factor.
+    """
+    by_scale = studies.lgl_factors()
+    logs = [math.log(scale) for scale in by_scale]
+    found: dict[str, tuple[list[float], int]] = {}
+    for cells in zip(*by_scale.values(), strict=True):  # of one data set, by factor
+        factors: list[float] = []
+        num_whole = 0
+        for values in zip(*(results.values(cell) for cell in cells), strict=True):  # of one seed, by factor
+            accuracies, paper = inference.finished(values), (cells[0].paper or math.nan) / 100
+            if len(accuracies) < len(logs):
+                continue
+            num_whole += 1
+            for (left, low), (right, high) in pairwise(zip(logs, accuracies, strict=True)):
+                if low <= paper < high:
+                    factors.append(math.exp(left + (paper - low) / (high - low) * (right - left)))
+                    break
+        found[cells[0].dataset] = factors, num_whole
+    return found
+
+
+def _factor(met: tuple[Sequence[float], int]) -> str:
+    factors, num_seeds = met
+    if not factors:
+        return NO_NUMBER
+    between = f"{min(factors):.1f} to {max(factors):.1f}, " if len(factors) > 1 else ""
+    of = f" of {num_seeds}" if num_seeds > len(factors) else ""
+    return f"x {np.mean(factors):.1f} ({between}n={len(factors)}{of})"
+
+
+def _factors(results: Results) -> dict[float, dict[str, tuple[float, Prediction]]]:
+    """The paper's number and where one more run is expected, fractions, by factor and data set."""
+    return {
+        scale: {
+            cell.dataset: (cell.paper / 100, inference.prediction_interval(results.values(cell)))
+            for cell in cells
+            if cell.paper is not None
+        }
+        for scale, cells in studies.lgl_factors().items()
+    }

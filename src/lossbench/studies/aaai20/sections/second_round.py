@@ -1,0 +1,208 @@
+"""The second round as blocks of a page: what the blind seeds confirm, and what they add."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lossbench.report.page import Block, Paragraph
+from lossbench.report.table import table
+from lossbench.report.wording import NO_NUMBER, enumerated, percent, points, predicted, span
+from lossbench.statistics import inference
+from lossbench.statistics.inference import Pairs
+from lossbench.studies.aaai20.second_runs import BLIND_SEEDS
+from lossbench.studies.aaai20.second_verdicts import TAIL, Blind, Confirmation, RateChoice, SecondRound
+from lossbench.studies.aaai20.verdicts import Judge
+
+NOT_YET = "not yet run"
+FAMILY = {"paper": "the paper's learning rate", "own-lr": "own learning rates"}
+
+
+def second_round(judge: Judge) -> list[Block]:
+    """Everything that the second round says so far."""
+    second = SecondRound(judge)
+    confirmations = second.confirmations()
+    return [
+        Paragraph(_summary(confirmations)),
+        *_confirmations(confirmations),
+        *_headlines(second),
+        *_numbers(second),
+        *_further(second),
+        *_ranking(second),
+        *_choices(second),
+    ]
+
+
+def blind_words(judge: Judge) -> dict[tuple[str, str, str], str]:
+    """What the blind seeds make of each comparison's word, by arm, contrast and data set."""
+    return {
+        (one.first.contrast.arm, one.first.contrast.label, one.first.contrast.dataset): one.status
+        for one in SecondRound(judge).confirmations()
+    }
+
+
+def headline_status(judge: Judge) -> dict[tuple[str, str], str]:
+    """What the blind seeds make of each headline, by other loss and data set."""
+    return {(one.first.other, one.first.dataset): one.status for one in SecondRound(judge).headlines()}
+
+
+def _summary(confirmations: Sequence[Confirmation]) -> str:
+    counts = dict.fromkeys(("confirmed", "contradicted", "undecided", "nothing to confirm", NOT_YET), 0)
+    for one in confirmations:
+        counts[one.status] += 1
+    told = [f"{count} {status}" for status, count in counts.items() if count]
+    return (
+        f"Blind seeds ({BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]}) repeat {len(confirmations)} comparisons of CNN2C whose "
+        f"words rest on seeds 0 to 4: {enumerated(told)}. Their rules were written before they ran; the test images "
+        "are those seen before. A comparison is judged once all five seeds of both its cells are done."
+    )
+
+
+def _measured(pairs: Pairs) -> str:
+    one = inference.paired_t(pairs)
+    if not one.n:
+        return NO_NUMBER
+    return f"{points(one.mean)}" + ("" if math.isnan(one.low) else f" ({span(one.low, one.high)})")
+
+
+def _pairs(pairs: Pairs, whole: bool) -> str:
+    return _measured(pairs) if whole else NOT_YET
+
+
+def _confirmations(confirmations: Sequence[Confirmation]) -> list[Block]:
+    lines = {
+        (FAMILY[one.first.contrast.arm], one.first.contrast.label, one.first.contrast.dataset): {
+            "Seeds 0 to 4": _measured(one.blind.first),
+            "Word": one.first.word,
+            "Seeds 5 to 9": _pairs(one.blind.comparison.pairs, one.blind.whole),
+            "Blind word": one.blind.word or NOT_YET,
+            "Status": one.status,
+            "Last five epochs, blind": _pairs(one.blind.secondary, one.blind.whole),
+            "Last five epochs, post hoc": _measured(one.blind.first_secondary),
+            "Seeds 0 to 9": _pairs(one.blind.pooled, one.blind.whole),
+        }
+        for one in confirmations
+    }
+    caption = (
+        "The comparisons of the first round, repeated with blind seeds: mean difference in test accuracy after the "
+        "last epoch, in points (95 % interval), paired over seeds, CNN2C; words after Holm over the family's cells. "
+        f"The secondary endpoint is the mean of the last {TAIL} epochs; for seeds 0 to 4 it is post hoc. Seeds 0 to 9 "
+        "together give estimates and no word, since the further seeds were decided on after the first had been seen."
+    )
+    return [table(lines, ["At", "Contrast", "Data set"], caption)]
+
+
+def _headlines(second: SecondRound) -> list[Block]:
+    lines = {
+        (f"LGL-INR - {one.first.other}", one.first.dataset): {
+            "Seeds 0 to 4": one.first.headline,
+            "Seeds 5 to 9": one.blind or NOT_YET,
+            "Status": one.status,
+        }
+        for one in second.headlines()
+    }
+    return [table(lines, ["Contrast", "Data set"], "What becomes of LGL-INR's lead, by the first and the blind seeds.")]
+
+
+def _numbers(second: SecondRound) -> list[Block]:
+    lines = {}
+    for one in second.numbers():
+        status = NOT_YET if one.outcome is None else "confirmed" if one.outcome == one.first else "contradicted"
+        lines[one.key[1], one.key[2]] = {
+            "Paper": percent(one.paper),
+            "Seeds 0 to 4": one.first,
+            "Blind mean": percent(one.prediction.mean) if one.whole else NOT_YET,
+            "One new run": predicted(one.prediction) if one.whole else NOT_YET,
+            "Seeds 5 to 9": one.outcome or NOT_YET,
+            "Status": status if one.first != "too few" else "nothing to confirm",
+        }
+    caption = (
+        "The paper's numbers of CNN2C (%) beside the 95 % prediction interval of the blind seeds alone, s pooled over "
+        "the losses of a data set."
+    )
+    return [table(lines, ["Data set", "Loss"], caption)]
+
+
+def _further(second: SecondRound) -> list[Block]:
+    lines = {}
+    for family, blind in second.further().items():
+        for one in blind:
+            contrast = one.comparison.contrast
+            lines[family.partition(",")[0], contrast.label, contrast.dataset] = _further_line(one)
+    caption = (
+        "Contrasts that the second round adds, CNN2C, test accuracy after the last epoch in points (95 % interval): "
+        "words from the blind seeds, Holm over the data sets of a contrast. LGL-INR with beta 0 has even weights. LGL "
+        "as a sum over the classes is ten times LGL as a mean: without weight decay the same as ten times the learning "
+        "rate, so on Fashion-MNIST it is LGL's own-lr cell and no further evidence. The decaying learning rate falls "
+        "tenfold after 50 and 75 % of the epochs, each loss at its own rate. They decide none of the paper's claims."
+    )
+    return [table(lines, ["Family", "Contrast", "Data set"], caption)]
+
+
+def _further_line(one: Blind) -> dict[str, str]:
+    return {
+        "Seeds 5 to 9": _pairs(one.comparison.pairs, one.whole),
+        "Word": one.word or NOT_YET,
+        "Last five epochs": _pairs(one.secondary, one.whole),
+        "Seeds 0 to 4": _measured(one.first),
+        "n": str(one.first.n),
+    }
+
+
+def _ranking(second: SecondRound) -> list[Block]:
+    lines = {
+        (contrast, dataset): {
+            "Constant rate": constant or NOT_YET,
+            "Decaying rate": decaying or NOT_YET,
+            "Does the constant rate make it?": answer if constant and decaying else NOT_YET,
+        }
+        for (contrast, dataset), (constant, decaying, answer) in second.ranking().items()
+    }
+    caption = (
+        "Does the constant learning rate make the ranking? Words of the blind seeds with each loss at its own learning "
+        "rate, constant and decaying."
+    )
+    return [table(lines, ["Contrast", "Data set"], caption)]
+
+
+def _choices(second: SecondRound) -> list[Block]:
+    lines = {(one.dataset, one.loss): _choice_line(one) for one in second.choices()}
+    caption = (
+        "How firm each loss's own learning rate is: chosen once by seed 1000, then by seeds 1001 to 1004 within its "
+        "neighbours, by mean accuracy on the same 6,000 held-out images; in how many of the four seeds the chosen rate "
+        "is the best, and its lead over the runner-up in points (95 % interval). The noise is of training alone."
+    )
+    blocks: list[Block] = [table(lines, ["Data set", "Loss"], caption)]
+    others = {
+        (key[1], key[2]): {
+            "Learning rate": f"{cell.config.schedule.lr:g}",
+            "Accuracy (%)": percent(float(np.mean(known))) if (known := inference.finished(values)) else NOT_YET,
+            "n": str(len(known)),
+        }
+        for key, cell, values in second.otherwise()
+    }
+    if others:
+        told = "Sensitivity: test accuracy at the learning rates that four more seeds choose otherwise, blind seeds."
+        blocks.append(table(others, ["Data set", "Loss"], told))
+    return blocks
+
+
+def _choice_line(one: RateChoice) -> dict[str, str]:
+    first = NO_NUMBER if one.first is None else f"{one.first:g}"
+    if one.choice is None or one.choice.best is None:
+        return {"Seed 1000": first, "Seeds 1001 to 1004": NOT_YET, "Best in": NOT_YET, "Lead": NOT_YET}
+    best, by_rate = one.choice.best, one.choice.accuracies
+    each = [max(by_rate, key=lambda lr: (_or_worst(by_rate[lr][seed]), -lr)) for seed in range(len(by_rate[best]))]
+    others = {lr: np.mean([_or_worst(value) for value in values]) for lr, values in by_rate.items() if lr != best}
+    runner_up = max(others, key=lambda lr: others[lr])
+    lead = inference.pair(by_rate[best], by_rate[runner_up])
+    return {
+        "Seed 1000": first,
+        "Seeds 1001 to 1004": f"{best:g}",
+        "Best in": f"{each.count(best)} of {len(each)}",
+        "Lead": f"{_measured(lead)} over {runner_up:g}",
+    }
+
+
+def _or_worst(value: float | None) -> float:
+    return -1.0 if value is None or math.isnan(value) else value

@@ -1,0 +1,67 @@
+"""Which logits of the committed runs the report reads, and what becomes of the others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossbench.config.run import Cifar10, MnistType, Runtime
+from lossbench.data.labels import test_labels
+from lossbench.runs import archive
+from lossbench.runs.archive import Pruned
+from lossbench.runs.records import Record
+from lossbench.studies.aaai20 import variants
+from lossbench.studies.results import results_at_hand
+
+
+def prune(results_dir: str | Path, output_dir: str | Path) -> Pruned:
+    """Prune the committed records by what the report reads.
+
+    Raises:
+        ValueError: a record or its arrays cannot be trusted; nothing is written then.
+    """
+    results = results_at_hand(output_dir, results_dir)
+    read = {results.name(config) for config in variants.read_logits(results.accuracy)}
+    prepared = _Prepared(output_dir)
+    return archive.prune(results_dir, lambda record: record.id in read, prepared.labels)
+
+
+def in_words(done: Pruned) -> str:
+    """What pruning did, in a line."""
+    told = (
+        f"logits dropped from {len(done.dropped)} runs, {done.bytes_saved / 1e6:.1f} MB; {len(done.scored)} records "
+        "gained the scores computed from them"
+    )
+    if done.unknown:
+        told += f"; {len(done.unknown)} runs keep theirs, as the classes of their held-out images are not known here"
+    return told
+
+
+class _Prepared:
+    """True classes of runs' test images, from the run, the published tables, or a data set that is prepared here."""
+
+    def __init__(self, output_dir: str | Path) -> None:
+        self._output_dir = str(output_dir)
+        self._known: dict[str, np.ndarray | None] = {}
+
+    def labels(self, record: Record, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """The labels [N]; None where they are known nowhere."""
+        dataset = record.fields["config"]["dataset"]
+        own = arrays.get("test_labels", test_labels(dataset))
+        if own is not None or not dataset.get("num_validation"):
+            return own
+        key = repr(sorted((name, str(value)) for name, value in dataset.items()))
+        if key not in self._known:
+            self._known[key] = self._held_out(dataset)
+        return self._known[key]
+
+    def _held_out(self, dataset: Mapping[str, Any]) -> np.ndarray | None:
+        from lossbench.data.load import labels_tested_on
+
+        kind = Cifar10 if dataset["name"] == "cifar10" else MnistType
+        try:
+            config = kind(dataset["name"], num_validation=dataset["num_validation"], classes=dataset.get("classes"))
+            return labels_tested_on(config, Runtime(output_dir=self._output_dir, download=False))
+        except ValueError:  # no published data set, or none that is here
+            return None

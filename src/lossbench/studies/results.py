@@ -1,0 +1,124 @@
+"""Which runs are at hand, and what did the runs of a cell give, seed by seed?"""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lossbench.config.run import Config, run_id
+from lossbench.runs.records import Found, Record, all_records, failures, verify
+from lossbench.statistics import inference
+from lossbench.statistics.inference import Pairs
+from lossbench.studies.cells import Cell
+
+Statistic = Callable[[Record], float]
+
+
+def last(record: Record) -> float:
+    """Test accuracy after the last epoch: the headline."""
+    return float(record.fields["test_accuracy"])
+
+
+def best(record: Record) -> float:
+    """Test accuracy of the best epoch, selected on the test set."""
+    return float(record.fields["test_accuracy_best"])
+
+
+def epochs_to_end(split: str) -> Statistic:
+    """How soon a run's accuracy on a split is near its own end."""
+    return lambda record: inference.epochs_to_end(record.fields["curves"][f"{split}/accuracy"])
+
+
+def area(split: str) -> Statistic:
+    """Area under a run's accuracy curve on a split."""
+    return lambda record: inference.area_under_curve(record.fields["curves"][f"{split}/accuracy"])
+
+
+class Results:
+    """The runs at hand: finished ones by name, why others failed, and which of these by their loss."""
+
+    def __init__(self, found: Found, failed: Mapping[str, str]) -> None:
+        self.found = found
+        self.records = found.records
+        self.failed = failed
+        self.diverged = frozenset(found.diverged)
+        self._arrays: dict[str, Mapping[str, np.ndarray] | ValueError | None] = {}
+        self._names: dict[int, tuple[Config, str]] = {}
+
+    def without(self, names: Collection[str]) -> "Results":
+        """The same, as if some runs had not been done."""
+        records = {name: one for name, one in self.records.items() if name not in names}
+        diverged = {name: one for name, one in self.found.diverged.items() if name not in names}
+        return Results(self.found._replace(records=records, diverged=diverged), self.failed)
+
+    def name(self, config: Config) -> str:
+        """A run's name, worked out once a config, since judging asks for it hundreds of times."""
+        if id(config) not in self._names:
+            self._names[id(config)] = config, run_id(config)  # the config is kept, so that no other gets its id
+        return self._names[id(config)][1]
+
+    def record(self, config: Config) -> Record | None:
+        """The record of a run that is done."""
+        return self.records.get(self.name(config))
+
+    def accuracy(self, config: Config) -> float | None:
+        """A run's last accuracy, nan where it diverged, None where it is not done."""
+        return self.value(config, last)
+
+    def value(self, config: Config, statistic: Statistic) -> float | None:
+        """A run's value, nan where it diverged, None where it is not done."""
+        record = self.record(config)
+        if record is None:
+            return math.nan if self.name(config) in self.diverged else None
+        return statistic(record)
+
+    def values(self, cell: Cell, statistic: Statistic = last) -> list[float | None]:
+        """The values of a cell's runs, seed by seed."""
+        return [self.value(config, statistic) for config in cell.configs]
+
+    def arrays(self, config: Config) -> Mapping[str, np.ndarray] | None:
+        """The arrays of a run, where they are at hand and whole."""
+        record = self.record(config)
+        try:
+            return self._read(record) if record else None
+        except ValueError:
+            return None
+
+    def problems(self) -> list[str]:
+        """A sentence for everything that cannot be trusted, arrays among it."""
+        return verify(self.found, self._read)
+
+    def _read(self, record: Record) -> Mapping[str, np.ndarray] | None:
+        """As `Record.arrays`, from the disk once."""
+        if record.id not in self._arrays:
+            try:
+                self._arrays[record.id] = record.arrays()
+            except ValueError as error:
+                self._arrays[record.id] = error
+        found = self._arrays[record.id]
+        if isinstance(found, ValueError):
+            raise found
+        return found
+
+    def paired(self, first: Config, second: Config) -> bool:
+        """Whether two runs may be compared: neither, or the same kind of device and precision."""
+        both = [record for record in map(self.record, (first, second)) if record is not None]
+        return len({(record.fields["device"], record.fields["precision"]) for record in both}) <= 1
+
+    def pairs(
+        self, first: Cell | None, second: Cell | None, statistic: Statistic = last, of_second: Statistic | None = None
+    ) -> Pairs:
+        """Differences of two cells, seed by seed, in one statistic or in one of each."""
+        if first is None or second is None:
+            return inference.pair([], [])
+        seeds = [(a, b) for a, b in zip(first.configs, second.configs, strict=False) if self.paired(a, b)]
+        return inference.pair(
+            [self.value(a, statistic) for a, _ in seeds], [self.value(b, of_second or statistic) for _, b in seeds]
+        )
+
+
+def results_at_hand(output_dir: str | Path, results_dir: str | Path | None) -> Results:
+    """The own and the committed runs."""
+    found = all_records(output_dir, results_dir)
+    return Results(found, failures(output_dir, found))

@@ -1,0 +1,92 @@
+"""Progress of a list of runs on the terminal."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self, cast
+
+from lossbench.config.run import Config, run_id
+from lossbench.system.screen import Lenient
+from lossbench.system.spelling import spelled
+
+
+class Progress:
+    """How far a list of runs is: bars on a terminal, a plain line for each finished run elsewhere.
+
+    Args:
+        costs: floating-point operations of each run still to do, by name; they weigh the remaining time.
+        parallel: runs at a time.
+    """
+
+    def __init__(self, costs: Mapping[str, float], parallel: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        self._costs, self._single = costs, len(costs) == 1
+        self._fractions = dict.fromkeys(costs, 0.0)
+        self._began: dict[str, float] = {}
+        self._num_done = 0
+        file = cast("Any", Lenient(sys.stdout))  # no run fails because its progress cannot be shown
+        console = Console(file=file, soft_wrap=True, highlight=False)
+        columns = (TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[detail]}"))
+        self._bars = Bars(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self._print = self._bars.console.print
+        self._tasks: dict[str, Any] = {}
+        self._all = self._bars.add_task(f"{len(costs)} runs, {parallel} at a time", total=1.0, detail="")
+        self._start = time.monotonic()
+        self._fraction_at_start: float | None = None
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def step(self, config: Config, epoch: int, fraction: float, line: str) -> None:
+        """A run has come this far; `line` is its log line at the end of an epoch, else empty."""
+        name, epochs = run_id(config), config.schedule.epochs
+        self._began.setdefault(name, time.monotonic())
+        self._fractions[name] = (epoch - 1 + fraction) / epochs
+        if self._fraction_at_start is None:  # a run that goes on has not done all this just now
+            self._fraction_at_start = self._fraction()
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=1.0, detail="")
+        self._bars.update(self._tasks[name], completed=self._fractions[name], detail=f"epoch {epoch}/{epochs}")
+        self._bars.update(self._all, completed=self._fraction(), detail=self._outlook())
+        if line and self._single:
+            self._print(line)
+
+    def done(self, name: str, accuracy: float | None, reason: str) -> None:
+        """A run has ended, with an accuracy or with the reason why it failed."""
+        self._num_done += 1
+        self._fractions[name] = 1.0
+        took = time.monotonic() - self._began.get(name, time.monotonic())
+        result = f"FAILED {name}: {spelled(reason)}" if accuracy is None else f"{name}: test accuracy {accuracy:.4f}"
+        outlook = f", {self._outlook()}" if self._num_done < len(self._costs) else ""
+        self._print(f"[{self._num_done}/{len(self._costs)}] {result} after {_duration(took)}{outlook}", markup=False)
+        if name in self._tasks:
+            self._bars.remove_task(self._tasks.pop(name))
+        self._bars.update(self._all, completed=self._fraction(), detail=self._outlook())
+
+    def _fraction(self) -> float:
+        done = sum(self._fractions[name] * cost for name, cost in self._costs.items())
+        return done / sum(self._costs.values())
+
+    def _outlook(self) -> str:
+        before = self._fraction_at_start or 0.0
+        now = self._fraction()
+        if now <= before:
+            return f"{self._num_done} done"
+        left = (time.monotonic() - self._start) * (1 - now) / (now - before)
+        return f"{self._num_done} done, about {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,383 @@
+"""How does a run get from its config to its record, and go on after a stop?"""
+
+import contextlib
+import io
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossbench import NUMERICS
+from lossbench.config.run import Config
+from lossbench.config.words import Precision
+from lossbench.data.load import load_data, published_sizes
+from lossbench.losses.build import build_loss
+from lossbench.models.build import build_model, check_shape, count_parameters, output_layer
+from lossbench.runs.folder import Run
+from lossbench.system.files import check_folder
+from lossbench.system.machine import (
+    PeakMemory,
+    commit,
+    device_name,
+    has_bf16_kernels,
+    keep_freed_memory,
+    use_device,
+    versions,
+)
+from lossbench.system.screen import say
+from lossbench.system.seeds import derived_seed
+from lossbench.training import metrics, resume
+from lossbench.training.capture import CapturedStep
+from lossbench.training.optimizer import Sgd
+from lossbench.training.steps import OnStep, State, predict, train_epoch, train_step
+from lossbench.training.trace import gradient_norms, trace
+
+
+def choose_device(name: str, precision: Precision) -> torch.device:
+    """The device that `runtime.device` names.
+
+    Raises:
+        ValueError: it is not there, or does not know the precision.
+    """
+    available = torch.cuda.is_available()
+    if name.startswith("cuda") and not available:
+        raise ValueError(f"runtime.device={name}: no CUDA device is available; use runtime.device=cpu")
+    device = torch.device("cuda" if name == "auto" and available else "cpu" if name == "auto" else name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"runtime.device={name}: there are only {torch.cuda.device_count()} CUDA devices")
+    if precision is Precision.tf32 and device.type != "cuda":
+        raise ValueError("schedule.precision=tf32 needs a CUDA device; use fp32 or bf16 on a CPU")
+    return device
+
+
+def check(config: Config) -> torch.device:
+    """The device a run will be done on, once what can be known before any work is known to be good.
+
+    Raises:
+        ValueError: device, folder, images or batch size are not to be had, or the images are too small for the network.
+    """
+    device = choose_device(config.runtime.device, config.schedule.precision)
+    check_folder(Path(config.runtime.output_dir), "runtime.output_dir")
+    num_train, _, shape = published_sizes(config.dataset)
+    check_shape(config.model, shape)
+    if config.schedule.batch_size > num_train:
+        raise ValueError(
+            f"schedule.batch_size must be <= {num_train}, the training images, got {config.schedule.batch_size}"
+        )
+    return device
+
+
+def is_crawling(config: Config) -> bool:
+    """Whether a run asks for bfloat16 where PyTorch has no kernels for it."""
+    return config.schedule.precision is Precision.bf16 and not has_bf16_kernels(check(config))
+
+
+@contextlib.contextmanager
+def process_settings(num_threads: int, precision: Precision, deterministic: bool) -> Iterator[None]:
+    """Set what torch keeps per process, and put it back, so that runs in one process do not influence each other."""
+    cudnn: Any = torch.backends.cudnn
+    matmul, conv = torch.backends.cuda.matmul, cudnn.conv
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.benchmark,
+        matmul.fp32_precision,
+        conv.fp32_precision,
+    )
+    torch.set_num_threads(num_threads)
+    torch.backends.cudnn.benchmark = not deterministic
+    matmul.fp32_precision = conv.fp32_precision = "tf32" if precision is Precision.tf32 else "ieee"
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        if deterministic:  # not otherwise: the call imports torch's compiler
+            torch.use_deterministic_algorithms(before[1])
+        torch.backends.cudnn.benchmark = before[2]
+        matmul.fp32_precision, conv.fp32_precision = before[3], before[4]
+
+
+def start_state(config: Config, device: torch.device) -> State:
+    """A run before its first step."""
+    data = load_data(config.dataset, config.runtime, device)
+    seed = config.seed if config.model.init_seed is None else config.model.init_seed
+    model = build_model(config.model, data.shape, data.num_classes, derived_seed(seed, 0, "initial weights"))
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loss = build_loss(config.loss, data.class_counts)
+    return State(model, Sgd(model, config.schedule), loss, data, config.schedule.precision)
+
+
+def step_for(state: State, config: Config) -> Callable[[Tensor], None]:
+    """How a run does a step: plainly on a CPU, recorded and replayed on a GPU."""
+    plain = partial(train_step, state)
+    if state.data.train.labels.is_cuda and config.runtime.cuda_graphs:
+        return CapturedStep(plain, state.changing())
+    return plain
+
+
+def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line: None) -> dict[str, Any]:
+    """Train a run to its end, from wherever it stands, and return its record.
+
+    Args:
+        config: the run.
+        run: its folder; checkpoint, metrics, arrays and record are kept there.
+        on_step: told how far the run is.
+
+    Raises:
+        ValueError: the device, the data or an option is not to be had, or the checkpoint is damaged.
+        FloatingPointError: the loss is no longer finite; the run's folder says so.
+    """
+    device = check(config)
+    use_device(device)
+    keep_freed_memory()
+    commit()  # noted now: the files may change before the record is written
+    checkpoint = resume.read_checkpoint(run)
+    run.start(config)
+    if checkpoint is not None and checkpoint["device"] != device.type:
+        run.log(f"begun on {checkpoint['device']}, starting afresh on {device.type}")
+        say(f"{run.id} was begun on {checkpoint['device']} and starts afresh on {device.type}")
+        checkpoint = None
+    if checkpoint is None:
+        run.restart()
+    num_threads = checkpoint["num_threads"] if checkpoint else config.runtime.num_threads or torch.get_num_threads()
+    with process_settings(num_threads, config.schedule.precision, config.runtime.deterministic):
+        return _fit(config, run, device, num_threads, checkpoint, on_step)
+
+
+def _fit(
+    config: Config, run: Run, device: torch.device, num_threads: int, checkpoint: dict[str, Any] | None, on_step: OnStep
+) -> dict[str, Any]:
+    memory = PeakMemory(device)
+    began = time.perf_counter()
+    schedule = config.schedule
+    state = start_state(config, device)
+    if checkpoint is None:
+        checkpoint = {
+            "epoch": 0,
+            "device": device.type,
+            "num_threads": num_threads,
+            "wall_s": 0.0,
+            "gradient_norms": gradient_norms(state).cpu(),
+            "class_trace": config.runtime.class_trace,  # as the run was begun, so that no epoch lacks it
+            "traces": {},
+        }
+    else:
+        _restore(state, checkpoint, run)
+        if checkpoint["class_trace"] != config.runtime.class_trace:
+            run.log(f"begun with runtime.class_trace={checkpoint['class_trace']}, goes on with it")
+    history = resume.read_history(run, checkpoint)
+    now = _circumstances(config, device, num_threads)
+    checkpoint |= {"run_id": run.id, "sessions": resume.sessions(checkpoint, now)}
+    run.log(f"{run.id}: epoch {checkpoint['epoch'] + 1} of {schedule.epochs} on {device}, {num_threads} threads")
+    traces: dict[str, list[Tensor]] = checkpoint["traces"]
+    tracker = _tracker(config, run, history, traces)
+    wall_before = checkpoint["wall_s"]
+    step, logits, sick = step_for(state, config), None, partial(_sick, state, config, run, checkpoint["sessions"])
+    for epoch in range(checkpoint["epoch"] + 1, schedule.epochs + 1):
+        line, logits = _epoch(state, step, config, sick, epoch, on_step)
+        history.append(line)
+        traced = trace(config, state, logits, checkpoint["class_trace"])
+        checkpoint |= {"epoch": epoch, "wall_s": wall_before + time.perf_counter() - began}
+        for name, values in traced.items():
+            traces.setdefault(name, []).append(values)
+        run.append_metrics(line)
+        checkpoint["metrics_sha256"] = run.metrics_sha256()
+        run.write_checkpoint(_serialised(checkpoint, state))
+        run.log(_readable(line, schedule.epochs))
+        tracker.epoch(line, traced)
+        on_step(epoch, 1.0, _readable(line, schedule.epochs))
+    if logits is None:
+        logits = predict(state, state.data.test)
+    arrays = _arrays(state, config, logits, checkpoint)
+    wall_s = wall_before + time.perf_counter() - began
+    record = _record(config, run, history, state, device, num_threads, wall_s, memory.mb())
+    from lossbench.statistics.calibration import scored  # not before: it imports scipy
+
+    record |= scored(arrays["test_logits"], arrays["test_labels"], config.loss.name)
+    record["sessions"] = checkpoint["sessions"]
+    record = run.finish(record, arrays)
+    tracker.finish(config, record, arrays)
+    return record
+
+
+def _restore(state: State, checkpoint: dict[str, Any], run: Run) -> None:
+    try:
+        state.model.load_state_dict(checkpoint["model"])
+        state.optimizer.restore(checkpoint["velocities"])
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        path = run.folder / "checkpoint.pt"
+        raise ValueError(f"{path} holds the state of another network; remove it, {resume.WAY_OUT}") from error
+
+
+def _epoch(
+    state: State,
+    step: Callable[[Tensor], None],
+    config: Config,
+    sick: Callable[[int, int | None, float], FloatingPointError],
+    epoch: int,
+    on_step: OnStep,
+) -> tuple[dict[str, Any], Tensor]:
+    """One epoch of training and a test; returns its line of metrics and the test logits, or raises what `sick` gives.
+
+    `sick` gets the epoch, the step and the loss that is not finite.
+    """
+    began = time.perf_counter()
+    lr = config.schedule.lr_at(epoch)
+    state.optimizer.set_lr(lr)
+    num = train_epoch(state, step, config, epoch, on_step)
+    train_loss, train_accuracy = state.loss_sum.item() / num, state.correct_sum.item() / num
+    trained = time.perf_counter()
+    if not math.isfinite(train_loss):
+        raise sick(epoch, int(state.finite_steps.item()) + 1, train_loss)
+    target = state.data.test.labels
+    logits = predict(state, state.data.test)
+    test_loss = state.loss(logits, target).item()  # the whole test set as one batch
+    if not math.isfinite(test_loss):
+        raise sick(epoch, None, test_loss)
+    confusion = metrics.confusion_matrix(logits, target)
+    line = {
+        "epoch": epoch,
+        "lr": lr,
+        "train/loss": train_loss,
+        "train/accuracy": train_accuracy,
+        "test/loss": test_loss,
+        "test/accuracy": confusion.diagonal().sum().item() / len(target),
+        "test/class_accuracy": _or_none(metrics.class_accuracy(confusion.double()).tolist()),
+        "time/train_s": trained - began,
+        "time/test_s": time.perf_counter() - trained,
+        "time/images_per_s": num / (trained - began),
+        "time/step_ms": 1e3 * (trained - began) / math.ceil(num / config.schedule.batch_size),
+    }
+    return line, logits
+
+
+def _or_none(values: list[float]) -> list[float | None]:
+    """What JSON has for a number that is not there."""
+    return [None if math.isnan(value) else value for value in values]
+
+
+def _sick(
+    state: State,
+    config: Config,
+    run: Run,
+    sessions: list[dict[str, Any]],
+    epoch: int,
+    step: int | None,
+    loss: float,
+) -> FloatingPointError:
+    """What a run raises that diverged, once its folder has it; `step` is None where only the test shows it."""
+    place = "after its last step" if step is None else f"step {step}"
+    rate = config.schedule.lr_at(epoch)
+    reason = (
+        f"epoch {epoch}, {place}: the loss {config.loss.name} is {loss} at lr {rate:g}; the last whole epoch is "
+        f"{epoch - 1}; a smaller schedule.lr may help"
+    )
+    done = _circumstances(config, state.data.train.labels.device, torch.get_num_threads())
+    run.diverge(
+        _identity(config, run) | {"epoch": epoch, "step": step, "reason": reason} | done | {"sessions": sessions}
+    )
+    return FloatingPointError(reason)
+
+
+def _serialised(checkpoint: dict[str, Any], state: State) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(checkpoint | {"model": state.model.state_dict(), "velocities": state.optimizer.state()}, buffer)
+    return buffer.getvalue()
+
+
+def _readable(line: dict[str, Any], epochs: int) -> str:
+    return (
+        f"epoch {line['epoch']:3d}/{epochs}  lr {line['lr']:.4g}  "
+        f"train loss {line['train/loss']:.4f} accuracy {line['train/accuracy']:.4f}  "
+        f"test loss {line['test/loss']:.4f} accuracy {line['test/accuracy']:.4f}  "
+        f"{line['time/images_per_s']:.0f} images/s"
+    )
+
+
+def _tracker(config: Config, run: Run, history: list[dict[str, Any]], traces: dict[str, list[Tensor]]) -> Any:
+    from lossbench.training.tensorboard import NoTracker, TensorBoard
+
+    def tell(text: str) -> None:
+        run.log(text)
+        say(text)
+
+    return TensorBoard(run.folder, history, traces, tell) if config.runtime.tensorboard else NoTracker()
+
+
+def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, Any]) -> dict[str, np.ndarray]:
+    """What `arrays.npz` holds: see docs/files.md."""
+    target = state.data.test.labels
+    train_logits = predict(state, state.data.train)
+    arrays: dict[str, np.ndarray] = {
+        "test_predictions": logits.argmax(dim=1).cpu().numpy().astype(np.min_scalar_type(logits.shape[1] - 1)),
+        "test_labels": target.cpu().numpy().astype(np.min_scalar_type(logits.shape[1] - 1)),
+        "test_logits": logits.clamp(-65504, 65504).cpu().numpy().astype(np.float16),
+        "confusion_matrix": metrics.confusion_matrix(logits, target).cpu().numpy(),
+        "output_bias": output_layer(state.model).bias.detach().float().cpu().numpy(),
+        "gradient_norms_init": checkpoint["gradient_norms"].numpy(),
+    }
+    for split, values, labels in (("test", logits, target), ("train", train_logits, state.data.train.labels)):
+        for name, means in metrics.mean_probabilities(values, labels).items():
+            arrays[f"{split}_mean_{name}"] = means.cpu().numpy()
+    return arrays | {name: torch.stack(values).numpy() for name, values in checkpoint["traces"].items()}
+
+
+def _identity(config: Config, run: Run) -> dict[str, Any]:
+    return {"run_id": run.id, "numerics": NUMERICS, "config": asdict(config)}
+
+
+def _circumstances(config: Config, device: torch.device, num_threads: int) -> dict[str, Any]:
+    """Where, how and with what a run is done."""
+    return {
+        "device": device.type,
+        "device_name": device_name(device),
+        "num_threads": num_threads,
+        "precision": config.schedule.precision.value,
+        "deterministic": config.runtime.deterministic,
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def _record(
+    config: Config,
+    run: Run,
+    history: list[dict[str, Any]],
+    state: State,
+    device: torch.device,
+    num_threads: int,
+    wall_s: float,
+    peak_mb: float,
+) -> dict[str, Any]:
+    best = max(history, key=lambda line: line["test/accuracy"])
+    curves = ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "lr")
+    train_s = sum(line["time/train_s"] for line in history)
+    num_steps = sum(1e3 * line["time/train_s"] / line["time/step_ms"] for line in history)
+    return {
+        **_identity(config, run),
+        "test_accuracy": history[-1]["test/accuracy"],
+        "test_accuracy_best": best["test/accuracy"],  # selected on the test set
+        "test_accuracy_best_epoch": best["epoch"],
+        "test_loss": history[-1]["test/loss"],
+        "train_accuracy": history[-1]["train/accuracy"],
+        "num_parameters": count_parameters(state.model),
+        "num_train": len(state.data.train.labels),
+        "num_test": len(state.data.test.labels),
+        **_circumstances(config, device, num_threads),
+        "wall_s": wall_s,
+        "images_per_s": sum(line["time/images_per_s"] * line["time/train_s"] for line in history) / train_s,
+        "step_ms": 1e3 * train_s / num_steps,
+        "peak_memory_mb": peak_mb,
+        "curves": {name: [line[name] for line in history] for name in curves},
+    }

@@ -1,0 +1,160 @@
+"""TensorBoard events beside a run's own files; nothing reads them back."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+
+from lossbench.config.run import Config
+
+HPARAMS = "hparams"
+"""The folder of a run's row in TensorBoard's HParams table."""
+
+_TAGS = {"class_weights": "lgl_inr/class_weights"}
+
+
+class NoTracker:
+    """Watches nothing."""
+
+    def epoch(self, line: Mapping[str, Any], traced: Mapping[str, Tensor]) -> None: ...
+
+    def finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None: ...
+
+
+class TensorBoard:
+    """A run's TensorBoard events, written anew from its metrics when it goes on, so that no point is there twice.
+
+    The first epoch is trained before TensorBoard is imported. Where its files cannot be written, the run goes on
+    without it.
+
+    Args:
+        folder: the run's.
+        history: metrics of the epochs before.
+        traces: what `tracing.trace` gave in the epochs before, epoch by epoch.
+        say: told once where the files cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        history: Sequence[Mapping[str, Any]],
+        traces: Mapping[str, Sequence[Tensor]],
+        say: Callable[[str], object],
+    ) -> None:
+        self._folder, self._writer, self._say, self._given_up = folder, cast("Any", None), say, False
+        # Now, as both lists grow.
+        self._before = [
+            (line, {name: values[index] for name, values in traces.items()}) for index, line in enumerate(history)
+        ]
+
+    @contextmanager
+    def _unless_unwritable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._given_up = True
+            self._say(f"TensorBoard: {self._folder} takes no events ({error}); the run goes on without them")
+
+    def _open(self) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        for old in self._folder.rglob("events.out.tfevents.*"):
+            old.unlink()
+        self._writer = SummaryWriter(str(self._folder))
+        for line, traced in self._before:
+            self._add(line, traced)
+
+    def epoch(self, line: Mapping[str, Any], traced: Mapping[str, Tensor]) -> None:
+        """Add an epoch's points, and what `tracing.trace` gave: matrices as images, norms as points."""
+        if not self._given_up:
+            with self._unless_unwritable():
+                if self._writer is None:
+                    self._open()
+                self._add(line, traced)
+
+    def _add(self, line: Mapping[str, Any], traced: Mapping[str, Tensor]) -> None:
+        epoch = line["epoch"]
+        for name in ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "time/images_per_s"):
+            self._writer.add_scalar(name, line[name], epoch)
+        self._writer.add_scalar("schedule/lr", line["lr"], epoch)
+        for label, accuracy in enumerate(line["test/class_accuracy"]):
+            if accuracy is not None:  # of a class without test images
+                self._writer.add_scalar(f"class_accuracy/{label}", accuracy, epoch)
+        for name, values in traced.items():
+            if values.dim() == 1:
+                for label, value in enumerate(values.tolist()):
+                    self._writer.add_scalar(f"{name}/{label}", value, epoch)
+            else:
+                matrix = values.numpy()
+                low, high = _range_of_weights(matrix)  # black and white, so that the diagonal does not hide the rest
+                shades = ((matrix - low) / max(high - low, 1e-9)).clip(0, 1)
+                self._writer.add_image(_TAGS.get(name, name), np.kron(shades, np.ones((24, 24)))[None], epoch)
+        self._writer.flush()
+
+    def finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Add the final confusion matrix and class weights as figures, and the HParams row."""
+        if not self._given_up:
+            with self._unless_unwritable():
+                self._finish(config, record, arrays)
+
+    def _finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        if self._writer is None:  # the last epoch was done before a stop
+            self._open()
+        epochs = config.schedule.epochs
+        self._figure("test/confusion_matrix", arrays["confusion_matrix"], "predicted", "true class", "d", epochs)
+        if "class_weights" in arrays:
+            final = arrays["class_weights"][-1]
+            self._figure("lgl_inr/final_class_weights", final, "classifier k", "class j", ".3f", epochs)
+        self._writer.close()
+        self._hparams(config, record)
+
+    def _hparams(self, config: Config, record: Mapping[str, Any]) -> None:
+        """The run's row of the HParams table, in a folder of its own so that the table has no other metrics.
+
+        An option has one type in all runs, and one that is None is left out. No run declares the columns: TensorBoard
+        then takes those of all runs, first the ones that vary.
+        """
+        from torch.utils.tensorboard.summary import hparams
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        parameters: dict[str, Any] = {"seed": float(config.seed)}
+        for group in ("dataset", "model", "loss", "schedule"):
+            for key, value in record["config"][group].items():
+                name = group if key == "name" else f"{group}.{key}"
+                if isinstance(value, (bool, str)):
+                    parameters[name] = value
+                elif value is not None:
+                    parameters[name] = float(value) if isinstance(value, (int, float)) else str(value)
+        results = {f"result/{key}": record[key] for key in ("test_accuracy", "test_accuracy_best", "wall_s")}
+        summaries: Any = hparams
+        writer: Any = SummaryWriter(str(self._folder / HPARAMS))
+        _, *own = summaries(parameters, results)
+        for summary in own:
+            writer.file_writer.add_summary(summary)
+        for key, value in results.items():
+            writer.add_scalar(key, value, config.schedule.epochs)
+        writer.close()
+
+    def _figure(self, tag: str, matrix: np.ndarray, columns: str, rows: str, form: str, step: int) -> None:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6, 5.5), layout="constrained")
+        axes = figure.add_subplot()
+        low, high = _range_of_weights(matrix) if matrix.dtype.kind == "f" else (0, matrix.max())
+        axes.imshow(matrix, cmap="Blues", vmin=low, vmax=high)
+        axes.set(xlabel=columns, ylabel=rows)
+        if len(matrix) <= 20:
+            axes.set(xticks=range(len(matrix)), yticks=range(len(matrix)))
+            for (row, column), value in np.ndenumerate(matrix):
+                color = "white" if value > (low + high) / 2 else "black"
+                axes.text(column, row, format(value, form), ha="center", va="center", fontsize=7, color=color)
+        self._writer.add_figure(tag, figure, step)
+
+
+def _range_of_weights(weights: np.ndarray) -> tuple[float, float]:
+    """The least and the greatest value off the diagonal, where class weights are all zero."""
+    pairs = weights[~np.eye(len(weights), dtype=bool)]
+    return float(pairs.min()), float(pairs.max())

@@ -1,0 +1,64 @@
+"""What does a loss do, epoch by epoch? LGL-INR's class weights, and on request class means and gradient norms."""
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from lossbench.config.run import Config, LglInr
+from lossbench.losses.build import class_weights
+from lossbench.training import metrics
+from lossbench.training.steps import State
+
+PROBE_PER_CLASS = 2  # images of each class whose gradient is measured
+MAX_CLASSES = 100  # beyond, no [K, K] is kept for every epoch
+
+WEIGHTS, NORMS, MEANS = "class_weights", "gradient_norms", "test_mean_{}_by_epoch"
+
+
+def norm_of(gradients: Iterable[Tensor]) -> Tensor:
+    """Norm of a gradient over all weights, in float64; a scalar."""
+    return torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt()
+
+
+def gradient_norms(state: State) -> Tensor:
+    """How hard each class pulls: norm of its samples' part of the loss gradient, float64 [K].
+
+    The loss gradient with respect to the parameters is a sum over samples; the probe is the first few training images
+    of each class as one batch, in training mode, on a copy of the network.
+    """
+    labels, num_classes = state.data.train.labels, state.data.num_classes
+    probe = torch.cat([torch.nonzero(labels == label)[:PROBE_PER_CLASS, 0] for label in range(num_classes)])
+    model, target = copy.deepcopy(state.model).train(), labels[probe]
+    logits = model(state.data.inputs(state.data.train.images[probe]))
+    (slope,) = torch.autograd.grad(state.loss(logits, target), logits, retain_graph=True)
+    norms = []
+    for label in range(num_classes):
+        own = (logits * slope * (target == label)[:, None]).sum()  # its gradient is the class's part of the loss's
+        norms.append(norm_of(torch.autograd.grad(own, list(model.parameters()), retain_graph=True)))
+    return torch.stack(norms)
+
+
+def trace(config: Config, state: State, logits: Tensor, whole: bool) -> dict[str, Tensor]:
+    """What is kept of an epoch, by the name of its array; nothing of more than `MAX_CLASSES` classes.
+
+    Args:
+        config: the run.
+        state: after the epoch.
+        logits: of the test images, [N, K].
+        whole: the class means and gradient norms as well, not LGL-INR's class weights alone.
+    """
+    found: dict[str, Tensor] = {}
+    if state.data.num_classes > MAX_CLASSES:
+        return found
+    target = state.data.test.labels
+    if isinstance(config.loss, LglInr):
+        means = metrics.class_means(torch.sigmoid(logits), target)
+        present = ~means.isnan().any(dim=1)
+        found[WEIGHTS] = class_weights(means.nan_to_num(0.0), config.loss.beta, present).float()
+    if whole:
+        for name, means in metrics.mean_probabilities(logits, target).items():
+            found[MEANS.format(name)] = means.float()
+        found[NORMS] = gradient_norms(state)
+    return {name: values.cpu() for name, values in found.items()}
