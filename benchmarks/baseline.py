@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader, Sampler
 from torchvision import datasets, transforms
 from torchvision.datasets import VisionDataset
 
-from lossbench.config.run import Cifar10, Config, LglInr
+from lossbench.config.run import Config
+from lossbench.data.cifar10 import Cifar10
 from lossbench.data.load import load_data
+from lossbench.losses.lgl_inr import LglInr
 from lossbench.models.build import build_model
 from lossbench.system.seeds import derived_seed
 

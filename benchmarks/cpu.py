@@ -14,7 +14,8 @@ from measure import alternate, copy_rate, cost_of_step, matmul_rate, seconds, ta
 from runners import BaselineSpeed, Change, Report, Runner, Together, config_of, default_format
 from torch import nn
 
-from lossbench.config.run import LOSSES, Runtime, Schedule
+from lossbench.config.registry import LOSSES
+from lossbench.config.run import Runtime, Schedule
 from lossbench.losses.build import build_loss
 from lossbench.system.machine import num_cores
 from lossbench.training.steps import State, predict
@@ -73,7 +74,8 @@ def losses(report: Report, runtime: Runtime, repetitions: int) -> None:
         logits = torch.randn(64, num_classes, requires_grad=True)
         target = torch.randint(num_classes, (64,))
         losses: dict[str, Any] = {
-            name: build_loss(kind(), torch.ones(num_classes, dtype=torch.int64)) for name, kind in LOSSES.items()
+            name: build_loss(facts.options(), torch.ones(num_classes, dtype=torch.int64))
+            for name, facts in LOSSES.items()
         }
         if num_classes == 10:
             losses["lgl_inr, looped"] = LOOPED["lgl_inr"]

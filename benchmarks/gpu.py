@@ -11,9 +11,8 @@ import torch
 from measure import Spread, alternate, copy_rate, cost_of_step, matmul_rate, seconds, table
 from runners import BaselineSpeed, Report, Runner, Together, config_of
 
-from lossbench.config.run import Config, Runtime
-from lossbench.config.words import Precision
-from lossbench.data.load import published_sizes
+from lossbench.config.run import Config, Precision, Runtime
+from lossbench.data.sizes import sizes
 from lossbench.studies.aaai20 import grid
 from lossbench.system.machine import device_name
 from lossbench.training.fit import process_settings
@@ -27,7 +26,7 @@ PACKED_PRECISION = "bf16"
 
 def seconds_of_run(config: Config, images_per_s: float, test_s: float) -> float:
     """A whole run of the paper's length: training and a test after every epoch."""
-    num_train, _, _ = published_sizes(replace(config.dataset, num_train=None))
+    num_train = sizes(replace(config.dataset, num_train=None)).num_train
     return config.schedule.epochs * (num_train / images_per_s + test_s)
 
 

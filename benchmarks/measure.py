@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lossbench.config.run import Config
-from lossbench.data.load import published_sizes
+from lossbench.data.sizes import sizes
 from lossbench.models.build import build_model, count_parameters, flops_per_image
 
 
@@ -85,7 +85,7 @@ def cost_of_step(config: Config) -> Cost:
     FLOPs: direct convolution, without the gradient of the images. Bytes, float32: what normalisation, activation and
     pooling read and write, once forward and twice backward, and five passes of the update over the weights.
     """
-    _, _, shape = published_sizes(config.dataset)
+    shape = sizes(config.dataset).shape
     size = config.schedule.batch_size
     model = build_model(config.model, shape, 10, seed=0).eval()
     moved: list[int] = []

@@ -18,8 +18,10 @@ import numpy as np
 import torch
 from measure import table
 
-from lossbench.config.run import Cnn2c, Config, LglInr, MnistType, Runtime, Schedule
-from lossbench.config.words import Precision
+from lossbench.config.run import Config, Precision, Runtime, Schedule
+from lossbench.data.mnist_type import MnistType
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.folder import open_run
 from lossbench.system.machine import device_name, versions
 from lossbench.training.fit import fit

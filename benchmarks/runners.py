@@ -15,9 +15,13 @@ from baseline import Baseline
 from measure import Spread, seconds
 from torch import Tensor
 
-from lossbench.config.run import MODELS, Cifar10, Config, LglInr, MnistType, Runtime, Schedule, paper_schedule
-from lossbench.config.words import Precision
+from lossbench.config.registry import MODELS
+from lossbench.config.run import Config, Precision, Runtime, Schedule
+from lossbench.data.cifar10 import Cifar10
 from lossbench.data.load import Data
+from lossbench.data.mnist_type import MnistType
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.system.machine import keep_freed_memory, num_cores
 from lossbench.training.fit import process_settings, start_state, step_for
 from lossbench.training.optimizer import Sgd
@@ -30,7 +34,7 @@ def config_of(model: str, precision: str, num_steps: int, runtime: Runtime) -> C
     schedule.precision = Precision(precision)
     num_train = num_steps * schedule.batch_size
     dataset = Cifar10(num_train=num_train) if schedule.epochs == 100 else MnistType("fmnist", num_train=num_train)
-    return Config(dataset, MODELS[model](), LglInr(), schedule, 0, runtime)
+    return Config(dataset, MODELS[model].options(), LglInr(), schedule, 0, runtime)
 
 
 Change = Callable[[State, Schedule], None]

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 import lossbench.data
-from lossbench.config.run import Cifar10, MnistType, Runtime
-from lossbench.data.load import prepare
+from lossbench.config.run import Runtime
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.mnist_type import MnistType
+from lossbench.data.prepared import prepare
 
 if __name__ == "__main__":
     arrays: dict[str, np.ndarray] = {}

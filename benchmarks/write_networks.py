@@ -7,9 +7,11 @@ import csv
 from pathlib import Path
 
 import lossbench
-from lossbench.config.run import Cnn2c, Cnn5c, MobileNetV2, ResNet18
-from lossbench.config.words import Head
 from lossbench.models.build import describe
+from lossbench.models.cnn2c import Cnn2c, Head
+from lossbench.models.cnn5c import Cnn5c
+from lossbench.models.mobilenetv2 import MobileNetV2
+from lossbench.models.resnet18 import ResNet18
 from lossbench.studies.aaai20.grid import LITERAL_HEAD
 
 NETWORKS = {

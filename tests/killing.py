@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from lossbench.config.run import Reproduce, Runtime
+from lossbench.config.run import Runtime
 from lossbench.runs.folder import all_runs
 from lossbench.studies.aaai20.grid import configs as configs_of
+from lossbench.studies.options import Reproduce
 from lossbench.system import files
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,12 @@ import numpy as np
 from click.testing import Result
 
 from lossbench import NUMERICS
-from lossbench.config.run import Cnn2c, Config, Digits, LglInr, LossConfig, Runtime, Schedule, Sml, name_of
+from lossbench.config.options import LossConfig
+from lossbench.config.run import Config, Runtime, Schedule, name_of
+from lossbench.data.digits import Digits
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.folder import Run, runs_dir
 
 EPOCHS = 3

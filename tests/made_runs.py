@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from lossbench import NUMERICS
-from lossbench.config.run import Cnn2c, Config, Digits, Runtime, Schedule, Sml, run_id
+from lossbench.config.run import Config, Runtime, Schedule, run_id
+from lossbench.data.digits import Digits
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.folder import Run, open_run, to_json
 from lossbench.system.files import write_bytes
 

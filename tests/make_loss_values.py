@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lossbench.config.run import LossConfig
+from lossbench.config.options import LossConfig
 from lossbench.losses.build import build_loss
 
 PATH = Path(__file__).parent / "golden" / "losses.json"

@@ -9,22 +9,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lossbench.config.run import (
-    Cnn2c,
-    Cnn5c,
-    Config,
-    Digits,
-    LglInr,
-    MobileNetV2,
-    ModelConfig,
-    ResNet18,
-    Runtime,
-    Schedule,
-)
-from lossbench.config.words import Normalization
+from lossbench.config.options import ModelConfig, Normalization
+from lossbench.config.run import Config, Runtime, Schedule
+from lossbench.data.digits import Digits
 from lossbench.data.load import load_data
 from lossbench.losses.build import build_loss
+from lossbench.losses.lgl_inr import LglInr
 from lossbench.models.build import build_model
+from lossbench.models.cnn2c import Cnn2c
+from lossbench.models.cnn5c import Cnn5c
+from lossbench.models.mobilenetv2 import MobileNetV2
+from lossbench.models.resnet18 import ResNet18
 from lossbench.system.seeds import derived_seed
 from lossbench.training.optimizer import Sgd
 from lossbench.training.steps import State, train_epoch, train_step

@@ -6,7 +6,11 @@ from itertools import product
 
 import pytest
 
-from lossbench.config.run import Cnn2c, Config, Lgl, LglInr, Runtime, Sml, paper_schedule, run_id
+from lossbench.config.run import Config, Runtime, run_id
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.studies.aaai20 import conditions
 from lossbench.studies.aaai20.conditions import (
     LR_GRID,
@@ -21,6 +25,7 @@ from lossbench.studies.aaai20.conditions import (
     wanted_lrs,
 )
 from lossbench.studies.aaai20.grid import LITERAL_HEAD
+from lossbench.studies.aaai20.schedule import paper_schedule
 
 GRID = dict(zip(LR_GRID, (0.90, 0.93, 0.95, 0.94, 0.92, 0.10), strict=True))
 

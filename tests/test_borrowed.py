@@ -13,8 +13,11 @@ from types import ModuleType
 import pytest
 import torch
 
-from lossbench.config.run import Cnn5c, Config, Digits, LglInr, Runtime, Schedule
+from lossbench.config.run import Config, Runtime, Schedule
+from lossbench.data.digits import Digits
 from lossbench.data.published import SOURCES
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.models.cnn5c import Cnn5c
 from lossbench.system import machine
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from lossbench.config.run import LglInr
+from lossbench.losses.lgl_inr import LglInr
 from lossbench.statistics.inference import MARGINS
 from lossbench.studies.aaai20 import paper
 from lossbench.studies.aaai20.grid import LITERAL_HEAD, TABLES, cells

@@ -9,29 +9,22 @@ from typing import Any
 import pytest
 
 from lossbench import NUMERICS
-from lossbench.config.run import (
-    IDENTITY,
-    Cifar10,
-    Cnn2c,
-    Cnn5c,
-    Config,
-    Digits,
-    Lgl,
-    LglInr,
-    MnistType,
-    MobileNetV2,
-    Npz,
-    Reproduce,
-    ResNet18,
-    Runtime,
-    Schedule,
-    Sml,
-    name_of,
-    paper_schedule,
-    run_id,
-)
-from lossbench.config.words import Head, Imbalance, Normalization, Precision
+from lossbench.config.options import Imbalance, Normalization
+from lossbench.config.run import IDENTITY, Config, Precision, Runtime, Schedule, name_of, run_id
 from lossbench.data import published
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.digits import Digits
+from lossbench.data.mnist_type import MnistType
+from lossbench.data.npz import Npz
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c, Head
+from lossbench.models.cnn5c import Cnn5c
+from lossbench.models.mobilenetv2 import MobileNetV2
+from lossbench.models.resnet18 import ResNet18
+from lossbench.studies.aaai20.schedule import paper_schedule
+from lossbench.studies.options import Reproduce
 
 BASE = Config(MnistType("fmnist"), Cnn2c(), LglInr(), Schedule())
 

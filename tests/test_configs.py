@@ -12,29 +12,22 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from lossbench.cli.entry import CONF
-from lossbench.cli.schemas import register_schemas, to_config
-from lossbench.config.run import (
-    LOSSES,
-    MODELS,
-    Cifar10,
-    Cnn2c,
-    Cnn5c,
-    Config,
-    DatasetConfig,
-    Digits,
-    LglInr,
-    MnistType,
-    Reproduce,
-    Runtime,
-    Schedule,
-    Sml,
-    paper_schedule,
-)
-from lossbench.config.words import Head, Padding, Precision, Profile, Selection
-from lossbench.data.load import published_sizes
+from lossbench.cli.schemas import CONF, register_schemas, to_config
+from lossbench.config.options import DatasetConfig
+from lossbench.config.registry import LOSSES, MODELS
+from lossbench.config.run import Config, Precision, Runtime, Schedule
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.digits import Digits
+from lossbench.data.mnist_type import MnistType
+from lossbench.data.sizes import sizes
 from lossbench.losses.build import build_loss
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
 from lossbench.models.build import build_model
+from lossbench.models.cnn2c import Cnn2c, Head
+from lossbench.models.cnn5c import Cnn5c, Padding
+from lossbench.studies.aaai20.schedule import paper_schedule
+from lossbench.studies.options import Profile, Reproduce, Selection
 
 DATASETS: dict[str, DatasetConfig] = {
     "mnist": MnistType("mnist"),
@@ -103,7 +96,9 @@ def test_each_combination_gives_the_dataclasses_defaults(dataset: str) -> None:
     for place, model in enumerate(MODELS):
         loss = list(LOSSES)[(place + turn) % len(LOSSES)]
         config = composed(f"dataset={dataset}", f"model={model}", f"loss={loss}")
-        expected = Config(DATASETS[dataset], MODELS[model](), LOSSES[loss](), paper_schedule(dataset), 0, Runtime())
+        expected = Config(
+            DATASETS[dataset], MODELS[model].options(), LOSSES[loss].options(), paper_schedule(dataset), 0, Runtime()
+        )
         assert config == expected
         assert [type(part) for part in vars(config).values()] == [type(part) for part in vars(expected).values()]
         assert {group: " ".join(asdict(config)[group]) for group in (*KEYS, "runtime")} == {
@@ -257,7 +252,7 @@ def test_reproduce_refuses_other_keys_and_types(override: str) -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("model", MODELS)
 def test_every_network_builds_for_every_data_set(model: str) -> None:
-    shapes = {published_sizes(dataset)[2] for dataset in (*DATASETS.values(), Digits(image_shape=[3, 32, 32]))}
+    shapes = {sizes(dataset).shape for dataset in (*DATASETS.values(), Digits(image_shape=[3, 32, 32]))}
     assert shapes == {(1, 28, 28), (3, 32, 32)}
     for shape in shapes:
         network = build_model(composed(f"model={model}").model, shape, num_classes=10, seed=0).eval()

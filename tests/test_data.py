@@ -16,11 +16,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from lossbench.config.run import Cifar10, DatasetConfig, Digits, MnistType, Runtime
-from lossbench.config.words import Normalization
+from lossbench.config.options import DatasetConfig, Normalization, Sizes
+from lossbench.config.run import Runtime
 from lossbench.data import load as data
-from lossbench.data.load import Data, batch, load_data, plan_epoch, published_sizes
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.digits import Digits
+from lossbench.data.load import Data, batch, load_data, plan_epoch
+from lossbench.data.mnist_type import MnistType
 from lossbench.data.published import SOURCES, data_dir
+from lossbench.data.sizes import sizes
 from lossbench.data.subsets import stratified_permutation
 
 CPU = torch.device("cpu")
@@ -211,8 +215,8 @@ def test_digits_are_split_once_and_for_all(tmp_path: Path) -> None:
     assert gray.train.images.shape == (1497, 1, 28, 28)
     assert gray.test.images.shape == (300, 1, 28, 28)
     assert colour.test.images.shape == (300, 3, 32, 32)
-    assert published_sizes(Digits(image_shape=[3, 32, 32])) == (1497, 300, (3, 32, 32))
-    assert published_sizes(Digits(num_train=70)) == (70, 300, (1, 28, 28))
+    assert sizes(Digits(image_shape=[3, 32, 32])) == Sizes(1497, 300, (3, 32, 32), 10)
+    assert sizes(Digits(num_train=70)) == Sizes(70, 300, (1, 28, 28), 10)
     assert gray.train.images.dtype == torch.uint8
     assert (colour.train.images == colour.train.images[:, :1]).all()
     assert torch.equal(gray.train.labels, colour.train.labels)
@@ -251,7 +255,7 @@ def test_num_train_takes_the_beginning_of_one_order(tmp_path: Path) -> None:
 
 def test_validation_holds_out_training_images_and_leaves_the_test_images_alone(tmp_path: Path) -> None:
     whole, split = load(Digits(), tmp_path), load(Digits(num_validation=300), tmp_path)
-    assert published_sizes(Digits(num_validation=300)) == (1197, 300, (1, 28, 28))
+    assert sizes(Digits(num_validation=300)) == Sizes(1197, 300, (1, 28, 28), 10)
     assert (len(split.train.labels), len(split.test.labels)) == (1197, 300)
 
     def bag(*images: torch.Tensor) -> list[bytes]:
@@ -373,7 +377,8 @@ def test_real_data(name: str, tmp_path: Path) -> None:
     config = Cifar10() if name == "cifar10" else MnistType(name, normalization=Normalization.dataset)
     loaded = load_data(config, Runtime(output_dir=str(tmp_path)), CPU)
     shutil.rmtree(tmp_path / "cache")  # it is large
-    num_train, num_test, shape = published_sizes(config)
+    known = sizes(config)
+    num_train, num_test, shape = known.num_train, known.num_test, known.shape
     assert loaded.train.images.shape == (num_train, *shape)
     assert loaded.test.images.shape == (num_test, *shape)
     std = 1 / (255 * loaded.scale.flatten())

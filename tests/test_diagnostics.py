@@ -10,10 +10,15 @@ import torch
 from scipy.optimize import root
 from torch import Tensor
 
-from lossbench.config.run import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Schedule, Sml
-from lossbench.config.words import ClassWeights, Counts, LglReduction, Missing
+from lossbench.config.options import ClassWeights, LossConfig, Reduction
+from lossbench.config.run import Config, Schedule
 from lossbench.data import labels
+from lossbench.data.digits import Digits
 from lossbench.losses import build
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import Counts, LglInr, Missing
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.records import committed_records
 from lossbench.statistics import learning_property
 from lossbench.statistics.learning_property import Balance, balances
@@ -26,15 +31,15 @@ LOSSES: list[LossConfig] = [
     Sml(scale=3.0),
     Lgl(),
     Lgl(scale=0.5),
-    Lgl(reduction=LglReduction.sum_classes),
+    Lgl(reduction=Reduction.sum_classes),
     Sml(class_weights=ClassWeights.inverse),
     Lgl(class_weights=ClassWeights.effective, scale=2.0),
     LglInr(detach_weights=True),
-    LglInr(detach_weights=True, beta=4.0, scale=2.0, reduction=LglReduction.mean),
+    LglInr(detach_weights=True, beta=4.0, scale=2.0, reduction=Reduction.mean),
     LglInr(detach_weights=True, beta=2.0, counts=Counts.dataset, missing=Missing.keep),
     LglInr(beta=0.0),
     LglInr(),
-    LglInr(beta=4.0, scale=2.0, reduction=LglReduction.mean),
+    LglInr(beta=4.0, scale=2.0, reduction=Reduction.mean),
 ]
 RECORDS = committed_records(Path(__file__).parents[1] / "results").records
 

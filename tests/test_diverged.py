@@ -12,13 +12,14 @@ from kinds_of_runs import Invoke, Made
 from made_runs import config, contents, diverged, divergence, finished
 
 from lossbench.cli import entry
-from lossbench.config.run import Config, Digits, Reproduce, Runtime, Schedule, run_id
-from lossbench.config.words import Profile
+from lossbench.config.run import Config, Runtime, Schedule, run_id
+from lossbench.data.digits import Digits
 from lossbench.runs.archive import export_archive, import_archive, publish
 from lossbench.runs.folder import DIVERGED_FILES, Status, open_run
 from lossbench.runs.records import all_records, committed_records, failures, own_records, verify
 from lossbench.studies.aaai20.grid import cells
 from lossbench.studies.aaai20.report import write_report
+from lossbench.studies.options import Profile, Reproduce
 from lossbench.sweep import run_all
 
 

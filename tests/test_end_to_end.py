@@ -17,24 +17,19 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import lossbench
 from lossbench.cli import entry
-from lossbench.config.run import (
-    Cnn2c,
-    Config,
-    Digits,
-    Lgl,
-    LglInr,
-    MnistType,
-    Reproduce,
-    Runtime,
-    Schedule,
-    Sml,
-    run_id,
-)
-from lossbench.data.load import prepare
+from lossbench.config.run import Config, Runtime, Schedule, run_id
+from lossbench.data.digits import Digits
+from lossbench.data.mnist_type import MnistType
+from lossbench.data.prepared import prepare
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.records import committed_records
 from lossbench.studies.aaai20 import without_gpu
 from lossbench.studies.aaai20.conditions import reference_blocks
 from lossbench.studies.aaai20.grid import configs
+from lossbench.studies.options import Reproduce
 from lossbench.sweep import run_all as sweep
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

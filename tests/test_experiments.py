@@ -7,26 +7,20 @@ from typing import Any
 import pytest
 
 from lossbench import NUMERICS
-from lossbench.config.run import (
-    Cifar10,
-    Cnn2c,
-    Cnn5c,
-    Config,
-    Digits,
-    Lgl,
-    LglInr,
-    MnistType,
-    MobileNetV2,
-    ResNet18,
-    Runtime,
-    Schedule,
-    Sml,
-    paper_schedule,
-    run_id,
-)
-from lossbench.config.words import Head
+from lossbench.config.run import Config, Runtime, Schedule, run_id
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.digits import Digits
+from lossbench.data.mnist_type import MnistType
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c, Head
+from lossbench.models.cnn5c import Cnn5c
+from lossbench.models.mobilenetv2 import MobileNetV2
+from lossbench.models.resnet18 import ResNet18
 from lossbench.studies.aaai20 import grid
 from lossbench.studies.aaai20.grid import LITERAL_HEAD, TABLES, cells, figure_cells, paper_confusions
+from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import Cell, cell_key
 
 PROFILES = ("paper", "quick")

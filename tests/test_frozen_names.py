@@ -9,7 +9,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from lossbench import NUMERICS
-from lossbench.config.run import LOSSES, MODELS, Cifar10, Config, MnistType, Runtime, Schedule, run_id
+from lossbench.config.registry import DATASETS, LOSSES, MODELS
+from lossbench.config.run import Config, Runtime, Schedule, run_id
 
 RESULTS = Path(__file__).parents[1] / "results"
 RECORDS = [
@@ -33,10 +34,10 @@ def built(kind: Any, values: Mapping[str, Any]) -> Any:
 
 def config_of(record: Mapping[str, Any]) -> Config:
     known = record["config"]
-    dataset = Cifar10 if known["dataset"]["name"] == "cifar10" else MnistType
-    parts = ((dataset, "dataset"), (MODELS[known["model"]["name"]], "model"), (LOSSES[known["loss"]["name"]], "loss"))
-    dataset_, model, loss = (built(kind, known[name]) for kind, name in parts)
-    return Config(dataset_, model, loss, built(Schedule, known["schedule"]), known["seed"], Runtime())
+    registries: dict[str, Any] = {"dataset": DATASETS, "model": MODELS, "loss": LOSSES}
+    kinds = {group: registry[known[group]["name"]].options for group, registry in registries.items()}
+    parts = {group: built(kind, known[group]) for group, kind in (kinds | {"schedule": Schedule}).items()}
+    return Config(**parts, seed=known["seed"], runtime=Runtime())
 
 
 def test_numerics_stays_unless_numbers_change() -> None:

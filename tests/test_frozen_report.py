@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lossbench.config.run import Reproduce, Runtime
+from lossbench.config.run import Runtime
 from lossbench.studies.aaai20.report import overview, write_report
+from lossbench.studies.options import Reproduce
 
 FROZEN = Path(__file__).parent / "frozen"
 RESULTS = Path(__file__).parents[1] / "results"

@@ -18,14 +18,16 @@ from torch import Tensor
 
 from lossbench import NUMERICS
 from lossbench.cli import schemas
-from lossbench.cli.entry import CONF
-from lossbench.cli.schemas import register_schemas, to_config
+from lossbench.cli.schemas import CONF, register_schemas, to_config
 from lossbench.config import run
-from lossbench.config.run import LOSSES, MODELS, Cifar10, Config, Digits, MnistType, Runtime, Schedule, run_id
-from lossbench.config.words import ClassWeights
+from lossbench.config.options import ClassWeights
+from lossbench.config.registry import LOSSES, MODELS
+from lossbench.config.run import Config, Runtime, Schedule, run_id
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.digits import Digits
+from lossbench.data.mnist_type import MnistType
 from lossbench.losses import build
-from lossbench.losses.build import class_weights
-from lossbench.losses.lgl_inr import lgl_inr
+from lossbench.losses.lgl_inr import class_weights, lgl_inr
 from lossbench.losses.sml import sml
 
 # Configs
@@ -73,14 +75,14 @@ def values_of(part: type) -> st.SearchStrategy[Any]:
 
 
 datasets = st.one_of([values_of(part) for part in (MnistType, Cifar10, Digits)])
-models = st.one_of([values_of(part) for part in MODELS.values()])
+models = st.one_of([values_of(part.options) for part in MODELS.values()])
 runtimes = st.builds(
     Runtime,
     output_dir=st.text(max_size=9),
     num_threads=st.none() | st.integers(1, 1024),
     experiment=st.none() | st.text(max_size=9),
 )
-kinds_of_losses = st.one_of([values_of(part) for part in LOSSES.values()])
+kinds_of_losses = st.one_of([values_of(part.options) for part in LOSSES.values()])
 configs = st.builds(Config, datasets, models, kinds_of_losses, values_of(Schedule), st.integers(0, 2**31 - 1), runtimes)
 
 

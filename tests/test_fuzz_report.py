@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from test_report import fields, plan
 
 from lossbench.config.run import Runtime
-from lossbench.config.words import Selection
 from lossbench.report import page
 from lossbench.runs.folder import open_run
 from lossbench.studies import tables as studies_tables
@@ -27,6 +26,7 @@ from lossbench.studies.aaai20 import report
 from lossbench.studies.aaai20.grid import cells
 from lossbench.studies.aaai20.sections import figures
 from lossbench.studies.cells import Cell
+from lossbench.studies.options import Selection
 
 ODD = [
     "<b>&amp;</b><script>",

@@ -7,23 +7,17 @@ from typing import Any
 import pytest
 import torch
 
-from lossbench.config.run import (
-    Cnn2c,
-    Cnn5c,
-    Config,
-    Digits,
-    Lgl,
-    LglInr,
-    LossConfig,
-    MobileNetV2,
-    ModelConfig,
-    ResNet18,
-    Runtime,
-    Schedule,
-    Sml,
-)
-from lossbench.config.words import Precision
+from lossbench.config.options import LossConfig, ModelConfig
+from lossbench.config.run import Config, Precision, Runtime, Schedule
+from lossbench.data.digits import Digits
 from lossbench.data.load import plan_epoch
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
+from lossbench.models.cnn5c import Cnn5c
+from lossbench.models.mobilenetv2 import MobileNetV2
+from lossbench.models.resnet18 import ResNet18
 from lossbench.runs.folder import open_run
 from lossbench.sweep.run_all import run_all
 from lossbench.training.fit import fit, process_settings, start_state, step_for

@@ -16,8 +16,12 @@ from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from lossbench.config.run import Cnn2c, Config, Digits, LglInr, Schedule, Sml
-from lossbench.config.words import ClassWeights
+from lossbench.config.options import ClassWeights
+from lossbench.config.run import Config, Schedule
+from lossbench.data.digits import Digits
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.training.tensorboard import TensorBoard
 
 ROOT = Path(__file__).parents[1]

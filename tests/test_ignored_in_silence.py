@@ -10,8 +10,8 @@ import pytest
 from test_overrides import Wrong, _nothing_starts, check
 
 from lossbench.cli import entry
-from lossbench.config.run import Cnn5c, Config, Runtime, run_id
-from lossbench.config.words import Padding
+from lossbench.config.run import Config, Runtime, run_id
+from lossbench.models.cnn5c import Cnn5c, Padding
 
 __all__ = ["_nothing_starts"]  # a fixture for this file too
 

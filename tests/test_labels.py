@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lossbench.config.run import Cifar10, DatasetConfig, Digits, MnistType, Runtime
+from lossbench.config.options import DatasetConfig
+from lossbench.config.run import Runtime
 from lossbench.data import labels
-from lossbench.data.load import prepare
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.digits import Digits
+from lossbench.data.mnist_type import MnistType
+from lossbench.data.prepared import prepare
 from lossbench.data.published import SOURCES
 from lossbench.runs.records import committed_records
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lossbench.config.run import Reproduce, Runtime
+from lossbench.config.run import Runtime
 from lossbench.report.page import Table
 from lossbench.studies.aaai20.report import write_report
+from lossbench.studies.options import Reproduce
 from lossbench.studies.tables import to_latex
 
 NASTY = r"50 % of a_b & c # {x} $y$ ^ ~ \textbf ± –"

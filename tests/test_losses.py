@@ -14,12 +14,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lossbench.config.run import Lgl, LglInr, LossConfig, Sml
-from lossbench.config.words import ClassWeights, Counts, LglReduction, Missing
-from lossbench.losses.build import build_loss, class_weights
-from lossbench.losses.lgl import lgl
-from lossbench.losses.lgl_inr import lgl_inr
-from lossbench.losses.sml import sml
+from lossbench.config.options import ClassWeights, LossConfig, Reduction
+from lossbench.losses.build import build_loss
+from lossbench.losses.lgl import Lgl, lgl
+from lossbench.losses.lgl_inr import Counts, LglInr, Missing, class_weights, lgl_inr
+from lossbench.losses.sml import Sml, sml
 from lossbench.losses.weighting import weights_by_size
 
 COUNTS = torch.tensor([40, 10, 30, 20])  # training images of each class
@@ -28,7 +27,7 @@ BETAS = [0.0, 1.0, 2.0, 4.0, 50.0]
 CONFIGS: list[LossConfig] = [
     Sml(),
     Lgl(),
-    Lgl(reduction=LglReduction.sum_classes),
+    Lgl(reduction=Reduction.sum_classes),
     Sml(class_weights=ClassWeights.inverse),
     Lgl(class_weights=ClassWeights.effective),
     LglInr(),
@@ -37,7 +36,7 @@ CONFIGS: list[LossConfig] = [
     LglInr(eps=1e-3),
     LglInr(counts=Counts.dataset),
     LglInr(missing=Missing.keep),
-    LglInr(reduction=LglReduction.mean),
+    LglInr(reduction=Reduction.mean),
 ]
 REFERENCE = json.loads((Path(__file__).parent / "golden" / "lgl_inr_reference.json").read_text())["cases"]
 

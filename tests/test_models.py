@@ -10,17 +10,19 @@ import pytest
 import torch
 from torch import nn
 
-from lossbench.config.run import Cnn2c, Cnn5c, MobileNetV2, ModelConfig, ResNet18
-from lossbench.config.words import Head, Init, Padding
+from lossbench.config.options import Init, ModelConfig
 from lossbench.models.build import (
     Shape,
     build_model,
     count_parameters,
     describe,
     flops_per_image,
-    num_features,
-    output_layer,
 )
+from lossbench.models.cnn2c import Cnn2c, Head
+from lossbench.models.cnn5c import Cnn5c, Padding
+from lossbench.models.features import num_features, output_layer
+from lossbench.models.mobilenetv2 import MobileNetV2
+from lossbench.models.resnet18 import ResNet18
 
 GRAY, COLOUR = (1, 28, 28), (3, 32, 32)
 NETWORKS: list[ModelConfig] = [Cnn2c(), Cnn5c(), MobileNetV2(), ResNet18()]

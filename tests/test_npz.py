@@ -17,11 +17,16 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from lossbench import NUMERICS
-from lossbench.cli.entry import CONF
-from lossbench.cli.schemas import register_schemas, to_config
-from lossbench.config.run import MODELS, Cnn2c, Config, LglInr, Npz, Runtime, Schedule, Sml, name_of, run_id
-from lossbench.config.words import Imbalance, Normalization
-from lossbench.data.load import load_data, num_classes, plan_epoch, published_sizes
+from lossbench.cli.schemas import CONF, register_schemas, to_config
+from lossbench.config.options import Imbalance, Normalization, Sizes
+from lossbench.config.registry import MODELS
+from lossbench.config.run import Config, Runtime, Schedule, name_of, run_id
+from lossbench.data.load import load_data, plan_epoch
+from lossbench.data.npz import Npz
+from lossbench.data.sizes import sizes
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.folder import open_run
 from lossbench.runs.records import own_records
 from lossbench.sweep import run_all
@@ -97,11 +102,10 @@ def test_sizes_need_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         return array
 
     monkeypatch.setattr(np.lib.format, "read_array", labels_only)
-    assert published_sizes(config) == (50, 20, (3, 9, 11))
-    assert num_classes(config) == 5
-    assert published_sizes(replace(config, num_train=7))[0] == 7
+    assert sizes(config) == Sizes(50, 20, (3, 9, 11), 5)
+    assert sizes(replace(config, num_train=7)).num_train == 7
     with pytest.raises(ValueError, match=r"dataset\.num_train must be <= 50 for npz, got 51"):
-        published_sizes(replace(config, num_train=51))
+        sizes(replace(config, num_train=51))
 
 
 def test_the_name_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
@@ -149,7 +153,7 @@ def test_a_file_that_has_changed_under_a_config_is_refused(tmp_path: Path) -> No
     assert summary is None
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match=r"dataset\.path=.* is not the file that was named"):
-        published_sizes(Npz(path=str(path), sha256="0" * 64))
+        sizes(Npz(path=str(path), sha256="0" * 64))
 
 
 def test_yaml_composes_and_asks_for_a_path(tmp_path: Path) -> None:
@@ -189,7 +193,7 @@ def test_normalization_num_train_and_augmentation_are_those_of_the_others(tmp_pa
 @pytest.mark.parametrize("model", MODELS)
 def test_three_classes_train_from_end_to_end(model: str, tmp_path: Path) -> None:
     path = saved(tmp_path, **arrays(shape=(28, 30) if model == "cnn5c" else (16, 18)))
-    config = config_of(path, tmp_path / "out", model=MODELS[model]())
+    config = config_of(path, tmp_path / "out", model=MODELS[model].options())
     assert run_all.flops(config) > 0
     assert run_all.run_all([config]).finished == [run_id(config)]
     record = open_run(config).record()

@@ -21,7 +21,6 @@ from lossbench.runs import checks
 from lossbench.runs.archive import publish
 from lossbench.runs.folder import Run, packed
 from lossbench.runs.records import committed_records, own_records, verify
-from lossbench.statistics import calibration
 from lossbench.system.files import write_bytes
 
 Fields = dict[str, Any]
@@ -175,12 +174,6 @@ def test_odd_values_in_the_last_line_of_metrics_stop_no_command(value: Any, made
     invoke("compare", made["stopped"].id, made["other"].id)
 
 
-def test_the_maps_of_scores_are_those_of_the_losses() -> None:
-    assert {loss: {*maps} for loss, maps in checks.MAPS.items()} | {"sml": {"softmax"}} == {
-        loss: {*maps} for loss, maps in calibration.MAPS_OF.items()
-    }
-
-
 def test_a_run_that_is_a_symbolic_link_is_not_removed(made: Made, invoke: Invoke, tmp_path: Path) -> None:
     run, elsewhere = made["failed"], tmp_path / "elsewhere"
     run.folder.rename(elsewhere)
@@ -284,8 +277,3 @@ def test_a_line_of_metrics_that_never_ends_is_named(made: Made, invoke: Invoke) 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 80e6
-
-
-def test_a_record_has_the_scores_of_every_map_of_its_loss() -> None:
-    own = {loss: set(maps) for loss, maps in calibration.MAPS_OF.items() if loss != "sml"}
-    assert {loss: set(maps) for loss, maps in checks.MAPS.items()} == own

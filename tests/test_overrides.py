@@ -14,7 +14,13 @@ import pytest
 
 import lossbench
 from lossbench.cli import entry
-from lossbench.config.run import LOSSES, MODELS, Cifar10, Digits, MnistType, Npz, Reproduce, Runtime, Schedule
+from lossbench.config.registry import LOSSES, MODELS
+from lossbench.config.run import Runtime, Schedule
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.digits import Digits
+from lossbench.data.mnist_type import MnistType
+from lossbench.data.npz import Npz
+from lossbench.studies.options import Reproduce
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SCRIPTS = Path(__file__).parents[1] / "scripts"

@@ -6,8 +6,7 @@ import pytest
 from blocks import table, text
 from invented import Known, unknown
 
-from lossbench.config.run import Config, Runtime, run_id
-from lossbench.config.words import Precision
+from lossbench.config.run import Config, Precision, Runtime, run_id
 from lossbench.report.page import Table
 from lossbench.studies.aaai20 import conditions, variants
 from lossbench.studies.aaai20 import without_gpu as pilots

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from lossbench.config.words import Precision
+from lossbench.config.run import Precision
 from lossbench.studies.aaai20 import without_gpu
 from lossbench.studies.aaai20.verdicts import Judge
 

@@ -6,7 +6,9 @@ from itertools import product
 import pytest
 from invented import unknown
 
-from lossbench.config.run import Config, LglInr, Runtime, Sml, run_id
+from lossbench.config.run import Config, Runtime, run_id
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
 from lossbench.studies.aaai20 import second_runs, variants
 from lossbench.studies.aaai20.conditions import LR_STEPS, PLACES, Accuracy, reference_blocks
 from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, CHOICE_SEEDS, MNIST, Choice, blocks, choice

@@ -14,13 +14,14 @@ import pandas as pd
 import pytest
 
 from lossbench import NUMERICS
-from lossbench.config.run import Config, LglInr, Reproduce, Runtime, name_of, run_id
-from lossbench.config.words import Selection
+from lossbench.config.run import Config, Runtime, name_of, run_id
+from lossbench.losses.lgl_inr import LglInr
 from lossbench.runs.archive import publish
 from lossbench.runs.folder import open_run
 from lossbench.studies.aaai20.grid import LITERAL_HEAD, TABLES, cells, configs
 from lossbench.studies.aaai20.report import profiles_with_records, write_report
 from lossbench.studies.cells import Cell
+from lossbench.studies.options import Reproduce, Selection
 
 FILES = {f"table{table}.{form}" for table in TABLES for form in ("csv", "md", "tex", "html")}
 FILES |= {f"{figure}.{form}" for figure in ("figure1", "figure1_classes", "figure2") for form in ("png", "pdf", "csv")}

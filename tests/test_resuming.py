@@ -12,7 +12,9 @@ from click.testing import CliRunner
 from test_training import change_checkpoint, config, finished, outcome, stop_in, stopped
 
 from lossbench.cli import runs
-from lossbench.config.run import Lgl, Schedule, Sml
+from lossbench.config.run import Schedule
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.sml import Sml
 from lossbench.training import fit as training
 from lossbench.training.fit import fit
 from lossbench.training.resume import CIRCUMSTANCES

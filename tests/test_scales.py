@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lossbench.config.run import Digits, Runtime, Sml
+from lossbench.config.run import Runtime
+from lossbench.data.digits import Digits
+from lossbench.losses.sml import Sml
 from lossbench.studies.aaai20.conditions import LARGE, PLACES, SCALES, Place, scale_probes
 from lossbench.training.gradient_scale import mean_gradient_norm
 

@@ -11,9 +11,11 @@ import pytest
 import torch
 from made_runs import config, contents, diverged, finished
 
-from lossbench.config.run import Config, MnistType, Runtime
+from lossbench.config.run import Config, Runtime
 from lossbench.data import npz_file
-from lossbench.data.load import load_data, prepare
+from lossbench.data.load import load_data
+from lossbench.data.mnist_type import MnistType
+from lossbench.data.prepared import prepare
 from lossbench.runs import inspect
 from lossbench.runs.folder import Run, Status, open_run
 from lossbench.runs.records import own_records

@@ -14,11 +14,12 @@ from made_runs import finished
 from test_report import finish
 
 from lossbench.cli import entry, runs
-from lossbench.config.run import Reproduce, Runtime
+from lossbench.config.run import Runtime
 from lossbench.report.page import write_csv
 from lossbench.runs.folder import runs_dir
 from lossbench.studies.aaai20 import grid
 from lossbench.studies.aaai20.report import write_report
+from lossbench.studies.options import Reproduce
 from lossbench.sweep.progress import Progress
 from lossbench.system.spelling import csv_cell, spelled, spelled_lines
 

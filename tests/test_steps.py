@@ -13,23 +13,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lossbench.config.run import (
-    Cnn2c,
-    Cnn5c,
-    Config,
-    Digits,
-    Lgl,
-    LglInr,
-    LossConfig,
-    MobileNetV2,
-    ModelConfig,
-    Runtime,
-    Schedule,
-    Sml,
-)
-from lossbench.config.words import Counts
+from lossbench.config.options import LossConfig, ModelConfig
+from lossbench.config.run import Config, Runtime, Schedule
+from lossbench.data.digits import Digits
 from lossbench.data.load import Data, Split, plan_epoch
 from lossbench.losses.build import build_loss
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import Counts, LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
+from lossbench.models.cnn5c import Cnn5c
+from lossbench.models.mobilenetv2 import MobileNetV2
 from lossbench.training import capture
 from lossbench.training.capture import WARM_UP_STEPS, CapturedStep
 from lossbench.training.fit import start_state, step_for

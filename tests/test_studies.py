@@ -5,8 +5,9 @@ from dataclasses import asdict
 import pytest
 from invented import unknown
 
-from lossbench.config.run import Cnn2c, Cnn5c, Runtime, run_id
-from lossbench.config.words import Padding
+from lossbench.config.run import Runtime, run_id
+from lossbench.models.cnn2c import Cnn2c
+from lossbench.models.cnn5c import Cnn5c, Padding
 from lossbench.studies.aaai20 import second_runs, variants
 from lossbench.studies.aaai20.conditions import Place, reference_blocks
 from lossbench.studies.aaai20.grid import cells

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from lossbench.config.run import Cnn2c, Config, Digits, MnistType, Runtime, Schedule, Sml, run_id
-from lossbench.config.words import Imbalance
+from lossbench.config.options import Imbalance, Sizes
+from lossbench.config.run import Config, Runtime, Schedule, run_id
 from lossbench.data import labels
+from lossbench.data.digits import Digits
 from lossbench.data.imbalance import sizes_left
-from lossbench.data.load import load_data, num_classes, published_sizes
+from lossbench.data.load import load_data
+from lossbench.data.mnist_type import MnistType
+from lossbench.data.sizes import sizes
 from lossbench.data.subsets import select
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.folder import open_run
 from lossbench.training.fit import fit
 
@@ -58,7 +63,7 @@ def test_classes_are_picked_out_and_numbered_anew(tmp_path: Path) -> None:
     whole = load_data(Digits(), runtime(tmp_path), CPU)
     config = Digits(classes=[6, 4])
     data = load_data(config, runtime(tmp_path), CPU)
-    assert (data.num_classes, num_classes(config)) == (2, 2)
+    assert (data.num_classes, sizes(config).num_classes) == (2, 2)
     for split in ("train", "test"):
         of_whole, part = getattr(whole, split), getattr(data, split)
         for new, old in enumerate([6, 4]):
@@ -73,14 +78,14 @@ def test_classes_are_picked_out_and_numbered_anew(tmp_path: Path) -> None:
 
 def test_sizes_without_reading_are_near_and_refuse_what_is_not_there(tmp_path: Path) -> None:
     for config in (Digits(**STEP), Digits(classes=[6, 4]), Digits(classes=[1, 2, 3], **TAIL)):
-        told, (num_test, shape) = published_sizes(config)[0], published_sizes(config)[1:]
+        known = sizes(config)
         data = load_data(config, runtime(tmp_path), CPU)
-        assert told == pytest.approx(len(data.train.labels), rel=0.1)
-        assert num_test == pytest.approx(len(data.test.labels), rel=0.2)
-        assert shape == data.shape
-    assert published_sizes(MnistType("fmnist", classes=[6, 4], **STEP)) == (6600, 2000, (1, 28, 28))
+        assert known.num_train == pytest.approx(len(data.train.labels), rel=0.1)
+        assert known.num_test == pytest.approx(len(data.test.labels), rel=0.2)
+        assert known.shape == data.shape
+    assert sizes(MnistType("fmnist", classes=[6, 4], **STEP)) == Sizes(6600, 2000, (1, 28, 28), 2)
     with pytest.raises(ValueError, match=r"dataset.classes must be in 0..9 for mnist, got \[3, 10\]"):
-        published_sizes(MnistType("mnist", classes=[3, 10]))
+        sizes(MnistType("mnist", classes=[3, 10]))
 
 
 @pytest.mark.parametrize(

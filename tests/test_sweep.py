@@ -17,8 +17,12 @@ import pytest
 import torch
 
 from lossbench.cli import entry
-from lossbench.config.run import Cnn2c, Config, Digits, Lgl, LglInr, Runtime, Schedule, Sml, run_id
-from lossbench.config.words import Precision
+from lossbench.config.run import Config, Precision, Runtime, Schedule, run_id
+from lossbench.data.digits import Digits
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.folder import Run, open_run
 from lossbench.sweep import run_all as sweep
 from lossbench.sweep.progress import Progress

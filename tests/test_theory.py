@@ -9,8 +9,8 @@ import pytest
 from blocks import table, text
 from invented import Known
 
+from lossbench.config.options import ClassWeights
 from lossbench.config.run import Config
-from lossbench.config.words import ClassWeights
 from lossbench.data import labels as known_labels
 from lossbench.data.labels import train_counts
 from lossbench.report.page import Picture

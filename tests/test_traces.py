@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from make_traces import PATH, TRACES, first_losses
 
-from lossbench.config.run import Cnn2c, Config, LglInr, MnistType, Runtime, Schedule
+from lossbench.config.run import Config, Runtime, Schedule
+from lossbench.data.mnist_type import MnistType
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.folder import open_run
 from lossbench.training.fit import fit
 

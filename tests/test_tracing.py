@@ -9,15 +9,20 @@ import pytest
 import torch
 from torch import nn
 
-from lossbench.config.run import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
-from lossbench.config.words import Head
+from lossbench.config.options import LossConfig
+from lossbench.config.run import Config, Runtime, Schedule
+from lossbench.data.digits import Digits
 from lossbench.data.load import Data, Split, load_data
 from lossbench.losses.build import build_loss
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import WEIGHTS, LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c, Head
 from lossbench.runs.folder import Run, open_run
 from lossbench.training.fit import fit, start_state
 from lossbench.training.optimizer import Sgd
 from lossbench.training.steps import State
-from lossbench.training.trace import MEANS, NORMS, PROBE_PER_CLASS, WEIGHTS, gradient_norms
+from lossbench.training.trace import MEANS, NORMS, PROBE_PER_CLASS, gradient_norms
 
 EPOCHS = 3
 

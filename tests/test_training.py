@@ -16,10 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lossbench import NUMERICS
-from lossbench.config.run import Cnn2c, Config, Digits, Lgl, LglInr, LossConfig, Runtime, Schedule, Sml
-from lossbench.config.words import Head, Precision
+from lossbench.config.options import LossConfig
+from lossbench.config.run import Config, Precision, Runtime, Schedule
+from lossbench.data.digits import Digits
 from lossbench.data.load import Split, plan_epoch
 from lossbench.losses.build import build_loss
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c, Head
 from lossbench.runs.folder import FILES, Run, open_run
 from lossbench.system import machine as environment
 from lossbench.system.machine import is_bf16_faster, use_device

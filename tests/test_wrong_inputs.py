@@ -19,11 +19,17 @@ import pytest
 import torch
 
 from lossbench.cli import entry
-from lossbench.config.run import MODELS, Cifar10, Cnn2c, Cnn5c, Config, DatasetConfig, MnistType, Runtime, Schedule, Sml
-from lossbench.config.words import Padding, Precision
+from lossbench.config.options import DatasetConfig
+from lossbench.config.registry import MODELS
+from lossbench.config.run import Config, Precision, Runtime, Schedule
 from lossbench.data import load, published
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.mnist_type import MnistType
 from lossbench.data.published import SOURCES
+from lossbench.losses.sml import Sml
 from lossbench.models.build import build_model, check_shape
+from lossbench.models.cnn2c import Cnn2c
+from lossbench.models.cnn5c import Cnn5c, Padding
 from lossbench.sweep.run_all import run_all
 from lossbench.training.fit import choose_device
 
@@ -308,8 +314,8 @@ SMALLEST = [
     (Cnn2c(), 16),
     *((Cnn5c(padding=padding), 28) for padding in Padding if padding is not Padding.same_adaptive),
     (Cnn5c(padding=Padding.same_adaptive), 4),
-    (MODELS["resnet18"](), 9),
-    (MODELS["mobilenetv2"](), 9),
+    (MODELS["resnet18"].options(), 9),
+    (MODELS["mobilenetv2"].options(), 9),
 ]
 
 

@@ -11,13 +11,11 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from lossbench.config.run import Config, Reproduce, run_id
-from lossbench.config.words import Profile
+from lossbench.config.run import Config, run_id
+from lossbench.studies.options import Profile, Reproduce
 from lossbench.system.screen import say
 from lossbench.system.spelling import spelled, spelled_lines
 from lossbench.system.stops import stops_interrupt
-
-CONF = Path(__file__).parents[3] / "conf"
 
 
 @contextmanager
@@ -55,7 +53,7 @@ def _hydra_main(task: Callable[[Any], None], config_name: str) -> None:
         import hydra
 
         from lossbench.cli.overrides import Door, explained, job_by_job, with_homes
-        from lossbench.cli.schemas import register_schemas, to_config
+        from lossbench.cli.schemas import CONF, register_schemas, to_config
 
         register_schemas()
         to_own = partial(to_config, schema=Config if config_name == "config" else Reproduce)

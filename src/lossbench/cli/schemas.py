@@ -1,13 +1,19 @@
-"""How do YAML files and overrides become the plain dataclasses of `config`, and nothing else?"""
+"""YAML files and overrides as the plain dataclasses of `config`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from lossbench.config.run import LOSSES, MODELS, Cifar10, Config, Digits, MnistType, Npz, Reproduce, Schedule
+from lossbench.config.registry import DATASETS, LOSSES, MODELS
+from lossbench.config.run import Config, Schedule
+from lossbench.studies.options import Reproduce
+
+CONF = Path(__file__).parents[3] / "conf"
+"""The folder of the YAML files."""
 
 
 def register_schemas() -> None:
@@ -16,12 +22,15 @@ def register_schemas() -> None:
     store.store(group="schema", name="run", node=Config)
     store.store(group="schema", name="reproduce", node=Reproduce)
     store.store(group="schema/schedule", name="schedule", node=Schedule)
-    for name, dataset in {"mnist_type": MnistType, "cifar10": Cifar10, "digits": Digits, "npz": Npz}.items():
-        store.store(group="schema/dataset", name=name, node=dataset)
-    for name, model in MODELS.items():
-        store.store(group="schema/model", name=name, node=model)
-    for name, loss in LOSSES.items():
-        store.store(group="schema/loss", name=name, node=loss)
+    registries: dict[str, Mapping[str, Any]] = {"dataset": DATASETS, "model": MODELS, "loss": LOSSES}
+    for group, registry in registries.items():
+        for name in registry:
+            options: Any = registry[name].options
+            store.store(group=f"schema/{group}", name=name, node=options)
+            if not (CONF / group / f"{name}.yaml").exists():  # a plugin's: its defaults are those of its dataclass
+                store.store(group=group, name=name, node=options(name=name) if group == "dataset" else options)
+            if group == "dataset" and not (CONF / "schedule" / f"{name}.yaml").exists():
+                store.store(group="schedule", name=name, node=Schedule)
 
 
 def to_config(composed: Any, schema: type[Config] | type[Reproduce] | None = None) -> Any:

@@ -1,9 +1,8 @@
 """Which of a data set's images are trained on, and which tested? Classes, imbalance, validation and fewer images."""
 
 import numpy as np
-import torch
 
-from lossbench.config.run import DatasetConfig
+from lossbench.config.options import DatasetConfig
 from lossbench.data.imbalance import renumbered, sizes_left
 from lossbench.system.seeds import generator
 
@@ -15,6 +14,8 @@ Arrays = dict[str, np.ndarray]
 
 def stratified_permutation(labels: np.ndarray, seed: int = 0) -> np.ndarray:
     """A fixed random order of the samples in which every beginning has the classes in proportion; indices [N]."""
+    import torch
+
     labels = np.asarray(labels, np.int64)
     shuffled = torch.randperm(len(labels), generator=generator(seed, 0, "stratified permutation")).numpy()
     place = np.empty(len(labels))  # how far through its own class a sample comes, in 0..1

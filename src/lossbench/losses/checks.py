@@ -1,10 +1,12 @@
 """What every loss asks of its arguments; nothing here waits for the device."""
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def checked(logits: Tensor, target: Tensor) -> Tensor:
+def checked(logits: "Tensor", target: "Tensor") -> "Tensor":
     """The logits in at least float32, float64 staying float64.
 
     On a GPU the classes in target are not looked at, since that would wait for the device: there a class outside
@@ -13,6 +15,8 @@ def checked(logits: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: logits are not [B, K] with K >= 2, target is not [B], or on a CPU holds a class outside 0..K-1.
     """
+    import torch
+
     if logits.ndim != 2 or logits.shape[0] < 1 or logits.shape[1] < 2:
         raise ValueError(f"logits must be [batch, classes] with at least 1 and 2, got {list(logits.shape)}")
     if target.shape != logits.shape[:1]:
@@ -28,6 +32,8 @@ def checked(logits: Tensor, target: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def one_hot(logits: Tensor, target: Tensor) -> Tensor:
+def one_hot(logits: "Tensor", target: "Tensor") -> "Tensor":
     """1 where a column is the sample's class, else 0; [B, K] in the dtype of the logits."""
+    import torch
+
     return (target[:, None] == torch.arange(logits.shape[1], device=logits.device)).to(logits.dtype)

@@ -1,12 +1,35 @@
-"""LGL."""
+"""LGL, a logistic loss for each class against all others."""
 
-import torch.nn.functional as F
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from lossbench.config.options import LossConfig, Reduction, TrainingClasses
+from lossbench.config.registry import register_loss
 from lossbench.losses.checks import checked, one_hot
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def lgl(logits: Tensor, target: Tensor, *, reduction: str = "mean", class_weights: Tensor | None = None) -> Tensor:
+
+@register_loss(label="LGL", probabilities="sigmoid", law="sigmoid", style=0)
+@dataclass
+class Lgl(LossConfig):
+    """LGL: one-vs-all logistic loss."""
+
+    name: str = "lgl"
+    reduction: Reduction = Reduction.mean
+
+    takes_class_weights = True
+
+    def build(self, classes: TrainingClasses) -> Any:
+        """The loss as a function of logits and target."""
+        reduction, weights = self.reduction.value, classes.weights
+        return lambda logits, target: lgl(logits, target, reduction=reduction, class_weights=weights)
+
+
+def lgl(
+    logits: "Tensor", target: "Tensor", *, reduction: str = "mean", class_weights: "Tensor | None" = None
+) -> "Tensor":
     """LGL: logistic loss, one sigmoid a class against all others (section "Preliminaries", one-vs-all).
 
     Args:
@@ -22,6 +45,8 @@ def lgl(logits: Tensor, target: Tensor, *, reduction: str = "mean", class_weight
     Raises:
         ValueError: logits and target disagree in shape, or the reduction is unknown.
     """
+    import torch.nn.functional as F
+
     if reduction not in ("mean", "sum_classes"):
         raise ValueError(f"reduction must be mean or sum_classes, got {reduction!r}")
     logits = checked(logits, target)

@@ -1,23 +1,90 @@
 """LGL-INR, in matrix form: three products of [G, B] and [B, K], no loop, no wait for the device."""
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
+from lossbench.config.options import LossConfig, Reduction, TrainingClasses, require
+from lossbench.config.registry import register_loss
 from lossbench.losses.checks import checked, one_hot
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS = "class_weights"
+"""Name of what a run keeps of an epoch: the weights lambda_jk of the test images, [K, K]."""
+
+
+class Counts(StrEnum):
+    """Which class sizes N_j LGL-INR divides by."""
+
+    batch = "batch"  # of the batch, as the published implementation
+    dataset = "dataset"  # of the training set, as Eq. 11 is printed
+
+
+class Missing(StrEnum):
+    """What happens to a class without samples in the batch when LGL-INR shares out its weights."""
+
+    drop = "drop"  # gets no weight, as the published implementation
+    keep = "keep"  # takes part with mean probability 0, and its share is lost
+
+
+@register_loss(
+    label="LGL-INR",
+    probabilities="sigmoid",
+    maps=("sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised", "softmax"),
+    posterior="shifted",  # at beta 0, of classes of equal size
+    compared="shifted_normalised",
+    law="reweighted",
+    style=2,
+)
+@dataclass
+class LglInr(LossConfig):
+    """LGL-INR: one-vs-all logistic loss with re-weighted non-target classes (Eq. 11)."""
+
+    name: str = "lgl_inr"
+    beta: float = 1.0  # sharpness of the class weights, >= 0
+    detach_weights: bool = False  # the weights count as constants in the gradient
+    eps: float | None = None  # inside the logarithm, as the published code (1e-7); None: log-sigmoid
+    counts: Counts = Counts.batch
+    missing: Missing = Missing.drop
+    reduction: Reduction = Reduction.sum_classes  # over the K classifiers
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.beta < float("inf"), "loss.beta", ">= 0 and finite", self.beta)
+        require(self.eps is None or 1e-30 <= self.eps < 0.1, "loss.eps", "null or in [1e-30, 0.1)", self.eps)
+
+    def build(self, classes: TrainingClasses) -> Any:
+        """The loss as a function of logits and target."""
+        counts = classes.counts if self.counts is Counts.dataset else None
+        return lambda logits, target: lgl_inr(
+            logits,
+            target,
+            beta=self.beta,
+            detach_weights=self.detach_weights,
+            eps=self.eps,
+            class_counts=counts,
+            missing=self.missing.value,
+            reduction=self.reduction.value,
+        )
+
+    def trace(self, means: "Tensor", present: "Tensor") -> "dict[str, Tensor]":
+        """The weights lambda_jk of the test images."""
+        return {WEIGHTS: class_weights(means, self.beta, present).float()}
 
 
 def lgl_inr(
-    logits: Tensor,
-    target: Tensor,
+    logits: "Tensor",
+    target: "Tensor",
     *,
     beta: float = 1.0,
     detach_weights: bool = False,
     eps: float | None = None,
-    class_counts: Tensor | None = None,
+    class_counts: "Tensor | None" = None,
     missing: str = "drop",
     reduction: str = "sum_classes",
-) -> Tensor:
+) -> "Tensor":
     """LGL-INR: one-vs-all logistic loss that weighs each non-target class by how hard it is (Eq. 11).
 
     Classifier k pays the mean of -log p_k over the samples of class k, plus for every other class j the mean of
@@ -44,6 +111,9 @@ def lgl_inr(
     Raises:
         ValueError: logits and target disagree in shape, beta is negative, or an option is unknown.
     """
+    import torch
+    import torch.nn.functional as F
+
     if beta < 0:
         raise ValueError(f"beta must be >= 0, got {beta}")
     if missing not in ("drop", "keep"):
@@ -86,7 +156,7 @@ def lgl_inr(
     return loss / num_classes if reduction == "mean" else loss
 
 
-def class_weights(mean_probability: Tensor, beta: float, present: Tensor | None = None) -> Tensor:
+def class_weights(mean_probability: "Tensor", beta: float, present: "Tensor | None" = None) -> "Tensor":
     """The weights lambda_jk of LGL-INR ("Choice of lambdas"): how much class j counts among the negatives of k.
 
     Args:
@@ -97,11 +167,13 @@ def class_weights(mean_probability: Tensor, beta: float, present: Tensor | None 
     Returns:
         Weights [K, K], zero on the diagonal; each column sums to 1, or to 0 where no other class is present.
     """
+    import torch
+
     others = 1 - torch.eye(mean_probability.shape[0], dtype=mean_probability.dtype, device=mean_probability.device)
     return _weights(mean_probability, beta, others if present is None else others * present[:, None])
 
 
-def _weights(means: Tensor, beta: float, others: Tensor, absent: Tensor | None = None) -> Tensor:
+def _weights(means: "Tensor", beta: float, others: "Tensor", absent: "Tensor | None" = None) -> "Tensor":
     """Softmax over groups of samples, [G, K], of beta * means.
 
     Args:
@@ -110,12 +182,16 @@ def _weights(means: Tensor, beta: float, others: Tensor, absent: Tensor | None =
         others: how often group g counts among the negatives of k, [G, K].
         absent: how many other classes take part with mean probability 0, [K].
     """
+    import torch
+
     scores = torch.add(_log(others), means, alpha=beta)
     if absent is not None:  # one more group, of which only the share of the weight matters
         scores = torch.cat([scores, _log(absent)[None]])
     return torch.softmax(scores, dim=0)[: len(others)] * (others > 0)
 
 
-def _log(counts: Tensor) -> Tensor:
+def _log(counts: "Tensor") -> "Tensor":
     """Logarithm, finite at 0 yet far below any score: there a softmax is exactly 0, or uniform where all are 0."""
+    import torch
+
     return torch.log(counts).clamp_min(-1e30)

@@ -1,12 +1,33 @@
-"""SML."""
+"""SML, the cross-entropy of the softmax."""
 
-import torch.nn.functional as F
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.registry import register_loss
 from lossbench.losses.checks import checked
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def sml(logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None) -> Tensor:
+
+@register_loss(label="SML", probabilities="softmax", law="softmax", style=1)
+@dataclass
+class Sml(LossConfig):
+    """SML: softmax cross-entropy (Eq. 1)."""
+
+    name: str = "sml"
+
+    takes_class_weights = True
+
+    def build(self, classes: TrainingClasses) -> Any:
+        """The loss as a function of logits and target."""
+        if classes.weights is None:
+            return sml
+        return lambda logits, target: sml(logits, target, class_weights=classes.weights)
+
+
+def sml(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":
     """SML: softmax loss, the cross-entropy of the softmax (Eq. 1, Eq. 2).
 
     Args:
@@ -20,6 +41,8 @@ def sml(logits: Tensor, target: Tensor, *, class_weights: Tensor | None = None) 
     Raises:
         ValueError: logits and target disagree in shape.
     """
+    import torch.nn.functional as F
+
     logits = checked(logits, target)
     if class_weights is None:
         return F.cross_entropy(logits, target)

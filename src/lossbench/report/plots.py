@@ -134,7 +134,11 @@ def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
     )
     for axes in figure.axes:
         axes.set_xlim(right=min(100, axes.get_xlim()[1]))  # an interval may reach beyond
-    signs = [Line2D([], [], **style | {"linestyle": "-"}, label=loss) for loss, style in STYLES.items()]
+    signs = [
+        Line2D([], [], **style | {"linestyle": "-"}, label=loss)
+        for loss, style in STYLES.items()
+        if any(row.loss == loss for row in rows)
+    ]
     printed = any(row.paper is not None for row in rows)
     signs += [Line2D([], [], color="black", **PAPER, label="paper")] if printed else []
     figure.legend(handles=signs, loc="outside upper center", ncols=len(signs), frameon=False)
@@ -183,7 +187,7 @@ def comparisons(rows: Sequence[ComparisonRow]) -> Picture:
     return Picture("comparisons", figure, caption, f"Differences of losses. {' '.join(told)}")
 
 
-def learning_property(rows: Sequence[PropertyRow]) -> Picture:
+def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Picture:
     """Left- over right-hand side of Eq. 9 for every class of trained networks; equal on the diagonal."""
     figure = Figure(figsize=(7.4, 4), layout="constrained")
     hollow = {"linestyle": "none", "markerfacecolor": "none", "markersize": 4}
@@ -193,11 +197,11 @@ def learning_property(rows: Sequence[PropertyRow]) -> Picture:
     told = []
     for axes, split in zip(figure.subplots(1, 2), ("train", "test"), strict=True):
         axes.axline((low, low), (high, high), color=FAINT, linewidth=1)
-        for loss, style in STYLES.items():
+        for loss in losses:
             chosen = [row for row in drawn if (row.loss, row.split) == (loss, split)]
             words = f"n={len(chosen)}" if chosen else MISSING
             places = [row.right for row in chosen], [row.left for row in chosen]
-            axes.plot(*places, label=f"{loss}, {words}", **style | hollow)
+            axes.plot(*places, label=f"{loss}, {words}", **STYLES[loss] | hollow)
             if chosen:
                 ordered = sorted(chosen, key=lambda row: row.left / row.right)
                 words += f", left over right from {_ratio_in_words(ordered[0])} to {_ratio_in_words(ordered[-1])}"

@@ -1,23 +1,50 @@
 """Colours, markers and sizes that all pictures share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
 
-STYLES: Mapping[str, dict[str, Any]] = {
-    "LGL": {"color": "#4477aa", "marker": "s", "linestyle": "--"},
-    "SML": {"color": "#ee6677", "marker": "o", "linestyle": "-."},
-    "LGL-INR": {"color": "#228833", "marker": "^", "linestyle": "-"},
-}
-"""How a loss is drawn everywhere; it can be told without its colour."""
+from lossbench.config.registry import LOSSES
 
+PALETTE: tuple[dict[str, Any], ...] = (
+    {"color": "#4477aa", "marker": "s", "linestyle": "--"},
+    {"color": "#ee6677", "marker": "o", "linestyle": "-."},
+    {"color": "#228833", "marker": "^", "linestyle": "-"},
+    {"color": "#aa3377", "marker": "v", "linestyle": ":"},
+    {"color": "#ccbb44", "marker": "P", "linestyle": "--"},
+    {"color": "#66ccee", "marker": "X", "linestyle": "-."},
+    {"color": "#bb5566", "marker": "<", "linestyle": "-"},
+    {"color": "#004488", "marker": ">", "linestyle": ":"},
+)
+"""How losses are drawn, by their places; each can be recognised without its colour."""
 
 PAPER: Mapping[str, Any] = {"marker": "D", "markerfacecolor": "none", "linestyle": "none", "markersize": 6}
 """The sign of a number that the paper prints."""
 
-
 SMALL = 8
 """Points of the smallest text."""
 
-
 FAINT = "#888888"
 """For what only guides the eye; read on white and on black."""
+
+
+class _Styles(Mapping[str, dict[str, Any]]):
+    """How each loss is drawn everywhere, by its label, in the order of their places."""
+
+    def _places(self) -> dict[str, int]:
+        fixed = {facts.label: facts.style for facts in LOSSES.values() if facts.style is not None}
+        free = (place for place in count() if place not in fixed.values())
+        others = {facts.label: next(free) for facts in LOSSES.values() if facts.style is None}
+        return dict(sorted({**fixed, **others}.items(), key=lambda item: item[1]))
+
+    def __getitem__(self, label: str) -> dict[str, Any]:
+        return PALETTE[self._places()[label] % len(PALETTE)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places())
+
+    def __len__(self) -> int:
+        return len(LOSSES)
+
+
+STYLES: Mapping[str, dict[str, Any]] = _Styles()

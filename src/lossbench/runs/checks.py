@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lossbench.config.registry import LOSSES
 from lossbench.config.run import name_of
 from lossbench.data.npz_file import header_of
 from lossbench.system.files import NotAFileError, open_file
@@ -26,12 +27,6 @@ TEXT_LIMIT, FILE_LIMIT = 2**24, 2**31
 
 FREE, RATIO = 2**26, 20
 """Bytes that packed content may unpack to in any case, and how many for each of its own."""
-
-MAPS = {
-    "lgl": ("softmax", "sigmoid", "sigmoid_normalised"),
-    "lgl_inr": ("softmax", "sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised"),
-}
-"""By loss, the maps that scores are kept of; of another loss softmax alone."""
 
 _SCORES = ("nll", "brier", "ece", "adaptive_ece", "overconfidence")
 _NUMBERS = ("test_loss", "train_accuracy")
@@ -100,7 +95,8 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         _text(_mapping(fields["pruned"], "pruned")["full_sha256"], "pruned.full_sha256")
     if "scores" in fields:
         scores = _mapping(fields["scores"], "scores")
-        for name in {*MAPS.get(fields["config"]["loss"]["name"], ("softmax",)), *scores}:
+        loss = fields["config"]["loss"]["name"]
+        for name in {*(LOSSES[loss].maps if loss in LOSSES else ("softmax",)), *scores}:
             _numbers(_mapping(scores[name], f"scores.{name}"), _SCORES)
 
 

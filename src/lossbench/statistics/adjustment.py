@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_expit, logit
 
-from lossbench.statistics.calibration import Map
+from lossbench.config.registry import Map
 
 
 @dataclass(frozen=True)

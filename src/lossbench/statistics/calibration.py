@@ -14,31 +14,16 @@ k of (p_k - [k = y])^2. Confidence is the predicted class's probability; the pre
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_expit, log_softmax, logsumexp
 
-Map = Literal["softmax", "sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised"]
-MAPS: Mapping[str, Literal["softmax", "sigmoid"]] = {"LGL": "sigmoid", "SML": "softmax", "LGL-INR": "sigmoid"}
-"""The map inside each loss, by its label: the one whose class means a run keeps."""
-
-MAPS_OF: Mapping[str, tuple[Map, ...]] = {
-    "sml": ("softmax",),
-    "lgl": ("sigmoid", "sigmoid_normalised", "softmax"),
-    "lgl_inr": ("sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised", "softmax"),
-}
-"""The maps that a loss's probabilities are shown through, by its name; softmax for every other loss."""
-
-THEORY: Mapping[str, Map] = {"sml": "softmax", "lgl": "sigmoid", "lgl_inr": "shifted"}
-"""The map through which the population minimiser gives the posterior; of LGL-INR, at beta 0, the class-balanced one."""
-
-COMPARED: Mapping[str, Map] = {"sml": "softmax", "lgl": "sigmoid_normalised", "lgl_inr": "shifted_normalised"}
-"""The same, normalised to sum 1: what is compared between losses (docs/statistics.md)."""
+from lossbench.config.registry import LOSSES, Map
 
 Floats = NDArray[np.float64]
 
@@ -186,7 +171,7 @@ def scores(logits: np.ndarray, labels: np.ndarray, loss: str) -> dict[str, dict[
         or fewer than 2 images.
     """
     logits = np.asarray(logits, np.float64)
-    maps = MAPS_OF.get(loss, ("softmax",))
+    maps = LOSSES[loss].maps if loss in LOSSES else ("softmax",)
     found: dict[str, dict[str, Any]] = {name: asdict(calibration(logits, labels, name).scores) for name in maps}
     if len(labels) >= 2 and logits.shape[1] <= MOST_CLASSES:
         best = tempered(logits, labels, [name for name in maps if name not in ("sigmoid", "shifted")])

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from lossbench.config.run import Cifar10, MnistType, Runtime
+from lossbench.config.run import Runtime
+from lossbench.data.cifar10 import Cifar10
 from lossbench.data.labels import test_labels
+from lossbench.data.mnist_type import MnistType
 from lossbench.runs import archive
 from lossbench.runs.archive import Pruned
 from lossbench.runs.records import Record
@@ -57,7 +59,7 @@ class _Prepared:
         return self._known[key]
 
     def _held_out(self, dataset: Mapping[str, Any]) -> np.ndarray | None:
-        from lossbench.data.load import labels_tested_on
+        from lossbench.data.prepared import labels_tested_on
 
         kind = Cifar10 if dataset["name"] == "cifar10" else MnistType
         try:

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from lossbench.config.run import run_id
-from lossbench.config.words import Selection
 from lossbench.report.page import Table, blocks_to_markdown, to_html, write_csv, write_text
 from lossbench.report.wording import MISSING, plain, short_commit
 from lossbench.runs.records import Record
 from lossbench.studies.aaai20 import grid
 from lossbench.studies.cells import Cell
+from lossbench.studies.options import Selection
 
 Filled = list[tuple[Cell, list[Record]]]
 """Cells with the finished runs that fill them, by seed."""

@@ -5,7 +5,7 @@ from statistics import median
 from typing import Any
 
 from lossbench.config.run import Config
-from lossbench.data.load import published_sizes
+from lossbench.data.sizes import sizes
 from lossbench.runs.records import Record
 
 Kind = tuple[str, str, str]
@@ -33,7 +33,7 @@ def hours(configs: Iterable[Config], known: Mapping[Kind, float], device: str) -
         if rate is None:
             unknown += 1
         else:
-            total += rate * published_sizes(config.dataset)[0] * config.schedule.epochs / 3600
+            total += rate * sizes(config.dataset).num_train * config.schedule.epochs / 3600
     return total, unknown
 
 

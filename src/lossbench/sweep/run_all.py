@@ -24,8 +24,10 @@ from typing import Any
 
 import torch
 
-from lossbench.config.run import Config, ModelConfig, run_id
-from lossbench.data.load import num_classes, prepare, published_sizes
+from lossbench.config.options import ModelConfig, Shape
+from lossbench.config.run import Config, run_id
+from lossbench.data.prepared import prepare
+from lossbench.data.sizes import sizes
 from lossbench.models.build import flops_per_image
 from lossbench.runs.folder import Mark, Run, open_run
 from lossbench.sweep.progress import Progress
@@ -64,16 +66,15 @@ class BudgetSpent(Exception):  # noqa: N818  # no error
 
 def flops(config: Config) -> float:
     """Floating-point operations of a run: training, the tests after each epoch, the last look at both splits."""
-    num_train, num_test, shape = published_sizes(config.dataset)
-    forward, step = _flops_per_image(repr(config.model), shape, num_classes(config.dataset), config.model)
-    epochs = config.schedule.epochs
-    return epochs * (num_train * step + num_test * forward) + num_train * forward
+    known, epochs = sizes(config.dataset), config.schedule.epochs
+    forward, step = _flops_per_image(repr(config.model), known.shape, known.num_classes, config.model)
+    return epochs * (known.num_train * step + known.num_test * forward) + known.num_train * forward
 
 
-_known_flops: dict[tuple[str, tuple[int, int, int], int], tuple[float, float]] = {}
+_known_flops: dict[tuple[str, Shape, int], tuple[float, float]] = {}
 
 
-def _flops_per_image(name: str, shape: tuple[int, int, int], classes: int, model: ModelConfig) -> tuple[float, float]:
+def _flops_per_image(name: str, shape: Shape, classes: int, model: ModelConfig) -> tuple[float, float]:
     if (name, shape, classes) not in _known_flops:
         _known_flops[name, shape, classes] = flops_per_image(model, shape, classes)
     return _known_flops[name, shape, classes]

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from lossbench import NUMERICS
-from lossbench.config.run import Config
-from lossbench.config.words import Precision
-from lossbench.data.load import load_data, published_sizes
+from lossbench.config.run import Config, Precision
+from lossbench.data.load import load_data
+from lossbench.data.sizes import sizes
 from lossbench.losses.build import build_loss
-from lossbench.models.build import build_model, check_shape, count_parameters, output_layer
+from lossbench.models.build import build_model, check_shape, count_parameters
+from lossbench.models.features import output_layer
 from lossbench.runs.folder import Run
 from lossbench.system.files import check_folder
 from lossbench.system.machine import (
@@ -66,13 +67,17 @@ def check(config: Config) -> torch.device:
     """
     device = choose_device(config.runtime.device, config.schedule.precision)
     check_folder(Path(config.runtime.output_dir), "runtime.output_dir")
-    num_train, _, shape = published_sizes(config.dataset)
-    check_shape(config.model, shape)
+    known = sizes(config.dataset)
+    check_shape(config.model, known.shape)
+    _check_batch_size(config, known.num_train)
+    return device
+
+
+def _check_batch_size(config: Config, num_train: int) -> None:
     if config.schedule.batch_size > num_train:
         raise ValueError(
             f"schedule.batch_size must be <= {num_train}, the training images, got {config.schedule.batch_size}"
         )
-    return device
 
 
 def is_crawling(config: Config) -> bool:
@@ -111,6 +116,7 @@ def process_settings(num_threads: int, precision: Precision, deterministic: bool
 def start_state(config: Config, device: torch.device) -> State:
     """A run before its first step."""
     data = load_data(config.dataset, config.runtime, device)
+    _check_batch_size(config, len(data.train.labels))  # of imbalanced data the number is known only now
     seed = config.seed if config.model.init_seed is None else config.model.init_seed
     model = build_model(config.model, data.shape, data.num_classes, derived_seed(seed, 0, "initial weights"))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

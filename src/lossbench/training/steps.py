@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from lossbench.config.run import Config
-from lossbench.config.words import Precision
+from lossbench.config.run import Config, Precision
 from lossbench.data.load import Data, Split, batch, plan_epoch
 from lossbench.training import metrics
 from lossbench.training.optimizer import Sgd

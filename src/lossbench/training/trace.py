@@ -1,4 +1,4 @@
-"""What does a loss do, epoch by epoch? LGL-INR's class weights, and on request class means and gradient norms."""
+"""What a loss does, epoch by epoch: what it shows of itself, and on request class means and gradient norms."""
 
 import copy
 from collections.abc import Iterable
@@ -6,15 +6,15 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from lossbench.config.run import Config, LglInr
-from lossbench.losses.build import class_weights
+from lossbench.config.registry import LOSSES
+from lossbench.config.run import Config
 from lossbench.training import metrics
 from lossbench.training.steps import State
 
 PROBE_PER_CLASS = 2  # images of each class whose gradient is measured
 MAX_CLASSES = 100  # beyond, no [K, K] is kept for every epoch
 
-WEIGHTS, NORMS, MEANS = "class_weights", "gradient_norms", "test_mean_{}_by_epoch"
+NORMS, MEANS = "gradient_norms", "test_mean_{}_by_epoch"
 
 
 def norm_of(gradients: Iterable[Tensor]) -> Tensor:
@@ -47,16 +47,16 @@ def trace(config: Config, state: State, logits: Tensor, whole: bool) -> dict[str
         config: the run.
         state: after the epoch.
         logits: of the test images, [N, K].
-        whole: the class means and gradient norms as well, not LGL-INR's class weights alone.
+        whole: the class means and gradient norms as well, not only what the loss itself shows.
     """
     found: dict[str, Tensor] = {}
     if state.data.num_classes > MAX_CLASSES:
         return found
     target = state.data.test.labels
-    if isinstance(config.loss, LglInr):
-        means = metrics.class_means(torch.sigmoid(logits), target)
-        present = ~means.isnan().any(dim=1)
-        found[WEIGHTS] = class_weights(means.nan_to_num(0.0), config.loss.beta, present).float()
+    probabilities = LOSSES[config.loss.name].probabilities
+    p = torch.sigmoid(logits) if probabilities == "sigmoid" else torch.softmax(logits, dim=1)
+    means = metrics.class_means(p, target)
+    found |= config.loss.trace(means.nan_to_num(0.0), ~means.isnan().any(dim=1))
     if whole:
         for name, means in metrics.mean_probabilities(logits, target).items():
             found[MEANS.format(name)] = means.float()

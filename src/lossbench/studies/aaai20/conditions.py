@@ -9,9 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from lossbench.config.run import MODELS, Cifar10, Config, DatasetConfig, LossConfig, MnistType, Runtime, paper_schedule
+from lossbench.config.options import DatasetConfig, LossConfig
+from lossbench.config.registry import MODELS
+from lossbench.config.run import Config, Runtime
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.mnist_type import MnistType
 from lossbench.studies.aaai20 import grid
 from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSSES, SEEDS, cell_of
+from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import LABELS, Cell, made_for
 
 
@@ -40,7 +45,7 @@ class Place:
         data, schedule = replace(whole, num_validation=num_validation), paper_schedule(self.dataset)
         if self.milestones is not None:
             schedule = replace(schedule, milestones=list(self.milestones))
-        return Config(data, MODELS[self.model](), loss, schedule, SELECTION_SEED, runtime)
+        return Config(data, MODELS[self.model].options(), loss, schedule, SELECTION_SEED, runtime)
 
 
 ARMS = ("paper", "scale-up", "scale-down", "own-lr", "literal")

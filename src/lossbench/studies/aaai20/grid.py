@@ -9,28 +9,20 @@ from dataclasses import replace
 from functools import cache
 from itertools import product
 
-from lossbench.config.run import (
-    Cifar10,
-    Cnn2c,
-    Cnn5c,
-    Config,
-    DatasetConfig,
-    Digits,
-    Lgl,
-    LglInr,
-    LossConfig,
-    MnistType,
-    MobileNetV2,
-    ModelConfig,
-    ResNet18,
-    Runtime,
-    Schedule,
-    Sml,
-    paper_schedule,
-    run_id,
-)
-from lossbench.config.words import Head
+from lossbench.config.options import DatasetConfig, LossConfig, ModelConfig
+from lossbench.config.run import Config, Runtime, Schedule, run_id
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.digits import Digits
+from lossbench.data.mnist_type import MnistType
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c, Head
+from lossbench.models.cnn5c import Cnn5c
+from lossbench.models.mobilenetv2 import MobileNetV2
+from lossbench.models.resnet18 import ResNet18
 from lossbench.studies.aaai20 import paper
+from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import LABELS, Cell
 
 TABLES = (3, 4, 5)
@@ -42,6 +34,9 @@ LITERAL_SEEDS = {"paper": 3, "quick": 2}
 
 LOSSES: tuple[LossConfig, ...] = (Lgl(), Sml(), LglInr())
 """The paper's, as they are read here."""
+
+LOSS_LABELS = ("LGL", "SML", "LGL-INR")
+"""The same, as tables write them."""
 
 LITERAL_HEAD = "CNN2C (800-10)"
 

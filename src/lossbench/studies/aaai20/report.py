@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from lossbench import NUMERICS
-from lossbench.config.run import Config, Reproduce, Runtime, run_id
+from lossbench.config.run import Config, Runtime, run_id
 from lossbench.report.page import (
     Block,
     Items,
@@ -51,6 +51,7 @@ from lossbench.studies.aaai20.table1 import Simulations
 from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, Verdict
 from lossbench.studies.cells import Cell, cell_key
 from lossbench.studies.imbalance import sections as theory
+from lossbench.studies.options import Reproduce
 from lossbench.studies.provenance import progress
 from lossbench.studies.results import Results, results_at_hand
 from lossbench.studies.tables import Filled, write_forms, write_table

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from lossbench.config.run import Config, Lgl, LglInr, LossConfig, Runtime
-from lossbench.config.words import LglReduction
+from lossbench.config.options import LossConfig, Reduction
+from lossbench.config.run import Config, Runtime
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
 from lossbench.studies.aaai20.conditions import (
     LARGE,
     LR_STEPS,
@@ -95,7 +97,7 @@ def even_weights() -> dict[str, Cell]:
 
 def lgl_sums() -> dict[str, Cell]:
     """LGL summed over the classes by data set, with the seeds of the first round."""
-    return {LABELS[place.dataset]: cell_at(place, Lgl(reduction=LglReduction.sum_classes)) for place in GRAY}
+    return {LABELS[place.dataset]: cell_at(place, Lgl(reduction=Reduction.sum_classes)) for place in GRAY}
 
 
 def choice(place: Place, loss: LossConfig, accuracy: Accuracy) -> Choice | None:

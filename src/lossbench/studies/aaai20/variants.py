@@ -9,34 +9,20 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from lossbench.config.run import (
-    MODELS,
-    Cnn2c,
-    Config,
-    Lgl,
-    LglInr,
-    LossConfig,
-    MnistType,
-    ModelConfig,
-    Runtime,
-    Sml,
-    paper_schedule,
-)
-from lossbench.config.words import (
-    ClassWeights,
-    Counts,
-    Head,
-    Imbalance,
-    Init,
-    LglReduction,
-    Missing,
-    Normalization,
-    Padding,
-)
+from lossbench.config.options import ClassWeights, Imbalance, Init, LossConfig, ModelConfig, Normalization, Reduction
+from lossbench.config.registry import MODELS
+from lossbench.config.run import Config, Runtime
+from lossbench.data.mnist_type import MnistType
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import Counts, LglInr, Missing
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c, Head
+from lossbench.models.cnn5c import Padding
 from lossbench.studies.aaai20 import second_runs, without_gpu
 from lossbench.studies.aaai20.conditions import LARGE, PLACES, Accuracy, Place, reference_blocks
 from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSSES, cell_of
 from lossbench.studies.aaai20.grid import cells as table_cells
+from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import LABELS, Cell, made_for
 
 NUM_SEEDS = 3
@@ -90,15 +76,15 @@ READ = (PLACES[0], LARGE[0])
 def readings(place: Place) -> list[Variant]:
     """Every option of docs/defaults.md that changes a run of an MNIST-type network, one at a time."""
     of_losses: list[tuple[str, str, LossConfig]] = [
-        ("LGL: mean or sum", "sum over classes", Lgl(reduction=LglReduction.sum_classes)),
+        ("LGL: mean or sum", "sum over classes", Lgl(reduction=Reduction.sum_classes)),
         ("LGL-INR: logarithm", "eps 1e-7", LglInr(eps=1e-7)),
         ("LGL-INR: class sizes", "of the data set", LglInr(counts=Counts.dataset)),
         ("LGL-INR: absent classes", "kept", LglInr(missing=Missing.keep)),
-        ("LGL-INR: over classifiers", "mean", LglInr(reduction=LglReduction.mean)),
+        ("LGL-INR: over classifiers", "mean", LglInr(reduction=Reduction.mean)),
         ("LGL-INR: gradient through the weights", "none", LglInr(detach_weights=True)),
     ]
     found = [Variant(option, choice, {LABELS[loss.name]: _cell(place, loss)}) for option, choice, loss in of_losses]
-    model = MODELS[place.model]()
+    model = MODELS[place.model].options()
     of_network: list[tuple[str, str, dict[str, Any]]] = [("head of CNN2C", "800-10", {"head": Head.direct})]
     if place.model == "cnn5c":
         others = [padding for padding in Padding if padding is not Padding.first]
@@ -251,7 +237,9 @@ def _cell(
     drop_last: bool = False,
 ) -> Cell:
     data, schedule = MnistType(place.dataset, normalization=normalization), paper_schedule(place.dataset)
-    return cell_of(loss, data, model or MODELS[place.model](), replace(schedule, drop_last=drop_last), NUM_SEEDS)
+    return cell_of(
+        loss, data, model or MODELS[place.model].options(), replace(schedule, drop_last=drop_last), NUM_SEEDS
+    )
 
 
 def read_logits(accuracy: Accuracy) -> Iterator[Config]:

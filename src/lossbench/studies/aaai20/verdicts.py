@@ -10,12 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from lossbench.config.run import paper_schedule
 from lossbench.statistics import inference
 from lossbench.statistics.inference import MIN_RUNS, CellOutcome, Headline, Outcome, Pairs, Prediction, Word
 from lossbench.studies.aaai20 import conditions, figure1, table1
 from lossbench.studies.aaai20.claims import Claim, Contrast, claims, contrasts_of, family_of
 from lossbench.studies.aaai20.conditions import Key
+from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import LABELS, Cell
 from lossbench.studies.results import Results, Statistic, area, best, epochs_to_end, last
 

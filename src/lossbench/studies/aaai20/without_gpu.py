@@ -8,22 +8,18 @@ within reach: two epochs of a quarter of the images, which are no result.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from lossbench.config.run import (
-    Cifar10,
-    Cnn5c,
-    Config,
-    Lgl,
-    LglInr,
-    MnistType,
-    MobileNetV2,
-    ResNet18,
-    Runtime,
-    Sml,
-    paper_schedule,
-)
-from lossbench.config.words import Precision
+from lossbench.config.run import Config, Precision, Runtime
+from lossbench.data.cifar10 import Cifar10
+from lossbench.data.mnist_type import MnistType
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn5c import Cnn5c
+from lossbench.models.mobilenetv2 import MobileNetV2
+from lossbench.models.resnet18 import ResNet18
 from lossbench.studies.aaai20.conditions import LARGE, Accuracy, block_of, curve_blocks
 from lossbench.studies.aaai20.grid import cell_of
+from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import LABELS, Cell, made_for
 from lossbench.system.machine import num_cores
 

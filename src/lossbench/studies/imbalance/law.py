@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 
+from lossbench.config.options import ClassWeights
+from lossbench.config.registry import labelled_loss
 from lossbench.config.run import Config
-from lossbench.config.words import ClassWeights
 from lossbench.data.labels import test_labels, train_counts
 from lossbench.statistics import inference, learning_property
 from lossbench.statistics.adjustment import Accuracies, accuracies, logit_adjusted, majority, threshold_moved
-from lossbench.statistics.calibration import MAPS
 from lossbench.statistics.inference import MarginTest, Outcome, Pairs
 from lossbench.statistics.learning_property import Balance
 from lossbench.studies.aaai20.variants import WEIGHTS, Imbalanced
@@ -87,14 +87,14 @@ def _trained(results: Results, config: Config, loss: str) -> Trained | None:
         return None
     predicted: dict[Method | None, Accuracies] = {None: accuracies(arrays["test_predictions"], labels, counts)}
     if "test_logits" in arrays:  # of the runs without class weights
-        logits = arrays["test_logits"]
-        predicted["logit adjustment"] = accuracies(logit_adjusted(logits, counts, MAPS[loss]), labels, counts)
-        predicted["threshold moving"] = accuracies(threshold_moved(logits, counts, MAPS[loss]), labels, counts)
+        logits, own = arrays["test_logits"], labelled_loss(loss).probabilities
+        predicted["logit adjustment"] = accuracies(logit_adjusted(logits, counts, own), labels, counts)
+        predicted["threshold moving"] = accuracies(threshold_moved(logits, counts, own), labels, counts)
     return Trained(
         counts,
         learning_property.weighted_counts(fields["loss"], counts),
         learning_property.balances(fields, arrays, counts, labels),
-        {split: arrays[f"{split}_mean_{MAPS[loss]}"] for split in SPLITS},
+        {split: arrays[f"{split}_mean_{labelled_loss(loss).probabilities}"] for split in SPLITS},
         predicted,
     )
 

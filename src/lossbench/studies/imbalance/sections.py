@@ -10,19 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from lossbench.config.words import ClassWeights
+from lossbench.config.options import ClassWeights
+from lossbench.config.registry import labelled_loss
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, measured, percent, seeds_told
 from lossbench.statistics import inference
 from lossbench.statistics.adjustment import Accuracies
-from lossbench.statistics.calibration import MAPS
 from lossbench.studies.aaai20 import grid, variants
 from lossbench.studies.aaai20.variants import Imbalanced
 from lossbench.studies.imbalance import law as theory
 from lossbench.studies.imbalance.law import BySeed, Law, Method, Runs, Trained
 from lossbench.studies.results import Results
+
+LOSS_LABELS = ("LGL", "SML", "LGL-INR")
 
 WORDS: Mapping[ClassWeights | None, str] = {
     None: "none",
@@ -102,7 +104,7 @@ def _balanced(results: Results) -> dict[str, list[float]]:
     for cell in grid.figure_cells("paper"):
         if cell.config.dataset.name == "fmnist" and cell.loss in ("SML", "LGL"):
             kept = [arrays for config in cell.configs if (arrays := results.arrays(config)) is not None]
-            own = [np.diag(arrays[f"train_mean_{MAPS[cell.loss]}"]) for arrays in kept]
+            own = [np.diag(arrays[f"train_mean_{labelled_loss(cell.loss).probabilities}"]) for arrays in kept]
             found[cell.loss] = [float(np.ptp(values.astype(float))) for values in own]
     return found
 
@@ -291,7 +293,7 @@ def _accuracy_picture(every: Sequence[Study]) -> Picture:
     panels = figure.subplots(3, 2).ravel()
     told = []
     for axes, (one, runs) in zip(panels, every, strict=False):
-        for loss in STYLES:
+        for loss in LOSS_LABELS:
             for sign, (by_seed, method) in _results(runs, loss).items():
                 if by_seed and (loss, sign) != ("SML", METHODS[0]):  # the same as the other
                     means = _over_seeds(by_seed, method)
@@ -311,7 +313,7 @@ def _accuracy_picture(every: Sequence[Study]) -> Picture:
     key.axis("off")
     for sign, marker in SIGNS.items():
         key.plot([], [], marker, color=FAINT, label=sign)
-    for loss in STYLES:
+    for loss in LOSS_LABELS:
         key.plot([], [], "o", **_look(loss), markersize=10, mew=1.5, label=loss)
     key.legend(loc="center", fontsize=SMALL + 1, frameon=False)
     caption = (

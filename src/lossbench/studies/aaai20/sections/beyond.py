@@ -11,10 +11,10 @@ from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, difference_line, enumerated, points, seeds_told, spread
 from lossbench.statistics import inference, learning_property
-from lossbench.statistics.calibration import MAPS
 from lossbench.statistics.inference import Difference, Pairs
 from lossbench.studies.aaai20 import figure1, mechanism
 from lossbench.studies.aaai20 import variants as studies
+from lossbench.studies.aaai20.grid import LOSS_LABELS
 from lossbench.studies.aaai20.variants import Variant
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.results import Results
@@ -150,7 +150,7 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
     asked: dict[str, dict[str, Difference]] = {"confusability": {}, "weight": {}}
     beside: dict[str, dict[str, Difference]] = {"confusability": {}, "weight": {}}
     for dataset in ("MNIST", "FMNIST", "KMNIST"):
-        cells = {loss: judge.arms["paper"]["CNN2C", dataset, loss] for loss in MAPS}
+        cells = {loss: judge.arms["paper"]["CNN2C", dataset, loss] for loss in LOSS_LABELS}
         matrices = {loss: figure1.confusions(judge.results, cell) for loss, cell in cells.items()}
         weights = [judge.results.arrays(config) for config in cells["LGL-INR"].configs]
         seeds = [
@@ -176,7 +176,8 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
         mean = np.mean([seed[3] for seed in seeds], axis=0)
         for j, k in mechanism.named_pairs(mean):
             counts = [f"{np.mean([seed[side][j, k] for seed in seeds]):.1f}" for side in (0, 2, 1)]
-            named[dataset, f"{j} for {k}"] = {"lambda": f"{mean[j, k]:.3f}"} | dict(zip(MAPS, counts, strict=True))
+            named[dataset, f"{j} for {k}"] = {"lambda": f"{mean[j, k]:.3f}"}
+            named[dataset, f"{j} for {k}"] |= dict(zip(LOSS_LABELS, counts, strict=True))
     if not lines:
         return [Paragraph("No runs of all three losses with arrays yet.")]
     caption = (

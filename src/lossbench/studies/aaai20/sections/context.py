@@ -18,7 +18,7 @@ from lossbench.statistics import learning_property as diagnostics
 from lossbench.studies.aaai20 import conditions as arms
 from lossbench.studies.aaai20 import paper
 from lossbench.studies.aaai20 import table1 as simulation
-from lossbench.studies.aaai20.grid import LITERAL_HEAD, paper_numbers
+from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSS_LABELS, paper_numbers
 from lossbench.studies.aaai20.table1 import Simulations
 from lossbench.studies.aaai20.verdicts import Judge, equation_10, simulated
 from lossbench.studies.imbalance.law import LAW_FACTOR
@@ -145,7 +145,7 @@ def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:
         "explain where known."
     )
     return [
-        plots.learning_property(rows),
+        plots.learning_property(rows, LOSS_LABELS),
         Paragraph(_in_balance(found)),
         table(lines, ["Loss", "Data set", "Network", "Images"], caption),
         *named,

@@ -169,7 +169,8 @@ def figure2(filled: Filled) -> Drawn:
         axes.set_xlabel("epoch" if row == len(datasets) - 1 else "")
         axes.set_ylabel("accuracy (%)" if column == 0 else "")
         axes.grid(color=FAINT, alpha=0.3)
-    signs = [Line2D([], [], **style | {"marker": ""}, label=loss) for loss, style in STYLES.items()]
+    losses = {cell.loss for cell, _ in filled}
+    signs = [Line2D([], [], **style | {"marker": ""}, label=loss) for loss, style in STYLES.items() if loss in losses]
     printed = any(cell.paper is not None for cell, _ in filled)
     signs += [Line2D([], [], color=FAINT, **PAPER, label="paper")] if printed else []
     figure.legend(handles=signs, loc="outside upper center", ncols=len(signs), frameon=False)

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from lossbench.config.run import Config
-from lossbench.config.words import Precision
+from lossbench.config.run import Config, Precision
 from lossbench.report.page import Block, Paragraph
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, enumerated, points, span, spread

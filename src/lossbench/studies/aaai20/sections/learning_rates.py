@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from lossbench.config.run import LossConfig, paper_schedule
+from lossbench.config.options import LossConfig
 from lossbench.report import plots
 from lossbench.report.page import Block
 from lossbench.report.plots import LrCurve
@@ -14,6 +14,7 @@ from lossbench.report.wording import MISSING, NO_NUMBER, difference_line, percen
 from lossbench.studies.aaai20 import conditions
 from lossbench.studies.aaai20.claims import Contrast
 from lossbench.studies.aaai20.grid import LOSSES
+from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.aaai20.second_runs import DECAYED, MNIST
 from lossbench.studies.aaai20.sections.judged import ARMS
 from lossbench.studies.aaai20.verdicts import Judge

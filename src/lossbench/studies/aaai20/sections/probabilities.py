@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from lossbench.config.registry import LOSSES, Map
 from lossbench.config.run import Config
 from lossbench.data.labels import test_labels
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.report.wording import NO_NUMBER, enumerated, spread
-from lossbench.statistics.calibration import COMPARED, MAPS_OF, NUM_BINS, THEORY, Calibration, Map, calibration, scores
+from lossbench.statistics.calibration import NUM_BINS, Calibration, calibration, scores
 from lossbench.studies.aaai20.conditions import Key
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.cells import Cell
@@ -41,14 +42,14 @@ def calibrated(judge: Judge) -> list[Block]:
     compared, every = {}, {}
     for key, runs in known.items():
         place = (key[1], key[0], key[2])
-        chosen = COMPARED[names[key]]
+        chosen = LOSSES[names[key]].compared
         tempered = [run["tempered"] for run in runs]
         compared[*place, "as it is"] = {"Map": MAP_LABELS[chosen], "T": "1"} | _line([run[chosen] for run in runs])
         compared[*place, "one temperature"] = {
             "Map": " or ".join(dict.fromkeys(MAP_LABELS[name] for run in tempered for name in run["maps"])),
             "T": f"{np.mean([run['temperatures'] for run in tempered]):.2f}",
         } | _line(tempered)
-        for name in MAPS_OF[names[key]]:
+        for name in LOSSES[names[key]].maps:
             of_map = [run[name] for run in runs]
             over = spread([100 * one["overconfidence"] for one in of_map], 2, sign="+")
             theory = _theory(names[key], name)
@@ -98,7 +99,7 @@ def _line(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _theory(loss: str, name: Map) -> str:
-    if name != THEORY[loss]:
+    if name != LOSSES[loss].posterior:
         return NO_NUMBER
     return "balanced posterior, approximately" if loss == "lgl_inr" else "posterior"
 
@@ -108,7 +109,7 @@ def _balanced_posterior(known: Mapping[Key, Sequence[Mapping[str, Any]]], names:
     lowest = []
     for key, runs in known.items():
         if names[key] == "lgl_inr":
-            mean = {name: np.mean([run[name]["ece"] for run in runs]) for name in MAPS_OF["lgl_inr"]}
+            mean = {name: np.mean([run[name]["ece"] for run in runs]) for name in LOSSES["lgl_inr"].maps}
             best = min(mean, key=lambda name: mean[name])
             lowest.append(f"{MAP_LABELS[best]} on {key[1]} with {key[0]} ({100 * mean[best]:.2f} %, n={len(runs)})")
     told = f" As trained here, the lowest ECE of its maps is that of {enumerated(lowest)}." if lowest else ""
@@ -125,7 +126,7 @@ def _reliable(judge: Judge) -> dict[Key, list[Calibration]]:
     for key, cell in _scored_cells(judge):
         kept = [one for config in cell.configs if (one := _logits(judge.results, config)) is not None]
         if kept and key[0] == "CNN2C":
-            found[key] = [calibration(*one, COMPARED[cell.config.loss.name]) for one in kept]
+            found[key] = [calibration(*one, LOSSES[cell.config.loss.name].compared) for one in kept]
     return found
 
 

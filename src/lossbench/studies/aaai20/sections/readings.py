@@ -13,10 +13,10 @@ from lossbench.report.style import FAINT, PAPER, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, enumerated, percent, points, seeds_told
 from lossbench.statistics import inference
-from lossbench.statistics.calibration import MAPS
 from lossbench.statistics.inference import CellOutcome, Difference, Prediction, Word
 from lossbench.studies.aaai20 import variants as studies
 from lossbench.studies.aaai20.conditions import Place
+from lossbench.studies.aaai20.grid import LOSS_LABELS
 from lossbench.studies.aaai20.variants import Variant
 from lossbench.studies.cells import Cell
 from lossbench.studies.results import Results, Statistic, best, last
@@ -49,7 +49,8 @@ def sensitivity(results: Results, place: Place) -> list[Block]:
     printed = {loss: cell.paper / 100 for loss, cell in default.cells.items() if cell.paper is not None}
     where = f"{network} on {dataset}"
     texts = {
-        key: {loss: _moved(of[loss], key) if loss in of else NO_NUMBER for loss in MAPS} for key, of in moved.items()
+        key: {loss: _moved(of[loss], key) if loss in of else NO_NUMBER for loss in LOSS_LABELS}
+        for key, of in moved.items()
     }
     caption = (
         f"Readings of {where}, last epoch unless told otherwise: test accuracy (%), and before it the mean difference "
@@ -87,7 +88,7 @@ def _told(moved: Readings, place: Place) -> str:
             for name, of, one in others
             if of == loss and one.word in ("higher", "lower")
         )
-        for loss in MAPS
+        for loss in LOSS_LABELS
     }
     parts = [f"{loss} by {told}" for loss, told in movers.items() if told]
     network, dataset = place.labels
@@ -251,7 +252,7 @@ def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: 
     others, top = list(moved.items())[1:], -0.8  # the row of the paper's number
     figure = Figure(figsize=(7.6, 1.5 + 0.27 * len(others)), layout="constrained")
     told = []
-    for axes, loss in zip(figure.subplots(1, len(MAPS), sharey=True), MAPS, strict=True):
+    for axes, loss in zip(figure.subplots(1, len(LOSS_LABELS), sharey=True), LOSS_LABELS, strict=True):
         axes.axvspan(-100 * margin, 100 * margin, color=FAINT, alpha=0.3, linewidth=0)
         axes.axvline(0, color="black", linewidth=0.8)
         for y, (key, of) in enumerate(others):

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lossbench.config.registry import labelled_loss
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.statistics import learning_property
-from lossbench.statistics.calibration import MAPS
 from lossbench.studies.aaai20 import mechanism, variants
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.cells import Cell
@@ -69,7 +69,11 @@ def traced(results: Results) -> list[Block]:
     if not norms:
         return [Paragraph("No runs with runtime.class_trace=true yet.")]
     means = {
-        loss: np.diagonal(_kept(results, variants.traced()[loss], f"test_mean_{MAPS[loss]}_by_epoch"), axis1=2, axis2=3)
+        loss: np.diagonal(
+            _kept(results, variants.traced()[loss], f"test_mean_{labelled_loss(loss).probabilities}_by_epoch"),
+            axis1=2,
+            axis2=3,
+        )
         for loss in norms
     }
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")

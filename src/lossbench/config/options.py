@@ -1,0 +1,214 @@
+"""The options of a data set, a network and a loss: what all of them share. Each one adds its own in its own file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    Loss = Callable[..., Tensor]
+    """(logits [B, K], target [B]) -> scalar in nats; of a loss that needs features (features [B, F], head, target)."""
+
+Shape = tuple[int, ...]
+"""Of one input: channels, height and width of an image; the length of a text."""
+
+
+class Imbalance(StrEnum):
+    """How a training set is made imbalanced on purpose (data/imbalance.py)."""
+
+    step = "step"  # half of the classes keep one sample in `imbalance_ratio`
+    long_tail = "long_tail"  # from all of the first class down to one in `imbalance_ratio` of the last
+
+
+class Normalization(StrEnum):
+    """How pixels in 0..1 are shifted and scaled before the network sees them."""
+
+    mnist = "mnist"  # 0.1307 and 0.3081, as PyTorch's public MNIST example
+    dataset = "dataset"  # mean and standard deviation of the training images, per channel
+    none = "none"  # pixels stay in 0..1
+
+
+class Init(StrEnum):
+    """Initial weights."""
+
+    default = "default"  # what PyTorch's layers do by themselves
+    he_fan_out = "he_fan_out"  # He et al. 2015 for convolutions, N(0, 0.01) for linear layers, as torchvision's ResNet
+
+
+class Reduction(StrEnum):
+    """How the B x K terms of a one-vs-all loss become one number."""
+
+    mean = "mean"  # over batch and classes
+    sum_classes = "sum_classes"  # mean over the batch, sum over classes
+
+
+class ClassWeights(StrEnum):
+    """How much a sample of each class counts, by the size of the class (losses/weighting.py)."""
+
+    inverse = "inverse"
+    sqrt_inverse = "sqrt_inverse"
+    effective = "effective"  # the effective number of samples
+
+
+def require(condition: bool, key: str, rule: str, value: object) -> None:
+    """Raise a ValueError that names an option, its rule and the value, unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{key} must be {rule}, got {value}")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is known of a data set before anything of it is read."""
+
+    num_train: int
+    num_test: int
+    shape: Shape
+    num_classes: int
+
+
+@dataclass
+class DatasetConfig:
+    """A data set: inputs with a class each."""
+
+    name: str = "???"
+    num_train: int | None = None  # the first n of a fixed stratified permutation; None: all
+    num_validation: int | None = None  # number of training samples held out and used as the test set; None: none
+    classes: list[int] | None = None  # these alone, numbered anew in this order; None: all
+    imbalance: Imbalance | None = None  # of the training samples; None: as they are
+    imbalance_ratio: float | None = None  # of the largest class to the smallest, > 1; with `imbalance`
+
+    task: ClassVar[str] = "images"
+    """What its inputs are: a key of `lossbench.data.tasks`."""
+
+    def __post_init__(self) -> None:
+        require(self.name in self.names(), "dataset.name", " or ".join(self.names()), self.name)
+        for key, number in (("num_train", self.num_train), ("num_validation", self.num_validation)):
+            require(number is None or number >= 1, f"dataset.{key}", "null or >= 1", number)
+        chosen = self.classes
+        valid = chosen is None or (len(chosen) >= 2 and len(set(chosen)) == len(chosen) and min(chosen) >= 0)
+        require(valid, "dataset.classes", "null or two classes or more, each once", chosen)
+        ratio = self.imbalance_ratio
+        if self.imbalance is None:
+            require(ratio is None, "dataset.imbalance_ratio", "null without dataset.imbalance", ratio)
+        else:
+            valid = ratio is not None and 1 < ratio < float("inf")
+            require(valid, "dataset.imbalance_ratio", "> 1 and finite with dataset.imbalance", ratio)
+        padding = getattr(self, "crop_padding", 0)
+        require(0 <= padding <= 16, "dataset.crop_padding", "in 0..16", padding)
+
+    def names(self) -> tuple[str, ...]:
+        """The names that these options may have: one, unless several data sets share a file format."""
+        return (type(self).name,)
+
+    def sizes(self) -> Sizes:
+        """Sizes of the whole data set, before a subset is taken; nothing but headers may be read.
+
+        Raises:
+            ValueError: the data set's file is not one.
+        """
+        raise NotImplementedError
+
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes in the order of their labels; None: they have none."""
+        return None
+
+    def variant(self) -> str:
+        """What distinguishes data sets of this name in the cache of prepared ones."""
+        return "published"
+
+    def read(self, runtime: Any) -> "Mapping[str, Any]":
+        """The whole data set: train_images, train_labels, test_images, test_labels (NumPy arrays).
+
+        Args:
+            runtime: the run's `Runtime`: where files are, and whether they may be downloaded.
+
+        Raises:
+            ValueError: the files are missing or wrong.
+        """
+        raise NotImplementedError
+
+
+@dataclass
+class ImageDataset(DatasetConfig):
+    """A data set of images, uint8 [N, C, H, W]."""
+
+    normalization: Normalization = Normalization.mnist
+
+
+@dataclass
+class ModelConfig:
+    """A network."""
+
+    name: str = "???"
+    init: Init = Init.default
+    init_seed: int | None = None  # of the initial weights, apart from the order of the samples; None: the run's seed
+
+    def __post_init__(self) -> None:
+        require(self.name == type(self).name, "model.name", type(self).name, self.name)
+        valid = self.init_seed is None or 0 <= self.init_seed < 2**31
+        require(valid, "model.init_seed", "null or in 0..2147483647", self.init_seed)
+
+    def smallest_side(self) -> int:
+        """Of an image, in pixels; with fewer nothing, or a single pixel for batch normalisation, would be left."""
+        return 1
+
+    def build(self, shape: Shape, num_classes: int) -> "nn.Module":
+        """The network on the CPU, from inputs [B, *shape] to logits [B, num_classes]; its last linear layer gives them.
+
+        Its initial weights are drawn again afterwards, by `init`.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TrainingClasses:
+    """What a loss may know of the training samples.
+
+    Args:
+        num_classes: K.
+        counts: training samples of each class, int64 [K], on the device of the logits.
+        weights: of `loss.class_weights`, lambda_k of Eq. 1, float64 [K]; None: all classes alike.
+    """
+
+    num_classes: int
+    counts: "Tensor"
+    weights: "Tensor | None" = None
+
+
+@dataclass
+class LossConfig:
+    """A loss."""
+
+    name: str = "???"
+    scale: float = 1.0  # factor on the loss, > 0; without weight decay the same as a factor on lr
+    class_weights: ClassWeights | None = None  # None: all classes alike
+
+    takes_class_weights: ClassVar[bool] = False
+    """Whether `build` uses the weights of `TrainingClasses`; if not, loss.class_weights is refused."""
+
+    needs: ClassVar[str] = "logits"
+    """"logits", or "features": the loss is given the features, the output layer and the target, and no logits."""
+
+    def __post_init__(self) -> None:
+        require(self.name == type(self).name, "loss.name", type(self).name, self.name)
+        require(0 < self.scale < float("inf"), "loss.scale", "> 0 and finite", self.scale)
+        valid = self.class_weights is None or self.takes_class_weights
+        require(
+            valid, "loss.class_weights", f"null for loss={self.name}, which takes no class weights", self.class_weights
+        )
+
+    def build(self, classes: TrainingClasses) -> "Loss":
+        """The loss as a function of logits [B, K] and target [B], without `scale`."""
+        raise NotImplementedError
+
+    def trace(self, means: "Tensor", present: "Tensor") -> "dict[str, Tensor]":
+        """What to keep of an epoch, by name: vectors [K] or matrices [K, K].
+
+        Args:
+            means: mean probability of class k over the test samples of class j, float64 [K, K] (row j, column k), by
+                the loss's own map from logits to probabilities; 0 in the rows of absent classes.
+            present: which classes have test samples, bool [K].
+        """
+        return {}

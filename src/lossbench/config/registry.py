@@ -1,0 +1,202 @@
+"""Which losses, networks and data sets there are. Each registers itself in its own file; nothing lists them."""
+
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Generic, Literal, TypeVar
+
+from lossbench.config.options import DatasetConfig, LossConfig, ModelConfig
+
+T = TypeVar("T")
+C = TypeVar("C", bound=type)
+
+Map = Literal["softmax", "sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised"]
+"""From logits to probabilities; statistics/calibration.py defines each."""
+
+Law = Literal["softmax", "sigmoid", "reweighted"]
+"""Which form of the learning property (Eq. 8 to 10) a loss has; statistics/learning_property.py defines each."""
+
+
+@dataclass(frozen=True)
+class LossFacts:
+    """What is known of a loss beside its options.
+
+    Args:
+        options: its dataclass.
+        label: as tables write it.
+        probabilities: the map inside the loss, whose class means a run keeps.
+        maps: those that its probabilities are scored and shown through, in this order.
+        posterior: the map through which the population minimiser gives the posterior.
+        compared: the same, normalised to sum 1: what is compared between losses.
+        law: the form of its learning property; None: not known.
+        style: its place in the colours and markers of `report.style`; None: the next free one.
+    """
+
+    options: type[LossConfig]
+    label: str
+    probabilities: Literal["softmax", "sigmoid"]
+    maps: tuple[Map, ...]
+    posterior: Map
+    compared: Map
+    law: Law | None = None
+    style: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a network beside its options."""
+
+    options: type[ModelConfig]
+    label: str
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What is known of a data set beside its options."""
+
+    options: type[DatasetConfig]
+    label: str
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Facts by name; looking for one imports every module of its package, once.
+
+    Args:
+        word: what is registered, for messages.
+        package: the package whose modules register themselves.
+    """
+
+    def __init__(self, word: str, package: str) -> None:
+        self._word, self._package, self._loaded = word, package, False
+        self._known: dict[str, T] = {}
+
+    def add(self, name: str, facts: T) -> None:
+        """Register a name.
+
+        Raises:
+            ValueError: it is taken.
+        """
+        if name in self._known:
+            raise ValueError(f"there is already a {self._word} {name}; give the new one another name")
+        self._known[name] = facts
+
+    def _load(self) -> dict[str, T]:
+        if not self._loaded:
+            self._loaded = True
+            package = import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                import_module(f"{self._package}.{module.name}")
+        return self._known
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self._load()[name]
+        except KeyError:
+            raise KeyError(f"there is no {self._word} {name}; there are {', '.join(self._known)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._load()))
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+
+def labelled_loss(label: str) -> LossFacts:
+    """The loss that tables write so."""
+    return next(facts for facts in LOSSES.values() if facts.label == label)
+
+
+LOSSES: Registry[LossFacts] = Registry("loss", "lossbench.losses")
+MODELS: Registry[ModelFacts] = Registry("network", "lossbench.models")
+DATASETS: Registry[DatasetFacts] = Registry("data set", "lossbench.data")
+
+
+def register_loss(
+    *,
+    label: str,
+    probabilities: Literal["softmax", "sigmoid"] = "softmax",
+    maps: tuple[Map, ...] | None = None,
+    posterior: Map | None = None,
+    compared: Map | None = None,
+    law: Law | None = None,
+    style: int | None = None,
+) -> Callable[[C], C]:
+    """Register the options of a loss, a dataclass below `LossConfig`, under its `name`.
+
+    Args:
+        label: as tables write it.
+        probabilities: "softmax", or "sigmoid" where the loss has a classifier for each class against the others.
+        maps: how its logits are read as probabilities; None: softmax, and for "sigmoid" the sigmoids before it.
+        posterior: the map through which its population minimiser gives the posterior; None: `probabilities`.
+        compared: the same with probabilities that sum to 1; None: softmax or the normalised sigmoids.
+        law: the form of its learning property (Eq. 8 to 10), where known.
+        style: its place among the colours of figures; None: the next free one.
+    """
+    one_vs_all = probabilities == "sigmoid"
+    usual: tuple[Map, ...] = ("sigmoid", "sigmoid_normalised", "softmax") if one_vs_all else ("softmax",)
+
+    def register(options: C) -> C:
+        facts = LossFacts(
+            options,
+            label,
+            probabilities,
+            maps or usual,
+            posterior or probabilities,
+            compared or ("sigmoid_normalised" if one_vs_all else "softmax"),
+            law,
+            style,
+        )
+        LOSSES.add(_name(options), facts)
+        return options
+
+    return register
+
+
+def register_model(*, label: str) -> Callable[[C], C]:
+    """Register the options of a network, a dataclass below `ModelConfig`, under its `name`."""
+
+    def register(options: C) -> C:
+        MODELS.add(_name(options), ModelFacts(options, label))
+        return options
+
+    return register
+
+
+def register_dataset(*, label: str | Mapping[str, str]) -> Callable[[C], C]:
+    """Register the options of a data set, a dataclass below `DatasetConfig`.
+
+    Args:
+        label: as tables write it; by name, where several data sets share the options.
+    """
+
+    def register(options: C) -> C:
+        labels = {_name(options): label} if isinstance(label, str) else label
+        for name, text in labels.items():
+            DATASETS.add(name, DatasetFacts(options, text))
+        return options
+
+    return register
+
+
+def _name(options: Any) -> str:
+    return str(options.name)
+
+
+class _Labels(Mapping[str, str]):
+    """The labels of all losses, networks and data sets, by name."""
+
+    def __getitem__(self, name: str) -> str:
+        for registry in (LOSSES, MODELS, DATASETS):
+            if name in registry:
+                return registry[name].label
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*DATASETS, *MODELS, *LOSSES])
+
+    def __len__(self) -> int:
+        return len(DATASETS) + len(MODELS) + len(LOSSES)
+
+
+LABELS: Mapping[str, str] = _Labels()

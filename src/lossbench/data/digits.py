@@ -1,0 +1,64 @@
+"""scikit-learn's digits, which need no network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lossbench.config.options import ImageDataset, Normalization, Sizes, require
+from lossbench.config.registry import register_dataset
+from lossbench.data.subsets import stratified_permutation
+
+NUM_IMAGES, NUM_TRAIN = 1797, 1497
+
+
+@register_dataset(label="digits")
+@dataclass
+class Digits(ImageDataset):
+    """scikit-learn's 1,797 real 8 x 8 digits, enlarged: 1,497 to train and 300 to test. Needs no network."""
+
+    name: str = "digits"
+    normalization: Normalization = Normalization.dataset
+    image_shape: list[int] = field(default_factory=lambda: [1, 28, 28])  # channels, height, width
+    augment: bool = False
+    crop_padding: int = 4  # pixels
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = self.image_shape
+        valid = len(shape) == 3 and shape[0] in (1, 3) and all(8 <= side <= 224 for side in shape[1:])
+        require(valid, "dataset.image_shape", "[1 or 3, height, width] with sides in 8..224", shape)
+
+    def sizes(self) -> Sizes:
+        """Of scikit-learn's set."""
+        return Sizes(NUM_TRAIN, NUM_IMAGES - NUM_TRAIN, tuple(self.image_shape), 10)
+
+    def class_names(self) -> tuple[str, ...]:
+        """The digits."""
+        return tuple("0123456789")
+
+    def variant(self) -> str:
+        """The size to which the images are enlarged."""
+        return "x".join(map(str, self.image_shape))
+
+    def read(self, runtime: Any) -> Mapping[str, np.ndarray]:
+        """The images, enlarged and split."""
+        import torch
+        import torch.nn.functional as F
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        channels, height, width = self.image_shape
+        small = torch.from_numpy(digits.images)[:, None] * (255 / 16)  # [1797, 1, 8, 8], 0..255
+        large = F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
+        images = large.round().to(torch.uint8).expand(-1, channels, -1, -1).numpy()
+        labels = digits.target.astype(np.uint8)
+        order = stratified_permutation(labels)
+        train, test = order[:NUM_TRAIN], order[NUM_TRAIN:]
+        return {
+            "train_images": images[train],
+            "train_labels": labels[train],
+            "test_images": images[test],
+            "test_labels": labels[test],
+        }

@@ -1,0 +1,68 @@
+"""CNN5C of the paper's Table 2."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from lossbench.config.options import ModelConfig, Shape
+from lossbench.config.registry import register_model
+from lossbench.models.features import num_features
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Padding(StrEnum):
+    """Readings of Table 2 under which CNN5C ends in 512 features."""
+
+    first = "first"  # one pixel around the input of convolution 1
+    second = "second"  # ... of convolution 2
+    third = "third"  # ... of convolution 3
+    valid_k7 = "valid_k7"  # none, and the last pooling is 7x7
+    same_adaptive = "same_adaptive"  # one pixel everywhere, and the last pooling takes the whole map
+
+
+_PADDINGS = {
+    Padding.first: ((1, 0, 0, 0, 0), 8),
+    Padding.second: ((0, 1, 0, 0, 0), 8),
+    Padding.third: ((0, 0, 1, 0, 0), 8),
+    Padding.valid_k7: ((0, 0, 0, 0, 0), 7),
+    Padding.same_adaptive: ((1, 1, 1, 1, 1), None),
+}
+"""Padding of each convolution, and the side of the last pooling; None: it takes the whole map."""
+
+
+@register_model(label="CNN5C")
+@dataclass
+class Cnn5c(ModelConfig):
+    """CNN5C of Table 2: five convolutions, three of them batch-normalised; 1,573,834 parameters for ten classes."""
+
+    name: str = "cnn5c"
+    padding: Padding = Padding.first
+
+    def smallest_side(self) -> int:
+        """In pixels; fewer suffice where every convolution is padded."""
+        return 4 if self.padding is Padding.same_adaptive else 28
+
+    def build(self, shape: Shape, num_classes: int) -> "nn.Module":
+        """CNN5C of Table 2: five 3 x 3 convolutions, batch normalisation after the first, second and fourth, 512-10.
+
+        Deviation: as printed the sizes do not end in 512 features; `padding` names the readings under which they do
+        (default: the first convolution is padded by 1). ReLU is not printed.
+        """
+        from torch import nn
+
+        pads, side = _PADDINGS[self.padding]
+        whole = (
+            shape[1] // 2,
+            shape[2] // 2,
+        )  # where all is padded; adaptive pooling has no deterministic gradient on a GPU
+        last_pool = nn.MaxPool2d(side or whole, 1)
+        features = nn.Sequential(
+            *(nn.Conv2d(shape[0], 32, 3, padding=pads[0]), nn.BatchNorm2d(32), nn.ReLU()),
+            *(nn.Conv2d(32, 64, 3, padding=pads[1]), nn.BatchNorm2d(64), nn.ReLU()),
+            *(nn.Conv2d(64, 128, 3, padding=pads[2]), nn.MaxPool2d(2), nn.ReLU()),
+            *(nn.Conv2d(128, 256, 3, padding=pads[3]), nn.BatchNorm2d(256), nn.ReLU()),
+            *(nn.Conv2d(256, 512, 3, padding=pads[4]), last_pool, nn.ReLU()),
+        )
+        return nn.Sequential(*features, nn.Flatten(), nn.Linear(num_features(features, shape), num_classes))

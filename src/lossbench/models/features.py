@@ -1,0 +1,49 @@
+"""Parts of a network: the features before its output layer, and that layer."""
+
+from typing import TYPE_CHECKING, Any
+
+from lossbench.config.options import Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def num_features(layers: "nn.Module", shape: Shape) -> int:
+    """Features that come out of `layers` for an input of the given shape.
+
+    One image goes through for real: torch's meta device would do as well, but importing what it needs takes seconds.
+    """
+    import torch
+
+    layers.eval()
+    with torch.no_grad():
+        size = int(layers(torch.zeros(1, *shape)).numel())
+    layers.train()
+    return size
+
+
+def output_layer(model: "nn.Module") -> "nn.Linear":
+    """The last linear layer, whose biases the paper's Eq. 8 is about."""
+    from torch import nn
+
+    return [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
+
+
+def split(model: "nn.Module") -> "tuple[nn.Module, nn.Linear]":
+    """A network as its features [B, F] and its output layer, for losses that must not compute all logits.
+
+    The network is changed: its output layer is taken out, and it gives the features from then on.
+
+    Raises:
+        ValueError: something stands behind its last linear layer, so that this gives no logits.
+    """
+    from torch import nn
+
+    head = output_layer(model)
+    (place,) = [name for name, layer in model.named_modules() if layer is head]
+    parent, _, name = place.rpartition(".")
+    owner: Any = model.get_submodule(parent)
+    if isinstance(owner, nn.Sequential) and list(owner.children())[-1] is not head:
+        raise ValueError(f"the last linear layer, {place}, is not the last layer of the network")
+    setattr(owner, name, nn.Identity())
+    return model, head
