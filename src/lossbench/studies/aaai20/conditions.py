@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from lossbench.config.options import DatasetConfig, LossConfig
-from lossbench.config.registry import MODELS
+from lossbench.config.registry import LABELS, MODELS
 from lossbench.config.run import Config, Runtime
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.mnist_type import MnistType
 from lossbench.studies.aaai20 import grid
-from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSSES, SEEDS, cell_of
+from lossbench.studies.aaai20.grid import LOSSES, SEEDS, cell_of
+from lossbench.studies.aaai20.keys import CNN2C, CNN5C, LITERAL, key_of, with_beta
 from lossbench.studies.aaai20.schedule import paper_schedule
-from lossbench.studies.cells import LABELS, Cell, made_for
+from lossbench.studies.cells import Cell, Key, Part, made_for
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Place:
         return LABELS[self.model], LABELS[self.dataset]
 
     @property
+    def parts(self) -> tuple[Part, str]:
+        """Network and data set, as keys of cells have them."""
+        return Part(self.model), self.dataset
+
+    @property
     def num_seeds(self) -> int:
         """Runs a cell."""
         return SEEDS["paper"][4 if self.dataset == "cifar10" else 3]
@@ -47,6 +53,9 @@ class Place:
             schedule = replace(schedule, milestones=list(self.milestones))
         return Config(data, MODELS[self.model].options(), loss, schedule, SELECTION_SEED, runtime)
 
+
+MARGINS = {"mnist": 0.0010, "fmnist": 0.0025, "kmnist": 0.0025, "cifar10": 0.0025}
+"""Differences in accuracy that do not matter, fractions, by data set: docs/statistics.md."""
 
 ARMS = ("paper", "scale-up", "scale-down", "own-lr", "literal")
 PLACES = (Place("cnn2c", "kmnist"), Place("cnn2c", "fmnist"))
@@ -73,9 +82,6 @@ SCALES = {
 Accuracy = Callable[[Config], float | None]
 """A run's accuracy; None where it is not done, nan where it failed."""
 
-Key = tuple[str, str, str]
-"""Labels of network, data set and loss, as tables write them."""
-
 
 @dataclass(frozen=True)
 class OwnLr:
@@ -86,12 +92,11 @@ class OwnLr:
 
 
 def cells(arm: str, accuracy: Accuracy) -> dict[Key, Cell]:
-    """The cells of an arm, losses of Table 5 as "beta 2"; of `own-lr` those whose learning rate is known."""
+    """The cells of an arm, losses of Table 5 with their beta; of `own-lr` those whose learning rate is known."""
     if arm in ("paper", "literal"):
-        every = {_key(cell): cell for table in (3, 4) for cell in grid.cells(table, "paper")}
-        found = {key: cell for key, cell in every.items() if (key[0] == LITERAL_HEAD) == (arm == "literal")}
-        betas = grid.cells(5, "paper") if arm == "paper" else []
-        return found | {("CNN2C", "KMNIST", f"beta {cell.column}"): cell for cell in betas}
+        tables = grid.TABLES if arm == "paper" else (3,)
+        every = {key_of(cell): cell for table in tables for cell in grid.cells(table, "paper")}
+        return {key: cell for key, cell in every.items() if (key.model == LITERAL) == (arm == "literal")}
     chosen = []
     for place, loss in product((*PLACES, *LARGE), LOSSES):
         own = own_lr(points(place, loss, accuracy)) if arm == "own-lr" else None
@@ -100,7 +105,7 @@ def cells(arm: str, accuracy: Accuracy) -> dict[Key, Cell]:
         elif arm != "own-lr":
             scaled = (loss.name == "lgl_inr") == (arm == "scale-down")
             chosen.append(cell_at(place, _scaled(place, loss) if scaled else loss))
-    return {_key(cell): cell for cell in chosen}
+    return {key_of(cell): cell for cell in chosen}
 
 
 def curve(place: Place, loss: LossConfig, runtime: Runtime) -> dict[float, Config]:
@@ -198,21 +203,22 @@ def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Ite
         yield from curve_blocks(name, places, runtime, accuracy)
         scaled = [cell_at(place, _scaled(place, loss)) for place, loss in product(places, LOSSES)]
         yield block(f"{name}, scales matched", scaled, "scales")
-        labels = {place.labels for place in places}
-        own = [cell for key, cell in cells("own-lr", accuracy).items() if key[:2] in labels]
+        parts = {place.parts for place in places}
+        own = [cell for key, cell in cells("own-lr", accuracy).items() if key.place in parts]
         yield block(f"{name}, each loss at its own learning rate", own, "own_lr")
 
     table3, table4 = grid.cells(3, "paper"), grid.cells(4, "paper")
-    cnn5c = [cell for cell in table3 if cell.rows[0] == "CNN5C"]
+    cnn5c, cnn2c, literal = ([cell for cell in table3 if key_of(cell).model == one] for one in (CNN5C, CNN2C, LITERAL))
     if has_gpu:
         yield block("Table 4, CIFAR-10, first seed", seeds(table4, 0, 1), "table4")
         yield block("CNN5C at the paper's learning rate, first seed", seeds(cnn5c, 0, 1), "table3")
         yield block("Table 4, CIFAR-10, further seeds", seeds(table4, 1), "table4")
         yield block("CNN5C at the paper's learning rate, further seeds", seeds(cnn5c, 1), "table3")
-    yield block("CNN2C at the paper's learning rate", [c for c in table3 if c.rows[0] == "CNN2C"], "table3")
-    yield block("Table 5, beta 2 and 4", [c for c in grid.cells(5, "paper") if c.column != "1"], "table5")
+    yield block("CNN2C at the paper's learning rate", cnn2c, "table3")
+    table5 = [cell for cell in grid.cells(5, "paper") if key_of(cell).loss != with_beta(1.0)]
+    yield block("Table 5, beta 2 and 4", table5, "table5")
     yield from arms_of("CNN2C", PLACES)
-    yield block("CNN2C with the head as printed", [c for c in table3 if c.rows[0] == LITERAL_HEAD], "table3")
+    yield block("CNN2C with the head as printed", literal, "table3")
     if has_gpu:
         yield from arms_of("CNN5C", LARGE[:1])
         yield from arms_of("ResNet-18", LARGE[1:])
@@ -225,8 +231,3 @@ def scale_probes(runtime: Runtime) -> dict[tuple[Place, str], Config]:
 
 def _scaled(place: Place, loss: LossConfig) -> LossConfig:
     return replace(loss, scale=SCALES[place][loss.name])
-
-
-def _key(cell: Cell) -> Key:
-    network = LITERAL_HEAD if cell.rows[0] == LITERAL_HEAD else LABELS[cell.config.model.name]
-    return network, cell.dataset, cell.loss

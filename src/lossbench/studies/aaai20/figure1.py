@@ -10,7 +10,7 @@ from lossbench.statistics import inference
 from lossbench.statistics.inference import Prediction
 from lossbench.statistics.same_images import Interval, SeedCounts, bootstrap_difference, mcnemar_seeds
 from lossbench.studies.aaai20.grid import paper_confusions
-from lossbench.studies.cells import Cell
+from lossbench.studies.cells import Cell, Part
 from lossbench.studies.results import Results
 
 NUM_CLASSES = 10
@@ -30,7 +30,7 @@ class Images:
 class Count:
     """A count of Figure 1 that the text prints, beside ours."""
 
-    loss: str
+    loss: Part
     true: int
     predicted: int
     paper: int
@@ -87,10 +87,11 @@ def flags(results: Results, claim: str, first: Cell, second: Cell) -> list[bool 
     return found
 
 
-def counts(results: Results, cells: Mapping[str, Cell]) -> list[Count]:
+def counts(results: Results, cells: Mapping[Part, Cell]) -> list[Count]:
     """The counts that the paper's text prints, beside the prediction for one new run; cells by loss, on KMNIST."""
     found = []
-    for loss, printed in paper_confusions().items():
+    for name, printed in paper_confusions().items():
+        loss = Part(name)
         matrices = confusions(results, cells.get(loss))
         for (true, predicted), paper in printed.items():
             values = [None if one is None else float(one[true, predicted]) for one in matrices]

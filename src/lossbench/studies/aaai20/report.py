@@ -25,6 +25,7 @@ from lossbench.runs.records import all_records, committed_records, outdated
 from lossbench.studies import provenance
 from lossbench.studies.aaai20 import conditions as arms
 from lossbench.studies.aaai20 import grid, second_runs, table1, variants, without_gpu
+from lossbench.studies.aaai20.keys import LITERAL
 from lossbench.studies.aaai20.sections import (
     beyond,
     context,
@@ -219,7 +220,7 @@ def _lead(judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict
     """What comes first, and how much of the plan it rests on."""
     blocks = blocks_of_the_paper(judge.results)
     names = {judge.results.name(config) for _, configs in blocks for config in configs}  # some serve two blocks
-    printed = [one for one in judged if one.key[0] != grid.LITERAL_HEAD]
+    printed = [one for one in judged if one.key.model != LITERAL]
     counted = f"{len(names & judge.results.records.keys())} of {len(names)} planned runs are there."
     told: list[Block] = [
         Paragraph(" ".join(filter(None, [*headline_sentences(judge), apart_sentence(printed), sum_sentence(judge)]))),

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from lossbench.config.options import ClassWeights, Imbalance, Init, LossConfig, ModelConfig, Normalization, Reduction
-from lossbench.config.registry import MODELS
+from lossbench.config.registry import LABELS, MODELS
 from lossbench.config.run import Config, Runtime
 from lossbench.data.mnist_type import MnistType
 from lossbench.losses.lgl import Lgl
@@ -20,10 +20,11 @@ from lossbench.models.cnn2c import Cnn2c, Head
 from lossbench.models.cnn5c import Padding
 from lossbench.studies.aaai20 import second_runs, without_gpu
 from lossbench.studies.aaai20.conditions import LARGE, PLACES, Accuracy, Place, reference_blocks
-from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSSES, cell_of
+from lossbench.studies.aaai20.grid import LOSSES, cell_of
 from lossbench.studies.aaai20.grid import cells as table_cells
+from lossbench.studies.aaai20.keys import LITERAL, key_of
 from lossbench.studies.aaai20.schedule import paper_schedule
-from lossbench.studies.cells import LABELS, Cell, made_for
+from lossbench.studies.cells import Cell, made_for
 
 NUM_SEEDS = 3
 ORDINALS = ("first", "second", "third")  # as many
@@ -248,7 +249,7 @@ def read_logits(accuracy: Accuracy) -> Iterator[Config]:
     Calibration: Table 3's cells. Turned negatives: LGL-INR over beta. Logit adjustment: imbalanced data without class
     weights, and LGL-INR there. Held-out images: the runs at a loss's own learning rate, its window while that is open.
     """
-    cells = [cell for cell in table_cells(3, "paper") if cell.rows[0] != LITERAL_HEAD]
+    cells = [cell for cell in table_cells(3, "paper") if key_of(cell).model != LITERAL]
     cells += [cell for variant in betas() if variant.option == "attached" for cell in variant.cells.values()]
     cells += [cell for one in imbalanced() for (_, weights), cell in one.cells.items() if weights is None]
     yield from (config for cell in cells for config in cell.configs)

@@ -13,10 +13,19 @@ import numpy as np
 from lossbench.statistics import inference
 from lossbench.statistics.inference import MIN_RUNS, CellOutcome, Headline, Outcome, Pairs, Prediction, Word
 from lossbench.studies.aaai20 import conditions, figure1, table1
-from lossbench.studies.aaai20.claims import Claim, Contrast, claims, contrasts_of, family_of
-from lossbench.studies.aaai20.conditions import Key
+from lossbench.studies.aaai20.claims import (
+    Claim,
+    Contrast,
+    Family,
+    between_losses,
+    claims,
+    contrasts_of,
+    family_of,
+)
+from lossbench.studies.aaai20.conditions import MARGINS
+from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, SML, Pair, with_beta
 from lossbench.studies.aaai20.schedule import paper_schedule
-from lossbench.studies.cells import LABELS, Cell
+from lossbench.studies.cells import Cell, Key, Part
 from lossbench.studies.results import Results, Statistic, area, best, epochs_to_end, last
 
 State = Literal["holds", "fails", "inconclusive", "not yet tested"]
@@ -88,6 +97,7 @@ class Verdict:
     comparisons: Sequence[Comparison] = ()
     curves: Sequence["CurveComparison"] = ()
     proportion: inference.Proportion | None = None
+    over_cells: Pairs | None = None  # of the mean over all cells of a seed
 
     @property
     def state(self) -> State | None:
@@ -99,7 +109,8 @@ class Verdict:
         elif self.curves:
             whole = all(one.epochs.n >= MIN_RUNS for one in self.curves)
         else:
-            whole = all(one.pairs.n >= MIN_RUNS for one in self.comparisons)
+            several = [one.pairs for one in self.comparisons] + ([self.over_cells] if self.over_cells else [])
+            whole = all(pairs.n >= MIN_RUNS for pairs in several)
         return "inconclusive" if whole else "not yet tested"
 
 
@@ -120,8 +131,8 @@ class CurveComparison:
 class JudgedHeadline:
     """Whether LGL-INR's lead over another loss is more than its step size, on one data set."""
 
-    dataset: str
-    other: str
+    dataset: str  # as registered
+    other: Part
     paper: Comparison
     scale_up: Comparison
     own_lr: Comparison
@@ -139,8 +150,8 @@ class JudgedHeadline:
 REFUTING: tuple[Word, ...] = ("lower", "lower, within the margin", "equivalent", "equal")
 """What refutes that a loss is better in a cell."""
 
-CURVES_SHOWN = ("MNIST", "FMNIST", "KMNIST")
-CURVES_JUDGED = ("FMNIST", "KMNIST")
+CURVES_SHOWN = ("mnist", "fmnist", "kmnist")
+CURVES_JUDGED = ("fmnist", "kmnist")
 
 SEEN_SEED = 0  # of CNN2C's runs at the paper's learning rate, seen before docs/statistics.md was written
 
@@ -207,14 +218,14 @@ class Judge:
     def __init__(self, results: Results) -> None:
         self.results = results
         self.arms = {arm: conditions.cells(arm, results.accuracy) for arm in conditions.ARMS}
-        self._families: dict[str, list[Comparison]] = {}
+        self._families: dict[Family, list[Comparison]] = {}
 
     def cells(self) -> list[JudgedCell]:
         """The paper's cells and those of the literal head, Tables 3, 4 and 5 in turn; beta 1 is Table 3's."""
         judged = []
         for arm in ("paper", "literal"):
             for key, cell in self.arms[arm].items():
-                if key[2] == "beta 1":
+                if key.loss == with_beta(1.0):
                     continue
                 at_end, at_best = (
                     inference.prediction_interval(
@@ -228,21 +239,21 @@ class Judge:
 
     def _spread(self, arm: str, key: Key, statistic: Statistic) -> inference.Spread:
         """Pooled over the losses of a data set and network."""
-        alike = {self.results.name(cell.config): cell for other, cell in self.arms[arm].items() if other[:2] == key[:2]}
+        of_place = [cell for other, cell in self.arms[arm].items() if other.place == key.place]
+        alike = {self.results.name(cell.config): cell for cell in of_place}
         return inference.pooled_spread(self.results.values(cell, statistic) for cell in alike.values())
 
-    def family(self, name: str) -> list[Comparison]:
-        """The comparisons of a family, such as "paper/LGL-INR - SML", p corrected within it."""
-        if name not in self._families:
-            contrasts = family_of(name)
+    def family(self, family: Family) -> list[Comparison]:
+        """The comparisons of a family, p corrected within it."""
+        if family not in self._families:
+            contrasts = family_of(family)
             plain = [self.comparison(contrast) for contrast in contrasts]
             corrected = inference.holm([comparison.difference.p for comparison in plain])
-            self._families[name] = [replace(one, p_holm=p) for one, p in zip(plain, corrected, strict=True)]
-        return self._families[name]
+            self._families[family] = [replace(one, p_holm=p) for one, p in zip(plain, corrected, strict=True)]
+        return self._families[family]
 
-    def curves(self, label: str) -> list[CurveComparison]:
+    def curves(self, pair: Pair) -> list[CurveComparison]:
         """LGL-INR's curves beside another loss's on MNIST, which is shown, and on the two data sets of its family."""
-        first, second = label.split(" - ")
         found = [
             CurveComparison(
                 contrast,
@@ -251,7 +262,7 @@ class Judge:
                 self._pairs(contrast, epochs_to_end("train")),
                 self._pairs(contrast, area("train")),
             )
-            for contrast in (Contrast("paper", "CNN2C", dataset, first, second) for dataset in CURVES_SHOWN)
+            for contrast in (between_losses("paper", CNN2C, dataset, pair) for dataset in CURVES_SHOWN)
         ]
         family = [one for one in found if one.contrast.dataset in CURVES_JUDGED]
         corrected = iter(
@@ -268,27 +279,28 @@ class Judge:
 
     def comparison(self, contrast: Contrast) -> Comparison:
         """A comparison by itself, its p not corrected."""
-        return Comparison(contrast, self._pairs(contrast), _margin(contrast.dataset))
+        return Comparison(contrast, self._pairs(contrast), MARGINS[contrast.dataset])
 
     def _corrected(self, contrast: Contrast) -> Comparison:
         """A comparison with the p of its family, where the family has it the other way round."""
         one = self.comparison(contrast)
         turned = replace(contrast, first=contrast.second, second=contrast.first)
-        (p_holm,) = [other.p_holm for other in self.family(f"{turned.arm}/{turned.label}") if other.contrast == turned]
+        family = self.family(Family(turned.arm, turned.sides))
+        (p_holm,) = [other.p_holm for other in family if other.contrast == turned]
         return replace(one, p_holm=p_holm)
 
     def headlines(self) -> list[JudgedHeadline]:
         """LGL-INR beside SML, then beside LGL, on each data set of the arms."""
         found = []
-        for other in ("SML", "LGL"):
-            for dataset in ("KMNIST", "FMNIST"):
+        for other in (SML, LGL):
+            for dataset in ("kmnist", "fmnist"):
                 paper, up, own = (
-                    self.small(f"{arm}/LGL-INR - {other}", dataset) for arm in ("paper", "scale-up", "own-lr")
+                    self.small(Family(arm, (LGL_INR, other)), dataset) for arm in ("paper", "scale-up", "own-lr")
                 )
                 lrs, same = self._own_lrs(own)
                 word = inference.headline(paper.word, own.word)
-                (place,) = [one for one in conditions.PLACES if one.labels[1] == dataset]
-                scale = conditions.SCALES[place][other.lower()]
+                (place,) = [one for one in conditions.PLACES if one.dataset == dataset]
+                scale = conditions.SCALES[place][other.name]
                 papers = paper_schedule(place.dataset).lr
                 factor = lrs[1] / papers if len(lrs) == 2 and lrs[0] == papers else None
                 found.append(JudgedHeadline(dataset, other, paper, up, own, lrs, same, scale, factor, word))
@@ -300,9 +312,9 @@ class Judge:
         same = len(cells) == 2 and all(cell.key == self.arms["paper"][key].key for key, cell in cells.items())
         return tuple(cell.config.schedule.lr for cell in cells.values()), same
 
-    def small(self, family: str, dataset: str) -> Comparison:
+    def small(self, family: Family, dataset: str) -> Comparison:
         """A family's comparison on CNN2C and a data set."""
-        (found,) = [one for one in self.family(family) if one.contrast.keys[0][:2] == ("CNN2C", dataset)]
+        (found,) = [one for one in self.family(family) if one.contrast.first.place == (CNN2C, dataset)]
         return found
 
     def verdicts(self) -> list[Verdict]:
@@ -310,16 +322,25 @@ class Judge:
         return [self._verdict(claim) for claim in claims() if claim.arm != "simulation"]
 
     def unseen(self) -> "Judge":
-        """The same without the nine runs that had been seen before the rules were written."""
-        paper = [cell for key, cell in self.arms["paper"].items() if key[0] == "CNN2C" and key[2] == cell.loss]
-        configs = [config for cell in paper for config in cell.configs if config.seed == SEEN_SEED]
-        return Judge(self.results.without({self.results.name(config) for config in configs}))
+        """The same without the runs that had been seen before the rules were written."""
+        return Judge(self.results.without(self.seen()))
+
+    def seen(self) -> set[str]:
+        """Names of the runs that had been seen before the rules were written, done or not."""
+        every = self.arms["paper"].items()
+        paper = [cell for key, cell in every if key.model == CNN2C and key.loss.option is None]
+        return {self.results.name(config) for cell in paper for config in cell.configs if config.seed == SEEN_SEED}
 
     def by_head(self) -> list[tuple[Verdict, Verdict]]:
         """The claims tested with the head as printed: over the same cells with CNN2C's head, and with that one."""
         printed = [claim for claim in claims() if claim.arm == "literal" and claim.kind != "descriptive"]
         usual = [
-            replace(one, arm="paper", networks="CNN2C", family=one.family.replace("literal/", "paper/"))
+            replace(
+                one,
+                arm="paper",
+                networks=(CNN2C,),
+                families=tuple(replace(family, arm="paper") for family in one.families),
+            )
             for one in printed
         ]
         return [(self._verdict(before), self._verdict(after)) for before, after in zip(usual, printed, strict=True)]
@@ -349,9 +370,9 @@ class Judge:
     def _comparisons(self, claim: Claim) -> list[Comparison]:
         """The comparisons of a claim, out of its families where it has some."""
         wanted = contrasts_of(claim)
-        if not claim.family:
+        if not claim.families:
             return [self.comparison(contrast) for contrast in wanted]
-        known = {one.contrast: one for family in claim.listed("family") for one in self.family(family)}
+        known = {one.contrast: one for family in claim.families for one in self.family(family)}
         return [known[contrast] for contrast in wanted]
 
     def _mean_over_cells(self, claim: Claim) -> Verdict:
@@ -364,15 +385,15 @@ class Judge:
         outcome = inference.claim_outcome(
             [inference.superiority_p(pairs)], [difference.mean < 0 and difference.p < inference.ALPHA]
         )
-        whole = Contrast(claim.arm, "mean over the cells", "", *claim.contrast.split(" - "))
-        return Verdict(claim, outcome, [Comparison(whole, pairs, math.nan), *every])
+        return Verdict(claim, outcome, every, over_cells=pairs)
 
     def _mean_values(self, cells: Sequence[Cell]) -> list[float | None]:
         by_seed = zip(*(self.results.values(cell) for cell in cells), strict=True)
         return [None if None in values else float(np.mean([v for v in values if v is not None])) for values in by_seed]
 
     def _convergence(self, claim: Claim) -> Verdict:
-        curves = [one for one in self.curves(claim.contrast) if one.contrast.dataset in CURVES_JUDGED]
+        (pair,) = claim.contrasts
+        curves = [one for one in self.curves(pair) if one.contrast.dataset in CURVES_JUDGED]
         p_values, refuted = [], []
         for one in curves:
             fewer = Pairs(tuple(-d for d in one.epochs.differences), one.epochs.failed_first, one.epochs.failed_second)
@@ -381,7 +402,3 @@ class Judge:
             lower = inference.paired_t(one.area).mean < 0 and one.p_holm_area < inference.ALPHA
             refuted.append((slower and not one.epochs.failed_second) or (lower and not one.area.failed_second))
         return Verdict(claim, inference.claim_outcome(p_values, refuted), curves=curves)
-
-
-def _margin(dataset: str) -> float:
-    return inference.MARGINS[next(name for name, label in LABELS.items() if label == dataset)]

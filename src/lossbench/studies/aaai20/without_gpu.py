@@ -8,6 +8,7 @@ within reach: two epochs of a quarter of the images, which are no result.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from lossbench.config.registry import LABELS
 from lossbench.config.run import Config, Precision, Runtime
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.mnist_type import MnistType
@@ -20,7 +21,7 @@ from lossbench.models.resnet18 import ResNet18
 from lossbench.studies.aaai20.conditions import LARGE, Accuracy, block_of, curve_blocks
 from lossbench.studies.aaai20.grid import cell_of
 from lossbench.studies.aaai20.schedule import paper_schedule
-from lossbench.studies.cells import LABELS, Cell, made_for
+from lossbench.studies.cells import Cell, made_for
 from lossbench.system.machine import num_cores
 
 AGREEMENT_EPOCHS, AGREEMENT_SEEDS = 3, 3

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from lossbench.report.wording import enumerated, measured, points, probability
+from lossbench.config.registry import LABELS
+from lossbench.report.wording import enumerated, in_words, measured, points, probability
 from lossbench.statistics import inference
 from lossbench.studies.aaai20 import second_runs
 from lossbench.studies.aaai20.claims import FAMILIES
-from lossbench.studies.aaai20.grid import LITERAL_HEAD
+from lossbench.studies.aaai20.keys import CNN2C, LGL_INR, LITERAL
 from lossbench.studies.aaai20.verdicts import (
     REFUTING,
     SEEN_SEED,
@@ -19,6 +20,7 @@ from lossbench.studies.aaai20.verdicts import (
     State,
     Verdict,
 )
+from lossbench.studies.cells import Key
 
 LEADS = {
     "remains": "{first}'s lead over {second} remains at each loss's own learning rate: it is more than step size",
@@ -31,7 +33,8 @@ LEADS = {
 }
 """What docs/statistics.md calls the outcomes of the headline."""
 
-DATASETS = {"MNIST": "MNIST", "FMNIST": "Fashion-MNIST", "KMNIST": "KMNIST", "CIFAR-10": "CIFAR-10"}
+DATASETS = {"mnist": "MNIST", "fmnist": "Fashion-MNIST", "kmnist": "KMNIST", "cifar10": "CIFAR-10"}
+"""The paper's data sets as sentences write them, in the order of its tables."""
 
 
 def headline_sentences(judge: Judge) -> list[str]:
@@ -49,8 +52,8 @@ def headline_sentences(judge: Judge) -> list[str]:
 def _headline_sentence(group: Sequence[JudgedHeadline]) -> str:
     first = group[0]
     places = " and ".join(DATASETS[one.dataset] for one in group)
-    lead = LEADS[first.headline].format(first="LGL-INR", second=first.other, why=_why(first))
-    told = {one.dataset: _headline_evidence(one) for one in group}
+    lead = LEADS[first.headline].format(first=LGL_INR.label, second=first.other.label, why=_why(first))
+    told = {LABELS[one.dataset]: _headline_evidence(one) for one in group}
     evidence = "; ".join(f"{dataset}: {text}" if len(told) > 1 else text for dataset, text in told.items())
     return f"On {places}, {lead} ({evidence})."
 
@@ -69,11 +72,11 @@ def _headline_evidence(one: JudgedHeadline) -> str:
     if one.scale_up.pairs.n:
         closes = f" and closes {_closed(one, one.scale_up)}" if has_lead else ""
         parts.append(
-            f"{points(one.scale_up.difference.mean)} with {one.other}'s loss times {one.scale:g}, which matches "
+            f"{points(one.scale_up.difference.mean)} with {one.other.label}'s loss times {one.scale:g}, which matches "
             f"gradient norms at initialisation{closes}"
         )
     if one.own_lr.pairs.n and not one.own_is_papers:
-        times = f", {one.own_factor:g} times the paper's for {one.other}" if one.own_factor else ""
+        times = f", {one.own_factor:g} times the paper's for {one.other.label}" if one.own_factor else ""
         closes = f", which closes {_closed(one, one.own_lr)}" if has_lead else ""
         parts.append(f"{points(one.own_lr.difference.mean)} at their own learning rates{times}{closes}")
     return "; ".join(parts) or "no pair of runs"
@@ -90,7 +93,7 @@ def sum_sentence(judge: Judge) -> str:
     told = []
     for dataset, cell in second_runs.lgl_sums().items():
         seeds = (*second_runs.FIRST_SEEDS, *second_runs.BLIND_SEEDS)
-        inr = judge.arms["paper"]["CNN2C", dataset, "LGL-INR"]
+        inr = judge.arms["paper"][Key(CNN2C, dataset, LGL_INR)]
         pairs = judge.results.pairs(second_runs.with_seeds(inr, seeds), second_runs.with_seeds(cell, seeds))
         if pairs.n >= inference.MIN_RUNS:
             told.append(f"{points(inference.paired_t(pairs).mean)} points on {DATASETS[dataset]} (n={pairs.n})")
@@ -159,11 +162,13 @@ def _counted(verdicts: Sequence[Verdict]) -> tuple[int, str]:
 def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
     """Which head of CNN2C gives the paper's numbers, and whether a claim hangs on it."""
     counted = []
-    for network in ("CNN2C", LITERAL_HEAD):
-        outcomes = [one.outcome for one in cells if one.key[0] == network and one.key[2] == one.cell.loss]  # no beta
+    for network in (CNN2C, LITERAL):
+        chosen = [one for one in cells if one.key.model == network and one.key.loss.option is None]
+        outcomes = [one.outcome for one in chosen]
         if "too few" in outcomes:
             return ""
         counted.append(outcomes.count("consistent"))
+    num_datasets = len({one.key.dataset for one in chosen})
     both = judge.by_head()
     told = [
         f"{after.claim.claim.partition(', with')[0]}: {before.outcome}, with the printed head {after.outcome}"
@@ -171,8 +176,8 @@ def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
     ]
     once = [before for before, after in both if (before.outcome == "holds") != (after.outcome == "holds")]
     return (
-        f"Of CNN2C's 9 numbers {counted[0]} lie where one new run of ours would with the head 800-500-10, {counted[1]} "
-        f"with the printed one (800-10). Over CNN2C's three data sets {len(once) or 'no'} claim{'s' * (len(once) > 1)} "
+        f"Of CNN2C's {len(chosen)} numbers {counted[0]} lie where one new run of ours would with the head 800-500-10, {counted[1]} "
+        f"with the printed one (800-10). Over CNN2C's {in_words(num_datasets)} data sets {len(once) or 'no'} claim{'s' * (len(once) > 1)} "
         f"hold{'s' * (len(once) < 2)} with one head only: {'; '.join(told)}."
     )
 
@@ -186,19 +191,19 @@ def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
         if before.outcome != after.outcome
     ]
     told += [
-        f"LGL-INR's lead over {before.other} on {before.dataset}: {before.headline}, without them {after.headline}"
+        f"LGL-INR's lead over {before.other.label} on {LABELS[before.dataset]}: {before.headline}, without them {after.headline}"
         for before, after in zip(judge.headlines(), without.headlines(), strict=True)
         if before.headline != after.headline
     ]
     told += [
         f"{before.contrast.label}, {before.contrast.arm}, {place(before)}: {before.word}, without them {after.word}"
-        for name in FAMILIES
-        for before, after in zip(judge.family(name), without.family(name), strict=True)
+        for family in FAMILIES
+        for before, after in zip(judge.family(family), without.family(family), strict=True)
         if before.word != after.word
     ]
     changes = f"these change: {'; '.join(told)}" if told else "nothing changes"
     return (
-        f"The 9 runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen before the "
+        f"The {len(judge.seen())} runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen before the "
         f"rules were written (docs/statistics.md). Without them, on one pair of runs less, {changes}."
     )
 
@@ -215,14 +220,13 @@ def evidence(verdict: Verdict) -> str:
     known = [one for one in verdict.comparisons if one.pairs.n]
     if not known:
         return "no pairs of runs"
-    if verdict.claim.over_cells and verdict.comparisons[0].pairs.n:
-        return measured(verdict.comparisons[0].difference)
+    if verdict.over_cells is not None and verdict.over_cells.n:
+        return measured(inference.paired_t(verdict.over_cells))
     return _cells_evidence(verdict, known)
 
 
 def _cells_evidence(verdict: Verdict, known: Sequence[Comparison]) -> str:
-    num_cells = len([one for one in verdict.comparisons if one.contrast.dataset])
-    known = [one for one in known if one.contrast.dataset]
+    num_cells = len(verdict.comparisons)
     kind = verdict.claim.kind
     if kind == "superiority":
         passed = sum(one.word in ("higher", "higher, within the margin") for one in known)
@@ -249,9 +253,9 @@ def _cells_evidence(verdict: Verdict, known: Sequence[Comparison]) -> str:
 def _curve_evidence(one: CurveComparison) -> str:
     epochs, area = inference.paired_t(one.epochs), inference.paired_t(one.area)
     if not epochs.n:
-        return f"{one.contrast.dataset}: no pairs of runs"
+        return f"{LABELS[one.contrast.dataset]}: no pairs of runs"
     return (
-        f"{one.contrast.dataset}: {epochs.mean:+.1f} epochs (p {probability(epochs.p)}), "
+        f"{LABELS[one.contrast.dataset]}: {epochs.mean:+.1f} epochs (p {probability(epochs.p)}), "
         f"area {points(area.mean)} points (p {probability(area.p)}), n={epochs.n}"
     )
 
@@ -259,4 +263,4 @@ def _curve_evidence(one: CurveComparison) -> str:
 def place(comparison: Comparison) -> str:
     """A comparison's cell in words."""
     one = comparison.contrast
-    return " ".join(part for part in (one.network, one.loss, one.dataset) if part)
+    return f"{one.common.label} {LABELS[one.dataset]}"

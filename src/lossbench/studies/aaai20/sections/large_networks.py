@@ -9,6 +9,7 @@ from lossbench.report.table import table
 from lossbench.report.wording import MISSING, enumerated, points, span, spread
 from lossbench.statistics import inference
 from lossbench.studies.aaai20 import without_gpu as pilots
+from lossbench.studies.aaai20.conditions import MARGINS
 from lossbench.studies.provenance import conditions
 from lossbench.studies.results import Results
 
@@ -65,7 +66,7 @@ def _agreement(results: Results) -> str:
     if pairs.n < inference.MIN_RUNS:
         known = f", bf16 - fp32 {enumerated(map(points, pairs.differences))} points" if pairs.n else ""
         return f"Whether bf16 does as fp32 is open: {pairs.n} of {pilots.AGREEMENT_SEEDS} pairs of runs{known}."
-    test = inference.tost(pairs, inference.MARGINS["kmnist"])
+    test = inference.tost(pairs, MARGINS["kmnist"])
     shown = "are equivalent" if test.p < inference.ALPHA else "are not shown to be equivalent"
     places = _processors(results, both)
     mixed = ", which differ within pairs, so that the difference is not of precision alone" if len(places) > 1 else ""
