@@ -29,9 +29,10 @@ from lossbench.runs.folder import FILES, Run, open_run
 from lossbench.system import machine as environment
 from lossbench.system.machine import is_bf16_faster, use_device
 from lossbench.training import fit as training
+from lossbench.training.evaluate import predict
 from lossbench.training.fit import fit
 from lossbench.training.optimizer import Sgd
-from lossbench.training.steps import State, predict, train_epoch, train_step
+from lossbench.training.steps import State, train_epoch, train_step
 
 UNREPEATABLE = ("wall_s", "images_per_s", "step_ms", "peak_memory_mb")
 
