@@ -167,8 +167,8 @@ def _in_balance(groups: Balances) -> str:
     return (
         "By which factor the two sides differ in a typical class, median over classes, seeds and data sets, and how "
         f"many classes are within {diagnostics.LAW_FACTOR}: {'; '.join(texts)}. LGL-INR's right side is weighted, so "
-        "that a mistake adds about nine times as much to the left; where training images are known almost by heart, its "
-        "sides part on test images."
+        "that a mistake adds about nine times as much to the left; where training images are known almost by heart, "
+        "its sides part on test images."
     )
 
 
