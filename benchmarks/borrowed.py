@@ -147,7 +147,7 @@ def main() -> None:
         options += [f"runtime.budget_min={(call.left_s - EARLIER_S) / 60:.2f}", "runtime.tensorboard=false"]
         options += ["runtime.cuda_graphs=false"] if graphs.startswith(f"{DIFFERS} ") else []
         print(f"reference: {call.do('reference', ['scripts/reference.py', *options], call.left_s)}", flush=True)
-    export = "from lossbench.cli.entry import main; main()"
+    export = "from lossbench.cli.main import main; main()"
     print(f"records: {call.do('export', ['-c', export, 'export', str(call.out / 'records.zip')], LAST_S)}", flush=True)
     records = call.out / "records.zip"
     if records.exists() and records.stat().st_size > ZIP_LIMIT:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from lossbench.cli import entry
+from lossbench.cli.printing import say_summary
 from lossbench.config.run import Config, Precision, Runtime, Schedule, run_id
 from lossbench.data.digits import Digits
 from lossbench.losses.lgl import Lgl
@@ -147,7 +147,7 @@ def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
     assert summary.failed[run_id(configs[1])] == "AcceleratorError: an illegal access"
     assert summary.broken
     assert summary.postponed == [run_id(configs[2])]
-    entry._say(summary)
+    say_summary(summary)
     assert "the GPU broke down; 1 runs are left, and the same command goes on with them" in capsys.readouterr().out
     ended: list[int] = []
     monkeypatch.setattr(sweep, "_messages", queue.Queue())

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 
-from lossbench.cli import entry
 from lossbench.config.options import DatasetConfig
 from lossbench.config.registry import MODELS
 from lossbench.config.run import Config, Precision, Runtime, Schedule
@@ -267,9 +266,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("door", "line", "sentence"), REFUSED, ids=lambda part: str(part))
+@pytest.mark.parametrize(("script", "line", "sentence"), REFUSED, ids=lambda part: str(part))
 def test_a_value_that_cannot_be_is_one_sentence(
-    door: str,
+    script: str,
     line: str,
     sentence: str,
     tmp_path: Path,
@@ -280,9 +279,9 @@ def test_a_value_that_cannot_be_is_one_sentence(
     monkeypatch.delenv("LOSSBENCH_DATA", raising=False)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (tmp_path / "file").touch()
-    monkeypatch.setattr(sys, "argv", [f"{door}.py", *line.split()])
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", *line.split()])
     with pytest.raises(SystemExit) as ended:
-        getattr(entry, door)()
+        call(script)
     output, errors = capsys.readouterr()
     assert ended.value.code == 1
     assert errors.startswith(f"lossbench: {sentence}")
