@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from called import MODULES, call
 from test_overrides import Wrong, _nothing_starts, check
 
 from lossbench.config.run import Config, Runtime, run_id

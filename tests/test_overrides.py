@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from called import MODULES, call
 
 import lossbench
 from lossbench.config.registry import LOSSES, MODELS

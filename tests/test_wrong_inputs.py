@@ -17,6 +17,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from called import call
 
 from lossbench.config.options import DatasetConfig
 from lossbench.config.registry import MODELS
