@@ -149,15 +149,15 @@ def test_a_name_that_fits_no_run_or_several_is_a_mistake(made: Made, capsys: pyt
     )
     said = mistake(capsys, "show", "digit-cnn2c-lgl_inr")
     assert said == f"there is no run digit-cnn2c-lgl_inr; did you mean {made['other'].id}?"
-    assert mistake(capsys, "compare", "zzz", "zzz") == "there is no run zzz"
+    assert mistake(capsys, "diff", "zzz", "zzz") == "there is no run zzz"
     for name in ("", "/", ".."):
         assert mistake(capsys, "remove", "--yes", name) == f"there is no run {name}".strip()
     assert left(made) == set(made)
 
 
-def test_compare_shows_only_what_differs_and_the_results(made: Made, invoke: Invoke) -> None:
+def test_diff_shows_only_what_differs_and_the_results(made: Made, invoke: Invoke) -> None:
     pair = [made["finished"].id, made["other"].id]
-    found = json.loads(invoke("compare", *pair, "--json").stdout)
+    found = json.loads(invoke("diff", *pair, "--json").stdout)
     assert found["runs"] == pair
     assert found["config"]["loss.name"] == ["sml", "lgl_inr"]
     assert found["config"]["loss.beta"] == [None, 2.0]
@@ -165,13 +165,20 @@ def test_compare_shows_only_what_differs_and_the_results(made: Made, invoke: Inv
     assert {key.partition(".")[0] for key in found["config"]} == {"loss", "seed"}
     assert found["result"]["wall_s"] == [62.0, 70.0]
     assert found["result"]["versions.torch"] == ["2.0", "2.0"]
-    lines = invoke("compare", *pair, made["stopped"].id).output.splitlines()
+    lines = invoke("diff", *pair, made["stopped"].id).output.splitlines()
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:] if line}
     assert rows["loss.beta"] == ["-", "2.0", "-"]
     assert rows["epoch"] == ["3", "3", "2"]
     assert rows["test_accuracy"] == ["0.3000", "0.3000", "0.2000"]
     assert rows["test_accuracy_best"] == ["0.5000", "0.5000", "-"]
     assert "schedule.lr" not in rows
+
+
+@pytest.mark.parametrize("words", ["", "a b", "--json a", "--help"])
+def test_compare_says_that_it_is_diff_now(words: str, invoke: Invoke) -> None:
+    result = invoke("compare", *words.split(), code=2)
+    assert result.stdout == ""
+    assert result.stderr == "lossbench: `lossbench diff` shows two runs or more side by side\n"
 
 
 def test_remove_says_what_would_go_and_takes_it_only_when_told(made: Made, invoke: Invoke) -> None:
@@ -255,7 +262,7 @@ def test_a_run_that_has_changed_since_it_was_chosen_stays(made: Made, monkeypatc
 
 
 USAGE = [
-    "compare one",
+    "diff one",
     "runs --status done",
     "show",
     "show a b",
@@ -274,7 +281,7 @@ def test_wrong_usage_is_exit_code_2(words: str, made: Made, invoke: Invoke) -> N
     assert left(made) == set(made)
 
 
-def test_help_names_every_command_and_the_doors_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_command_and_those_of_hydra_first(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["--help"])
     assert stop.value.code == 0
@@ -282,7 +289,7 @@ def test_help_names_every_command_and_the_doors_first(capsys: pytest.CaptureFixt
         line.split()[0] for line in capsys.readouterr().out.partition("Commands:\n")[2].splitlines() if line[2] != " "
     ]
     of_hydra = "train reproduce reference report profile"
-    others = "runs show compare remove verify export import publish prune simulate"
+    others = "runs show diff remove verify export import publish prune simulate"
     assert " ".join(shown) == f"{of_hydra} {others}"
     for name in others.split():
         with pytest.raises(SystemExit) as stop:

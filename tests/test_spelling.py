@@ -53,7 +53,7 @@ def test_escapes_in_names_reasons_and_devices_are_spelled_out(
         monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
         monkeypatch.setattr(printing, "on_terminal", lambda: True)
         monkeypatch.setenv("COLUMNS", "400")
-        for words in (["runs"], ["compare", odd.id, named.name]):
+        for words in (["runs"], ["diff", odd.id, named.name]):
             monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
             with pytest.raises(SystemExit):
                 main(words)
@@ -64,8 +64,8 @@ def test_escapes_in_names_reasons_and_devices_are_spelled_out(
         return
     outputs = [
         invoke("runs").output,
-        invoke("compare", odd.id, made["other"].id).output,
-        invoke("compare", odd.id, named.name).output,
+        invoke("diff", odd.id, made["other"].id).output,
+        invoke("diff", odd.id, named.name).output,
         invoke("show", odd.id).output,
         invoke("show", made["failed"].id).output,
         invoke("verify", code=1).output,

@@ -12,7 +12,7 @@ from lossbench.cli.profile import profile_run
 from lossbench.cli.reference import reference
 from lossbench.cli.report import report
 from lossbench.cli.reproduce import reproduce
-from lossbench.cli.runs import compare, remove, runs, show, verify
+from lossbench.cli.runs import compare, diff, remove, runs, show, verify
 from lossbench.cli.simulate import simulate
 from lossbench.cli.train import train
 from lossbench.cli.transfer import export, import_, prune, publish
@@ -47,7 +47,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     HydraCommand("reference", reference),
     HydraCommand("report", report),
     HydraCommand("profile", profile_run),
-    *(runs, show, compare, remove, verify),
+    *(runs, show, diff, compare, remove, verify),
     *(export, import_, publish, prune),
     simulate,
 )

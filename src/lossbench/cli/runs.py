@@ -1,4 +1,4 @@
-"""The commands that look after runs: list, show, compare, remove and verify them."""
+"""The commands that look after runs: list, show, diff, remove and verify them."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
 @RESULTS_DIR
 @OUTPUT_DIR
 @JSON
-def compare(names: Sequence[str], results_dir: str, output_dir: str, as_json: bool) -> None:
+def diff(names: Sequence[str], results_dir: str, output_dir: str, as_json: bool) -> None:
     """Show runs side by side.
 
     The options in which they differ, and what came of it.
@@ -94,6 +94,14 @@ def compare(names: Sequence[str], results_dir: str, output_dir: str, as_json: bo
     rows += [[]] if rows else []
     rows += [[key, *map(shown.rounded, values)] for key, values in found["result"].items()]
     print_table(["", *found["runs"]], rows)
+
+
+@click.command(hidden=True, add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def compare(words: Sequence[str]) -> None:
+    """The former name of `diff`."""
+    echo("lossbench: `lossbench diff` shows two runs or more side by side", err=True)
+    sys.exit(2)
 
 
 @click.command()
