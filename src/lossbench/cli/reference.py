@@ -31,6 +31,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     from lossbench.studies.aaai20 import variants
     from lossbench.sweep import hours
     from lossbench.sweep import run_all as sweep
+    from lossbench.sweep.cost import flops
     from lossbench.system.machine import is_bf16_faster
 
     at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
@@ -60,7 +61,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         if waiting := len(able) - len(ready):
             others += f"; {waiting} wait for their data"
         planned += todo
-        cost = ", ".join(filter(None, [shown.flops(sum(map(sweep.flops, todo))), hours.in_words(todo, rates, device)]))
+        cost = ", ".join(filter(None, [shown.flops(sum(map(flops, todo))), hours.in_words(todo, rates, device)]))
         say(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{others}")
         if plan.dry:
             continue

@@ -23,11 +23,12 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     from lossbench.runs.records import all_records
     from lossbench.studies.aaai20 import grid, report, table1
     from lossbench.sweep import run_all as sweep
+    from lossbench.sweep.cost import flops
 
     configs = grid.configs(plan.tables, profile, plan.seeds, plan.runtime)
     committed = set(all_records(plan.runtime.output_dir, plan.results_dir).records)
     todo = sweep.remaining(configs, committed)
-    cost = ", ".join(filter(None, [shown.flops(sum(map(sweep.flops, todo))), _hours(plan, todo)]))
+    cost = ", ".join(filter(None, [shown.flops(sum(map(flops, todo))), _hours(plan, todo)]))
     other = "quick" if profile == "paper" else "paper"
     say(
         f"profile {profile} ({why}): {len(todo)} of {len(configs)} runs to do, {cost}; "
@@ -35,7 +36,7 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     )
     if plan.dry:
         for config in todo:
-            print(f"  {run_id(config)}  {shown.flops(sweep.flops(config))}")
+            print(f"  {run_id(config)}  {shown.flops(flops(config))}")
         return
     summary = sweep.run_all(configs, committed)
     say_summary(summary)
