@@ -60,7 +60,7 @@ simulate: setup  ## simulate Table 1, about a minute on two cores (ARGS="--publi
 	@$(BIN)/lossbench simulate $(ARGS)
 
 look: setup  ## open the report in headless Chromium at two widths, light and dark; pictures in outputs/look (PROFILE=paper|quick)
-	@$(BIN)/python tests/looking.py outputs/report/$(or $(PROFILE),paper)/index.html --out outputs/look/$(or $(PROFILE),paper) $(ARGS)
+	@$(BIN)/python tools/looking.py outputs/report/$(or $(PROFILE),paper)/index.html --out outputs/look/$(or $(PROFILE),paper) $(ARGS)
 
 tensorboard: setup  ## show all runs in TensorBoard (PORT=6006)
 	$(BIN)/tensorboard --logdir outputs/runs --samples_per_plugin images=0,scalars=0 --port $(PORT)
@@ -69,7 +69,7 @@ benchmark: setup  ## measure the runner beside the conventional loop and the har
 	@$(BIN)/python benchmarks/benchmark.py $(ARGS)
 
 faults: setup  ## kill real sweeps 100 times and compare what they end with (ARGS="--kills 20")
-	@$(BIN)/python tests/killing.py $(ARGS)
+	@$(BIN)/python tools/killing.py $(ARGS)
 
 lock: setup  ## regenerate requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

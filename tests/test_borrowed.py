@@ -20,13 +20,10 @@ from lossbench.losses.lgl_inr import LglInr
 from lossbench.models.cnn5c import Cnn5c
 from lossbench.system import machine
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture
 def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """borrowed.py with its folders below tmp_path."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     import borrowed
 
     for name, place in (("CARRY", "carry"), ("DATA", "data"), ("NOTES", "outputs/borrowed.json")):
@@ -37,7 +34,6 @@ def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     import carry
 
     return carry
@@ -60,7 +56,7 @@ def published(folder: Path) -> dict[str, bytes]:
 
 def test_lots_arrive_one_by_one_and_whole(here: ModuleType, far: ModuleType, tmp_path: Path) -> None:
     contents = published(tmp_path / "here")
-    lots = here.pack(tmp_path / "here", tmp_path / "carry", 7000)
+    lots = here.pack(tmp_path / "here", tmp_path / "carry", 7500)
     assert set(lots) == set(contents)
     assert {number for name, number in lots.items() if name.startswith("FashionMNIST")} == {1}  # repeat.py needs it
     for number in range(1, max(lots.values()) + 1):
@@ -166,7 +162,6 @@ def test_a_call_does_what_its_data_allow_and_without_graphs_where_their_tests_fa
 def test_the_default_memory_format_is_one_and_computes_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     import runners
 
     schedule = Schedule(batch_size=32, momentum=0.5)
