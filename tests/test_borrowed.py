@@ -45,7 +45,7 @@ def published(folder: Path) -> dict[str, bytes]:
     for number, (source, name) in enumerate((one, name) for one in SOURCES.values() for name in one.digests):
         path = folder / source.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = os.urandom(1000 + 100 * number)
+        content = os.urandom(1200 + 100 * (number % 4))
         contents[f"{source.folder}/{name}"] = content
         if number % 3:
             path.write_bytes(content)
@@ -56,7 +56,7 @@ def published(folder: Path) -> dict[str, bytes]:
 
 def test_lots_arrive_one_by_one_and_whole(here: ModuleType, far: ModuleType, tmp_path: Path) -> None:
     contents = published(tmp_path / "here")
-    lots = here.pack(tmp_path / "here", tmp_path / "carry", 7500)
+    lots = here.pack(tmp_path / "here", tmp_path / "carry", 7000)
     assert set(lots) == set(contents)
     assert {number for name, number in lots.items() if name.startswith("FashionMNIST")} == {1}  # repeat.py needs it
     for number in range(1, max(lots.values()) + 1):
