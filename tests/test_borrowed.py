@@ -159,6 +159,7 @@ def test_a_call_does_what_its_data_allow_and_without_graphs_where_their_tests_fa
         assert "runtime.cuda_graphs=false" not in done[0]
 
 
+@pytest.mark.long
 def test_the_default_memory_format_is_one_and_computes_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -190,6 +191,7 @@ def test_records_are_never_carried_under_a_commit_that_is_not_theirs(
     assert not (tmp_path / "carry").exists()
 
 
+@pytest.mark.long
 def test_a_step_out_of_time_goes_with_all_that_it_started(far: ModuleType, tmp_path: Path) -> None:
     marker = tmp_path / "alive"
     child = f"""

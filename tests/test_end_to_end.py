@@ -176,6 +176,7 @@ def check_events(folder: Path, epochs: int) -> None:
     assert steps(row, "result/test_accuracy") == [epochs]
 
 
+@pytest.mark.long
 def test_a_sweep_makes_all_runs_and_an_archive_carries_them(tmp_path: Path) -> None:
     prepare(Digits(), Runtime(output_dir=str(tmp_path / "outputs")))
     arguments = (*SMALL, "schedule.epochs=1", "runtime.tensorboard=false")
@@ -241,6 +242,7 @@ def commit_record(folder: Path, config: Config) -> None:
         file.write(json.dumps(record) + "\n")
 
 
+@pytest.mark.long
 def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path) -> None:
     wanted = configs([5], "quick", 1, Runtime())
     for config in wanted[:2]:

@@ -191,6 +191,7 @@ def test_a_data_folder_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch
 REAL = Path(os.environ.get("LOSSBENCH_DATA", "data")) / SOURCES["mnist"].folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", SOURCES["mnist"].digests)
 def test_damages_of_the_real_mnist(file: str, tmp_path: Path) -> None:
     real = {
