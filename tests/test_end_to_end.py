@@ -17,7 +17,7 @@ from invented import plan_alone
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import lossbench
-from lossbench.cli import entry
+from lossbench.cli.reference import _reference
 from lossbench.config.run import Config, Runtime, Schedule, run_id
 from lossbench.data.digits import Digits
 from lossbench.data.mnist_type import MnistType
@@ -45,10 +45,10 @@ def small(**changes: Any) -> Config:
 
 def command(name: str, *arguments: str) -> list[str]:
     """How to start a script, `train`, `reproduce` or `report`, or the `lossbench` command."""
-    door = (
-        ["-c", "from lossbench.cli.entry import main; main()"] if name == "lossbench" else [str(SCRIPTS / f"{name}.py")]
+    program = (
+        ["-c", "from lossbench.cli.main import main; main()"] if name == "lossbench" else [str(SCRIPTS / f"{name}.py")]
     )
-    return [sys.executable, *door, *arguments]
+    return [sys.executable, *program, *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -177,6 +177,7 @@ def check_events(folder: Path, epochs: int) -> None:
     assert steps(row, "result/test_accuracy") == [epochs]
 
 
+@pytest.mark.long
 def test_a_sweep_makes_all_runs_and_an_archive_carries_them(tmp_path: Path) -> None:
     prepare(Digits(), Runtime(output_dir=str(tmp_path / "outputs")))
     arguments = (*SMALL, "schedule.epochs=1", "runtime.tensorboard=false")
@@ -242,6 +243,7 @@ def commit_record(folder: Path, config: Config) -> None:
         file.write(json.dumps(record) + "\n")
 
 
+@pytest.mark.long
 def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path) -> None:
     wanted = configs([5], "quick", 1, Runtime())
     for config in wanted[:2]:
@@ -351,7 +353,7 @@ def test_reference_runs_in_bf16_wait_for_a_device_with_kernels_for_it(
     monkeypatch.setattr("lossbench.sweep.run_all.prepare", lambda *_: None)  # as if all data were there
     for kernels in (False, True):
         monkeypatch.setattr("lossbench.training.fit.has_bf16_kernels", lambda device, known=kernels: known)
-        entry._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=own[0][1][0].runtime))
+        _reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=own[0][1][0].runtime))
     agreement, cifar10, cnn5c, *plain = ([run_id(config) for config in configs] for _, configs in own if configs)
     assert given == [agreement[::2], cifar10, *plain, agreement, cifar10, cnn5c, *plain]
     lines = [line for line in capsys.readouterr().out.splitlines() if "runs to do" in line]
@@ -369,7 +371,7 @@ def test_reference_runs_whose_data_are_not_to_be_had_wait_and_the_others_are_don
     others = [replace(good, dataset=MnistType(), seed=seed) for seed in (0, 1)]
     plan_alone(monkeypatch, [("first", [*others, good]), ("second", others[:1])])
     with pytest.raises(SystemExit, match="1"):
-        entry._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
+        _reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
     assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == [run_id(good)]
     told = capsys.readouterr()
     lines = [line.partition("; ")[2] for line in told.out.splitlines() if "runs to do" in line]
@@ -398,6 +400,6 @@ def test_the_reference_runs_alone_are_published_also_after_a_stop(
     monkeypatch.setattr("lossbench.runs.archive.publish", publish)
     runtime = Runtime(device="cpu", output_dir=str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
-        entry._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
+        _reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
     _, first = next(reference_blocks(False, runtime, lambda config: None))
     assert published == [{run_id(config) for config in first}]

@@ -136,13 +136,13 @@ def test_only_training_builds_networks_and_losses() -> None:
 
 
 def test_hydra_is_known_at_the_command_line_only() -> None:
-    assert users_of("hydra") == {"schemas", "overrides", "entry", "lossbench_plugin"}
+    assert users_of("hydra") == {"schemas", "overrides", "hydra_main", "lossbench_plugin"}
     assert users_of("omegaconf") == {"schemas", "overrides", "lossbench_plugin"}
     assert not any("instantiate" in path.read_text() for path in modules())
 
 
 def test_torch_waits_until_it_is_needed() -> None:
-    names = ("cli.entry", "cli.runs", "statistics.inference", "studies.aaai20.report", "runs.archive", "data.labels")
+    names = ("cli.main", "statistics.inference", "studies.aaai20.report", "runs.archive", "data.labels")
     late = ", ".join(f"lossbench.{name}" for name in names)
     code = f"import sys, {late}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -158,7 +158,7 @@ def test_scripts_only_call_the_command_line() -> None:
     scripts = Path(__file__).parents[1] / "scripts"
     called = {path.stem: list(imported(path, ast.parse(path.read_text()))) for path in scripts.glob("*.py")}
     names = ("train", "reproduce", "reference", "report", "profile_run")
-    assert called == {name: [f"lossbench.cli.entry.{name}"] for name in names}
+    assert called == {name: [f"lossbench.cli.{name.removesuffix('_run')}.{name}"] for name in names}
 
 
 def test_every_fault_in_the_documentation_has_its_test() -> None:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from test_training import change_checkpoint, config, finished, outcome, stop_in, stopped
 
-from lossbench.cli import runs
+from lossbench.cli.main import lossbench
 from lossbench.config.run import Schedule
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.sml import Sml
@@ -133,12 +133,12 @@ def test_a_run_under_changing_circumstances_records_them_all(tmp_path: Path, mon
     assert begun == [(1, "first", False), (2, "second", False), (3, "second", True)]
     assert all(set(part) == {"epoch", *CIRCUMSTANCES} for part in record["sessions"])
     assert {key: record["sessions"][-1][key] for key in CIRCUMSTANCES} == {key: record[key] for key in CIRCUMSTANCES}
-    shown = CliRunner().invoke(runs.lossbench, ["show", run.id, "--output-dir", str(tmp_path)]).output
+    shown = CliRunner().invoke(lossbench, ["show", run.id, "--output-dir", str(tmp_path)]).output
     assert "sessions, from epoch\n  1  commit first, " in shown
     assert "\n  3  commit second, versions.torch 9.9, " in shown
     alone = finished(config(tmp_path / "alone"))
     assert [part["epoch"] for part in alone["record"]["sessions"]] == [1]
     assert (
         "sessions"
-        not in CliRunner().invoke(runs.lossbench, ["show", run.id, "--output-dir", str(tmp_path / "alone")]).output
+        not in CliRunner().invoke(lossbench, ["show", run.id, "--output-dir", str(tmp_path / "alone")]).output
     )

@@ -69,7 +69,7 @@ SCALES = {
     LARGE[0]: {"sml": 4.91, "lgl": 11.4, "lgl_inr": 0.204},
     LARGE[1]: {"sml": 5.89, "lgl": 21.2, "lgl_inr": 0.170},
 }
-"""Factors to LGL-INR's gradient norm for SML and LGL, to SML's for LGL-INR: benchmarks/measure_scales.py."""
+"""Factors to LGL-INR's gradient norm for SML and LGL, to SML's for LGL-INR: tools/measure_scales.py."""
 
 Key = tuple[str, str, str]
 """Labels of network, data set and loss, as tables write them."""

@@ -62,7 +62,7 @@ def _weight(cell: simulation.Cell) -> str:
 
 @cache
 def _networks() -> dict[str, list[dict[str, str]]]:
-    """The layers of each network as built, by benchmarks/write_networks.py."""
+    """The layers of each network as built, by tools/write_networks.py."""
     found: dict[str, list[dict[str, str]]] = {}
     for line in paper.lines("networks.csv"):
         found.setdefault(line["network"], []).append(line)
