@@ -18,7 +18,8 @@ from lossbench.config.registry import LOSSES
 from lossbench.config.run import Runtime, Schedule
 from lossbench.losses.build import build_loss
 from lossbench.system.machine import num_cores
-from lossbench.training.steps import State, predict
+from lossbench.training.evaluate import predict
+from lossbench.training.steps import State
 
 HERE = Path(__file__).parent
 STEPS = {"cnn2c": 100, "cnn5c": 4, "mobilenetv2": 3, "resnet18": 2}

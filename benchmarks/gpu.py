@@ -15,8 +15,8 @@ from lossbench.config.run import Config, Precision, Runtime
 from lossbench.data.sizes import sizes
 from lossbench.studies.aaai20 import grid
 from lossbench.system.machine import device_name
+from lossbench.training.evaluate import predict
 from lossbench.training.fit import process_settings
-from lossbench.training.steps import predict
 
 STEPS = {"cnn2c": 400, "cnn5c": 200, "mobilenetv2": 100, "resnet18": 100}
 PRECISIONS = ("fp32", "tf32", "bf16")

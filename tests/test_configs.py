@@ -38,10 +38,11 @@ DATASETS: dict[str, DatasetConfig] = {
 }
 
 GRAY = "name num_train normalization num_validation classes imbalance imbalance_ratio"
-SCHEDULE = "epochs batch_size lr momentum weight_decay milestones gamma precision nesterov decay_bias drop_last"
+SCHEDULE = "epochs batch_size lr momentum weight_decay milestones gamma precision nesterov decay_bias drop_last "
+SCHEDULE += "evaluate_every_steps warm_start relabel"
 RUNTIME = (
     "device output_dir data_dir download num_threads parallel runs_per_gpu budget_min deterministic cuda_graphs "
-    "tensorboard class_trace experiment profile num_seeds"
+    "tensorboard keep_weights class_trace experiment profile num_seeds"
 )
 KEYS = {
     "dataset": {

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from lossbench.config.options import DatasetConfig, Normalization, Sizes
 from lossbench.config.run import Runtime
-from lossbench.data import load as data
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.digits import Digits
 from lossbench.data.load import Data, batch, load_data, plan_epoch
@@ -293,7 +292,7 @@ def test_normalization_is_per_channel(tmp_path: Path, monkeypatch: pytest.Monkey
     images = np.random.default_rng(0).integers(256, size=(8, 3, 10, 9)) // np.array([1, 2, 4])[:, None, None]
     arrays = {f"{split}_images": images.astype(np.uint8) for split in ("train", "test")}
     arrays |= {f"{split}_labels": np.arange(8, dtype=np.uint8) % 2 for split in ("train", "test")}
-    monkeypatch.setattr(data, "_digits", lambda config: arrays)
+    monkeypatch.setattr(Digits, "read", lambda self, runtime: arrays)
     inputs = load(Digits(), tmp_path).inputs(torch.from_numpy(arrays["train_images"])).double()
     torch.testing.assert_close(inputs.mean(dim=(0, 2, 3)), torch.zeros(3).double(), rtol=0, atol=1e-6)
     torch.testing.assert_close(inputs.std(dim=(0, 2, 3), correction=0), torch.ones(3).double(), rtol=0, atol=1e-6)

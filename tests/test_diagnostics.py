@@ -14,7 +14,7 @@ from lossbench.config.options import ClassWeights, LossConfig, Reduction
 from lossbench.config.run import Config, Schedule
 from lossbench.data import labels
 from lossbench.data.digits import Digits
-from lossbench.losses import build
+from lossbench.losses import build, lgl_inr
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import Counts, LglInr, Missing
 from lossbench.losses.sml import Sml
@@ -151,7 +151,7 @@ def test_lgl_inr_weighs_classes_and_not_images() -> None:
 def test_class_weights_are_those_of_the_loss(beta: float) -> None:
     means = torch.rand(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     found = learning_property.class_weights(means.numpy(), beta)
-    assert found == pytest.approx(build.class_weights(means, beta).numpy(), abs=1e-14)
+    assert found == pytest.approx(lgl_inr.class_weights(means, beta).numpy(), abs=1e-14)
 
 
 @pytest.mark.parametrize("loss", [Sml(), Lgl(), LglInr()], ids=words)
@@ -209,7 +209,7 @@ def test_committed_records_have_their_balances() -> None:
 def test_reversed_negatives_are_those_that_autograd_raises(beta: float) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = (3 * torch.randn(len(TARGET), 4, dtype=torch.float64, generator=generator)).requires_grad_()
-    (slopes,) = torch.autograd.grad(build.lgl_inr(logits, TARGET, beta=beta), logits)
+    (slopes,) = torch.autograd.grad(lgl_inr.lgl_inr(logits, TARGET, beta=beta), logits)
     negatives = slopes[TARGET[:, None] != torch.arange(4)]
     found = learning_property.reversed_share(logits.detach().numpy(), TARGET.numpy(), beta)
     assert found == (negatives < 0).double().mean().item()

@@ -380,7 +380,7 @@ def test_both_sides_of_the_property_meet_on_the_diagonal() -> None:
         PropertyRow("SML", "test", 0, 0.5, NAN),
         PropertyRow("SML", "test", 1, 0.5, 0.25),
     ]
-    picture = learning_property(rows)
+    picture = learning_property(rows, ("LGL", "SML", "LGL-INR"))
     check(picture)
     train, test = picture.figure.axes
     assert points(train, "LGL", "s") == [[(0.01, 0.02), (0.03, 0.03)]]
@@ -391,6 +391,6 @@ def test_both_sides_of_the_property_meet_on_the_diagonal() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["LGL, missing", "SML, n=1", "LGL-INR, missing"]
     assert "2 without two positive numbers, not drawn" in picture.caption
     assert "LGL, train: n=2, left over right from 1 (class 1) to 2 (class 0)." in picture.alt
-    empty = learning_property([])
+    empty = learning_property([], ("LGL", "SML", "LGL-INR"))
     check(empty)
     assert "not drawn" not in empty.caption

@@ -26,8 +26,10 @@ from lossbench.config.run import Config, Runtime, Schedule, run_id
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.digits import Digits
 from lossbench.data.mnist_type import MnistType
-from lossbench.losses import build
-from lossbench.losses.lgl_inr import class_weights, lgl_inr
+from lossbench.losses import lgl as lgl_module
+from lossbench.losses import lgl_inr as lgl_inr_module
+from lossbench.losses import sml as sml_module
+from lossbench.losses.lgl_inr import LglInr, class_weights, lgl_inr
 from lossbench.losses.sml import sml
 
 # Configs
@@ -55,6 +57,9 @@ COMMON: dict[str, Any] = {
     "gamma": st.floats(1e-6, 1),
     "epochs": sizes,
     "batch_size": sizes,
+    "evaluate_every_steps": st.none() | sizes,
+    "warm_start": st.none() | st.sampled_from(["a-run", "another-run"]),
+    "relabel": st.none(),
 }
 """Values of the fields that are neither a choice nor a switch."""
 
@@ -69,6 +74,8 @@ def values_of(part: type) -> st.SearchStrategy[Any]:
             fields[name] = st.sampled_from(list(type(default)))
         elif name != "name":
             fields[name] = COMMON[name]
+    if part is LglInr:
+        fields["class_weights"] = st.none()  # others are refused
     if part is MnistType:
         fields["name"] = st.sampled_from(["mnist", "fmnist", "kmnist"])
     return st.builds(part, **fields)
@@ -181,13 +188,13 @@ def all_losses(draw: st.DrawFn, num_classes: int) -> tuple[Callable[..., Tensor]
     """A loss, its options, and the sizes of the classes, which are renamed with them."""
     kind = draw(st.sampled_from(["sml", "lgl", "lgl_inr", "lgl_inr"]))
     if kind == "sml":
-        return build.sml, {}, None
+        return sml_module.sml, {}, None
     if kind == "lgl":
-        return build.lgl, {"reduction": draw(OPTIONS["reduction"])}, None
+        return lgl_module.lgl, {"reduction": draw(OPTIONS["reduction"])}, None
     options = {name: draw(values) for name, values in OPTIONS.items()}
     options["eps"] = draw(st.none() | st.sampled_from([1e-30, 1e-12, 1e-7]) | st.floats(1e-7, 0.09))
     sizes_ = torch.tensor(draw(st.lists(st.integers(1, 10**5), min_size=num_classes, max_size=num_classes)))
-    return build.lgl_inr, options, draw(st.sampled_from([None, sizes_]))
+    return lgl_inr_module.lgl_inr, options, draw(st.sampled_from([None, sizes_]))
 
 
 def evaluate(
@@ -252,16 +259,16 @@ def test_classes_that_never_occur_and_are_never_predicted_change_nothing(
     assume(logits.shape[1] <= len(target))
     options = {name: data.draw(OPTIONS[name]) for name in ("beta", "detach_weights")}
     padded = F.pad(logits, (0, len(target)), value=-1e5)
-    value, grad = evaluate(build.lgl_inr, options, None, logits, target)
-    close(evaluate(build.lgl_inr, options, None, padded, target), (value, F.pad(grad, (0, len(target)))))
+    value, grad = evaluate(lgl_inr_module.lgl_inr, options, None, logits, target)
+    close(evaluate(lgl_inr_module.lgl_inr, options, None, padded, target), (value, F.pad(grad, (0, len(target)))))
 
 
 @given(batches(), st.floats(-1e4, 1e4))
 def test_sml_sees_differences_of_logits_only(batch: tuple[Tensor, Tensor], shift: float) -> None:
     logits, target = batch
-    value, grad = evaluate(build.sml, {}, None, logits, target)
+    value, grad = evaluate(sml_module.sml, {}, None, logits, target)
     shifted = logits + shift * torch.arange(len(target))[:, None].cos()  # each sample by another number
-    close(evaluate(build.sml, {}, None, shifted, target), (value, grad))
+    close(evaluate(sml_module.sml, {}, None, shifted, target), (value, grad))
     close(grad.sum(dim=1), torch.zeros(len(target), dtype=torch.float64))
 
 
@@ -271,7 +278,7 @@ def test_class_weights_share_out_one_or_nothing(batch: tuple[Tensor, Tensor], be
     num_classes = logits.shape[1]
     present = torch.bincount(target, minlength=num_classes) > 0
     means = torch.sigmoid(logits[torch.arange(num_classes) % len(target)])
-    weights = build.class_weights(means, beta, present)
+    weights = lgl_inr_module.class_weights(means, beta, present)
     others = present.sum() - present.long()
     close(weights.sum(dim=0), (others > 0).double())
     assert (weights >= 0).all()
@@ -325,13 +332,18 @@ def one_sided(logits: Tensor, target: Tensor) -> Tensor:
 FAULTS: list[tuple[Any, str, Any, Callable[[], None]]] = [
     (run, "name_of", without_a_field, test_a_name_changes_with_every_field),
     (run, "name_of", in_order, test_a_name_is_the_same_however_the_config_is_written),
-    (build, "sml", softmax_without_maximum, test_losses_are_finite_in_float32_and_agree_with_float64),
-    (build, "lgl_inr", naive_logarithm, test_losses_are_finite_in_float32_and_agree_with_float64),
-    (build, "lgl_inr", first_class_apart, test_names_of_classes_and_order_of_samples_do_not_matter),
-    (build, "lgl_inr", by_sample_without_counts, test_a_batch_many_times_over_is_the_batch),
-    (build, "lgl_inr", by_sample_without_counts, test_classes_that_never_occur_and_are_never_predicted_change_nothing),
-    (build, "sml", one_sided, test_sml_sees_differences_of_logits_only),
-    (build, "class_weights", not_shared_out_anew, test_class_weights_share_out_one_or_nothing),
+    (sml_module, "sml", softmax_without_maximum, test_losses_are_finite_in_float32_and_agree_with_float64),
+    (lgl_inr_module, "lgl_inr", naive_logarithm, test_losses_are_finite_in_float32_and_agree_with_float64),
+    (lgl_inr_module, "lgl_inr", first_class_apart, test_names_of_classes_and_order_of_samples_do_not_matter),
+    (lgl_inr_module, "lgl_inr", by_sample_without_counts, test_a_batch_many_times_over_is_the_batch),
+    (
+        lgl_inr_module,
+        "lgl_inr",
+        by_sample_without_counts,
+        test_classes_that_never_occur_and_are_never_predicted_change_nothing,
+    ),
+    (sml_module, "sml", one_sided, test_sml_sees_differences_of_logits_only),
+    (lgl_inr_module, "class_weights", not_shared_out_anew, test_class_weights_share_out_one_or_nothing),
 ]
 
 

@@ -31,8 +31,8 @@ GROUPS: dict[str, dict[str, type]] = {
         "digits": Digits,
         "npz": Npz,
     },
-    "model": dict(MODELS),
-    "loss": dict(LOSSES),
+    "model": {name: facts.options for name, facts in MODELS.items()},
+    "loss": {name: facts.options for name, facts in LOSSES.items()},
 }
 GROUPS["schedule"] = dict.fromkeys(GROUPS["dataset"], Schedule)
 TOP = [*GROUPS, "seed", "runtime"]
@@ -87,10 +87,14 @@ def misspelt(draw: random.Random, word: str, valid: list[str]) -> tuple[str, fro
     return wrong, frozenset(other for other in valid if wrong in set(edits(other)) or other in set(edits(wrong)))
 
 
+def hints_of(part: Any) -> dict[str, Any]:
+    return {field.name: get_type_hints(part)[field.name] for field in fields(part)}
+
+
 def options(choices: dict[str, str]) -> dict[str, Any]:
     """Types of all options of a run, by full key."""
     parts = {group: GROUPS[group][choice] for group, choice in choices.items()} | {"runtime": Runtime}
-    found = {f"{group}.{key}": kind for group, part in parts.items() for key, kind in get_type_hints(part).items()}
+    found = {f"{group}.{key}": kind for group, part in parts.items() for key, kind in hints_of(part).items()}
     return found | {"seed": int}
 
 

@@ -26,9 +26,10 @@ from lossbench.models.cnn5c import Cnn5c
 from lossbench.models.mobilenetv2 import MobileNetV2
 from lossbench.training import capture
 from lossbench.training.capture import WARM_UP_STEPS, CapturedStep
+from lossbench.training.evaluate import predict
 from lossbench.training.fit import start_state, step_for
 from lossbench.training.optimizer import Sgd
-from lossbench.training.steps import State, predict, train_step
+from lossbench.training.steps import State, train_step
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))

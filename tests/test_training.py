@@ -28,10 +28,12 @@ from lossbench.models.cnn2c import Cnn2c, Head
 from lossbench.runs.folder import FILES, Run, open_run
 from lossbench.system import machine as environment
 from lossbench.system.machine import is_bf16_faster, use_device
+from lossbench.training import evaluate
 from lossbench.training import fit as training
+from lossbench.training.evaluate import predict
 from lossbench.training.fit import fit
 from lossbench.training.optimizer import Sgd
-from lossbench.training.steps import State, predict, train_epoch, train_step
+from lossbench.training.steps import State, train_epoch, train_step
 
 UNREPEATABLE = ("wall_s", "images_per_s", "step_ms", "peak_memory_mb")
 
@@ -258,7 +260,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_epoch_and_rate(tmp_pat
     machine = ("device", "device_name", "num_threads", "precision", "deterministic", "versions", "commit")
     assert {key: said[key] for key in machine} == {key: record[key] for key in machine}
     assert said["sessions"] == record["sessions"]
-    assert len(said) == 7 + len(machine)
+    assert len(said) == 8 + len(machine)
 
 
 def test_a_loss_that_is_not_finite_on_the_test_images_alone_has_no_step(
@@ -267,7 +269,7 @@ def test_a_loss_that_is_not_finite_on_the_test_images_alone_has_no_step(
     def poisoned(state: State, split: Split) -> Tensor:
         return predict(state, split) * (math.nan if state.optimizer._lr < 0.001 else 1)
 
-    monkeypatch.setattr(training, "predict", poisoned)
+    monkeypatch.setattr(evaluate, "predict", poisoned)
     made = config(tmp_path, schedule=Schedule(epochs=4, batch_size=32, milestones=[0.5], gamma=0.01))
     run = open_run(made)
     with pytest.raises(FloatingPointError, match="epoch 3, after its last step: the loss lgl_inr is nan"):

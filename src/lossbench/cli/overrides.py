@@ -324,7 +324,8 @@ def _groups(door: Door) -> dict[str, list[str]]:
 def _options(config: Any, prefix: str = "") -> dict[str, Any]:
     """The type of every option of a composed config, by its full key."""
     options: dict[str, Any] = {}
-    for key, kind in get_type_hints(OmegaConf.get_type(config)).items():
+    kinds = get_type_hints(OmegaConf.get_type(config))
+    for key, kind in ((str(key), kinds[str(key)]) for key in config):
         options[prefix + key] = kind
         if is_dataclass(kind):
             options |= _options(config[key], f"{prefix}{key}.")

@@ -79,8 +79,8 @@ class DatasetConfig:
     imbalance: Imbalance | None = None  # of the training samples; None: as they are
     imbalance_ratio: float | None = None  # of the largest class to the smallest, > 1; with `imbalance`
 
-    task: ClassVar[str] = "images"
-    """What its inputs are: a key of `lossbench.data.tasks`."""
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    """What runs on it are measured by, names of `lossbench.training.metrics.METRICS`; "accuracy" is among them."""
 
     def __post_init__(self) -> None:
         require(self.name in self.names(), "dataset.name", " or ".join(self.names()), self.name)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -41,6 +42,9 @@ class Schedule:
     nesterov: bool = False
     decay_bias: bool = True  # weight decay acts on biases and batch-norm parameters too, as PyTorch's SGD does
     drop_last: bool = False  # leave out the last, smaller batch of an epoch
+    evaluate_every_steps: int | None = None  # test within epochs as well, every n steps of the run; None: after epochs
+    warm_start: str | None = None  # a finished run, by name: begin with its last weights; None: with fresh ones
+    relabel: bool | None = None  # train on the classes that the run `warm_start` predicts; None: on the true ones
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "schedule.epochs", ">= 1", self.epochs)
@@ -52,6 +56,13 @@ class Schedule:
         require(rising, "schedule.milestones", "rising fractions of the epochs, each in (0, 1)", self.milestones)
         require(0 < self.gamma <= 1, "schedule.gamma", "in (0, 1]", self.gamma)
         require(not self.nesterov or self.momentum > 0, "schedule.momentum", "> 0 with nesterov", self.momentum)
+        every = self.evaluate_every_steps
+        require(every is None or every >= 1, "schedule.evaluate_every_steps", "null or >= 1", every)
+        start = self.warm_start
+        valid = start is None or bool(re.fullmatch(r"[\w.-]{1,200}", start, re.ASCII))
+        require(valid, "schedule.warm_start", "null or the name of a run", start)
+        valid = self.relabel is None or start is not None
+        require(valid, "schedule.relabel", "null without schedule.warm_start", self.relabel)
 
     def lr_at(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 1."""
@@ -74,6 +85,7 @@ class Runtime:
     deterministic: bool = False  # on a GPU: the same bits every time, slower
     cuda_graphs: bool = True  # on a GPU: record the step once and replay it; false: the plain step
     tensorboard: bool = True
+    keep_weights: bool = False  # keep the last weights in the run's folder, for runs that begin with them
     class_trace: bool = False  # keep class means and gradient norms by class of every epoch
     experiment: str | None = None  # what the run was made for; kept in its record
     profile: str | None = None  # likewise

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lossbench.config.options import DatasetConfig, ImageDataset, Normalization
+from lossbench.config.options import DatasetConfig, ImageDataset, Normalization, Shape
 from lossbench.config.run import Runtime
 from lossbench.data.prepared import prepared_arrays
 from lossbench.data.sizes import sizes
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 [N, C, H, W] and labels int64 [N] on the device."""
+    """Images uint8 [N, C, H, W], or tokens int64 [N, L], and labels int64 [N] on the device."""
 
     images: "Tensor"
     labels: "Tensor"
@@ -31,18 +31,20 @@ class Data:
 
     train: Split
     test: Split
-    shape: tuple[int, int, int]
+    shape: Shape
     num_classes: int
     class_counts: "Tensor"  # training images of each class, int64 [K]
-    scale: "Tensor"  # [C, 1, 1]; input = pixel * scale + shift
-    shift: "Tensor"
+    scale: "Tensor | None"  # of images, [C, 1, 1]; input = pixel * scale + shift. None: tokens, which stay as they are
+    shift: "Tensor | None"
     padded: "Tensor | None"  # training images with a zero border, for random crops; None: no augmentation
 
-    def inputs(self, pixels: "Tensor") -> "Tensor":
-        """Normalised float32 images, channels last in memory, from uint8 [B, C, H, W]."""
+    def inputs(self, given: "Tensor") -> "Tensor":
+        """What the network sees: of uint8 images [B, C, H, W] normalised float32, channels last in memory."""
         import torch
 
-        images = pixels.to(torch.float32).mul_(self.scale).add_(self.shift)
+        if self.scale is None or self.shift is None:
+            return given
+        images = given.to(torch.float32).mul_(self.scale).add_(self.shift)
         return images.contiguous(memory_format=torch.channels_last)
 
 
@@ -72,7 +74,7 @@ def batch(data: Data, plan: "Tensor") -> "tuple[Tensor, Tensor]":
     if data.padded is None:
         return data.inputs(data.train.images[plan[0]]), target
     index, top, left, flip = plan
-    channels, height, width = data.shape
+    channels, height, width = data.shape  # of images: tokens are not augmented
     columns = torch.arange(width, device=index.device)
     columns = torch.where(flip[:, None] > 0, width - 1 - columns, columns)  # [B, W]
     rows = top[:, None] + torch.arange(height, device=index.device)  # [B, H]
@@ -104,28 +106,36 @@ def load_data(config: DatasetConfig, runtime: Runtime, device: "torch.device") -
             f"dataset.num_train must be <= {len(labels)}, the training samples that dataset.imbalance leaves, got "
             f"{config.num_train}"
         )
-    normalization = config.normalization if isinstance(config, ImageDataset) else Normalization.none
-    mean, std = _pixel_statistics(images) if normalization is Normalization.dataset else (None, None)
-    if normalization is Normalization.mnist:
-        mean, std = np.array([0.1307]), np.array([0.3081])
-    elif mean is None or std is None:
-        mean, std = np.array([0.0]), np.array([1.0])
 
     def on_device(array: np.ndarray, dtype: torch.dtype) -> "Tensor":
         return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
 
-    train = Split(on_device(images, torch.uint8), on_device(labels, torch.int64))
+    dtype, scale, shift = torch.int64, None, None
+    if isinstance(config, ImageDataset):
+        dtype, (scale, shift) = torch.uint8, _normalization(config.normalization, images)
+    train = Split(on_device(images, dtype), on_device(labels, torch.int64))
     padding: int | None = getattr(config, "crop_padding", 0) if getattr(config, "augment", False) else None
     return Data(
         train=train,
-        test=Split(on_device(test_images, torch.uint8), on_device(test_labels, torch.int64)),
-        shape=(images.shape[1], images.shape[2], images.shape[3]),
+        test=Split(on_device(test_images, dtype), on_device(test_labels, torch.int64)),
+        shape=images.shape[1:],
         num_classes=known.num_classes,
         class_counts=on_device(np.bincount(labels, minlength=known.num_classes), torch.int64),
-        scale=on_device((1 / (255 * std)).reshape(-1, 1, 1), torch.float32),
-        shift=on_device((-mean / std).reshape(-1, 1, 1), torch.float32),
+        scale=None if scale is None else on_device(scale, torch.float32),
+        shift=None if shift is None else on_device(shift, torch.float32),
         padded=None if padding is None else F.pad(train.images, (padding,) * 4),
     )
+
+
+def _normalization(kind: Normalization, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and shift of pixels 0..255, per channel, [C, 1, 1]."""
+    if kind is Normalization.dataset:
+        mean, std = _pixel_statistics(images)
+    elif kind is Normalization.mnist:
+        mean, std = np.array([0.1307]), np.array([0.3081])
+    else:
+        mean, std = np.array([0.0]), np.array([1.0])
+    return (1 / (255 * std)).reshape(-1, 1, 1), (-mean / std).reshape(-1, 1, 1)
 
 
 def _pixel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,13 @@ def check_shape(config: ModelConfig, shape: Shape) -> None:
         )
 
 
+def example(shape: Shape) -> "Tensor":
+    """One input of a shape, all zeros: an image [1, C, H, W], or tokens int64 [1, L]."""
+    import torch
+
+    return torch.zeros(1, *shape, dtype=torch.float32 if len(shape) == 3 else torch.int64)
+
+
 def build_model(config: ModelConfig, shape: Shape, num_classes: int, seed: int) -> "nn.Module":
     """The network that a config names, on the CPU, its initial weights a function of `seed` alone.
 
@@ -86,7 +93,7 @@ def flops_per_image(config: ModelConfig, shape: Shape, num_classes: int) -> tupl
     for layer in model.modules():
         layer.register_forward_hook(count)
     with torch.no_grad():
-        model(torch.zeros(1, *shape))
+        model(example(shape))
     return sum(counts), 3 * sum(counts) - counts[0]
 
 
@@ -121,7 +128,7 @@ def describe(config: ModelConfig, shape: Shape, num_classes: int) -> list[Layer]
         elif not isinstance(layer, (nn.Identity, nn.Dropout)):
             layer.register_forward_hook(note)
     with torch.no_grad():
-        model(torch.zeros(1, *shape))  # for real, as in num_features
+        model(example(shape))  # for real, as in num_features
     return rows
 
 

@@ -29,21 +29,33 @@ def output_layer(model: "nn.Module") -> "nn.Linear":
     return [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
 
 
-def split(model: "nn.Module") -> "tuple[nn.Module, nn.Linear]":
-    """A network as its features [B, F] and its output layer, for losses that must not compute all logits.
+def split(model: "nn.Module") -> "nn.Module":
+    """The same network in two parts, `features` and `head`, for losses that must not compute the logits of all classes.
 
-    The network is changed: its output layer is taken out, and it gives the features from then on.
+    Features are [B, F], the head is the output layer, and calling the network gives logits [B, K] as before. The
+    network that is given is taken apart.
 
     Raises:
         ValueError: something stands behind its last linear layer, so that this gives no logits.
     """
-    from torch import nn
+    from torch import Tensor, nn
+
+    class InTwoParts(nn.Module):
+        """Features, and the output layer."""
+
+        def __init__(self, features: nn.Module, head: nn.Module) -> None:
+            super().__init__()
+            self.features, self.head = features, head
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.head(self.features(x))
+            return logits
 
     head = output_layer(model)
-    (place,) = [name for name, layer in model.named_modules() if layer is head]
+    place = next(name for name, layer in model.named_modules() if layer is head)
     parent, _, name = place.rpartition(".")
     owner: Any = model.get_submodule(parent)
     if isinstance(owner, nn.Sequential) and list(owner.children())[-1] is not head:
         raise ValueError(f"the last linear layer, {place}, is not the last layer of the network")
     setattr(owner, name, nn.Identity())
-    return model, head
+    return InTwoParts(model, head)

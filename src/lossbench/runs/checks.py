@@ -17,6 +17,7 @@ import numpy as np
 from lossbench.config.registry import LOSSES
 from lossbench.config.run import name_of
 from lossbench.data.npz_file import header_of
+from lossbench.runs.folder import FORMAT
 from lossbench.system.files import NotAFileError, open_file
 
 DAMAGES = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
@@ -73,8 +74,16 @@ def number(value: Any) -> float:
     return float(value)
 
 
+def check_format(fields: Mapping[str, Any]) -> None:
+    """Raise a ValueError for what a later lossbench wrote in a form that this one does not know."""
+    version = fields.get("format", 1)
+    if type(version) is not int or not 1 <= version <= FORMAT:
+        raise ValueError(f"its format is {version!a:.40}, and this lossbench reads 1 to {FORMAT}; update lossbench")
+
+
 def check_fields(fields: Mapping[str, Any]) -> None:
     """Raise one of `DAMAGES` unless the fields of a record are of the types that a run writes; most may be absent."""
+    check_format(fields)
     if type(fields["numerics"]) is not int or type(fields["config"]["schedule"]["epochs"]) is not int:
         raise TypeError("numerics and schedule.epochs must be integers")
     for group in _GROUPS:
@@ -159,13 +168,26 @@ def load_arrays(content: bytes) -> dict[str, np.ndarray]:
         sizes |= dict(zip(letters, shape, strict=True))
     with np.load(BytesIO(content)) as file:
         arrays = dict(file)
-    counts = arrays["confusion_matrix"]
+    counts = arrays.get("confusion_matrix", np.zeros(0))
     if not (np.isfinite(counts) & (counts >= 0)).all():
         raise ValueError("confusion_matrix holds what is no count")
     for name in {"test_predictions", "test_labels"} & arrays.keys():
-        if arrays[name].dtype.kind not in "iu" or not ((arrays[name] >= 0) & (arrays[name] < sizes["K"])).all():
-            raise ValueError(f"{name} holds what is no class in 0..{sizes['K'] - 1}")
+        highest = sizes.get("K", np.inf)  # of many classes no array says how many
+        if arrays[name].dtype.kind not in "iu" or not ((arrays[name] >= 0) & (arrays[name] < highest)).all():
+            raise ValueError(f"{name} holds what is no class in 0..{highest - 1}")
     return arrays
+
+
+def accuracy_in(arrays: Mapping[str, np.ndarray]) -> float:
+    """The accuracy that the arrays of a run count.
+
+    Raises:
+        KeyError: they hold neither a confusion matrix nor predictions with labels.
+    """
+    if "confusion_matrix" in arrays:
+        counts = arrays["confusion_matrix"]
+        return float(counts.trace()) / max(1.0, float(counts.sum()))
+    return float((arrays["test_predictions"] == arrays["test_labels"]).mean())
 
 
 def check_metrics(lines: Iterable[bytes], epochs: int | None) -> None:

@@ -23,6 +23,9 @@ from filelock import FileLock, Timeout
 from lossbench.config.run import Config, run_id
 from lossbench.system.files import append_bytes, append_line, open_file, read_file, remove_leftovers, write_bytes
 
+FORMAT = 2
+"""Version of the files of a run; 1 were those that do not say one. Raised when older readers would misread them."""
+
 FILES = ("config.json", "metrics.jsonl", "arrays.npz", "result.json")
 """What a finished run consists of; `result.json` comes last."""
 
@@ -143,6 +146,20 @@ class Run:
         self._check_held()
         write_bytes(self.folder / "checkpoint.pt", state)
 
+    def write_weights(self, content: bytes) -> None:
+        """Keep the last weights, for runs that begin with them.
+
+        Raises:
+            LockLostError: the run is held no more.
+        """
+        self._check_held()
+        write_bytes(self.folder / "weights.pt", content)
+
+    def read_weights(self) -> bytes | None:
+        """The last weights, or None where none were kept."""
+        path = self.folder / "weights.pt"
+        return read_file(path) if path.exists() else None
+
     def restart(self) -> None:
         """Forget all that was trained."""
         for name in ("checkpoint.pt", "metrics.jsonl"):
@@ -227,7 +244,7 @@ class Run:
         """
         self._check_held()
         content = packed(arrays)
-        whole = dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
+        whole = {"format": FORMAT} | dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
         write_bytes(self.folder / "arrays.npz", content)
         write_bytes(self.folder / "result.json", to_json(whole))
         self.tidy()
@@ -269,7 +286,7 @@ class Run:
     def diverge(self, divergence: Mapping[str, Any]) -> None:
         """Keep what is known of a run whose loss is no longer finite, its `reason` as that of a failure."""
         self.fail(divergence["reason"])
-        write_bytes(self.folder / "diverged.json", to_json(divergence))
+        write_bytes(self.folder / "diverged.json", to_json({"format": FORMAT} | dict(divergence)))
 
     def read_divergence(self) -> bytes | None:
         """What is known of a run that diverged when it was tried last, or None."""

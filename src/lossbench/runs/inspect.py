@@ -208,7 +208,7 @@ def describe(entry: Entry) -> dict[str, Any]:
     by_class = entry.metrics.get("test/class_accuracy")
     if not isinstance(by_class, list):
         by_class = None
-    if by_class is None and arrays is not None:
+    if by_class is None and arrays is not None and "confusion_matrix" in arrays:
         counts = arrays["confusion_matrix"]
         by_class = [
             right / size if size else None for right, size in zip(counts.diagonal(), counts.sum(1), strict=True)

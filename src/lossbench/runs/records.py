@@ -22,7 +22,7 @@ import numpy as np
 
 from lossbench import NUMERICS
 from lossbench.config.run import name_of
-from lossbench.runs.checks import DAMAGES, FILE_LIMIT, check_fields, content_of, load_arrays, number
+from lossbench.runs.checks import DAMAGES, FILE_LIMIT, accuracy_in, check_fields, content_of, load_arrays, number
 from lossbench.runs.folder import all_runs
 
 COUNTED_ANEW = 1e-3
@@ -70,8 +70,7 @@ class Record:
             raise ValueError(f"{self.arrays_path} is not what {self.id} wrote; remove it, or restore it")
         try:
             arrays = load_arrays(content)
-            counts = arrays["confusion_matrix"]
-            counted = float(counts.trace()) / max(1.0, float(counts.sum()))
+            counted = accuracy_in(arrays)
         except (*DAMAGES, EOFError, MemoryError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{self.arrays_path} holds damaged arrays ({said(error)}); remove it") from error
         if not abs(counted - _result(self)) <= COUNTED_ANEW:

@@ -1,4 +1,4 @@
-"""How does a run get from its config to its record, and go on after a stop?"""
+"""Training of a run: from its config to its record, from wherever it stands."""
 
 import contextlib
 import io
@@ -6,40 +6,32 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lossbench import NUMERICS
 from lossbench.config.run import Config, Precision
-from lossbench.data.load import load_data
+from lossbench.data.load import Split, load_data
 from lossbench.data.sizes import sizes
 from lossbench.losses.build import build_loss
-from lossbench.models.build import build_model, check_shape, count_parameters
-from lossbench.models.features import output_layer
-from lossbench.runs.folder import Run
+from lossbench.models.build import build_model, check_shape
+from lossbench.models.features import split
+from lossbench.runs.folder import FORMAT, Run
 from lossbench.system.files import check_folder
-from lossbench.system.machine import (
-    PeakMemory,
-    commit,
-    device_name,
-    has_bf16_kernels,
-    keep_freed_memory,
-    use_device,
-    versions,
-)
+from lossbench.system.machine import PeakMemory, commit, has_bf16_kernels, keep_freed_memory, use_device
 from lossbench.system.screen import say
 from lossbench.system.seeds import derived_seed
 from lossbench.training import metrics, resume
 from lossbench.training.capture import CapturedStep
+from lossbench.training.evaluate import Evaluation, evaluate, has_few_classes
 from lossbench.training.optimizer import Sgd
-from lossbench.training.steps import OnStep, State, predict, train_epoch, train_step
-from lossbench.training.trace import gradient_norms, trace
+from lossbench.training.record import arrays_of, circumstances, identity, probabilities_of, record_of
+from lossbench.training.steps import OnStep, State, train_epoch, train_step
+from lossbench.training.trace import gradient_norms, has_classes_apart, trace
+from lossbench.training.warm_start import warm_start, weights_of
 
 
 def choose_device(name: str, precision: Precision) -> torch.device:
@@ -114,14 +106,23 @@ def process_settings(num_threads: int, precision: Precision, deterministic: bool
 
 
 def start_state(config: Config, device: torch.device) -> State:
-    """A run before its first step."""
+    """A run before its first step.
+
+    Raises:
+        ValueError: the data, or the run that `schedule.warm_start` names, are missing or do not fit.
+    """
     data = load_data(config.dataset, config.runtime, device)
     _check_batch_size(config, len(data.train.labels))  # of imbalanced data the number is known only now
     seed = config.seed if config.model.init_seed is None else config.model.init_seed
     model = build_model(config.model, data.shape, data.num_classes, derived_seed(seed, 0, "initial weights"))
+    by_features = config.loss.needs == "features"
+    if by_features:
+        model = split(model)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.schedule.warm_start is not None:
+        data = warm_start(config, model, data)
     loss = build_loss(config.loss, data.class_counts)
-    return State(model, Sgd(model, config.schedule), loss, data, config.schedule.precision)
+    return State(model, Sgd(model, config.schedule), loss, data, config.schedule.precision, by_features)
 
 
 def step_for(state: State, config: Config) -> Callable[[Tensor], None]:
@@ -174,7 +175,7 @@ def _fit(
             "device": device.type,
             "num_threads": num_threads,
             "wall_s": 0.0,
-            "gradient_norms": gradient_norms(state).cpu(),
+            "gradient_norms": gradient_norms(state).cpu() if has_classes_apart(state) else torch.empty(0),
             "class_trace": config.runtime.class_trace,  # as the run was begun, so that no epoch lacks it
             "traces": {},
         }
@@ -183,18 +184,21 @@ def _fit(
         if checkpoint["class_trace"] != config.runtime.class_trace:
             run.log(f"begun with runtime.class_trace={checkpoint['class_trace']}, goes on with it")
     history = resume.read_history(run, checkpoint)
-    now = _circumstances(config, device, num_threads)
-    checkpoint |= {"run_id": run.id, "sessions": resume.sessions(checkpoint, now)}
+    now = circumstances(config, device, num_threads)
+    checkpoint |= {"run_id": run.id, "format": FORMAT, "sessions": resume.sessions(checkpoint, now)}
+    checkpoint.setdefault("within_epochs", [])
     run.log(f"{run.id}: epoch {checkpoint['epoch'] + 1} of {schedule.epochs} on {device}, {num_threads} threads")
     traces: dict[str, list[Tensor]] = checkpoint["traces"]
     tracker = _tracker(config, run, history, traces)
     wall_before = checkpoint["wall_s"]
-    step, logits, sick = step_for(state, config), None, partial(_sick, state, config, run, checkpoint["sessions"])
+    diverged = partial(_diverged, state, config, run, checkpoint["sessions"])
+    step, found = step_for(state, config), None
     for epoch in range(checkpoint["epoch"] + 1, schedule.epochs + 1):
-        line, logits = _epoch(state, step, config, sick, epoch, on_step)
+        line, found, within = _epoch(state, step, config, diverged, epoch, on_step)
         history.append(line)
-        traced = trace(config, state, logits, checkpoint["class_trace"])
+        traced = trace(config, state, found.logits, checkpoint["class_trace"])
         checkpoint |= {"epoch": epoch, "wall_s": wall_before + time.perf_counter() - began}
+        checkpoint["within_epochs"] += within
         for name, values in traced.items():
             traces.setdefault(name, []).append(values)
         run.append_metrics(line)
@@ -203,15 +207,16 @@ def _fit(
         run.log(_readable(line, schedule.epochs))
         tracker.epoch(line, traced)
         on_step(epoch, 1.0, _readable(line, schedule.epochs))
-    if logits is None:
-        logits = predict(state, state.data.test)
-    arrays = _arrays(state, config, logits, checkpoint)
+    if found is None:
+        found = evaluate(state, state.data.test, config.dataset.metrics)
+    arrays = arrays_of(state, found, checkpoint)
     wall_s = wall_before + time.perf_counter() - began
-    record = _record(config, run, history, state, device, num_threads, wall_s, memory.mb())
-    from lossbench.statistics.calibration import scored  # not before: it imports scipy
-
-    record |= scored(arrays["test_logits"], arrays["test_labels"], config.loss.name)
-    record["sessions"] = checkpoint["sessions"]
+    record = record_of(config, run.id, history, state, device, num_threads, wall_s, memory.mb())
+    record |= probabilities_of(arrays, config.loss.name) | {"sessions": checkpoint["sessions"]}
+    if checkpoint["within_epochs"]:
+        record["within_epochs"] = checkpoint["within_epochs"]
+    if config.runtime.keep_weights:
+        run.write_weights(weights_of(run.id, state))
     record = run.finish(record, arrays)
     tracker.finish(config, record, arrays)
     return record
@@ -230,42 +235,56 @@ def _epoch(
     state: State,
     step: Callable[[Tensor], None],
     config: Config,
-    sick: Callable[[int, int | None, float], FloatingPointError],
+    diverged: Callable[[int, int | None, float], FloatingPointError],
     epoch: int,
     on_step: OnStep,
-) -> tuple[dict[str, Any], Tensor]:
-    """One epoch of training and a test; returns its line of metrics and the test logits, or raises what `sick` gives.
+) -> tuple[dict[str, Any], Evaluation, list[dict[str, float]]]:
+    """One epoch of training and a test: its line of metrics, the evaluation, and those within the epoch.
 
-    `sick` gets the epoch, the step and the loss that is not finite.
+    Raises what `diverged` gives for the epoch, the step and a loss that is not finite.
     """
     began = time.perf_counter()
     lr = config.schedule.lr_at(epoch)
+    names = config.dataset.metrics
+    within: list[dict[str, float]] = []
+
+    def test_within(steps: int) -> None:
+        one = evaluate(state, state.data.test, names)
+        within.append({"step": steps, "test/loss": one.loss} | {f"test/{name}": one.metrics[name] for name in names})
+
     state.optimizer.set_lr(lr)
-    num = train_epoch(state, step, config, epoch, on_step)
+    num = train_epoch(state, step, config, epoch, on_step, test_within)
     train_loss, train_accuracy = state.loss_sum.item() / num, state.correct_sum.item() / num
     trained = time.perf_counter()
     if not math.isfinite(train_loss):
-        raise sick(epoch, int(state.finite_steps.item()) + 1, train_loss)
+        raise diverged(epoch, int(state.finite_steps.item()) + 1, train_loss)
+    if state.by_features:
+        train_accuracy = evaluate(state, first_samples(state)).metrics["accuracy"]
     target = state.data.test.labels
-    logits = predict(state, state.data.test)
-    test_loss = state.loss(logits, target).item()  # the whole test set as one batch
-    if not math.isfinite(test_loss):
-        raise sick(epoch, None, test_loss)
-    confusion = metrics.confusion_matrix(logits, target)
+    found = evaluate(state, state.data.test, names)
+    if not math.isfinite(found.loss):
+        raise diverged(epoch, None, found.loss)
+    by_class = metrics.class_accuracy_of(found.predictions, target, state.data.num_classes)
     line = {
         "epoch": epoch,
         "lr": lr,
         "train/loss": train_loss,
         "train/accuracy": train_accuracy,
-        "test/loss": test_loss,
-        "test/accuracy": confusion.diagonal().sum().item() / len(target),
-        "test/class_accuracy": _or_none(metrics.class_accuracy(confusion.double()).tolist()),
+        "test/loss": found.loss,
+        **{f"test/{name}": found.metrics[name] for name in names},
+        "test/class_accuracy": _or_none(by_class.tolist()) if has_few_classes(state) else None,
         "time/train_s": trained - began,
         "time/test_s": time.perf_counter() - trained,
         "time/images_per_s": num / (trained - began),
         "time/step_ms": 1e3 * (trained - began) / math.ceil(num / config.schedule.batch_size),
     }
-    return line, logits
+    return line, found, within
+
+
+def first_samples(state: State) -> Split:
+    """The first training samples, as many as there are test samples: where no step computes logits, these tell."""
+    num = len(state.data.test.labels)
+    return Split(state.data.train.images[:num], state.data.train.labels[:num])
 
 
 def _or_none(values: list[float]) -> list[float | None]:
@@ -273,7 +292,7 @@ def _or_none(values: list[float]) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values]
 
 
-def _sick(
+def _diverged(
     state: State,
     config: Config,
     run: Run,
@@ -282,17 +301,16 @@ def _sick(
     step: int | None,
     loss: float,
 ) -> FloatingPointError:
-    """What a run raises that diverged, once its folder has it; `step` is None where only the test shows it."""
+    """The error of a run that diverged, once its folder says so; `step` is None where only the test shows it."""
     place = "after its last step" if step is None else f"step {step}"
     rate = config.schedule.lr_at(epoch)
     reason = (
         f"epoch {epoch}, {place}: the loss {config.loss.name} is {loss} at lr {rate:g}; the last whole epoch is "
         f"{epoch - 1}; a smaller schedule.lr may help"
     )
-    done = _circumstances(config, state.data.train.labels.device, torch.get_num_threads())
-    run.diverge(
-        _identity(config, run) | {"epoch": epoch, "step": step, "reason": reason} | done | {"sessions": sessions}
-    )
+    done = circumstances(config, state.data.train.labels.device, torch.get_num_threads())
+    where = {"epoch": epoch, "step": step, "reason": reason}
+    run.diverge(identity(config, run.id) | where | done | {"sessions": sessions})
     return FloatingPointError(reason)
 
 
@@ -318,72 +336,5 @@ def _tracker(config: Config, run: Run, history: list[dict[str, Any]], traces: di
         run.log(text)
         say(text)
 
-    return TensorBoard(run.folder, history, traces, tell) if config.runtime.tensorboard else NoTracker()
-
-
-def _arrays(state: State, config: Config, logits: Tensor, checkpoint: dict[str, Any]) -> dict[str, np.ndarray]:
-    """What `arrays.npz` holds: see docs/files.md."""
-    target = state.data.test.labels
-    train_logits = predict(state, state.data.train)
-    arrays: dict[str, np.ndarray] = {
-        "test_predictions": logits.argmax(dim=1).cpu().numpy().astype(np.min_scalar_type(logits.shape[1] - 1)),
-        "test_labels": target.cpu().numpy().astype(np.min_scalar_type(logits.shape[1] - 1)),
-        "test_logits": logits.clamp(-65504, 65504).cpu().numpy().astype(np.float16),
-        "confusion_matrix": metrics.confusion_matrix(logits, target).cpu().numpy(),
-        "output_bias": output_layer(state.model).bias.detach().float().cpu().numpy(),
-        "gradient_norms_init": checkpoint["gradient_norms"].numpy(),
-    }
-    for split, values, labels in (("test", logits, target), ("train", train_logits, state.data.train.labels)):
-        for name, means in metrics.mean_probabilities(values, labels).items():
-            arrays[f"{split}_mean_{name}"] = means.cpu().numpy()
-    return arrays | {name: torch.stack(values).numpy() for name, values in checkpoint["traces"].items()}
-
-
-def _identity(config: Config, run: Run) -> dict[str, Any]:
-    return {"run_id": run.id, "numerics": NUMERICS, "config": asdict(config)}
-
-
-def _circumstances(config: Config, device: torch.device, num_threads: int) -> dict[str, Any]:
-    """Where, how and with what a run is done."""
-    return {
-        "device": device.type,
-        "device_name": device_name(device),
-        "num_threads": num_threads,
-        "precision": config.schedule.precision.value,
-        "deterministic": config.runtime.deterministic,
-        "versions": versions(),
-        "commit": commit(),
-    }
-
-
-def _record(
-    config: Config,
-    run: Run,
-    history: list[dict[str, Any]],
-    state: State,
-    device: torch.device,
-    num_threads: int,
-    wall_s: float,
-    peak_mb: float,
-) -> dict[str, Any]:
-    best = max(history, key=lambda line: line["test/accuracy"])
-    curves = ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "lr")
-    train_s = sum(line["time/train_s"] for line in history)
-    num_steps = sum(1e3 * line["time/train_s"] / line["time/step_ms"] for line in history)
-    return {
-        **_identity(config, run),
-        "test_accuracy": history[-1]["test/accuracy"],
-        "test_accuracy_best": best["test/accuracy"],  # selected on the test set
-        "test_accuracy_best_epoch": best["epoch"],
-        "test_loss": history[-1]["test/loss"],
-        "train_accuracy": history[-1]["train/accuracy"],
-        "num_parameters": count_parameters(state.model),
-        "num_train": len(state.data.train.labels),
-        "num_test": len(state.data.test.labels),
-        **_circumstances(config, device, num_threads),
-        "wall_s": wall_s,
-        "images_per_s": sum(line["time/images_per_s"] * line["time/train_s"] for line in history) / train_s,
-        "step_ms": 1e3 * train_s / num_steps,
-        "peak_memory_mb": peak_mb,
-        "curves": {name: [line[name] for line in history] for name in curves},
-    }
+    loss = config.loss.name
+    return TensorBoard(run.folder, history, traces, tell, loss) if config.runtime.tensorboard else NoTracker()

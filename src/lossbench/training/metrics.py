@@ -1,7 +1,38 @@
-"""How good is it? Pure functions of logits [N, K] and target [N]; nothing here waits for the device."""
+"""What a run is measured by: pure functions of logits [N, K] and target [N]; nothing here waits for the device."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of a network on a split: a mean over its samples, and what is made of it.
+
+    Args:
+        of_samples: from logits [B, K] and target [B] to a number for each sample, [B].
+        from_mean: from the mean over all samples to the metric.
+    """
+
+    of_samples: Callable[[Tensor, Tensor], Tensor]
+    from_mean: Callable[[float], float] = lambda mean: mean
+
+
+def _among_five(logits: Tensor, target: Tensor) -> Tensor:
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    return (best == target[:, None]).any(dim=1)
+
+
+METRICS = {
+    "accuracy": Metric(lambda logits, target: logits.argmax(dim=1) == target),
+    "top5_accuracy": Metric(_among_five),
+    "perplexity": Metric(lambda logits, target: F.cross_entropy(logits.float(), target, reduction="none"), math.exp),
+}
+"""What a data set may declare to be measured by; accuracies are fractions."""
 
 
 def num_correct(logits: Tensor, target: Tensor) -> Tensor:
@@ -19,6 +50,12 @@ def confusion_matrix(logits: Tensor, target: Tensor) -> Tensor:
 def class_accuracy(confusion: Tensor) -> Tensor:
     """Fraction of each class that is predicted right, [K]; nan for a class without samples."""
     return confusion.diagonal() / confusion.sum(dim=1)
+
+
+def class_accuracy_of(predictions: Tensor, target: Tensor, num_classes: int) -> Tensor:
+    """As `class_accuracy`, of predicted classes [N]; float64 [K], without a matrix of classes by classes."""
+    right = torch.bincount(target[predictions == target], minlength=num_classes)
+    return right.double() / torch.bincount(target, minlength=num_classes)
 
 
 def class_means(values: Tensor, target: Tensor) -> Tensor:

@@ -1,21 +1,19 @@
-"""How do the weights move, fast? Plain SGD; nothing inside an epoch waits for the device."""
+"""Steps of training: a batch, its loss, its gradient, SGD. Nothing inside an epoch waits for the device."""
 
 import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lossbench.config.run import Config, Precision
-from lossbench.data.load import Data, Split, batch, plan_epoch
+from lossbench.data.load import Data, batch, plan_epoch
 from lossbench.training import metrics
 from lossbench.training.optimizer import Sgd
-
-EVALUATION_BATCH = {"cpu": 100, "cuda": 2000}
-"""Images at a time when nothing is learned: as many as a core's caches hold, or as keep a GPU busy."""
 
 REPORT_EVERY_S = 0.2
 
@@ -29,9 +27,10 @@ class State:
 
     model: nn.Module
     optimizer: Sgd
-    loss: Callable[[Tensor, Tensor], Tensor]  # of logits [B, K] and target [B]
+    loss: Callable[..., Tensor]  # of logits [B, K] and target [B]; with `by_features` of features, output layer, target
     data: Data
     precision: Precision = Precision.fp32
+    by_features: bool = False  # the model has the parts `features` and `head`; no step computes the logits
     loss_sum: Tensor = field(init=False)  # over the images of the epoch so far
     correct_sum: Tensor = field(init=False)
     finite_steps: Tensor = field(init=False)  # steps of the epoch up to which the loss was finite
@@ -55,25 +54,49 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=device.type == "cpu")
 
 
+def loss_of(state: State, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The loss of a batch, a scalar, and its logits [B, K]; None where the loss does without."""
+    network: Any = state.model
+    with autocast(target.device, state.precision):
+        outputs = network.features(inputs) if state.by_features else network(inputs)
+    if state.by_features:
+        return state.loss(outputs.float(), network.head, target), None
+    return state.loss(outputs, target), outputs
+
+
 def train_step(state: State, plan: Tensor) -> None:
     """One step of SGD on the images that the columns of an epoch's plan name; all of it stays on the device."""
-    images, target = batch(state.data, plan)
-    with autocast(target.device, state.precision):
-        logits = state.model(images)
-    loss = state.loss(logits, target)
+    inputs, target = batch(state.data, plan)
+    loss, logits = loss_of(state, inputs, target)
     state.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
     state.optimizer.step()
     with torch.no_grad():
         state.loss_sum += loss * len(target)
-        state.correct_sum += metrics.num_correct(logits, target)
+        if logits is not None:
+            state.correct_sum += metrics.num_correct(logits, target)
         state.finite_steps += torch.isfinite(state.loss_sum)
 
 
-def train_epoch(state: State, step: Callable[[Tensor], None], config: Config, epoch: int, on_step: OnStep) -> int:
+def train_epoch(
+    state: State,
+    step: Callable[[Tensor], None],
+    config: Config,
+    epoch: int,
+    on_step: OnStep,
+    evaluate: Callable[[int], None] | None = None,
+) -> int:
     """Train one epoch with `step`, which is given the plan's columns of each batch; returns the images seen.
 
     The sums of loss and of correct predictions are in the state.
+
+    Args:
+        state: what is trained.
+        step: does a step.
+        config: the run.
+        epoch: from 1.
+        on_step: called now and then.
+        evaluate: called with the number of steps that the run has done, every `schedule.evaluate_every_steps` steps.
     """
     state.model.train()
     state.loss_sum.zero_()
@@ -84,23 +107,14 @@ def train_epoch(state: State, step: Callable[[Tensor], None], config: Config, ep
     if config.schedule.drop_last:
         num -= num % size
     told = -math.inf
+    every, done = config.schedule.evaluate_every_steps, (epoch - 1) * math.ceil(num / size)
     for start in range(0, num, size):
         step(plan[:, start : min(start + size, num)])
+        done += 1
+        if evaluate is not None and every is not None and done % every == 0:
+            evaluate(done)
+            state.model.train()
         if time.monotonic() - told > REPORT_EVERY_S:
             told = time.monotonic()
             on_step(epoch, start / num, "")
     return num
-
-
-@torch.inference_mode()
-def predict(state: State, split: Split) -> Tensor:
-    """Logits [N, K], float32, of all images of a split, in evaluation mode and without augmentation."""
-    state.model.eval()
-    device = split.labels.device
-    # Made at once: small results kept among the large blocks of each batch would keep those from being used again.
-    logits = torch.empty(len(split.labels), state.data.num_classes, device=device)
-    size = EVALUATION_BATCH.get(device.type, 100)
-    for start in range(0, len(logits), size):
-        with autocast(device, state.precision):
-            logits[start : start + size] = state.model(state.data.inputs(split.images[start : start + size]))
-    return logits

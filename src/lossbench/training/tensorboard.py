@@ -13,7 +13,9 @@ from lossbench.config.run import Config
 HPARAMS = "hparams"
 """The folder of a run's row in TensorBoard's HParams table."""
 
-_TAGS = {"class_weights": "lgl_inr/class_weights"}
+
+GENERAL = ("test_", "train_", "gradient_")
+"""How the names of arrays begin that every loss may have; the others are its own."""
 
 
 class NoTracker:
@@ -34,7 +36,8 @@ class TensorBoard:
         folder: the run's.
         history: metrics of the epochs before.
         traces: what `tracing.trace` gave in the epochs before, epoch by epoch.
-        say: told once where the files cannot be written.
+        say: called once with a sentence where the files cannot be written.
+        loss: its name, under which stands what it shows of itself.
     """
 
     def __init__(
@@ -43,7 +46,9 @@ class TensorBoard:
         history: Sequence[Mapping[str, Any]],
         traces: Mapping[str, Sequence[Tensor]],
         say: Callable[[str], object],
+        loss: str = "",
     ) -> None:
+        self._loss = loss
         self._folder, self._writer, self._say, self._given_up = folder, cast("Any", None), say, False
         # Now, as both lists grow.
         self._before = [
@@ -77,10 +82,12 @@ class TensorBoard:
 
     def _add(self, line: Mapping[str, Any], traced: Mapping[str, Tensor]) -> None:
         epoch = line["epoch"]
-        for name in ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "time/images_per_s"):
-            self._writer.add_scalar(name, line[name], epoch)
+        for name, value in line.items():
+            if name.startswith(("train/", "test/")) and isinstance(value, float):
+                self._writer.add_scalar(name, value, epoch)
+        self._writer.add_scalar("time/images_per_s", line["time/images_per_s"], epoch)
         self._writer.add_scalar("schedule/lr", line["lr"], epoch)
-        for label, accuracy in enumerate(line["test/class_accuracy"]):
+        for label, accuracy in enumerate(line["test/class_accuracy"] or []):
             if accuracy is not None:  # of a class without test images
                 self._writer.add_scalar(f"class_accuracy/{label}", accuracy, epoch)
         for name, values in traced.items():
@@ -91,7 +98,7 @@ class TensorBoard:
                 matrix = values.numpy()
                 low, high = _range_of_weights(matrix)  # black and white, so that the diagonal does not hide the rest
                 shades = ((matrix - low) / max(high - low, 1e-9)).clip(0, 1)
-                self._writer.add_image(_TAGS.get(name, name), np.kron(shades, np.ones((24, 24)))[None], epoch)
+                self._writer.add_image(_tag(name, self._loss), np.kron(shades, np.ones((24, 24)))[None], epoch)
         self._writer.flush()
 
     def finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -104,10 +111,12 @@ class TensorBoard:
         if self._writer is None:  # the last epoch was done before a stop
             self._open()
         epochs = config.schedule.epochs
-        self._figure("test/confusion_matrix", arrays["confusion_matrix"], "predicted", "true class", "d", epochs)
-        if "class_weights" in arrays:
-            final = arrays["class_weights"][-1]
-            self._figure("lgl_inr/final_class_weights", final, "classifier k", "class j", ".3f", epochs)
+        if "confusion_matrix" in arrays:
+            self._figure("test/confusion_matrix", arrays["confusion_matrix"], "predicted", "true class", "d", epochs)
+        for name, values in arrays.items():
+            if values.ndim == 3 and not name.startswith(GENERAL):  # what the loss shows, epoch by epoch
+                tag = f"{config.loss.name}/final_{name}"
+                self._figure(tag, values[-1], "classifier k", "class j", ".3f", epochs)
         self._writer.close()
         self._hparams(config, record)
 
@@ -152,6 +161,10 @@ class TensorBoard:
                 color = "white" if value > (low + high) / 2 else "black"
                 axes.text(column, row, format(value, form), ha="center", va="center", fontsize=7, color=color)
         self._writer.add_figure(tag, figure, step)
+
+
+def _tag(name: str, loss: str) -> str:
+    return name if name.startswith(GENERAL) or not loss else f"{loss}/{name}"
 
 
 def _range_of_weights(weights: np.ndarray) -> tuple[float, float]:

@@ -9,10 +9,10 @@ from torch import Tensor
 from lossbench.config.registry import LOSSES
 from lossbench.config.run import Config
 from lossbench.training import metrics
+from lossbench.training.evaluate import has_few_classes
 from lossbench.training.steps import State
 
 PROBE_PER_CLASS = 2  # images of each class whose gradient is measured
-MAX_CLASSES = 100  # beyond, no [K, K] is kept for every epoch
 
 NORMS, MEANS = "gradient_norms", "test_mean_{}_by_epoch"
 
@@ -20,6 +20,11 @@ NORMS, MEANS = "gradient_norms", "test_mean_{}_by_epoch"
 def norm_of(gradients: Iterable[Tensor]) -> Tensor:
     """Norm of a gradient over all weights, in float64; a scalar."""
     return torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt()
+
+
+def has_classes_apart(state: State) -> bool:
+    """Whether the gradient can be told apart by class: few classes, and a loss of logits."""
+    return has_few_classes(state) and not state.by_features
 
 
 def gradient_norms(state: State) -> Tensor:
@@ -40,17 +45,17 @@ def gradient_norms(state: State) -> Tensor:
     return torch.stack(norms)
 
 
-def trace(config: Config, state: State, logits: Tensor, whole: bool) -> dict[str, Tensor]:
-    """What is kept of an epoch, by the name of its array; nothing of more than `MAX_CLASSES` classes.
+def trace(config: Config, state: State, logits: Tensor | None, whole: bool) -> dict[str, Tensor]:
+    """What is kept of an epoch, by the name of its array; nothing of many classes.
 
     Args:
         config: the run.
         state: after the epoch.
-        logits: of the test images, [N, K].
+        logits: of the test images, [N, K]; None: of many classes.
         whole: the class means and gradient norms as well, not only what the loss itself shows.
     """
     found: dict[str, Tensor] = {}
-    if state.data.num_classes > MAX_CLASSES:
+    if logits is None:
         return found
     target = state.data.test.labels
     probabilities = LOSSES[config.loss.name].probabilities
@@ -60,5 +65,6 @@ def trace(config: Config, state: State, logits: Tensor, whole: bool) -> dict[str
     if whole:
         for name, means in metrics.mean_probabilities(logits, target).items():
             found[MEANS.format(name)] = means.float()
-        found[NORMS] = gradient_norms(state)
+        if has_classes_apart(state):
+            found[NORMS] = gradient_norms(state)
     return {name: values.cpu() for name, values in found.items()}

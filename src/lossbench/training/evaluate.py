@@ -1,0 +1,94 @@
+"""Evaluation of a network on a split: its loss, what its task is measured by, and its predictions."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lossbench.data.load import Split
+from lossbench.training.metrics import METRICS
+from lossbench.training.steps import State, autocast, loss_of
+
+EVALUATION_BATCH = {"cpu": 100, "cuda": 2000}
+"""Samples at a time when nothing is learned: as many as a core's caches hold, or as keep a GPU busy."""
+
+MOST_CLASSES = 100
+"""With more classes nothing is kept that is [N, K] or [K, K], and nothing is shown class by class."""
+
+
+def has_few_classes(state: State) -> bool:
+    """Whether classes are kept and shown one by one."""
+    return state.data.num_classes <= MOST_CLASSES
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network does on a split."""
+
+    loss: float  # of the whole split as one batch; mean over batches where no logits are kept
+    metrics: dict[str, float]  # as the data set declares them; "accuracy" is a fraction
+    predictions: Tensor  # class with the highest logit, int64 [N]
+    logits: Tensor | None  # float32 [N, K]; None: more than `MOST_CLASSES` classes
+
+
+@torch.inference_mode()
+def evaluate(state: State, split: Split, names: Sequence[str] = ("accuracy",)) -> Evaluation:
+    """Evaluate on a split, in evaluation mode and without augmentation.
+
+    Args:
+        state: network, loss and data.
+        split: its inputs and labels.
+        names: of the metrics.
+    """
+    state.model.eval()
+    target = split.labels
+    if has_few_classes(state):
+        logits = predict(state, split)
+        loss = _loss_by_batches(state, split) if state.by_features else state.loss(logits, target).item()
+        sums = {name: METRICS[name].of_samples(logits, target).double().sum() for name in names}
+        return Evaluation(loss, _final(sums, len(target)), logits.argmax(dim=1), logits)
+    sums = dict.fromkeys(names, torch.zeros((), dtype=torch.float64, device=target.device))
+    predictions, loss_sum = torch.empty_like(target), torch.zeros((), dtype=torch.float64, device=target.device)
+    for part in _batches(split):
+        inputs, own = state.data.inputs(split.images[part]), target[part]
+        value, batch_logits = loss_of(state, inputs, own)
+        if batch_logits is None:
+            with autocast(own.device, state.precision):
+                batch_logits = state.model(inputs)
+        loss_sum += value.double() * len(own)
+        predictions[part] = batch_logits.argmax(dim=1)
+        sums = {
+            name: total + METRICS[name].of_samples(batch_logits, own).double().sum() for name, total in sums.items()
+        }
+    return Evaluation(loss_sum.item() / len(target), _final(sums, len(target)), predictions, None)
+
+
+def _final(sums: dict[str, Tensor], num: int) -> dict[str, float]:
+    return {name: METRICS[name].from_mean(total.item() / num) for name, total in sums.items()}
+
+
+def _loss_by_batches(state: State, split: Split) -> float:
+    total = torch.zeros((), dtype=torch.float64, device=split.labels.device)
+    for part in _batches(split):
+        own = split.labels[part]
+        total += loss_of(state, state.data.inputs(split.images[part]), own)[0].double() * len(own)
+    return total.item() / len(split.labels)
+
+
+def _batches(split: Split) -> Iterator[slice]:
+    size = EVALUATION_BATCH.get(split.labels.device.type, 100)
+    return (slice(start, start + size) for start in range(0, len(split.labels), size))
+
+
+@torch.inference_mode()
+def predict(state: State, split: Split) -> Tensor:
+    """Logits [N, K], float32, of all samples of a split, in evaluation mode and without augmentation."""
+    state.model.eval()
+    device = split.labels.device
+    # Made at once: small results kept among the large blocks of each batch would keep those from being used again.
+    logits = torch.empty(len(split.labels), state.data.num_classes, device=device)
+    for part in _batches(split):
+        with autocast(device, state.precision):
+            logits[part] = state.model(state.data.inputs(split.images[part]))
+    return logits
