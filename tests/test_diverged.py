@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invented import plan_alone
 from kinds_of_runs import Invoke, Made
 from made_runs import config, contents, diverged, divergence, finished
 
@@ -176,7 +177,7 @@ def reference(folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> t
     runtime = Runtime("cpu", str(folder), num_threads=1, parallel=1, tensorboard=False)
     good = replace(config(folder), dataset=Digits(num_train=64), schedule=Schedule(1, 32), runtime=runtime)
     plan = [replace(good, schedule=Schedule(2, 32, lr=1e20)), good]
-    monkeypatch.setattr("lossbench.studies.aaai20.variants.plan", lambda *_: [("two runs", plan)])
+    plan_alone(monkeypatch, [("two runs", plan)])
     return plan, Reproduce(results_dir=str(results), runtime=runtime)
 
 

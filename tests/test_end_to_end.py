@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from invented import plan_alone
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import lossbench
@@ -318,12 +319,16 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
         "CNN2C, each loss at its own learning rate",
         "CNN2C with the head as printed",
         *(f"studies beyond the paper, {nth} seed" for nth in ("first", "second", "third")),
-        "class weights on other imbalances",
         "initial weights crossed with order",
         "blind seeds of CNN2C",
         "learning rates of CNN2C on MNIST, on validation images",
+        "learning rates of CNN2C on MNIST, one step beyond an edge of the grid",
     ]
-    assert names[-2] == "learning rates of CNN5C, two steps beyond"
+    assert names[-4:-1] == [
+        "learning rates of CNN5C, two steps beyond",
+        "class weights on imbalanced data",
+        "class weights on other imbalances",
+    ]
     assert lines[-1].endswith("hours not known, as no such run has finished")
     assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
     assert list(tmp_path.iterdir()) == []
@@ -341,7 +346,7 @@ def test_reference_runs_in_bf16_wait_for_a_device_with_kernels_for_it(
         given.append([run_id(config) for config in configs])
         return sweep.Summary()
 
-    monkeypatch.setattr("lossbench.studies.aaai20.variants.plan", lambda *_: own)
+    plan_alone(monkeypatch, own)
     monkeypatch.setattr("lossbench.sweep.run_all.run_all", run_all)
     monkeypatch.setattr("lossbench.sweep.run_all.prepare", lambda *_: None)  # as if all data were there
     for kernels in (False, True):
@@ -362,9 +367,7 @@ def test_reference_runs_whose_data_are_not_to_be_had_wait_and_the_others_are_don
     runtime = Runtime("cpu", str(tmp_path / "out"), download=False, num_threads=1, parallel=1, tensorboard=False)
     good = Config(Digits(num_train=64), Cnn2c(), Sml(), Schedule(1, 32), 0, runtime)
     others = [replace(good, dataset=MnistType(), seed=seed) for seed in (0, 1)]
-    monkeypatch.setattr(
-        "lossbench.studies.aaai20.variants.plan", lambda *_: [("first", [*others, good]), ("second", others[:1])]
-    )
+    plan_alone(monkeypatch, [("first", [*others, good]), ("second", others[:1])])
     with pytest.raises(SystemExit, match="1"):
         entry._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
     assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == [run_id(good)]

@@ -222,7 +222,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
 
     from lossbench.runs import archive
     from lossbench.studies import pruning, results
-    from lossbench.studies.aaai20 import variants
+    from lossbench.studies.study import Known, studies
     from lossbench.sweep import hours
     from lossbench.sweep import run_all as sweep
     from lossbench.system.machine import is_bf16_faster
@@ -239,7 +239,8 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     began, failed, left = time.monotonic(), 0, 0
     lacking: set[str] = set()
     planned: list[Config] = []
-    for name, configs in variants.plan(has_gpu, plan.runtime, accuracy, bf16):
+    known_so_far = Known(has_gpu, plan.runtime, accuracy, bf16)
+    for name, configs in (block for study in studies() for block in study.plan(known_so_far)):
         if not configs:
             say(f"{name}: none, as far as is known")
             continue

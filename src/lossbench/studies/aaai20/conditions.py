@@ -18,6 +18,7 @@ from lossbench.studies.aaai20 import grid
 from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSSES, SEEDS, cell_of
 from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import LABELS, Cell, made_for
+from lossbench.studies.study import Accuracy
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,6 @@ SCALES = {
     LARGE[1]: {"sml": 5.89, "lgl": 21.2, "lgl_inr": 0.170},
 }
 """Factors to LGL-INR's gradient norm for SML and LGL, to SML's for LGL-INR: benchmarks/measure_scales.py."""
-
-Accuracy = Callable[[Config], float | None]
-"""A run's accuracy; None where it is not done, nan where it failed."""
 
 Key = tuple[str, str, str]
 """Labels of network, data set and loss, as tables write them."""

@@ -50,6 +50,7 @@ from lossbench.studies.aaai20.sections.findings import (
 from lossbench.studies.aaai20.table1 import Simulations
 from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, Verdict
 from lossbench.studies.cells import Cell, cell_key
+from lossbench.studies.imbalance import plan as imbalance
 from lossbench.studies.imbalance import sections as theory
 from lossbench.studies.options import Reproduce
 from lossbench.studies.provenance import progress
@@ -111,7 +112,9 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     for number in plan.tables:
         filled = fill(grid.cells(number, profile, plan.seeds))
         title = (_TITLES if profile == "paper" else _QUICK_TITLES)[number]
-        markdown, tables[number] = write_table(folder, number, title, filled, results.failed, plan.selection)
+        markdown, tables[number] = write_table(
+            folder, number, title, filled, results.failed, plan.selection, _note(filled)
+        )
         summary.append(markdown)
         used += [record.id for _, found in filled for record in found]
     drawn: list[Drawn] = []
@@ -143,6 +146,13 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     if unused:
         summary.append("Not in any table:\n\n" + "".join(f"- {line}\n" for line in unused))
     write_text(folder / "summary.md", "\n".join(summary))
+
+
+def _note(filled: Filled) -> str:
+    """What a table's caption says of the head as printed, where it has it."""
+    if not any(cell.rows[0] == grid.LITERAL_HEAD for cell, _ in filled):
+        return ""
+    return f"{grid.LITERAL_HEAD} is the head as printed, CNN2C has 800-500-10"
 
 
 def _paper(
@@ -212,7 +222,7 @@ def blocks_of_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
 def beside_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
     """The planned runs of the studies, of the second round and of CNN5C on a CPU, named."""
     second, on_cpu = (module.blocks(Runtime(), accuracy=results.accuracy) for module in (second_runs, without_gpu))
-    return [*variants.blocks(True, Runtime()), *second, *on_cpu]
+    return [*variants.blocks(True, Runtime()), *imbalance.blocks(Runtime()), *second, *on_cpu]
 
 
 def _lead(judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict]) -> list[Block]:

@@ -16,7 +16,6 @@ from lossbench.studies.aaai20.conditions import (
     LARGE,
     LR_STEPS,
     PLACES,
-    Accuracy,
     Key,
     Place,
     block_of,
@@ -29,6 +28,7 @@ from lossbench.studies.aaai20.conditions import (
 )
 from lossbench.studies.aaai20.grid import LOSSES
 from lossbench.studies.cells import LABELS, Cell, made_for
+from lossbench.studies.study import Accuracy
 
 BLIND_SEEDS = range(5, 10)
 FIRST_SEEDS = range(5)
