@@ -25,6 +25,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lossbench.config.registry import DATASETS, LOSSES, MODELS
+
 READ_BY_HYDRA = ("verbose", "searchpath", "help", "hydra_help", "callbacks")
 """What of `hydra.*` has an effect here; the rest would be ignored in silence."""
 
@@ -309,9 +311,14 @@ def _composed(command: Command, *choices: str) -> Any:
 
 @cache
 def _groups(command: Command) -> dict[str, list[str]]:
-    """The groups that a config has, each with its choices."""
+    """The groups that a config has, each with its choices: YAML files, and what is registered without one."""
+    registered: dict[str, Iterable[str]] = {"dataset": DATASETS, "model": MODELS, "loss": LOSSES, "schedule": DATASETS}
     folders = [command.conf / str(key) for key in _composed(command)]
-    return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders if folder.is_dir()}
+    return {
+        folder.name: sorted({path.stem for path in folder.glob("*.yaml")}.union(registered.get(folder.name, ())))
+        for folder in folders
+        if folder.is_dir()
+    }
 
 
 def _options(config: Any, prefix: str = "") -> dict[str, Any]:
