@@ -49,7 +49,7 @@ def published(folder: Path) -> dict[str, bytes]:
     for number, (source, name) in enumerate((one, name) for one in SOURCES.values() for name in one.digests):
         path = folder / source.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = os.urandom(1000 + 100 * number)
+        content = os.urandom(1200 + 100 * (number % 4))
         contents[f"{source.folder}/{name}"] = content
         if number % 3:
             path.write_bytes(content)

@@ -15,7 +15,7 @@ from lossbench.cli import runs
 from lossbench.config.run import Schedule
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.sml import Sml
-from lossbench.training import fit as training
+from lossbench.training import record as record_module
 from lossbench.training.fit import fit
 from lossbench.training.resume import CIRCUMSTANCES
 
@@ -119,11 +119,11 @@ def test_a_changed_number_in_a_line_of_metrics_is_noticed(tmp_path: Path) -> Non
 
 def test_a_run_under_changing_circumstances_records_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = config(tmp_path)
-    monkeypatch.setattr(training, "commit", lambda: "first")
+    monkeypatch.setattr(record_module, "commit", lambda: "first")
     run = stopped(made, stop_in(2, 0.0))
     stopped(made, stop_in(2, 0.0))  # an attempt that leads nowhere leaves nothing
-    monkeypatch.setattr(training, "commit", lambda: "second")
-    monkeypatch.setattr(training, "versions", lambda: {"torch": "9.9"})
+    monkeypatch.setattr(record_module, "commit", lambda: "second")
+    monkeypatch.setattr(record_module, "versions", lambda: {"torch": "9.9"})
     stopped(made, stop_in(2, 0.0))
     stopped(made, stop_in(3, 0.0))
     made.runtime.deterministic = True

@@ -22,7 +22,7 @@ from lossbench.cli import entry
 from lossbench.config.options import DatasetConfig
 from lossbench.config.registry import MODELS
 from lossbench.config.run import Config, Precision, Runtime, Schedule
-from lossbench.data import load, published
+from lossbench.data import prepared, published
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.mnist_type import MnistType
 from lossbench.data.published import SOURCES
@@ -142,7 +142,7 @@ def test_every_damage_of_every_file_is_refused_by_name(
     assert refusal(name, tmp_path).startswith(f"{path} cannot be read (Is a directory), ")
     path.rmdir()
     path.write_bytes(whole)
-    assert load.prepare(SETS[name], run_of(SETS[name], tmp_path).runtime).exists()
+    assert prepared.prepare(SETS[name], run_of(SETS[name], tmp_path).runtime).exists()
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -183,7 +183,7 @@ def test_a_data_folder_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch
             run_all([replace(run_of(MnistType(), tmp_path), runtime=runtime)])
         monkeypatch.setenv("LOSSBENCH_DATA", str(tmp_path / place))
         with pytest.raises(ValueError, match=r"^LOSSBENCH_DATA must be a folder that is there, got .*make it"):
-            load.prepare(MnistType(), replace(runtime, data_dir=None))
+            prepared.prepare(MnistType(), replace(runtime, data_dir=None))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
