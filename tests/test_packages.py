@@ -122,6 +122,17 @@ def test_no_module_imports_itself_through_others() -> None:
     list(TopologicalSorter(known).static_order())  # raises CycleError
 
 
+def test_studies_import_nothing_of_each_other() -> None:
+    folders = {path.name for path in (PACKAGE / "studies").iterdir() if (path / "__init__.py").exists()}
+    assert folders >= {"aaai20", "imbalance"}
+    for path, tree in modules().items():
+        place = path.relative_to(PACKAGE).parts
+        if place[0] == "studies":
+            own = {place[1]} if len(place) > 2 else set()  # what lies beside the folders knows none of them
+            others = {parts[1] for parts in own_imports(path, tree) if parts[:1] == ("studies",) and len(parts) > 1}
+            assert others & folders <= own, path
+
+
 def test_no_module_is_too_long() -> None:
     lines = {path.relative_to(PACKAGE): len(path.read_text().splitlines()) for path in modules()}
     assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}

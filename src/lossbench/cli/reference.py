@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lossbench.cli import shown
 from lossbench.cli.hydra_main import hydra_main, one_plan
@@ -11,6 +12,9 @@ from lossbench.cli.printing import say_summary
 from lossbench.config.run import Config, run_id
 from lossbench.studies.options import Reproduce
 from lossbench.system.screen import say
+
+if TYPE_CHECKING:
+    from lossbench.studies.measurements import Measurement
 
 
 def reference() -> None:
@@ -79,6 +83,9 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
             break
     if plan.dry and planned:
         print(f"in all {len(planned)} runs, as far as is known, {hours.in_words(planned, rates, device)}")
+    if not plan.dry and not left:
+        for study in studies():
+            failed += _measure(study.measurements(known_so_far), plan)
     if not plan.dry:
         pruned = pruning.prune(plan.results_dir, plan.runtime.output_dir)
         if pruned.dropped or pruned.unknown:
@@ -87,6 +94,20 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         print(f"not all could be done, for want of data: {', '.join(sorted(lacking))}", file=sys.stderr)
     if failed or lacking:
         sys.exit(1)
+
+
+def _measure(chosen: "Iterable[Measurement]", plan: Reproduce) -> int:
+    """Do a study's measurements that are no training run; returns how many failed."""
+    from lossbench.studies.measurements import measure_all
+
+    done = measure_all(chosen, plan.runtime.output_dir, plan.results_dir)
+    for sentence in done.damaged:
+        say(f"measured again: {sentence}", sys.stderr)
+    for name in done.finished:
+        say(f"{name}: measured")
+    for name, reason in done.failed.items():
+        say(f"failed: {name}: {reason}", sys.stderr)
+    return len(done.failed)
 
 
 def _with_budget_left(configs: Sequence[Config], began: float) -> list[Config]:

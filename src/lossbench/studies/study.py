@@ -6,17 +6,15 @@ A study is a file or a folder of `lossbench.studies`; a folder registers itself 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from lossbench.config.registry import Registry
 from lossbench.config.run import Config, Runtime
 
 if TYPE_CHECKING:
-    from lossbench.report.page import Block, Section
+    from lossbench.report.page import Section
     from lossbench.studies.measurements import Measurement
-    from lossbench.studies.options import Reproduce
     from lossbench.studies.results import Results
 
 Accuracy = Callable[[Config], float | None]
@@ -47,19 +45,6 @@ class Known:
     is_bf16_faster: bool = True
 
 
-@dataclass
-class Part:
-    """What a study adds to the page."""
-
-    lead: list[Block] = field(default_factory=list)  # at the top
-    findings: list[str] = field(default_factory=list)  # sentences, listed after the lead
-    sections: list[Section] = field(default_factory=list)
-    used: set[str] = field(default_factory=set)  # names of the runs that it rests on
-    problems: list[str] = field(default_factory=list)  # a sentence for what lies there and is not used
-    written: set[str] = field(default_factory=set)  # names of pictures whose files are there already
-    summary: list[str] = field(default_factory=list)  # Markdown, for `summary.md`
-
-
 class Study:
     """A study; the attributes and `plan` are needed, the rest may stay as it is.
 
@@ -68,14 +53,12 @@ class Study:
         title: what it asks or shows, in a line.
         rules: where its rules are written, such as docs/statistics.md#anchor.
         place: among the studies; smaller ones come first, equals by name.
-        profiles: the profiles of `lossbench report` whose pages it has a part in.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     rules: ClassVar[str]
     place: ClassVar[int] = 100
-    profiles: ClassVar[tuple[str, ...]] = ("paper",)
 
     def plan(self, known: Known) -> Iterator[Planned]:
         """The runs to do now in named blocks, in order of importance; a block is made when its turn comes."""
@@ -93,14 +76,6 @@ class Study:
         """The runs whose logits the sections read; of others no logits are committed."""
         return ()
 
-    def lead(self, results: Results) -> list[Block]:
-        """What stands at the top of the page."""
-        return []
-
-    def overview(self, results: Results) -> list[Block]:
-        """The lead with the most important table, from committed records alone."""
-        return self.lead(results)
-
     def findings(self, results: Results) -> list[str]:
         """Sentences on what was found so far; the page lists those of all studies at its top."""
         return []
@@ -108,19 +83,6 @@ class Study:
     def sections(self, results: Results) -> Sequence[Section]:
         """The study's sections of the page."""
         return []
-
-    def contribute(self, results: Results, profile: str, asked: Reproduce, folder: Path) -> Part:
-        """What the study adds to a page; files of its own are written to `folder`."""
-        from lossbench.studies import provenance
-
-        used = {results.name(config) for _, configs in self.planned(results) for config in configs}
-        used &= results.records.keys()
-        conditions = provenance.conditions(results, used)
-        sections = [
-            replace(section, blocks=[provenance.captioned(block, conditions) for block in section.blocks])
-            for section in self.sections(results)
-        ]
-        return Part(self.lead(results), self.findings(results), sections, used)
 
 
 STUDIES: Registry[Study] = Registry("study", "lossbench.studies", inner="study")
@@ -142,7 +104,6 @@ def register_study(study: _S) -> _S:
     return study
 
 
-def studies(profile: str | None = None) -> list[Study]:
-    """The studies in their order; with a profile those that have a part in its page."""
-    found = [study for study in STUDIES.values() if profile is None or profile in study.profiles]
-    return sorted(found, key=lambda study: (study.place, study.name))
+def studies() -> list[Study]:
+    """The studies in their order."""
+    return sorted(STUDIES.values(), key=lambda study: (study.place, study.name))

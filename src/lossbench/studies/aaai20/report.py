@@ -50,11 +50,10 @@ from lossbench.studies.aaai20.sections.findings import (
 from lossbench.studies.aaai20.table1 import Simulations
 from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, Verdict
 from lossbench.studies.cells import Cell, cell_key
-from lossbench.studies.imbalance import plan as imbalance
-from lossbench.studies.imbalance import sections as theory
 from lossbench.studies.options import Reproduce
 from lossbench.studies.provenance import progress
 from lossbench.studies.results import Results, results_at_hand
+from lossbench.studies.study import Study, studies
 from lossbench.studies.tables import Filled, write_forms, write_table
 from lossbench.system.files import remove_leftovers
 
@@ -203,7 +202,7 @@ def _paper(
             [*traces.weights_by_epoch(judge), *beyond.mechanism_blocks(judge)],
         ),
         of_runs("Beyond the paper: what the losses do, epoch by epoch", traces.traced(results)),
-        of_runs("Beyond the paper: class weights on imbalanced data (Eq. 9 and 10)", theory.imbalance(results)),
+        *(of_runs(one.title, one.blocks) for study in other_studies() for one in study.sections(results)),
         of_runs("Beyond the paper: calibration", probabilities.calibrated(judge)),
         of_runs("Beyond the paper: noise, and how many seeds", noise_and_seeds.noise_blocks(judge)),
         Section("The large networks without a GPU", large_networks.without_gpu(results)),
@@ -219,10 +218,16 @@ def blocks_of_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
     return list(arms.reference_blocks(True, Runtime(), results.accuracy))
 
 
+def other_studies() -> list[Study]:
+    """The registered studies beside the paper's own; the page has their sections too."""
+    return [study for study in studies() if study.name != "aaai20"]
+
+
 def beside_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
     """The planned runs of the studies, of the second round and of CNN5C on a CPU, named."""
     second, on_cpu = (module.blocks(Runtime(), accuracy=results.accuracy) for module in (second_runs, without_gpu))
-    return [*variants.blocks(True, Runtime()), *imbalance.blocks(Runtime()), *second, *on_cpu]
+    others = [block for study in other_studies() for block in study.planned(results)]
+    return [*variants.blocks(True, Runtime()), *others, *second, *on_cpu]
 
 
 def _lead(judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict]) -> list[Block]:
@@ -241,7 +246,7 @@ def _lead(judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict
         readings.moves(judge.results, variants.READ[0]),
         readings.whole_row(judge.results),
         beyond.even_weights(judge.results),
-        theory.outcomes(judge.results),
+        *(text for study in other_studies() for text in study.findings(judge.results)),
     ]
     if any(beyond_paper):
         told += [Paragraph("Beyond the paper, so far:"), Items(list(filter(None, beyond_paper)))]

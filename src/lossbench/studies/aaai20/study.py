@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from lossbench.config.run import Config
-from lossbench.studies.aaai20 import variants
+from lossbench.config.run import Config, Runtime
+from lossbench.studies.aaai20 import variants, without_gpu
+from lossbench.studies.results import Results
 from lossbench.studies.study import Accuracy, Known, Planned, Study, register_study
 
 
@@ -15,10 +16,15 @@ class Aaai20(Study):
     title = "Logistic and softmax losses: does the paper hold?"
     rules = "docs/statistics.md"
     place = 0
-    profiles = ("paper", "quick")
 
     def plan(self, known: Known) -> Iterator[Planned]:
         return variants.plan(known.has_gpu, known.runtime, known.accuracy, known.is_bf16_faster)
+
+    def planned(self, results: Results) -> list[Planned]:
+        """The runs for a GPU, and those that stand in for them without one."""
+        runtime, accuracy = Runtime(), results.accuracy
+        with_gpu = self.plan(Known(has_gpu=True, runtime=runtime, accuracy=accuracy))
+        return [*with_gpu, *without_gpu.blocks(runtime, accuracy=accuracy)]
 
     def read_logits(self, accuracy: Accuracy) -> Iterator[Config]:
         return variants.read_logits(accuracy)
