@@ -310,10 +310,14 @@ class Judge:
         return [self._verdict(claim) for claim in claims() if claim.arm != "simulation"]
 
     def unseen(self) -> "Judge":
-        """The same without the nine runs that had been seen before the rules were written."""
+        """The same without the runs that had been seen before the rules were written."""
+        return Judge(self.results.without(self.seen()))
+
+    def seen(self) -> set[str]:
+        """Names of the runs that had been seen before the rules were written."""
         paper = [cell for key, cell in self.arms["paper"].items() if key[0] == "CNN2C" and key[2] == cell.loss]
         configs = [config for cell in paper for config in cell.configs if config.seed == SEEN_SEED]
-        return Judge(self.results.without({self.results.name(config) for config in configs}))
+        return {self.results.name(config) for config in configs}
 
     def by_head(self) -> list[tuple[Verdict, Verdict]]:
         """The claims tested with the head as printed: over the same cells with CNN2C's head, and with that one."""
