@@ -171,9 +171,9 @@ def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
     ]
     once = [before for before, after in both if (before.outcome == "holds") != (after.outcome == "holds")]
     return (
-        f"Of CNN2C's {len(outcomes)} numbers {counted[0]} lie where one new run of ours would with the head 800-500-10, "
-        f"{counted[1]} with the printed one (800-10). Over CNN2C's three data sets {len(once) or 'no'} claim{'s' * (len(once) > 1)} "
-        f"hold{'s' * (len(once) < 2)} with one head only: {'; '.join(told)}."
+        f"Of CNN2C's {len(outcomes)} numbers {counted[0]} lie where one new run of ours would with the head "
+        f"800-500-10, {counted[1]} with the printed one (800-10). Over CNN2C's three data sets {len(once) or 'no'} "
+        f"claim{'s' * (len(once) > 1)} hold{'s' * (len(once) < 2)} with one head only: {'; '.join(told)}."
     )
 
 
@@ -198,8 +198,8 @@ def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
     ]
     changes = f"these change: {'; '.join(told)}" if told else "nothing changes"
     return (
-        f"The {len(judge.seen())} runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen before "
-        f"the rules were written (docs/statistics.md). Without them, on one pair of runs less, {changes}."
+        f"The {len(judge.seen())} runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen "
+        f"before the rules were written (docs/statistics.md). Without them, on one pair of runs less, {changes}."
     )
 
 
