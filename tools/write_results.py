@@ -1,10 +1,9 @@
 """docs/results.md and the finding in the README, from the committed records: python tools/write_results.py."""
 
-import re
 import textwrap
 from pathlib import Path
 
-from lossbench.studies.aaai20.report import overview
+from lossbench.studies.aaai20.report import finding, overview
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- finding: tools/write_results.py -->\n", "<!-- end of finding -->\n"
@@ -27,7 +26,7 @@ def page(results: Path) -> str:
 
 
 def with_finding(readme: str, results: Path) -> str:
-    """A README with the first sentence of the results between its two marks.
+    """A README with the main finding between its two marks.
 
     Raises:
         SystemExit: the README lacks the marks.
@@ -36,8 +35,7 @@ def with_finding(readme: str, results: Path) -> str:
     _, mark, after = rest.partition(END)
     if not mark:
         raise SystemExit(f"the README lacks the lines {BEGIN!r} and {END!r}")
-    sentence = re.split(r"(?<=\.) ", overview(results).strip(), maxsplit=1)[0]
-    text = _wrapped(f"{sentence} All results: [docs/results.md](docs/results.md)")
+    text = _wrapped(f"{finding(results)} All results: [docs/results.md](docs/results.md)")
     return f"{before}{BEGIN}\n{text}\n\n{END}{after}"
 
 

@@ -263,6 +263,14 @@ def overview(results_dir: Path) -> str:
     return blocks_to_markdown([*lead[:3], cells, lead[3], *large_networks.cnn5c(judge.results), *lead[4:]])
 
 
+def finding(results_dir: Path) -> str:
+    """The first headline, and what the blind seeds make of it, in two sentences: the README's."""
+    judge = Judge(Results(committed_records(results_dir), {}))
+    first = judge.headlines()[0]
+    status = second_round.headline_status(judge)[first.other, first.dataset]
+    return f"{headline_sentences(judge)[0]} By five further seeds alone, run after this had been written: {status}."
+
+
 def _without_gpu(results: Results) -> set[str]:
     """Names of the large networks' runs on a CPU, which no table of the paper's has."""
     return {results.name(config) for config in without_gpu.apart()}
