@@ -1,7 +1,7 @@
 # lossbench: `make help` lists the targets. Everything runs in .venv, made from the hash-locked requirements.lock.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types faults lock reproduce-tables reference report simulate look tensorboard benchmark clean
+.PHONY: help setup test long lint types faults lock reproduce-tables reference report simulate look tensorboard benchmark clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,6 +15,7 @@ DRY ?=
 RESULTS ?=
 BUDGET_MIN ?=
 ARGS ?=
+at_a_time := --numprocesses auto --maxprocesses 4 --dist loadfile
 empty :=
 space := $(empty) $(empty)
 comma := ,
@@ -37,8 +38,11 @@ setup: .venv/ready  ## create .venv and install the locked packages
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test: setup  ## run the tests, several files at a time
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+test: setup  ## run the tests but the long ones, several files at a time; a few minutes (ARGS="-k npz")
+	$(BIN)/python -m pytest -m "not long" $(at_a_time) $(ARGS)
+
+long: setup  ## run the long tests: killed sweeps, whole commands, fuzzing, pages in a browser, LaTeX
+	$(BIN)/python -m pytest -m long $(at_a_time) $(ARGS)
 
 lint: setup  ## check style and format
 	$(BIN)/ruff check .
@@ -60,7 +64,7 @@ simulate: setup  ## simulate Table 1, about a minute on two cores (ARGS="--publi
 	@$(BIN)/lossbench simulate $(ARGS)
 
 look: setup  ## open the report in headless Chromium at two widths, light and dark; pictures in outputs/look (PROFILE=paper|quick)
-	@$(BIN)/python tests/looking.py outputs/report/$(or $(PROFILE),paper)/index.html --out outputs/look/$(or $(PROFILE),paper) $(ARGS)
+	@$(BIN)/python tools/looking.py outputs/report/$(or $(PROFILE),paper)/index.html --out outputs/look/$(or $(PROFILE),paper) $(ARGS)
 
 tensorboard: setup  ## show all runs in TensorBoard (PORT=6006)
 	$(BIN)/tensorboard --logdir outputs/runs --samples_per_plugin images=0,scalars=0 --port $(PORT)
@@ -69,7 +73,7 @@ benchmark: setup  ## measure the runner beside the conventional loop and the har
 	@$(BIN)/python benchmarks/benchmark.py $(ARGS)
 
 faults: setup  ## kill real sweeps 100 times and compare what they end with (ARGS="--kills 20")
-	@$(BIN)/python tests/killing.py $(ARGS)
+	@$(BIN)/python tools/killing.py $(ARGS)
 
 lock: setup  ## regenerate requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

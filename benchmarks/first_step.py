@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from lossbench.cli import entry
+from lossbench.cli.train import train
 
 if __name__ == "__main__":
     began = float(sys.argv.pop(1))
@@ -22,4 +22,4 @@ if __name__ == "__main__":
         os._exit(0)
 
     steps.train_step = only_step
-    entry.train()
+    train()

@@ -30,10 +30,11 @@ from lossbench.training.steps import State, train_epoch
 
 def config_of(model: str, precision: str, num_steps: int, runtime: Runtime) -> Config:
     """LGL-INR on the network's data, with as many training images as the steps need."""
-    schedule = replace(paper_schedule("cifar10" if model in ("mobilenetv2", "resnet18") else "fmnist"))
+    name = "cifar10" if model in ("mobilenetv2", "resnet18") else "fmnist"
+    schedule = replace(paper_schedule(name))
     schedule.precision = Precision(precision)
     num_train = num_steps * schedule.batch_size
-    dataset = Cifar10(num_train=num_train) if schedule.epochs == 100 else MnistType("fmnist", num_train=num_train)
+    dataset = Cifar10(num_train=num_train) if name == "cifar10" else MnistType(name, num_train=num_train)
     return Config(dataset, MODELS[model].options(), LglInr(), schedule, 0, runtime)
 
 

@@ -1,6 +1,6 @@
 """Where the time of a run's steps goes: python scripts/profile_run.py dataset=fmnist model=cnn2c loss=lgl_inr."""
 
-from lossbench.cli.entry import profile_run
+from lossbench.cli.profile import profile_run
 
 if __name__ == "__main__":
     profile_run()

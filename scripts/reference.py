@@ -1,6 +1,6 @@
 """The planned reference runs, by importance, into results/: python scripts/reference.py runtime.budget_min=60."""
 
-from lossbench.cli.entry import reference
+from lossbench.cli.reference import reference
 
 if __name__ == "__main__":
     reference()

@@ -1,6 +1,6 @@
 """The paper's tables and figures: python scripts/reproduce.py profile=quick tables=[3,5] seeds=1."""
 
-from lossbench.cli.entry import reproduce
+from lossbench.cli.reproduce import reproduce
 
 if __name__ == "__main__":
     reproduce()

@@ -1,6 +1,6 @@
 """One run, or with -m and comma lists a sweep: python scripts/train.py dataset=fmnist model=cnn2c loss=sml seed=0."""
 
-from lossbench.cli.entry import train
+from lossbench.cli.train import train
 
 if __name__ == "__main__":
     train()

@@ -12,7 +12,7 @@ from hypothesis import Phase, settings
 from invented import Known, all_of_cnn2c
 from kinds_of_runs import Invoke, Made, make_all
 
-from lossbench.cli import runs
+from lossbench.cli.main import lossbench
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.results import results_at_hand
 
@@ -43,7 +43,7 @@ def invoke() -> Invoke:
     """The command as a program calls it, its exit code the process's."""
 
     def call(*words: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(runs.lossbench, words)
+        result = CliRunner().invoke(lossbench, words)
         assert result.exit_code == code, result.output
         return result
 

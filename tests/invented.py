@@ -1,15 +1,17 @@
 """Invented runs for the rules: accuracies, curves and arrays by config, nothing on disk."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from lossbench.config.run import Config, Runtime, run_id
 from lossbench.runs.records import Found, Record
+from lossbench.studies import study
 from lossbench.studies.aaai20.conditions import PLACES, Key, cells, curve
 from lossbench.studies.cells import Cell
 from lossbench.studies.results import Results
@@ -48,6 +50,16 @@ class Known(Results):
 
     def arrays(self, config: Config) -> Mapping[str, np.ndarray] | None:
         return self.given.get(run_id(config))
+
+
+def plan_alone(monkeypatch: pytest.MonkeyPatch, blocks: list[tuple[str, list[Config]]]) -> None:
+    """Let there be a single study, with these blocks of runs."""
+
+    class Alone(study.Study):
+        def plan(self, known: study.Known) -> Iterator[tuple[str, list[Config]]]:
+            return iter(blocks)
+
+    monkeypatch.setattr("lossbench.studies.study.studies", lambda: [Alone()])
 
 
 def unknown(config: Config) -> float | None:

@@ -20,13 +20,10 @@ from lossbench.losses.lgl_inr import LglInr
 from lossbench.models.cnn5c import Cnn5c
 from lossbench.system import machine
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture
 def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """borrowed.py with its folders below tmp_path."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     import borrowed
 
     for name, place in (("CARRY", "carry"), ("DATA", "data"), ("NOTES", "outputs/borrowed.json")):
@@ -37,7 +34,6 @@ def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     import carry
 
     return carry
@@ -49,7 +45,7 @@ def published(folder: Path) -> dict[str, bytes]:
     for number, (source, name) in enumerate((one, name) for one in SOURCES.values() for name in one.digests):
         path = folder / source.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = os.urandom(1000 + 100 * number)
+        content = os.urandom(1200 + 100 * (number % 4))
         contents[f"{source.folder}/{name}"] = content
         if number % 3:
             path.write_bytes(content)
@@ -163,10 +159,10 @@ def test_a_call_does_what_its_data_allow_and_without_graphs_where_their_tests_fa
         assert "runtime.cuda_graphs=false" not in done[0]
 
 
+@pytest.mark.long
 def test_the_default_memory_format_is_one_and_computes_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     import runners
 
     schedule = Schedule(batch_size=32, momentum=0.5)
@@ -195,6 +191,7 @@ def test_records_are_never_carried_under_a_commit_that_is_not_theirs(
     assert not (tmp_path / "carry").exists()
 
 
+@pytest.mark.long
 def test_a_step_out_of_time_goes_with_all_that_it_started(far: ModuleType, tmp_path: Path) -> None:
     marker = tmp_path / "alive"
     child = f"""

@@ -15,8 +15,8 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 from kinds_of_runs import EPOCHS, Invoke, Made
 
-from lossbench.cli import entry as cli
-from lossbench.cli import runs
+from lossbench.cli import main as cli
+from lossbench.cli import printing
 from lossbench.runs import inspect
 from lossbench.runs.archive import publish
 from lossbench.runs.folder import Run
@@ -149,15 +149,15 @@ def test_a_name_that_fits_no_run_or_several_is_a_mistake(made: Made, capsys: pyt
     )
     said = mistake(capsys, "show", "digit-cnn2c-lgl_inr")
     assert said == f"there is no run digit-cnn2c-lgl_inr; did you mean {made['other'].id}?"
-    assert mistake(capsys, "compare", "zzz", "zzz") == "there is no run zzz"
+    assert mistake(capsys, "diff", "zzz", "zzz") == "there is no run zzz"
     for name in ("", "/", ".."):
         assert mistake(capsys, "remove", "--yes", name) == f"there is no run {name}".strip()
     assert left(made) == set(made)
 
 
-def test_compare_shows_only_what_differs_and_the_results(made: Made, invoke: Invoke) -> None:
+def test_diff_shows_only_what_differs_and_the_results(made: Made, invoke: Invoke) -> None:
     pair = [made["finished"].id, made["other"].id]
-    found = json.loads(invoke("compare", *pair, "--json").stdout)
+    found = json.loads(invoke("diff", *pair, "--json").stdout)
     assert found["runs"] == pair
     assert found["config"]["loss.name"] == ["sml", "lgl_inr"]
     assert found["config"]["loss.beta"] == [None, 2.0]
@@ -165,13 +165,20 @@ def test_compare_shows_only_what_differs_and_the_results(made: Made, invoke: Inv
     assert {key.partition(".")[0] for key in found["config"]} == {"loss", "seed"}
     assert found["result"]["wall_s"] == [62.0, 70.0]
     assert found["result"]["versions.torch"] == ["2.0", "2.0"]
-    lines = invoke("compare", *pair, made["stopped"].id).output.splitlines()
+    lines = invoke("diff", *pair, made["stopped"].id).output.splitlines()
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:] if line}
     assert rows["loss.beta"] == ["-", "2.0", "-"]
     assert rows["epoch"] == ["3", "3", "2"]
     assert rows["test_accuracy"] == ["0.3000", "0.3000", "0.2000"]
     assert rows["test_accuracy_best"] == ["0.5000", "0.5000", "-"]
     assert "schedule.lr" not in rows
+
+
+@pytest.mark.parametrize("words", ["", "a b", "--json a", "--help"])
+def test_compare_says_that_it_is_diff_now(words: str, invoke: Invoke) -> None:
+    result = invoke("compare", *words.split(), code=2)
+    assert result.stdout == ""
+    assert result.stderr == "lossbench: `lossbench diff` shows two runs or more side by side\n"
 
 
 def test_remove_says_what_would_go_and_takes_it_only_when_told(made: Made, invoke: Invoke) -> None:
@@ -207,8 +214,8 @@ def test_remove_takes_what_is_chosen_or_named(words: list[str], gone: set[str], 
 
 @pytest.mark.parametrize(("answer", "gone"), [("y\n", {"superseded", "failed"}), ("n\n", set()), ("\n", set())])
 def test_remove_asks_on_a_terminal(answer: str, gone: set[str], made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_on_terminal", lambda: True)
-    result = CliRunner().invoke(runs.lossbench, ["remove"], input=answer)
+    monkeypatch.setattr(printing, "on_terminal", lambda: True)
+    result = CliRunner().invoke(cli.lossbench, ["remove"], input=answer)
     assert result.exit_code == 0
     assert "remove 2 runs, " in result.output
     assert left(made) == set(made) - gone
@@ -247,7 +254,7 @@ def test_a_run_that_has_changed_since_it_was_chosen_stays(made: Made, monkeypatc
     before = inspect.entries("outputs")
     made["failed"].fail("another reason")
     monkeypatch.setattr(inspect, "entries", lambda *folders: before)
-    result = CliRunner().invoke(runs.lossbench, ["remove", "--yes"])
+    result = CliRunner().invoke(cli.lossbench, ["remove", "--yes"])
     assert result.exit_code == 1
     assert result.stderr == f"kept: {made['failed'].id}: it has changed meanwhile\n"
     assert result.stdout.splitlines()[-1].startswith("1 of 2 runs, ")
@@ -255,7 +262,7 @@ def test_a_run_that_has_changed_since_it_was_chosen_stays(made: Made, monkeypatc
 
 
 USAGE = [
-    "compare one",
+    "diff one",
     "runs --status done",
     "show",
     "show a b",
@@ -274,16 +281,16 @@ def test_wrong_usage_is_exit_code_2(words: str, made: Made, invoke: Invoke) -> N
     assert left(made) == set(made)
 
 
-def test_help_names_every_command_and_the_doors_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_command_and_those_of_hydra_first(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["--help"])
     assert stop.value.code == 0
     shown = [
         line.split()[0] for line in capsys.readouterr().out.partition("Commands:\n")[2].splitlines() if line[2] != " "
     ]
-    doors = "train reproduce reference report profile"
-    others = "runs show compare remove verify export import publish prune simulate"
-    assert " ".join(shown) == f"{doors} {others}"
+    of_hydra = "train reproduce reference report profile"
+    others = "runs show diff remove verify studies export import publish prune simulate"
+    assert " ".join(shown) == f"{of_hydra} {others}"
     for name in others.split():
         with pytest.raises(SystemExit) as stop:
             cli.main([name, "--help"])
@@ -294,21 +301,20 @@ def test_help_names_every_command_and_the_doors_first(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.startswith("lossbench 0.")
 
 
-def test_a_door_gets_its_words_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_of_hydra_gets_its_words_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
 
-    def door() -> None:
+    def command() -> None:
         seen.append(sys.argv[1:])
 
     monkeypatch.setattr("sys.argv", ["lossbench"])
-    group = runs.with_doors({"train": door})
     words = ["-m", "--help", "loss=sml,lgl", "--", "--cfg", "job", "--json", "a b"]
-    assert CliRunner().invoke(group, ["train", *words]).exit_code == 0
+    assert CliRunner().invoke(cli.HydraCommand("train", command), words).exit_code == 0
     assert seen == [words]
 
 
 def test_names_of_runs_are_completed(made: Made) -> None:
-    complete = ShellComplete(runs.lossbench, {}, "lossbench", "_LOSSBENCH_COMPLETE")
+    complete = ShellComplete(cli.lossbench, {}, "lossbench", "_LOSSBENCH_COMPLETE")
     found = complete.get_completions(["show"], "digits-cnn2c-l")
     assert [item.value for item in found] == [made["other"].id]
     assert complete.get_completions(["show", "--output-dir", "elsewhere"], "digits") == []
@@ -318,7 +324,7 @@ def test_a_table_on_a_terminal_has_the_same_cells(
     made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    runs._print_rich(["run", "size"], [[run.id, "[1] kB"] for run in made.values()], ["size"])
+    printing.print_rich(["run", "size"], [[run.id, "[1] kB"] for run in made.values()], ["size"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines] == [["run", "size"], *([run.id, "[1]", "kB"] for run in made.values())]
 

@@ -37,7 +37,7 @@ DATASETS: dict[str, DatasetConfig] = {
     "digits": Digits(),
 }
 
-GRAY = "name num_train normalization num_validation classes imbalance imbalance_ratio"
+GRAY = "name num_train num_validation classes imbalance imbalance_ratio normalization"
 SCHEDULE = "epochs batch_size lr momentum weight_decay milestones gamma precision nesterov decay_bias drop_last "
 SCHEDULE += "evaluate_every_steps warm_start relabel"
 RUNTIME = (
@@ -61,8 +61,8 @@ KEYS = {
     },
     "loss": {
         "sml": "name scale class_weights",
-        "lgl": "name scale reduction class_weights",
-        "lgl_inr": "name scale beta detach_weights eps counts missing reduction",
+        "lgl": "name scale class_weights reduction",
+        "lgl_inr": "name scale class_weights beta detach_weights eps counts missing reduction",
     },
     "schedule": dict.fromkeys(("mnist", "fmnist", "kmnist", "cifar10", "digits", "npz"), SCHEDULE),
 }

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from invented import plan_alone
 from kinds_of_runs import Invoke, Made
 from made_runs import config, contents, diverged, divergence, finished
 
-from lossbench.cli import entry
+from lossbench.cli.reference import _reference
 from lossbench.config.run import Config, Runtime, Schedule, run_id
 from lossbench.data.digits import Digits
 from lossbench.runs.archive import export_archive, import_archive, publish
@@ -176,7 +177,7 @@ def reference(folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> t
     runtime = Runtime("cpu", str(folder), num_threads=1, parallel=1, tensorboard=False)
     good = replace(config(folder), dataset=Digits(num_train=64), schedule=Schedule(1, 32), runtime=runtime)
     plan = [replace(good, schedule=Schedule(2, 32, lr=1e20)), good]
-    monkeypatch.setattr("lossbench.studies.aaai20.variants.plan", lambda *_: [("two runs", plan)])
+    plan_alone(monkeypatch, [("two runs", plan)])
     return plan, Reproduce(results_dir=str(results), runtime=runtime)
 
 
@@ -186,7 +187,7 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
     results = tmp_path / "results"
     (sick, good), plan = reference(tmp_path / "own", results, monkeypatch)
     with pytest.raises(SystemExit, match="1"):
-        entry._reference(plan)
+        _reference(plan)
     assert "2 records added to" in capsys.readouterr().out
     found = committed_records(results)
     assert (list(found.records), list(found.diverged), found.problems) == ([run_id(good)], [run_id(sick)], [])
@@ -201,14 +202,14 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr("lossbench.sweep.run_all.run_all", retried)
-        entry._reference(plan)
+        _reference(plan)
         _, elsewhere = reference(tmp_path / "elsewhere", results, patch)
-        entry._reference(elsewhere)
+        _reference(elsewhere)
         said = "two runs: 0 of 2 runs to do, 0 TFLOP; 1 diverged, which is a result, and are not tried again\n"
         assert capsys.readouterr().out == 2 * f"{said}0 records added to {results}\n"
         assert contents(results) == published
         (results / "failures.jsonl").unlink()
-        entry._reference(plan)  # its own folder knows as well
+        _reference(plan)  # its own folder knows as well
         assert contents(results) == published
     assert list(run_all.run_all([sick]).failed) == [run_id(sick)]  # asked for by itself, it is
 

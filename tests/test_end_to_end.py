@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,14 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import lossbench
-from lossbench.cli import entry
 from lossbench.config.run import Config, Runtime, Schedule, run_id
 from lossbench.data.digits import Digits
-from lossbench.data.mnist_type import MnistType
 from lossbench.data.prepared import prepare
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.sml import Sml
 from lossbench.models.cnn2c import Cnn2c
-from lossbench.runs.records import committed_records
-from lossbench.studies.aaai20 import without_gpu
-from lossbench.studies.aaai20.conditions import reference_blocks
 from lossbench.studies.aaai20.grid import configs
-from lossbench.studies.options import Reproduce
-from lossbench.sweep import run_all as sweep
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = ("dataset=digits", "dataset.num_train=64", "schedule.batch_size=32", "runtime.num_threads=1")
@@ -44,10 +36,10 @@ def small(**changes: Any) -> Config:
 
 def command(name: str, *arguments: str) -> list[str]:
     """How to start a script, `train`, `reproduce` or `report`, or the `lossbench` command."""
-    door = (
-        ["-c", "from lossbench.cli.entry import main; main()"] if name == "lossbench" else [str(SCRIPTS / f"{name}.py")]
+    program = (
+        ["-c", "from lossbench.cli.main import main; main()"] if name == "lossbench" else [str(SCRIPTS / f"{name}.py")]
     )
-    return [sys.executable, *door, *arguments]
+    return [sys.executable, *program, *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -176,6 +168,7 @@ def check_events(folder: Path, epochs: int) -> None:
     assert steps(row, "result/test_accuracy") == [epochs]
 
 
+@pytest.mark.long
 def test_a_sweep_makes_all_runs_and_an_archive_carries_them(tmp_path: Path) -> None:
     prepare(Digits(), Runtime(output_dir=str(tmp_path / "outputs")))
     arguments = (*SMALL, "schedule.epochs=1", "runtime.tensorboard=false")
@@ -241,6 +234,7 @@ def commit_record(folder: Path, config: Config) -> None:
         file.write(json.dumps(record) + "\n")
 
 
+@pytest.mark.long
 def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path) -> None:
     wanted = configs([5], "quick", 1, Runtime())
     for config in wanted[:2]:
@@ -303,98 +297,3 @@ def test_what_a_terminal_cannot_write_is_replaced(encoding: str, tmp_path: Path)
             assert (b"??" in done.stdout) == ("\u0394" in words[-1])
     done = subprocess.run(command("train", "seed='\u0394'"), cwd=tmp_path, env=own, capture_output=True)
     assert (done.returncode, done.stderr.split(b"\n")[0]) == (1, b"lossbench: seed must be a whole number, got ?")
-
-
-def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -> None:
-    lines = said(tmp_path, "reference", "dry=true", "runtime.device=cpu").splitlines()
-    names = [line.partition(":")[0] for line in lines]
-    assert names[:15] == [
-        "CNN2C at the paper's learning rate",
-        "Table 5, beta 2 and 4",
-        "learning rates of CNN2C, on validation images",
-        "learning rates of CNN2C, one step beyond an edge of the grid",
-        "learning rates of CNN2C, two steps beyond",
-        "CNN2C, scales matched",
-        "CNN2C, each loss at its own learning rate",
-        "CNN2C with the head as printed",
-        *(f"studies beyond the paper, {nth} seed" for nth in ("first", "second", "third")),
-        "class weights on other imbalances",
-        "initial weights crossed with order",
-        "blind seeds of CNN2C",
-        "learning rates of CNN2C on MNIST, on validation images",
-    ]
-    assert names[-2] == "learning rates of CNN5C, two steps beyond"
-    assert lines[-1].endswith("hours not known, as no such run has finished")
-    assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
-    assert list(tmp_path.iterdir()) == []
-    done = run(tmp_path, "reference", "seeds=1")
-    assert done.returncode == 1
-    assert "the reference runs are those of docs/statistics.md" in done.stderr
-
-
-def test_reference_runs_in_bf16_wait_for_a_device_with_kernels_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    own, given = list(without_gpu.blocks(Runtime(device="cpu", output_dir=str(tmp_path)))), []
-
-    def run_all(configs: Sequence[Config]) -> sweep.Summary:
-        given.append([run_id(config) for config in configs])
-        return sweep.Summary()
-
-    monkeypatch.setattr("lossbench.studies.aaai20.variants.plan", lambda *_: own)
-    monkeypatch.setattr("lossbench.sweep.run_all.run_all", run_all)
-    monkeypatch.setattr("lossbench.sweep.run_all.prepare", lambda *_: None)  # as if all data were there
-    for kernels in (False, True):
-        monkeypatch.setattr("lossbench.training.fit.has_bf16_kernels", lambda device, known=kernels: known)
-        entry._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=own[0][1][0].runtime))
-    agreement, cifar10, cnn5c, *plain = ([run_id(config) for config in configs] for _, configs in own if configs)
-    assert given == [agreement[::2], cifar10, *plain, agreement, cifar10, cnn5c, *plain]
-    lines = [line for line in capsys.readouterr().out.splitlines() if "runs to do" in line]
-    waits = " in bf16 wait for a device that has kernels for it"
-    assert [line.partition("; ")[2] for line in lines] == [f"3{waits}", "", f"27{waits}", *[""] * 4, *[""] * 7]
-
-
-def test_reference_runs_whose_data_are_not_to_be_had_wait_and_the_others_are_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("LOSSBENCH_DATA", raising=False)
-    runtime = Runtime("cpu", str(tmp_path / "out"), download=False, num_threads=1, parallel=1, tensorboard=False)
-    good = Config(Digits(num_train=64), Cnn2c(), Sml(), Schedule(1, 32), 0, runtime)
-    others = [replace(good, dataset=MnistType(), seed=seed) for seed in (0, 1)]
-    monkeypatch.setattr(
-        "lossbench.studies.aaai20.variants.plan", lambda *_: [("first", [*others, good]), ("second", others[:1])]
-    )
-    with pytest.raises(SystemExit, match="1"):
-        entry._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
-    assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == [run_id(good)]
-    told = capsys.readouterr()
-    lines = [line.partition("; ")[2] for line in told.out.splitlines() if "runs to do" in line]
-    assert lines == ["2 wait for their data", "1 wait for their data"]
-    assert [line.partition(": ")[0] for line in told.err.splitlines() if "mnist" in line] == [
-        "mnist",  # why, once
-        "not all could be done, for want of data",
-    ]
-    assert len(committed_records(tmp_path / "results").records) == 1
-
-
-def test_the_reference_runs_alone_are_published_also_after_a_stop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    published: list[set[str]] = []
-
-    def stopped(configs: Sequence[Config]) -> None:
-        raise KeyboardInterrupt
-
-    def publish(output_dir: str, results_dir: str, names: set[str]) -> int:
-        published.append(names)
-        return 0
-
-    monkeypatch.setattr("lossbench.sweep.run_all.run_all", stopped)
-    monkeypatch.setattr("lossbench.sweep.run_all.prepare", lambda *_: None)  # as if all data were there
-    monkeypatch.setattr("lossbench.runs.archive.publish", publish)
-    runtime = Runtime(device="cpu", output_dir=str(tmp_path))
-    with pytest.raises(KeyboardInterrupt):
-        entry._reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
-    _, first = next(reference_blocks(False, runtime, lambda config: None))
-    assert published == [{run_id(config) for config in first}]

@@ -14,6 +14,8 @@ from killing import PLACES, Kill, attempt, command_line, differences, epochs_don
 
 from lossbench.runs.folder import all_runs
 
+pytestmark = pytest.mark.long
+
 Reference = tuple[dict[str, Any], float]
 
 

@@ -24,6 +24,8 @@ from lossbench.runs.checks import DAMAGES
 from lossbench.runs.folder import FILES, Run
 from lossbench.runs.records import Found, committed_records, merge, own_records, verify
 
+pytestmark = pytest.mark.long
+
 Paths = tuple[str | int, ...]
 RESULTS = ("test_accuracy", "test_accuracy_best")
 

@@ -32,6 +32,8 @@ from lossbench.losses import sml as sml_module
 from lossbench.losses.lgl_inr import LglInr, class_weights, lgl_inr
 from lossbench.losses.sml import sml
 
+pytestmark = pytest.mark.long
+
 # Configs
 
 reals = st.floats(0, 1e6) | st.just(-0.0)

@@ -28,6 +28,8 @@ from lossbench.studies.aaai20.sections import figures
 from lossbench.studies.cells import Cell
 from lossbench.studies.options import Selection
 
+pytestmark = pytest.mark.long
+
 ODD = [
     "<b>&amp;</b><script>",
     "a|b",

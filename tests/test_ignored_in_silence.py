@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from called import MODULES, call
 from test_overrides import Wrong, _nothing_starts, check
 
-from lossbench.cli import entry
 from lossbench.config.run import Config, Runtime, run_id
 from lossbench.models.cnn5c import Cnn5c, Padding
 
@@ -27,9 +27,9 @@ def composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         def _train(found: Any) -> None:
             seen.extend(found if isinstance(found, list) else [found])
 
-        monkeypatch.setattr(entry, "_train", _train)
+        monkeypatch.setattr(MODULES["train"], "_train", _train)
         monkeypatch.setattr(sys, "argv", ["scripts/train.py", *line.split(" ")])
-        entry.train()
+        call("train")
         assert list(tmp_path.iterdir()) == []
         return seen
 
@@ -130,16 +130,16 @@ def test_what_would_be_ignored_in_silence_is_refused(
     check(Wrong("train", (line,), words), ended.value.code, *capsys.readouterr(), tmp_path)
 
 
-@pytest.mark.parametrize("door", ["reproduce", "report", "reference", "profile_run"])
+@pytest.mark.parametrize("script", ["reproduce", "report", "reference", "profile_run"])
 def test_a_config_of_another_command_is_one_sentence(
-    door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    other = "reproduce" if door == "profile_run" else "config"
-    monkeypatch.setattr(sys, "argv", [f"scripts/{door}.py", f"--config-name={other}"])
+    other = "reproduce" if script == "profile_run" else "config"
+    monkeypatch.setattr(sys, "argv", [f"scripts/{script}.py", f"--config-name={other}"])
     with pytest.raises(SystemExit) as ended:
-        getattr(entry, door)()
-    check(Wrong(door, (), "--config-name names a config"), ended.value.code, *capsys.readouterr(), tmp_path)
+        call(script)
+    check(Wrong(script, (), "--config-name names a config"), ended.value.code, *capsys.readouterr(), tmp_path)
 
 
 def test_what_is_right_is_left_alone(
@@ -151,7 +151,7 @@ def test_what_is_right_is_left_alone(
     def _train(composed: Any) -> None:
         seen.append(composed if isinstance(composed, list) else [composed])
 
-    monkeypatch.setattr(entry, "_train", _train)
+    monkeypatch.setattr(MODULES["train"], "_train", _train)
     for line in (
         "loss=lgl_inr loss.beta=2 runtime={device:cpu} ++seed=3 hydra.verbose=false",
         "-m loss=lgl,sml seed=range(0,2)",
@@ -159,7 +159,7 @@ def test_what_is_right_is_left_alone(
         "schedule.lr=${schedule.gamma} loss.scale='1'",
     ):
         monkeypatch.setattr(sys, "argv", ["scripts/train.py", *line.split()])
-        entry.train()
+        call("train")
     assert [len(configs) for configs in seen] == [1, 4, 2, 1]
     assert (seen[0][0].loss.beta, seen[0][0].runtime.device, seen[0][0].seed) == (2.0, "cpu", 3)
     assert (seen[3][0].schedule.lr, seen[3][0].loss.scale) == (0.1, 1.0)

@@ -14,6 +14,8 @@ from lossbench.studies.aaai20.report import write_report
 from lossbench.studies.options import Reproduce
 from lossbench.studies.tables import to_latex
 
+pytestmark = pytest.mark.long
+
 NASTY = r"50 % of a_b & c # {x} $y$ ^ ~ \textbf ± –"
 
 DOCUMENT = r"""\documentclass{article}

@@ -14,6 +14,8 @@ from test_report import fill, plan
 from lossbench.studies.aaai20.grid import TABLES, cells
 from lossbench.studies.aaai20.report import write_report
 
+pytestmark = pytest.mark.long
+
 STYLE = ":root {color-scheme: light dark} body {background: #fff; color: #222}"
 STYLE += "@media (prefers-color-scheme: dark) {body {background: #111; color: #eee}}"
 HEAD = f'<title>a page</title><meta name="viewport" content="width=device-width"><style>{STYLE}</style>'

@@ -240,6 +240,6 @@ def test_the_cifar_networks_are_described_by_their_blocks() -> None:
 
 
 def test_table_2_of_the_report_is_that_of_the_networks() -> None:
-    rows = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "write_networks.py"))["rows"]()
+    rows = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "write_networks.py"))["rows"]()
     lines = csv.reader(files("lossbench.studies.aaai20.paper").joinpath("networks.csv").read_text().splitlines()[1:])
     assert list(lines) == rows

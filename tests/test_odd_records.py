@@ -57,7 +57,7 @@ def check_the_others_are_shown(made: Made, invoke: Invoke, place: Path) -> None:
     known = json.loads(invoke("show", made["finished"].id, "--json").stdout)
     assert problem in known["problems"]
     invoke("show", made["finished"].id)
-    invoke("compare", made["finished"].id, made["other"].id)
+    invoke("diff", made["finished"].id, made["other"].id)
     invoke("remove")
 
 
@@ -171,7 +171,7 @@ def test_odd_values_in_the_last_line_of_metrics_stop_no_command(value: Any, made
     assert (shown["epoch"], shown["accuracy"]) == (3, None)
     invoke("runs")
     invoke("show", made["stopped"].id)
-    invoke("compare", made["stopped"].id, made["other"].id)
+    invoke("diff", made["stopped"].id, made["other"].id)
 
 
 def test_a_run_that_is_a_symbolic_link_is_not_removed(made: Made, invoke: Invoke, tmp_path: Path) -> None:

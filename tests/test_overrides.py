@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from called import MODULES, call
 
 import lossbench
-from lossbench.cli import entry
 from lossbench.config.registry import LOSSES, MODELS
 from lossbench.config.run import Runtime, Schedule
 from lossbench.data.cifar10 import Cifar10
@@ -62,7 +62,7 @@ OUT_OF_RANGE = [
 class Wrong:
     """A wrong command line."""
 
-    door: str
+    script: str
     arguments: tuple[str, ...]
     names: str  # what the message must name
     meant: frozenset[str] = frozenset()  # one of these must be suggested; empty: nothing has to be
@@ -104,12 +104,12 @@ def options_of_tables() -> dict[str, Any]:
 
 
 def drawn(draw: random.Random) -> tuple[str, dict[str, Any], list[str], list[str]]:
-    """A door, its options, the words a key without a dot can be, and the overrides that choose the groups."""
-    door = draw.choice(["train", "train", "train", "profile_run", "reproduce", "report"])
-    if door in ("reproduce", "report"):
-        return door, options_of_tables(), TOP_OF_TABLES, []
+    """A script, its options, the words a key without a dot can be, and the overrides that choose the groups."""
+    script = draw.choice(["train", "train", "train", "profile_run", "reproduce", "report"])
+    if script in ("reproduce", "report"):
+        return script, options_of_tables(), TOP_OF_TABLES, []
     choices = {group: draw.choice(sorted(choices)) for group, choices in GROUPS.items()}
-    return door, options(choices), TOP, [f"{group}={choice}" for group, choice in choices.items()]
+    return script, options(choices), TOP, [f"{group}={choice}" for group, choice in choices.items()]
 
 
 def wrong_choice(draw: random.Random) -> Wrong:
@@ -130,30 +130,30 @@ def wrong_group(draw: random.Random) -> Wrong:
 
 
 def wrong_key(draw: random.Random) -> Wrong:
-    door, known, top, choices = drawn(draw)
+    script, known, top, choices = drawn(draw)
     key = draw.choice(sorted(known))
     wrong, meant = misspelt(draw, key, [*known, *top])
-    return Wrong(door, (*choices, f"{wrong}=1"), wrong, frozenset(f"{other}=1" for other in meant))
+    return Wrong(script, (*choices, f"{wrong}=1"), wrong, frozenset(f"{other}=1" for other in meant))
 
 
 def wrong_word(draw: random.Random) -> Wrong:
     while True:
-        door, known, _, choices = drawn(draw)
+        script, known, _, choices = drawn(draw)
         words = {key: kind for key, kind in known.items() if isinstance(kind, type) and issubclass(kind, Enum)}
         key = draw.choice(sorted(words))
         valid = [word.value for word in words[key]]
         if key != "dataset.normalization" or len(valid) == 3:
             wrong, meant = misspelt(draw, draw.choice(valid), valid)
             hints = frozenset(f"{key}={word}" for word in meant)
-            return Wrong(door, (*choices, f"{key}={wrong}"), f"{key} must be one of ", hints)
+            return Wrong(script, (*choices, f"{key}={wrong}"), f"{key} must be one of ", hints)
 
 
 def wrong_type(draw: random.Random) -> Wrong:
-    door, known, _, choices = drawn(draw)
+    script, known, _, choices = drawn(draw)
     plain = {key: kind for key, kind in known.items() if kind in BAD_VALUES}
     key = draw.choice(sorted(plain))
     value = draw.choice(BAD_VALUES[plain[key]])
-    return Wrong(door, (*choices, f"{key}={value}"), f"{key} must be ")
+    return Wrong(script, (*choices, f"{key}={value}"), f"{key} must be ")
 
 
 def out_of_range(draw: random.Random) -> Wrong:
@@ -166,28 +166,28 @@ def out_of_range(draw: random.Random) -> Wrong:
 
 
 def without_value(draw: random.Random) -> Wrong:
-    door, known, _, choices = drawn(draw)
+    script, known, _, choices = drawn(draw)
     key = draw.choice(sorted(known))
-    return Wrong(door, (*choices, key), f"{key} is no key=value", frozenset({f"{key}=..."}))
+    return Wrong(script, (*choices, key), f"{key} is no key=value", frozenset({f"{key}=..."}))
 
 
 def unknown_plus(draw: random.Random) -> Wrong:
-    door, known, top, choices = drawn(draw)
+    script, known, top, choices = drawn(draw)
     wrong, meant = misspelt(draw, draw.choice(sorted(known)), [*known, *top])
     plus = draw.choice(["+", "++"])
-    return Wrong(door, (*choices, f"{plus}{wrong}=1"), f"{plus}{wrong}=1", frozenset(f"{other}=1" for other in meant))
+    return Wrong(script, (*choices, f"{plus}{wrong}=1"), f"{plus}{wrong}=1", frozenset(f"{other}=1" for other in meant))
 
 
 def removed(draw: random.Random) -> Wrong:
-    door, known, top, _ = drawn(draw)
+    script, known, top, _ = drawn(draw)
     key = draw.choice([*known, *top])
-    return Wrong(door, (f"~{key}",), f"~{key}: nothing can be removed")
+    return Wrong(script, (f"~{key}",), f"~{key}: nothing can be removed")
 
 
 def doubled(draw: random.Random) -> Wrong:
-    door, _, _, choices = drawn(draw)
-    good = draw.choice(choices or [GOOD[door]])
-    return Wrong(door, (GOOD[door], *choices, good.replace("3", "4")), f"{good.partition('=')[0]} is given twice")
+    script, _, _, choices = drawn(draw)
+    good = draw.choice(choices or [GOOD[script]])
+    return Wrong(script, (GOOD[script], *choices, good.replace("3", "4")), f"{good.partition('=')[0]} is given twice")
 
 
 def several(draw: random.Random) -> Wrong:
@@ -222,10 +222,8 @@ def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(config: Any) -> None:
         pytest.fail(f"{config} was not refused")
 
-    for door in GOOD:
-        replacement = lambda config: started(config)  # noqa: E731
-        replacement.__name__ = f"_{door}"
-        monkeypatch.setattr(entry, f"_{door}", replacement)
+    for script in GOOD:
+        monkeypatch.setattr(MODULES[script], f"_{script}", started)
 
 
 def check(case: Wrong, code: object, output: str, errors: str, folder: Path) -> None:
@@ -243,14 +241,14 @@ def check(case: Wrong, code: object, output: str, errors: str, folder: Path) -> 
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.door} {' '.join(case.arguments)}")
+@pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.script} {' '.join(case.arguments)}")
 def test_a_wrong_command_line_is_refused_with_what_was_meant(
     case: Wrong, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [f"scripts/{case.door}.py", *case.arguments])
+    monkeypatch.setattr(sys, "argv", [f"scripts/{case.script}.py", *case.arguments])
     with pytest.raises(SystemExit) as ended:
-        getattr(entry, case.door)()
+        call(case.script)
     check(case, ended.value.code, *capsys.readouterr(), tmp_path)
 
 
@@ -270,7 +268,7 @@ def test_a_wrong_command_line_is_refused_with_what_was_meant(
     ids=str,
 )
 def test_so_it_is_for_the_real_commands(case: Wrong, tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPTS / f"{case.door}.py"), *case.arguments]
+    command = [sys.executable, str(SCRIPTS / f"{case.script}.py"), *case.arguments]
     source = {"PYTHONPATH": str(Path(lossbench.__file__).parents[1]), "PATH": ""}
     done = subprocess.run(command, cwd=tmp_path, env=source, capture_output=True, text=True)
     check(case, done.returncode, done.stdout, done.stderr, tmp_path)
@@ -299,5 +297,5 @@ def test_strange_command_lines_are_refused_as_well(
     arguments = line.replace("''", "").split(" ") if line != "seed =1" else ["seed =1"]
     monkeypatch.setattr(sys, "argv", ["scripts/train.py", *arguments])
     with pytest.raises(SystemExit) as ended:
-        entry.train()
+        call("train")
     check(Wrong("train", tuple(arguments), ""), ended.value.code, *capsys.readouterr(), tmp_path)

@@ -122,6 +122,17 @@ def test_no_module_imports_itself_through_others() -> None:
     list(TopologicalSorter(known).static_order())  # raises CycleError
 
 
+def test_studies_import_nothing_of_each_other() -> None:
+    folders = {path.name for path in (PACKAGE / "studies").iterdir() if (path / "__init__.py").exists()}
+    assert folders >= {"aaai20", "imbalance"}
+    for path, tree in modules().items():
+        place = path.relative_to(PACKAGE).parts
+        if place[0] == "studies":
+            own = {place[1]} if len(place) > 2 else set()  # what lies beside the folders knows none of them
+            others = {parts[1] for parts in own_imports(path, tree) if parts[:1] == ("studies",) and len(parts) > 1}
+            assert others & folders <= own, path
+
+
 def test_no_module_is_too_long() -> None:
     lines = {path.relative_to(PACKAGE): len(path.read_text().splitlines()) for path in modules()}
     assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
@@ -136,13 +147,13 @@ def test_only_training_builds_networks_and_losses() -> None:
 
 
 def test_hydra_is_known_at_the_command_line_only() -> None:
-    assert users_of("hydra") == {"schemas", "overrides", "entry", "lossbench_plugin"}
+    assert users_of("hydra") == {"schemas", "overrides", "hydra_main", "lossbench_plugin"}
     assert users_of("omegaconf") == {"schemas", "overrides", "lossbench_plugin"}
     assert not any("instantiate" in path.read_text() for path in modules())
 
 
 def test_torch_waits_until_it_is_needed() -> None:
-    names = ("cli.entry", "cli.runs", "statistics.inference", "studies.aaai20.report", "runs.archive", "data.labels")
+    names = ("cli.main", "statistics.inference", "studies.aaai20.report", "runs.archive", "data.labels")
     late = ", ".join(f"lossbench.{name}" for name in names)
     code = f"import sys, {late}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -158,7 +169,7 @@ def test_scripts_only_call_the_command_line() -> None:
     scripts = Path(__file__).parents[1] / "scripts"
     called = {path.stem: list(imported(path, ast.parse(path.read_text()))) for path in scripts.glob("*.py")}
     names = ("train", "reproduce", "reference", "report", "profile_run")
-    assert called == {name: [f"lossbench.cli.entry.{name}"] for name in names}
+    assert called == {name: [f"lossbench.cli.{name.removesuffix('_run')}.{name}"] for name in names}
 
 
 def test_every_fault_in_the_documentation_has_its_test() -> None:

@@ -1,5 +1,6 @@
-"""The README's results are those of the committed records."""
+"""docs/results.md and the README's finding are those of the committed records; the README is short, its links work."""
 
+import re
 import subprocess
 from pathlib import Path
 from types import ModuleType
@@ -8,35 +9,35 @@ import pytest
 
 from lossbench.config.run import Precision
 from lossbench.studies.aaai20 import without_gpu
+from lossbench.studies.aaai20.report import finding
 from lossbench.studies.aaai20.verdicts import Judge
 
 ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 @pytest.fixture
-def readme(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import write_readme
+def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import write_results
 
-    return write_readme
+    return write_results
 
 
-def test_the_readme_tells_the_committed_records(readme: ModuleType) -> None:
+def test_results_and_finding_are_those_of_the_committed_records(tool: ModuleType) -> None:
     command = ["git", "status", "--porcelain", "results"]
     changed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if changed.returncode or changed.stdout:
         pytest.skip("results/ is not that of a commit")
-    text = (ROOT / "README.md").read_text()
-    assert readme.written(text, ROOT / "results") == text, "python benchmarks/write_readme.py brings it up to date"
+    way_out = "python tools/write_results.py brings it up to date"
+    assert tool.page(ROOT / "results") == (ROOT / "docs" / "results.md").read_text(), way_out
+    assert tool.with_finding(README, ROOT / "results") == README, way_out
 
 
-def test_the_overview_has_the_means_of_the_records(readme: ModuleType, committed: Judge) -> None:
+def test_the_results_have_the_means_of_the_records(tool: ModuleType, committed: Judge) -> None:
     cell = committed.arms["paper"]["CNN2C", "KMNIST", "SML"]
     values = [value for value in committed.results.values(cell) if value is not None]
-    text = readme.written(f"before\n{readme.BEGIN}stale text{readme.END}after", ROOT / "results")
-    assert text.startswith(f"before\n{readme.BEGIN}")
-    assert text.endswith(f"{readme.END}after")
-    assert "stale" not in text
+    text = tool.page(ROOT / "results")
     (line,) = [line for line in text.splitlines() if line.startswith("| KMNIST") and "CNN2C  " in line]
     assert f"| {100 * sum(values) / len(values):.2f} ± " in line
     assert f"(n={len(values)}); 95.13, " in line
@@ -47,15 +48,42 @@ def test_the_overview_has_the_means_of_the_records(readme: ModuleType, committed
     assert one.split(" | ")[1].strip() == f"{100 * large:.2f} (n=1) in fp32 (paper 96.39)"
 
 
-def test_no_line_begins_with_a_minus_that_is_no_item(readme: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_finding_stands_between_its_marks(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool, "finding", lambda results: "It is +1.22 points (n=5, -0.05). By others: undecided.")
+    text = tool.with_finding(f"before\n{tool.BEGIN}stale text{tool.END}after", ROOT)
+    found = "It is +1.22 points (n=5, -0.05). By others: undecided. All results: [docs/results.md](docs/results.md)"
+    assert text == f"before\n{tool.BEGIN}\n{found}\n\n{tool.END}after"
+
+
+def test_the_finding_says_what_the_blind_seeds_make_of_it() -> None:
+    text = finding(ROOT / "results")
+    assert text.startswith("On KMNIST, LGL-INR's lead over SML ")
+    assert text.endswith(" By five further seeds alone, run after this had been written: undecided.")
+
+
+def test_no_line_begins_with_a_minus_that_is_no_item(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     item = "- " + " ".join(f"{'x' * (number % 7 + 1)} - y" for number in range(200))
-    monkeypatch.setattr(readme, "overview", lambda results: f"words\n\n{item}\n")
-    text = readme.written(f"{readme.BEGIN}{readme.END}", ROOT)
-    assert [line for line in text.splitlines() if line.strip().startswith("- ")] == [text.splitlines()[4]]
-    assert " ".join(text.splitlines()[4:-2]).replace("   ", " ") == item
-    assert max(map(len, text.splitlines())) <= 120
+    monkeypatch.setattr(tool, "overview", lambda results: f"words\n\n{item}\n")
+    lines = tool.page(ROOT).removeprefix(tool.HEAD).splitlines()
+    assert [line for line in lines if line.strip().startswith("- ")] == [lines[3]]
+    assert " ".join(lines[3:]).replace("   ", " ") == item
+    assert max(map(len, lines)) <= 120
 
 
-def test_a_readme_without_the_marks_is_left_alone(readme: ModuleType) -> None:
+def test_a_readme_without_the_marks_is_left_alone(tool: ModuleType) -> None:
     with pytest.raises(SystemExit, match="the README lacks the lines"):
-        readme.written("nothing", ROOT / "results")
+        tool.with_finding("nothing", ROOT / "results")
+
+
+def test_the_readme_is_short_and_begins_with_the_quick_start() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert "make setup" in lines[:15]
+    assert any("scripts/train.py" in line for line in lines[:15])
+    assert lines.index("<!-- end of finding -->") < 40
+
+
+def test_every_link_of_the_documentation_leads_to_a_file() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -10,8 +10,9 @@ from lossbench.config.run import Config, Runtime, run_id
 from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.sml import Sml
 from lossbench.studies.aaai20 import second_runs, variants
-from lossbench.studies.aaai20.conditions import LR_STEPS, PLACES, Accuracy, reference_blocks
+from lossbench.studies.aaai20.conditions import LR_STEPS, PLACES, reference_blocks
 from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, CHOICE_SEEDS, MNIST, Choice, blocks, choice
+from lossbench.studies.study import Accuracy
 
 OWN = {"lgl": 1.0, "sml": 0.1, "lgl_inr": 0.01}
 

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 from test_training import change_checkpoint, config, finished, outcome, stop_in, stopped
 
-from lossbench.cli import runs
+from lossbench.cli.main import lossbench
 from lossbench.config.run import Schedule
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.sml import Sml
-from lossbench.training import fit as training
+from lossbench.training import record as record_module
 from lossbench.training.fit import fit
 from lossbench.training.resume import CIRCUMSTANCES
 
@@ -119,11 +119,11 @@ def test_a_changed_number_in_a_line_of_metrics_is_noticed(tmp_path: Path) -> Non
 
 def test_a_run_under_changing_circumstances_records_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = config(tmp_path)
-    monkeypatch.setattr(training, "commit", lambda: "first")
+    monkeypatch.setattr(record_module, "commit", lambda: "first")
     run = stopped(made, stop_in(2, 0.0))
     stopped(made, stop_in(2, 0.0))  # an attempt that leads nowhere leaves nothing
-    monkeypatch.setattr(training, "commit", lambda: "second")
-    monkeypatch.setattr(training, "versions", lambda: {"torch": "9.9"})
+    monkeypatch.setattr(record_module, "commit", lambda: "second")
+    monkeypatch.setattr(record_module, "versions", lambda: {"torch": "9.9"})
     stopped(made, stop_in(2, 0.0))
     stopped(made, stop_in(3, 0.0))
     made.runtime.deterministic = True
@@ -133,12 +133,12 @@ def test_a_run_under_changing_circumstances_records_them_all(tmp_path: Path, mon
     assert begun == [(1, "first", False), (2, "second", False), (3, "second", True)]
     assert all(set(part) == {"epoch", *CIRCUMSTANCES} for part in record["sessions"])
     assert {key: record["sessions"][-1][key] for key in CIRCUMSTANCES} == {key: record[key] for key in CIRCUMSTANCES}
-    shown = CliRunner().invoke(runs.lossbench, ["show", run.id, "--output-dir", str(tmp_path)]).output
+    shown = CliRunner().invoke(lossbench, ["show", run.id, "--output-dir", str(tmp_path)]).output
     assert "sessions, from epoch\n  1  commit first, " in shown
     assert "\n  3  commit second, versions.torch 9.9, " in shown
     alone = finished(config(tmp_path / "alone"))
     assert [part["epoch"] for part in alone["record"]["sessions"]] == [1]
     assert (
         "sessions"
-        not in CliRunner().invoke(runs.lossbench, ["show", run.id, "--output-dir", str(tmp_path / "alone")]).output
+        not in CliRunner().invoke(lossbench, ["show", run.id, "--output-dir", str(tmp_path / "alone")]).output
     )

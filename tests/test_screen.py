@@ -100,13 +100,13 @@ WORKERS = """
     from multiprocessing import get_context
 
     from lossbench.system import stops
-    from lossbench.sweep.run_all import _start_worker
+    from lossbench.sweep.pool import _start_worker
 
     def begin(messages, devices, kernel):
         if not kernel:
             stops.ctypes.CDLL = lambda name: None  # the thread alone has to see it
         print(os.getpid(), flush=True)
-        _start_worker(messages, devices)
+        _start_worker(print, messages, devices)
 
     if __name__ == "__main__":
         context = get_context("spawn")

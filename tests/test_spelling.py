@@ -13,7 +13,8 @@ from kinds_of_runs import Invoke, Made
 from made_runs import finished
 from test_report import finish
 
-from lossbench.cli import entry, runs
+from lossbench.cli import printing
+from lossbench.cli.main import main
 from lossbench.config.run import Runtime
 from lossbench.report.page import write_csv
 from lossbench.runs.folder import runs_dir
@@ -50,12 +51,12 @@ def test_escapes_in_names_reasons_and_devices_are_spelled_out(
     odd = finished(Path("outputs"), 7, device_name=ESCAPE)
     if way == "a terminal":
         monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-        monkeypatch.setattr(runs, "_on_terminal", lambda: True)
+        monkeypatch.setattr(printing, "on_terminal", lambda: True)
         monkeypatch.setenv("COLUMNS", "400")
-        for words in (["runs"], ["compare", odd.id, named.name]):
+        for words in (["runs"], ["diff", odd.id, named.name]):
             monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
             with pytest.raises(SystemExit):
-                entry.main(words)
+                main(words)
             said = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)  # the table's own colours
             assert is_plain(said)
             assert SPELLED in said
@@ -63,8 +64,8 @@ def test_escapes_in_names_reasons_and_devices_are_spelled_out(
         return
     outputs = [
         invoke("runs").output,
-        invoke("compare", odd.id, made["other"].id).output,
-        invoke("compare", odd.id, named.name).output,
+        invoke("diff", odd.id, made["other"].id).output,
+        invoke("diff", odd.id, named.name).output,
         invoke("show", odd.id).output,
         invoke("show", made["failed"].id).output,
         invoke("verify", code=1).output,
@@ -75,7 +76,7 @@ def test_escapes_in_names_reasons_and_devices_are_spelled_out(
     assert SPELLED in outputs[1]
     assert "reason: \\x9b2J\\u202e\n" in outputs[4]  # a carriage return ends a line
     with pytest.raises(SystemExit):
-        entry.main(["show", f"no {ESCAPE}"])
+        main(["show", f"no {ESCAPE}"])
     assert is_plain(capsys.readouterr().err)
 
 

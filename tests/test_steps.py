@@ -272,8 +272,8 @@ def only_step(*arguments):
     print("LOADED", sorted({name for name in slow if name in sys.modules}), flush=True)
     sys.exit()
 steps.train_step = only_step
-from lossbench.cli import entry
-entry.train()
+from lossbench.cli.train import train
+train()
 """
     script = tmp_path / "first.py"
     script.write_text(code)

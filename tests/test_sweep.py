@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from lossbench.cli import entry
+from lossbench.cli.printing import say_summary
 from lossbench.config.run import Config, Precision, Runtime, Schedule, run_id
 from lossbench.data.digits import Digits
 from lossbench.losses.lgl import Lgl
@@ -24,6 +24,7 @@ from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.sml import Sml
 from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.folder import Run, open_run
+from lossbench.sweep import pool
 from lossbench.sweep import run_all as sweep
 from lossbench.sweep.progress import Progress
 from lossbench.sweep.run_all import num_parallel, remaining, run_all, with_kernels
@@ -147,15 +148,16 @@ def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
     assert summary.failed[run_id(configs[1])] == "AcceleratorError: an illegal access"
     assert summary.broken
     assert summary.postponed == [run_id(configs[2])]
-    entry._say(summary)
+    say_summary(summary)
     assert "the GPU broke down; 1 runs are left, and the same command goes on with them" in capsys.readouterr().out
     ended: list[int] = []
-    monkeypatch.setattr(sweep, "_messages", queue.Queue())
-    monkeypatch.setattr(sweep, "_device", "cpu")
-    monkeypatch.setattr(sweep.os, "_exit", ended.append)
-    sweep._work(config(tmp_path / "pool", 1), math.inf, None)
+    monkeypatch.setattr(pool, "_attempt", sweep.attempt, raising=False)
+    monkeypatch.setattr(pool, "_messages", queue.Queue())
+    monkeypatch.setattr(pool, "_device", "cpu")
+    monkeypatch.setattr(pool.os, "_exit", ended.append)
+    pool._do(config(tmp_path / "pool", 1), math.inf, None)
     assert ended == [1]  # the pool begins anew
-    sweep._work(config(tmp_path / "pool", 2), math.inf, None)
+    pool._do(config(tmp_path / "pool", 2), math.inf, None)
     assert ended == [1]
 
 
@@ -170,7 +172,7 @@ def test_a_run_whose_process_ended_keeps_the_reason_that_it_gave(
             open_run(configs[0]).fail("AcceleratorError: an illegal access")
         return False
 
-    monkeypatch.setattr(sweep, "_run_pool", ended)
+    monkeypatch.setattr(pool, "_run_pool", ended)
     assert run_all(configs).failed == {
         run_id(configs[0]): "AcceleratorError: an illegal access",
         run_id(configs[1]): "its process died (killed, or out of memory)",
@@ -191,7 +193,7 @@ def test_runs_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def note(todo: list[Config], parallel: int, *_: Any) -> None:
         given.append((parallel, {each.runtime.num_threads for each in todo}))
 
-    monkeypatch.setattr(sweep, "_run_in_processes", note)
+    monkeypatch.setattr(sweep, "run_in_processes", note)
     for parallel, num_threads in (("auto", None), (3, None), (12, None), (2, 3), ("auto", 2)):
         run_all([config(tmp_path, seed, parallel=parallel, num_threads=num_threads) for seed in range(16)])
     assert given == [(8, {1}), (3, {2}), (12, {1}), (2, {3}), (4, {2})]

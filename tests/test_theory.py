@@ -16,13 +16,13 @@ from lossbench.data.labels import train_counts
 from lossbench.report.page import Picture
 from lossbench.statistics.adjustment import accuracies, logit_adjusted
 from lossbench.statistics.inference import Pairs
-from lossbench.studies.aaai20 import variants
-from lossbench.studies.aaai20.variants import Imbalanced
+from lossbench.statistics.learning_property import LAW_FACTOR
 from lossbench.studies.imbalance import law as theory
 from lossbench.studies.imbalance.law import Law
+from lossbench.studies.imbalance.plan import Imbalanced, imbalanced
 from lossbench.studies.imbalance.sections import imbalance, outcomes
 
-TWO, STEP = variants.imbalanced()[:2]
+TWO, STEP = imbalanced()[:2]
 INVERSE = ClassWeights.inverse
 
 
@@ -99,7 +99,7 @@ def test_eq_10_is_measured_beside_its_prediction() -> None:
 def shifted(law: Law, off: float, seeds: int = 3) -> Law:
     measured = tuple(law.predicted * off * factor for factor in (0.99, 1.0, 1.01)[:seeds])
     logs = Pairs(tuple(math.log(one / law.predicted) for one in measured), 0, 0)
-    test = theory.inference.tost(logs, math.log(theory.LAW_FACTOR))
+    test = theory.inference.tost(logs, math.log(LAW_FACTOR))
     return Law(law.loss, law.weights, law.split, law.predicted, measured, test)
 
 

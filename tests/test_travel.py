@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from made_runs import config, contents, diverged, finished
 
-from lossbench.cli import entry
+from lossbench.cli.main import main
 from lossbench.runs import archive
 from lossbench.runs.archive import export_archive, import_archive, publish
 from lossbench.runs.folder import FILES, Run, open_run
@@ -157,7 +157,7 @@ def test_an_import_leaves_a_run_alone_that_is_trained_here(tmp_path: Path, capsy
     try:
         assert ready.wait(60)
         with pytest.raises(SystemExit) as stop:
-            entry.main(["import", str(file), "--output-dir", str(tmp_path / "b")])
+            main(["import", str(file), "--output-dir", str(tmp_path / "b")])
         assert stop.value.code == 1
         said = capsys.readouterr()
         assert said.out == f"1 runs added to {tmp_path}/b/runs, 0 were there already\n"

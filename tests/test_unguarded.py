@@ -9,7 +9,10 @@ import pytest
 SCRIPT = """
 import sys
 from dataclasses import replace
-from lossbench.config.run import Cnn2c, Config, Digits, Runtime, Schedule, Sml
+from lossbench.config.run import Config, Runtime, Schedule
+from lossbench.data.digits import Digits
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
 from lossbench.sweep.run_all import run_all
 
 runtime = Runtime("cpu", sys.argv[1], num_threads=1, parallel=2, tensorboard=False)

@@ -17,14 +17,15 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from called import call
 
-from lossbench.cli import entry
 from lossbench.config.options import DatasetConfig
 from lossbench.config.registry import MODELS
 from lossbench.config.run import Config, Precision, Runtime, Schedule
-from lossbench.data import load, published
+from lossbench.data import published
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.mnist_type import MnistType
+from lossbench.data.prepared import prepare
 from lossbench.data.published import SOURCES
 from lossbench.losses.sml import Sml
 from lossbench.models.build import build_model, check_shape
@@ -142,7 +143,7 @@ def test_every_damage_of_every_file_is_refused_by_name(
     assert refusal(name, tmp_path).startswith(f"{path} cannot be read (Is a directory), ")
     path.rmdir()
     path.write_bytes(whole)
-    assert load.prepare(SETS[name], run_of(SETS[name], tmp_path).runtime).exists()
+    assert prepare(SETS[name], run_of(SETS[name], tmp_path).runtime).exists()
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -183,13 +184,14 @@ def test_a_data_folder_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch
             run_all([replace(run_of(MnistType(), tmp_path), runtime=runtime)])
         monkeypatch.setenv("LOSSBENCH_DATA", str(tmp_path / place))
         with pytest.raises(ValueError, match=r"^LOSSBENCH_DATA must be a folder that is there, got .*make it"):
-            load.prepare(MnistType(), replace(runtime, data_dir=None))
+            prepare(MnistType(), replace(runtime, data_dir=None))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 REAL = Path(os.environ.get("LOSSBENCH_DATA", "data")) / SOURCES["mnist"].folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", SOURCES["mnist"].digests)
 def test_damages_of_the_real_mnist(file: str, tmp_path: Path) -> None:
     real = {
@@ -267,9 +269,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("door", "line", "sentence"), REFUSED, ids=lambda part: str(part))
+@pytest.mark.parametrize(("script", "line", "sentence"), REFUSED, ids=lambda part: str(part))
 def test_a_value_that_cannot_be_is_one_sentence(
-    door: str,
+    script: str,
     line: str,
     sentence: str,
     tmp_path: Path,
@@ -280,9 +282,9 @@ def test_a_value_that_cannot_be_is_one_sentence(
     monkeypatch.delenv("LOSSBENCH_DATA", raising=False)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (tmp_path / "file").touch()
-    monkeypatch.setattr(sys, "argv", [f"{door}.py", *line.split()])
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", *line.split()])
     with pytest.raises(SystemExit) as ended:
-        getattr(entry, door)()
+        call(script)
     output, errors = capsys.readouterr()
     assert ended.value.code == 1
     assert errors.startswith(f"lossbench: {sentence}")

@@ -1,6 +1,6 @@
-"""What is wrong with a command line's overrides, and what was probably meant? One sentence, where Hydra needs many.
+"""One sentence on what is wrong with a command line's overrides, and on what was probably meant.
 
-Hydra decides what is right. This room is asked once it has refused, and beforehand for what it would let pass.
+Hydra decides what is right. This module explains what Hydra refuses, and refuses what Hydra would ignore in silence.
 """
 
 import difflib
@@ -25,6 +25,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lossbench.config.registry import DATASETS, LOSSES, MODELS
+
 READ_BY_HYDRA = ("verbose", "searchpath", "help", "hydra_help", "callbacks")
 """What of `hydra.*` has an effect here; the rest would be ignored in silence."""
 
@@ -35,8 +37,8 @@ KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "
 
 
 @dataclass(frozen=True)
-class Door:
-    """Where overrides come in."""
+class Command:
+    """A command whose options Hydra composes."""
 
     script: str  # of scripts/, without .py
     conf: Path  # the folder of the YAML files
@@ -44,18 +46,18 @@ class Door:
 
 
 @contextmanager
-def explained(door: Door, arguments: Sequence[str]) -> Iterator[None]:
+def explained(command: Command, arguments: Sequence[str]) -> Iterator[None]:
     """Whatever is wrong with a command line becomes a ValueError in plain words, ours in the place of Hydra's."""
     overrides, is_sweep = _overrides_of(arguments)
-    _refuse_what_hydra_lets_pass(overrides, door)
-    every_option = f"python scripts/{door.script}.py --cfg job shows every option"
+    _refuse_what_hydra_lets_pass(overrides, command)
+    every_option = f"python scripts/{command.script}.py --cfg job shows every option"
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print
     try:
         yield
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         try:
-            _explain(overrides, is_sweep, door)
+            _explain(overrides, is_sweep, command)
         except ValueError as explanation:
             raise ValueError(f"{explanation}\n{every_option}") from error
         if not isinstance(error, (HydraException, OmegaConfBaseException)):
@@ -115,7 +117,7 @@ def _sweep_of_one(text: str) -> str:
     return f"{key}{ONE[0]}{value if value.strip() else repr('')}{ONE[1]}"
 
 
-def _refuse_what_hydra_lets_pass(overrides: Iterable[str], door: Door) -> None:
+def _refuse_what_hydra_lets_pass(overrides: Iterable[str], command: Command) -> None:
     """A key that is given twice, removed or never read, and several values where there can be one only."""
     seen: dict[str, str] = {}
     for text in overrides:
@@ -139,7 +141,7 @@ def _refuse_what_hydra_lets_pass(overrides: Iterable[str], door: Door) -> None:
             raise ValueError(f"{text}: {key} {told}; give one value a command")
         if key in seen:
             raise ValueError(f"{key} is given twice, as {seen[key]} and as {text}; keep one of them")
-        if (door.conf / key).is_dir() and isinstance(override.value(), (list, dict)):
+        if (command.conf / key).is_dir() and isinstance(override.value(), (list, dict)):
             raise ValueError(f"{text}: {key} takes one word, without brackets; several make a sweep, -m {key}=a,b")
         seen[key] = text
 
@@ -160,14 +162,14 @@ def _parsed(text: str) -> Override | None:
         return None
 
 
-def _explain(overrides: Sequence[str], is_sweep: bool, door: Door) -> None:
+def _explain(overrides: Sequence[str], is_sweep: bool, command: Command) -> None:
     """Raise ValueError for the first override that cannot be; come back where each by itself is right."""
-    groups = _groups(door)
+    groups = _groups(command)
     chosen: dict[str, list[Any]] = {}
     parsed = {text: _parsed(text) for text in overrides}
     for text, override in parsed.items():
         if override is None or not override.key_or_group:
-            _refuse_unreadable(text, door)
+            _refuse_unreadable(text, command)
         elif override.key_or_group in groups:
             chosen[override.key_or_group] = _choices(override, is_sweep, groups[override.key_or_group])
     for group, choices in chosen.items():
@@ -179,7 +181,7 @@ def _explain(overrides: Sequence[str], is_sweep: bool, door: Door) -> None:
         values = _values(override, is_sweep)
         group = override.key_or_group.partition(".")[0]
         for choice in chosen.get(group, [None]):
-            _check_value(override, values, door, *([] if choice is None else [f"{group}={choice}"]))
+            _check_value(override, values, command, *([] if choice is None else [f"{group}={choice}"]))
 
 
 def _values(override: Override, is_sweep: bool) -> list[Any]:
@@ -201,13 +203,13 @@ def _choices(override: Override, is_sweep: bool, there: Sequence[str]) -> list[A
     return given.filter(list(there)) if isinstance(given, Glob) else _values(override, is_sweep)
 
 
-def _refuse_unreadable(text: str, door: Door) -> NoReturn:
+def _refuse_unreadable(text: str, command: Command) -> NoReturn:
     key, _, value = text.lstrip("+~").partition("=")
     if key and value:
         raise ValueError(f"{text} cannot be read as key=value; a value with special signs stands in quotes, \"'...'\"")
-    words = {choice: f"{group}={choice}" for group, names in reversed(_groups(door).items()) for choice in names}
-    words |= {option: f"{option}=..." for option in _known(door)}
-    meant = words.get(key) or words.get(_meant(key, door) or closest(key, words) or "")
+    words = {choice: f"{group}={choice}" for group, names in reversed(_groups(command).items()) for choice in names}
+    words |= {option: f"{option}=..." for option in _known(command)}
+    meant = words.get(key) or words.get(_meant(key, command) or closest(key, words) or "")
     raise ValueError(f"{text or 'an empty word'} is no key=value{_hint(meant)}")
 
 
@@ -218,11 +220,11 @@ def _check_choice(group: str, choice: Any, choices: Sequence[str]) -> None:
         raise ValueError(f"{group}={_written(choice)}: {there}{_hint(meant and f'{group}={meant}')}")
 
 
-def _check_value(override: Override, values: Sequence[Any], door: Door, *choices: str) -> None:
-    key, config = override.key_or_group, _composed(door, *choices)
+def _check_value(override: Override, values: Sequence[Any], command: Command, *choices: str) -> None:
+    key, config = override.key_or_group, _composed(command, *choices)
     options = _options(config)
     if key not in options:
-        raise ValueError(_no_option(override, values, door, choices))
+        raise ValueError(_no_option(override, values, command, choices))
     if override.is_add():
         text = str(override.input_line)
         raise ValueError(f"{text}: {key} is there already{_hint(text.lstrip('+'))}")
@@ -239,26 +241,26 @@ def _check_value(override: Override, values: Sequence[Any], door: Door, *choices
             raise ValueError(f"{wrong}{_hint(meant and f'{key}={meant}')}") from None
 
 
-def _no_option(override: Override, values: Sequence[Any], door: Door, choices: Sequence[str]) -> str:
+def _no_option(override: Override, values: Sequence[Any], command: Command, choices: Sequence[str]) -> str:
     """What to say of a key that nothing reads."""
     key = override.key_or_group
     group, _, option = key.partition(".")
-    groups = _groups(door)
+    groups = _groups(command)
     others = groups.get(group, [])
-    homes = [f"{group}={other}" for other in others if key in _options(_composed(door, f"{group}={other}"))]
+    homes = [f"{group}={other}" for other in others if key in _options(_composed(command, f"{group}={other}"))]
     if homes:
-        selected = choices[0] if choices else f"{group}={OmegaConf.select(_composed(door), f'{group}.name')}"
+        selected = choices[0] if choices else f"{group}={OmegaConf.select(_composed(command), f'{group}.name')}"
         return f"{override.input_line}: {option} is no option of {selected}, but of {', '.join(homes)}"
-    meant, value = _meant(key, door), _written(values[0]) if values else "..."
+    meant, value = _meant(key, command), _written(values[0]) if values else "..."
     if meant in groups and value not in groups[meant]:
         value = closest(value, groups[meant]) or "..."
     return f"{override.input_line}: there is no option {key}{_hint(meant and f'{meant}={value}')}"
 
 
-def _meant(key: str, door: Door) -> str | None:
+def _meant(key: str, command: Command) -> str | None:
     """The group or option that a misspelt or shortened key may stand for."""
     top, _, end = key.rpartition(".")
-    known = _known(door)
+    known = _known(command)
     same_end = [option for option in known if option.rpartition(".")[2] == end]
     if same_end:
         return closest(key, same_end) or same_end[0]
@@ -273,12 +275,12 @@ def _meant(key: str, door: Door) -> str | None:
 
 
 @cache
-def _known(door: Door) -> list[str]:
+def _known(command: Command) -> list[str]:
     """All groups and options that there are under any choice, the shortest first."""
-    known = dict.fromkeys(_options(_composed(door)))
-    for group, choices in _groups(door).items():
+    known = dict.fromkeys(_options(_composed(command)))
+    for group, choices in _groups(command).items():
         for choice in choices:
-            known |= dict.fromkeys(_options(_composed(door, f"{group}={choice}")))
+            known |= dict.fromkeys(_options(_composed(command, f"{group}={choice}")))
     return sorted(known, key=lambda option: option.count("."))
 
 
@@ -302,16 +304,21 @@ def _hint(meant: str | None) -> str:
 
 
 @cache
-def _composed(door: Door, *choices: str) -> Any:
-    with initialize_config_dir(str(door.conf), version_base="1.3"):
-        return compose(door.config_name, list(choices))
+def _composed(command: Command, *choices: str) -> Any:
+    with initialize_config_dir(str(command.conf), version_base="1.3"):
+        return compose(command.config_name, list(choices))
 
 
 @cache
-def _groups(door: Door) -> dict[str, list[str]]:
-    """The groups that a config has, each with its choices."""
-    folders = [door.conf / str(key) for key in _composed(door)]
-    return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders if folder.is_dir()}
+def _groups(command: Command) -> dict[str, list[str]]:
+    """The groups that a config has, each with its choices: YAML files, and what is registered without one."""
+    registered: dict[str, Iterable[str]] = {"dataset": DATASETS, "model": MODELS, "loss": LOSSES, "schedule": DATASETS}
+    folders = [command.conf / str(key) for key in _composed(command)]
+    return {
+        folder.name: sorted({path.stem for path in folder.glob("*.yaml")}.union(registered.get(folder.name, ())))
+        for folder in folders
+        if folder.is_dir()
+    }
 
 
 def _options(config: Any, prefix: str = "") -> dict[str, Any]:

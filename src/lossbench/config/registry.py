@@ -65,10 +65,11 @@ class Registry(Mapping[str, T], Generic[T]):
     Args:
         word: what is registered, for messages.
         package: the package whose modules register themselves.
+        inner: the module of a package within it that registers itself; None: only modules do.
     """
 
-    def __init__(self, word: str, package: str) -> None:
-        self._word, self._package, self._loaded = word, package, False
+    def __init__(self, word: str, package: str, inner: str | None = None) -> None:
+        self._word, self._package, self._inner, self._loaded = word, package, inner, False
         self._known: dict[str, T] = {}
 
     def add(self, name: str, facts: T) -> None:
@@ -86,7 +87,8 @@ class Registry(Mapping[str, T], Generic[T]):
             self._loaded = True
             package = import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__):
-                import_module(f"{self._package}.{module.name}")
+                inner = f".{self._inner}" if module.ispkg and self._inner else ""
+                import_module(f"{self._package}.{module.name}{inner}")
         return self._known
 
     def __getitem__(self, name: str) -> T:

@@ -127,19 +127,19 @@ def run_id(config: Config) -> str:
 
 def name_of(config: Mapping[str, Any], numerics: int) -> str:
     """Name of the run that a config, as a plain mapping, describes under the given `NUMERICS`."""
-    identity = {key: _canonical(config[key]) for key in IDENTITY} | {"numerics": numerics}
+    identity = {key: canonical(config[key]) for key in IDENTITY} | {"numerics": numerics}
     identity["dataset"].pop("path", None)  # where a file lies; what is in it, its sha256 says
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     words = (config["dataset"]["name"], config["model"]["name"], config["loss"]["name"], f"s{config['seed']}", digest)
     return "-".join(words)
 
 
-def _canonical(value: Any) -> Any:
+def canonical(value: Any) -> Any:
     """The same value in the one form that is hashed: numbers as floats (1 is 1.0), no keys that are None."""
     if isinstance(value, Mapping):
-        return {key: _canonical(item) for key, item in value.items() if item is not None}
+        return {key: canonical(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
-        return [_canonical(item) for item in value]
+        return [canonical(item) for item in value]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value) + 0.0  # -0.0 is 0.0
     return value

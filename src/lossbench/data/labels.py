@@ -1,6 +1,6 @@
 """Which class is each test image, and how many training images has each? Known without the data sets' files.
 
-`paper/labels.npz` holds it for the data sets of the paper; benchmarks/write_labels.py made it.
+`paper/labels.npz` holds it for the data sets of the paper; tools/write_labels.py made it.
 """
 
 from collections.abc import Mapping

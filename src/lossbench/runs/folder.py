@@ -244,7 +244,7 @@ class Run:
         """
         self._check_held()
         content = packed(arrays)
-        whole = {"format": FORMAT} | dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
+        whole = dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
         write_bytes(self.folder / "arrays.npz", content)
         write_bytes(self.folder / "result.json", to_json(whole))
         self.tidy()
@@ -286,7 +286,7 @@ class Run:
     def diverge(self, divergence: Mapping[str, Any]) -> None:
         """Keep what is known of a run whose loss is no longer finite, its `reason` as that of a failure."""
         self.fail(divergence["reason"])
-        write_bytes(self.folder / "diverged.json", to_json({"format": FORMAT} | dict(divergence)))
+        write_bytes(self.folder / "diverged.json", to_json(divergence))
 
     def read_divergence(self) -> bytes | None:
         """What is known of a run that diverged when it was tried last, or None."""

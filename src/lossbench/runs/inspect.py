@@ -57,7 +57,10 @@ class Entry:
 
     @property
     def words(self) -> dict[str, str]:
-        """What its name says: dataset, model, loss, seed."""
+        """Data set, network, loss and seed, by its config; by its name where the config cannot be read."""
+        if self.config:
+            groups = {group: str(self.config[group]["name"]) for group in ("dataset", "model", "loss")}
+            return groups | {"seed": str(self.config["seed"])}
         parts = (self.id.split("-") + 4 * [""])[:4]
         return dict(zip(("dataset", "model", "loss", "seed"), parts, strict=True)) | {
             "seed": parts[3].removeprefix("s")

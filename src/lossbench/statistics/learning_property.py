@@ -37,6 +37,9 @@ from lossbench.losses.weighting import weights_by_size
 
 Floats = NDArray[np.float64]
 
+LAW_FACTOR = 1.25
+"""Within which a measured side of Eq. 10 counts as the predicted one."""
+
 
 @dataclass(frozen=True)
 class Balance:

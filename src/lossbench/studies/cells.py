@@ -4,13 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lossbench.config.registry import LABELS
-from lossbench.config.run import (
-    Config,
-    Runtime,
-    name_of,
-    run_id,
-)
+from lossbench.config import registry
+from lossbench.config.options import DatasetConfig, LossConfig, ModelConfig
+from lossbench.config.run import Config, Runtime, Schedule, name_of, run_id
+
+LABELS: Mapping[str, str] = registry.LABELS
+"""The labels of all registered losses, networks and data sets, by name, as tables write them."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,12 @@ class Key:
 
 @dataclass(frozen=True)
 class Cell:
-    """A place in a table: its labels, the paper's number, and the runs that fill it."""
+    """A place in a table: its labels, a number printed elsewhere, and the runs that fill it."""
 
-    table: int
+    table: int  # 0: of no printed table
     rows: tuple[str, ...]  # labels of the row, outermost first
     column: str
-    paper: float | None  # percent
+    paper: float | None  # the printed number in percent
     configs: tuple[Config, ...]  # one a seed
 
     @property
@@ -86,6 +85,12 @@ class Cell:
     def key(self) -> str:
         """What the names of the cell's runs have in common: the run with seed 0."""
         return run_id(replace(self.config, seed=0))
+
+
+def cell_of(loss: LossConfig, dataset: DatasetConfig, model: ModelConfig, schedule: Schedule, num_seeds: int) -> Cell:
+    """A cell without a printed number: network and loss by data set, with seeds 0 to `num_seeds` - 1."""
+    configs = tuple(Config(dataset, model, loss, schedule, seed) for seed in range(num_seeds))
+    return Cell(0, (LABELS[model.name], LABELS[loss.name]), LABELS[dataset.name], None, configs)
 
 
 def made_for(experiment: str, configs: Iterable[Config], runtime: Runtime) -> list[Config]:

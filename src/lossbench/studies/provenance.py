@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from lossbench.config.run import Config
-from lossbench.report.page import Block, Items, Paragraph
+from lossbench.report.page import Block, Items, Paragraph, Picture, Table
 from lossbench.report.table import table
 from lossbench.report.wording import (
     enumerated,
@@ -53,6 +54,13 @@ def conditions(results: Results, names: Iterable[str]) -> str:
     kinds = [f"{enumerated(sorted(precisions))} on {device}" for device, precisions in sorted(by_device.items())]
     torches = {plain(one["versions"]["torch"]) for one in found}
     return f"Runs in {enumerated(kinds)}, torch {enumerated(sorted(torches))}."
+
+
+def captioned(block: Block, text: str) -> Block:
+    """A table or picture with a text after its caption; other blocks as they are."""
+    if not isinstance(block, (Table, Picture)):
+        return block
+    return replace(block, caption=f"{block.caption} {text}".strip())
 
 
 def progress(results: Results, blocks: Iterable[tuple[str, Sequence[Config]]]) -> list[tuple[str, int, int, int]]:

@@ -13,8 +13,8 @@ from lossbench.data.mnist_type import MnistType
 from lossbench.runs import archive
 from lossbench.runs.archive import Pruned
 from lossbench.runs.records import Record
-from lossbench.studies.aaai20 import variants
 from lossbench.studies.results import results_at_hand
+from lossbench.studies.study import studies
 
 
 def prune(results_dir: str | Path, output_dir: str | Path) -> Pruned:
@@ -24,7 +24,7 @@ def prune(results_dir: str | Path, output_dir: str | Path) -> Pruned:
         ValueError: a record or its arrays cannot be trusted; nothing is written then.
     """
     results = results_at_hand(output_dir, results_dir)
-    read = {results.name(config) for config in variants.read_logits(results.accuracy)}
+    read = {results.name(config) for study in studies() for config in study.read_logits(results.accuracy)}
     prepared = _Prepared(output_dir)
     return archive.prune(results_dir, lambda record: record.id in read, prepared.labels)
 

@@ -1,16 +1,19 @@
 """Which runs are at hand, and what did the runs of a cell give, seed by seed?"""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lossbench.config.run import Config, run_id
+from lossbench.config.run import IDENTITY, Config, run_id
+from lossbench.runs.measurements import Identity
 from lossbench.runs.records import Found, Record, all_records, failures, verify
 from lossbench.statistics import inference
 from lossbench.statistics.inference import Pairs
 from lossbench.studies.cells import Cell
+from lossbench.studies.measurements import result_of
 
 Statistic = Callable[[Record], float]
 
@@ -38,25 +41,27 @@ def area(split: str) -> Statistic:
 class Results:
     """The runs at hand: finished ones by name, why others failed, and which of these by their loss."""
 
-    def __init__(self, found: Found, failed: Mapping[str, str]) -> None:
+    def __init__(self, found: Found, failed: Mapping[str, str], places: Sequence[str | Path] = ()) -> None:
         self.found = found
         self.records = found.records
         self.failed = failed
+        self.places = tuple(places)  # folders with measurements, own ones first
         self.diverged = frozenset(found.diverged)
         self._arrays: dict[str, Mapping[str, np.ndarray] | ValueError | None] = {}
-        self._names: dict[int, tuple[Config, str]] = {}
+        self._names: dict[str, str] = {}
 
     def without(self, names: Collection[str]) -> "Results":
         """The same, as if some runs had not been done."""
         records = {name: one for name, one in self.records.items() if name not in names}
         diverged = {name: one for name, one in self.found.diverged.items() if name not in names}
-        return Results(self.found._replace(records=records, diverged=diverged), self.failed)
+        return Results(self.found._replace(records=records, diverged=diverged), self.failed, self.places)
 
     def name(self, config: Config) -> str:
-        """A run's name, worked out once a config, since judging asks for it hundreds of times."""
-        if id(config) not in self._names:
-            self._names[id(config)] = config, run_id(config)  # the config is kept, so that no other gets its id
-        return self._names[id(config)][1]
+        """A run's name, computed once for each run: judging asks for names tens of thousands of times."""
+        key = repr([getattr(config, part) for part in IDENTITY])  # a tenth of the time of a name
+        if key not in self._names:
+            self._names[key] = run_id(config)
+        return self._names[key]
 
     def record(self, config: Config) -> Record | None:
         """The record of a run that is done."""
@@ -76,6 +81,13 @@ class Results:
     def values(self, cell: Cell, statistic: Statistic = last) -> list[float | None]:
         """The values of a cell's runs, seed by seed."""
         return [self.value(config, statistic) for config in cell.configs]
+
+    def measured(self, identity: Identity) -> Mapping[str, Any] | None:
+        """The result of a measurement; None where it is not done or not whole."""
+        try:
+            return result_of(identity, self.places)
+        except ValueError:
+            return None
 
     def arrays(self, config: Config) -> Mapping[str, np.ndarray] | None:
         """The arrays of a run, where they are at hand and whole."""
@@ -121,4 +133,5 @@ class Results:
 def results_at_hand(output_dir: str | Path, results_dir: str | Path | None) -> Results:
     """The own and the committed runs."""
     found = all_records(output_dir, results_dir)
-    return Results(found, failures(output_dir, found))
+    places = [place for place in (output_dir, results_dir) if place is not None]
+    return Results(found, failures(output_dir, found), places)

@@ -1,4 +1,4 @@
-"""How do the paper's tables look with our runs in them? CSV, Markdown, HTML and LaTeX."""
+"""Tables of accuracies beside printed numbers, as CSV, Markdown, HTML and LaTeX."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,6 @@ from lossbench.config.run import run_id
 from lossbench.report.page import Table, blocks_to_markdown, to_html, write_csv, write_text
 from lossbench.report.wording import MISSING, plain, short_commit
 from lossbench.runs.records import Record
-from lossbench.studies.aaai20 import grid
 from lossbench.studies.cells import Cell
 from lossbench.studies.options import Selection
 
@@ -80,14 +79,13 @@ def _entry(cell: Cell, records: Sequence[Record], failed: Failed, selection: Sel
     return f"{np.mean(values):.2f}{spread} ({', '.join(notes)})"
 
 
-def _caption(title: str, filled: Filled, selection: Selection) -> str:
+def _caption(title: str, filled: Filled, selection: Selection, note: str) -> str:
     records = [record.fields for _, found in filled for record in found]
     rule = "last epoch" if selection is Selection.last else "best epoch, selected on the test set"
     text = f"{title}: {rule}; mean ± standard deviation (ddof 1) over seeds, n runs"
     if any(cell.paper is not None for cell, _ in filled):
         text += ", beside the paper's single number"
-    if any(cell.rows[0] == grid.LITERAL_HEAD for cell, _ in filled):
-        text += f"; {grid.LITERAL_HEAD} is the head as printed, CNN2C has 800-500-10"
+    text += note and f"; {note}"
     if not records:
         return f"{text}. No runs yet."
 
@@ -103,12 +101,22 @@ def _caption(title: str, filled: Filled, selection: Selection) -> str:
 
 
 def write_table(
-    folder: Path, table: int, title: str, filled: Filled, failed: Failed, selection: Selection
+    folder: Path, table: int, title: str, filled: Filled, failed: Failed, selection: Selection, note: str = ""
 ) -> tuple[str, Table]:
-    """Write a table of accuracies in its four forms; returns it as Markdown and as a block of a page."""
+    """Write a table of accuracies in its four forms; returns it as Markdown and as a block of a page.
+
+    Args:
+        folder: where the files go.
+        table: its number, in the files' names.
+        title: how its caption begins.
+        filled: its cells with their finished runs.
+        failed: why other runs failed, by name.
+        selection: which epoch's accuracy is shown.
+        note: what its caption says of its rows, if anything.
+    """
     rows = _rows(filled, failed, selection)
     write_csv(folder / f"table{table}.csv", rows)
-    block = Table(_frame(filled, failed, selection), _caption(title, filled, selection))
+    block = Table(_frame(filled, failed, selection), _caption(title, filled, selection, note))
     return write_forms(folder, table, title, block), block
 
 

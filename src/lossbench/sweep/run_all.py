@@ -1,7 +1,7 @@
-"""How does a list of runs get done on this machine? Done ones are skipped, several go at a time, no failure stops all.
+"""Lists of runs: done ones are skipped, several are done at a time, no failure stops the others.
 
-A single run, Hydra's `-m` and `reproduce` all come through `run_all`. Several processes may be given the same runs: a
-run's lock says who does it, and what another process does is waited for.
+A single run, Hydra's `-m` and `reproduce` all call `run_all`. Several processes may be given the same runs: a run's
+lock says which of them does it, and the others wait for it.
 """
 
 import contextlib
@@ -9,38 +9,26 @@ import errno
 import math
 import multiprocessing
 import os
-import queue
 import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
-from typing import Any
 
 import torch
 
-from lossbench.config.options import ModelConfig, Shape
 from lossbench.config.run import Config, run_id
 from lossbench.data.prepared import prepare
-from lossbench.data.sizes import sizes
-from lossbench.models.build import flops_per_image
 from lossbench.runs.folder import Mark, Run, open_run
+from lossbench.sweep.cost import flops
+from lossbench.sweep.outcome import Ended, Outcome
+from lossbench.sweep.pool import BUSY_WAIT_S, UNGUARDED, Work, run_in_processes
 from lossbench.sweep.progress import Progress
 from lossbench.system.machine import num_cores
 from lossbench.system.screen import say
-from lossbench.system.stops import (
-    end_on_stops,
-    end_with_parent,
-    importable_main,
-    stops_blocked,
-    stops_held,
-    stops_interrupt,
-)
+from lossbench.system.stops import stops_interrupt
 from lossbench.training.fit import check, fit, is_crawling
 from lossbench.training.steps import OnStep
 
@@ -56,32 +44,12 @@ class Summary:
     broken: bool = False  # this process can use the GPU no more
 
 
-UNGUARDED = 79  # exit code of a worker in which the script that began the sweep begins it again
-BUSY_WAIT_S = 0.2  # between two looks at a run that another process has
-
-
 class BudgetSpent(Exception):  # noqa: N818  # no error
     """`runtime.budget_min` leaves no time for another epoch of this run."""
 
 
-def flops(config: Config) -> float:
-    """Floating-point operations of a run: training, the tests after each epoch, the last look at both splits."""
-    known, epochs = sizes(config.dataset), config.schedule.epochs
-    forward, step = _flops_per_image(repr(config.model), known.shape, known.num_classes, config.model)
-    return epochs * (known.num_train * step + known.num_test * forward) + known.num_train * forward
-
-
-_known_flops: dict[tuple[str, Shape, int], tuple[float, float]] = {}
-
-
-def _flops_per_image(name: str, shape: Shape, classes: int, model: ModelConfig) -> tuple[float, float]:
-    if (name, shape, classes) not in _known_flops:
-        _known_flops[name, shape, classes] = flops_per_image(model, shape, classes)
-    return _known_flops[name, shape, classes]
-
-
 def remaining(configs: Iterable[Config], elsewhere: Collection[str] = ()) -> list[Config]:
-    """The runs of a list that are still to do, each once; `elsewhere` names runs whose records are at hand already."""
+    """The runs of a list that are still to do, each once; `elsewhere` names runs whose records are known already."""
     unique = {run_id(config): config for config in reversed(list(configs))}
     todo = [config for name, config in unique.items() if name not in elsewhere and not open_run(config).finished]
     return todo[::-1]
@@ -93,11 +61,11 @@ def with_kernels(configs: Iterable[Config]) -> list[Config]:
 
 
 def with_data(configs: Iterable[Config], lacking: set[str]) -> list[Config]:
-    """The runs of a list whose data set is to be had; the others wait for theirs.
+    """The runs of a list whose data set is available; the others wait for theirs.
 
     Args:
         configs: the runs; their data sets are prepared.
-        lacking: names of data sets that are known not to be had; those found here are added, and told.
+        lacking: names of data sets known to be unavailable; those found here are added, and reported.
     """
     ready = []
     for config in configs:
@@ -117,7 +85,7 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
 
     Args:
         configs: the runs; where and how they are done is the same for all.
-        elsewhere: names of runs whose records are at hand already.
+        elsewhere: names of runs whose records are known already.
 
     Raises:
         ValueError: the device or a data set is not available, or the calling script cannot be imported by processes of
@@ -139,17 +107,22 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
     for config in {repr(config.dataset): config for config in todo}.values():
         prepare(config.dataset, config.runtime)
     if crawling := len(todo) - len(with_kernels(todo)):
-        told = f"{crawling} of {len(todo)} runs ask for schedule.precision=bf16, for which this device has no kernels: "
-        say(f"{told}a step takes many times as long as in fp32")
+        say(
+            f"{crawling} of {len(todo)} runs ask for schedule.precision=bf16, for which this device has no kernels: "
+            "a step takes many times as long as in fp32"
+        )
     parallel = num_parallel(todo)
     threads = todo[0].runtime.num_threads or max(1, num_cores() // parallel)
     todo = [replace(config, runtime=replace(config.runtime, num_threads=threads)) for config in todo]
     deadline = _deadline(todo[0].runtime.budget_min)
     with stops_interrupt(), Progress({run_id(config): flops(config) for config in todo}, parallel) as progress:
+        marks = {run_id(config): open_run(config).failure_mark() for config in todo}
         if parallel == 1:
-            _run_here(todo, summary, progress, deadline)
-        else:
-            _run_in_processes(todo, parallel, summary, progress, deadline)
+            _run_here(todo, summary, progress, deadline, marks)
+        else:  # costly runs first within a seed, so that the last ones to finish are short
+            todo = sorted(todo, key=lambda config: (config.seed, -flops(config)))
+            note = partial(_note, summary, progress)
+            run_in_processes(todo, parallel, Work(attempt, note, progress.step, _devices(todo[0]), deadline, marks))
     summary.postponed = sorted(names - set(summary.finished) - set(summary.failed))
     return summary
 
@@ -185,30 +158,11 @@ def _devices(config: Config) -> list[str]:
     return [str(device)]
 
 
-class Ended(StrEnum):
-    """How an attempt at a run ended."""
-
-    finished = "finished"
-    failed = "failed"
-    postponed = "postponed"  # `runtime.budget_min` is spent
-    busy = "busy"  # another process has the run
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an attempt at a run came to."""
-
-    ended: Ended
-    accuracy: float = 0.0  # on the test images, where finished
-    reason: str = ""  # where failed, in one line
-    broken: bool = False  # and the process can use its GPU no more
-
-
-def _attempt(config: Config, on_step: OnStep, deadline: float, mark: Mark) -> Outcome:
+def attempt(config: Config, on_step: OnStep, deadline: float, mark: Mark) -> Outcome:
     """Do a run, unless its next epoch would not end before the deadline, or another process has it.
 
-    What another process has made of it since the sweep began, and took the `mark` of its last failure, counts. A
-    traceback stays in the run's folder.
+    What another process did with the run since the sweep's start, when `mark` was taken, counts: its result, or its
+    failure. A traceback stays in the run's folder.
     """
     run = open_run(config)
     epoch_began = time.monotonic()
@@ -259,7 +213,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def _note(config: Config, outcome: Outcome, summary: Summary, progress: Progress) -> None:
+def _note(summary: Summary, progress: Progress, config: Config, outcome: Outcome) -> None:
     name = run_id(config)
     if outcome.ended is Ended.finished:
         summary.finished.append(name)
@@ -269,132 +223,17 @@ def _note(config: Config, outcome: Outcome, summary: Summary, progress: Progress
         progress.done(name, None, outcome.reason)
 
 
-def _marks(todo: Iterable[Config]) -> dict[str, Mark]:
-    """What tells each run's last failure, at this moment, from the next."""
-    return {run_id(config): open_run(config).failure_mark() for config in todo}
-
-
-def _run_here(todo: Sequence[Config], summary: Summary, progress: Progress, deadline: float) -> None:
-    marks, waiting = _marks(todo), deque(todo)
+def _run_here(
+    todo: Sequence[Config], summary: Summary, progress: Progress, deadline: float, marks: Mapping[str, Mark]
+) -> None:
+    waiting = deque(todo)
     while waiting and time.monotonic() < deadline:
         config = waiting.popleft()
-        outcome = _attempt(config, partial(progress.step, config), deadline, marks[run_id(config)])
+        outcome = attempt(config, partial(progress.step, config), deadline, marks[run_id(config)])
         if outcome.ended is Ended.busy:
             waiting.append(config)
             time.sleep(BUSY_WAIT_S)
-        _note(config, outcome, summary, progress)
+        _note(summary, progress, config, outcome)
         if outcome.broken:
             summary.broken = True
-            return
-
-
-_messages: Any = None  # in a worker: where its progress goes
-_device = ""
-
-
-def _start_worker(messages: Any, devices: Any) -> None:
-    global _messages, _device
-    end_with_parent()
-    _messages, _device = messages, devices.get()
-    end_on_stops()  # its run stands at the last epoch
-
-
-def _work(config: Config, deadline: float, mark: Mark) -> Outcome:
-    name = run_id(config)
-    config = replace(config, runtime=replace(config.runtime, device=_device))
-
-    def on_step(epoch: int, fraction: float, line: str) -> None:
-        _messages.put((name, epoch, fraction, line))
-
-    if time.monotonic() > deadline:
-        return Outcome(Ended.postponed)
-    outcome = _attempt(config, on_step, deadline, mark)
-    if outcome.ended is Ended.busy:
-        time.sleep(BUSY_WAIT_S)
-    if outcome.broken:
-        os._exit(1)  # the other runs are tried again in fresh processes, and this one has its failure on record
-    return outcome
-
-
-def _run_in_processes(
-    todo: Sequence[Config], parallel: int, summary: Summary, progress: Progress, deadline: float
-) -> None:
-    """Costly runs first within a seed, so that the last ones to finish are short."""
-    marks, ordered = _marks(todo), sorted(todo, key=lambda config: (config.seed, -flops(config)))
-    waiting = {run_id(config): config for config in ordered}
-    while waiting and not _run_pool(waiting, list(waiting), parallel, summary, progress, deadline, marks):
-        # A process died. Runs are handed out in order, so it was under one of the first; alone, each shows whether it
-        # is to blame, or only wanted the memory of its neighbours.
-        for name in list(waiting)[: parallel + 1]:
-            if not _run_pool(waiting, [name], 1, summary, progress, deadline, marks):
-                run = open_run(waiting[name])
-                if not run.failed_since(marks[name]):  # else it could still say why
-                    run.fail("its process died (killed, or out of memory)")
-                _note(waiting.pop(name), Outcome(Ended.failed, reason=run.failure() or ""), summary, progress)
-
-
-def _run_pool(
-    waiting: dict[str, Config],
-    names: Sequence[str],
-    parallel: int,
-    summary: Summary,
-    progress: Progress,
-    deadline: float,
-    marks: Mapping[str, Mark],
-) -> bool:
-    """Do the named runs and take them out of `waiting`; False: a process died, and what it left is still in there."""
-    with importable_main(), stops_held() as held:  # else one could strike between a worker's start and its end
-        context = multiprocessing.get_context("spawn")
-        messages = context.Queue()
-        others = set(multiprocessing.active_children())
-        devices, of_workers = _devices(waiting[names[0]]), context.Queue()
-        for index in range(parallel):
-            of_workers.put(devices[index % len(devices)])
-        pool = ProcessPoolExecutor(parallel, context, _start_worker, (messages, of_workers))
-
-        def submit(name: str) -> Future[Any]:
-            with stops_blocked():  # it may start a worker, which is deaf to them until it can end in silence
-                return pool.submit(_work, waiting[name], deadline, marks[name])
-
-        futures: dict[Future[Any], str] = {}
-        started: set[Any] = set()
-        try:
-            for name in names:
-                futures[submit(name)] = name
-                started |= set(multiprocessing.active_children()) - others
-            while futures and not held and time.monotonic() < deadline + 1.0:  # workers stop by themselves
-                done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
-                for name, *news in _drain(messages):
-                    if name in waiting:  # what comes after a run's end is stale
-                        progress.step(waiting[name], *news)
-                for future in done:
-                    name, outcome = futures.pop(future), future.result()
-                    if outcome.ended is Ended.busy:
-                        futures[submit(name)] = name
-                        continue
-                    _note(waiting.pop(name), outcome, summary, progress)
-        except BrokenProcessPool:
-            for worker in started:
-                worker.join()
-            if any(worker.exitcode == UNGUARDED for worker in started):
-                raise ValueError(
-                    "run_all does several runs in processes that import the calling script, and the call stands where "
-                    'it would be made there again; put it below `if __name__ == "__main__":`, or set runtime.parallel=1'
-                ) from None
-            return False
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            workers = set(multiprocessing.active_children()) - others
-            for worker in workers:  # a run's files are whole at every moment
-                worker.kill()
-            for worker in workers:
-                worker.join()
-    return True
-
-
-def _drain(messages: Any) -> Iterator[tuple[Any, ...]]:
-    while True:
-        try:
-            yield messages.get_nowait()
-        except queue.Empty:
             return

@@ -11,6 +11,7 @@ from lossbench import NUMERICS
 from lossbench.config.run import Config
 from lossbench.models.build import count_parameters
 from lossbench.models.features import output_layer
+from lossbench.runs.folder import FORMAT
 from lossbench.system.machine import commit, device_name, versions
 from lossbench.training import metrics
 from lossbench.training.evaluate import Evaluation, predict
@@ -19,7 +20,7 @@ from lossbench.training.steps import State
 
 def identity(config: Config, run_id: str) -> dict[str, Any]:
     """Which run it is."""
-    return {"run_id": run_id, "numerics": NUMERICS, "config": asdict(config)}
+    return {"format": FORMAT, "run_id": run_id, "numerics": NUMERICS, "config": asdict(config)}
 
 
 def circumstances(config: Config, device: torch.device, num_threads: int) -> dict[str, Any]:

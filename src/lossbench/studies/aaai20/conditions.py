@@ -19,6 +19,7 @@ from lossbench.studies.aaai20.grid import LOSSES, SEEDS, cell_of
 from lossbench.studies.aaai20.keys import CNN2C, CNN5C, LITERAL, key_of, with_beta
 from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import Cell, Key, Part, made_for
+from lossbench.studies.study import Accuracy
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,7 @@ SCALES = {
     LARGE[0]: {"sml": 4.91, "lgl": 11.4, "lgl_inr": 0.204},
     LARGE[1]: {"sml": 5.89, "lgl": 21.2, "lgl_inr": 0.170},
 }
-"""Factors to LGL-INR's gradient norm for SML and LGL, to SML's for LGL-INR: benchmarks/measure_scales.py."""
-
-Accuracy = Callable[[Config], float | None]
-"""A run's accuracy; None where it is not done, nan where it failed."""
+"""Factors to LGL-INR's gradient norm for SML and LGL, to SML's for LGL-INR: tools/measure_scales.py."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from lossbench.models.cnn2c import Cnn2c, Head
 from lossbench.models.cnn5c import Cnn5c
 from lossbench.models.mobilenetv2 import MobileNetV2
 from lossbench.models.resnet18 import ResNet18
+from lossbench.studies import cells as studies
 from lossbench.studies.aaai20 import paper
 from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import Cell
@@ -44,12 +45,11 @@ LITERAL_HEAD = "CNN2C (800-10)"
 
 def cell_of(loss: LossConfig, dataset: DatasetConfig, model: ModelConfig, schedule: Schedule, num_seeds: int) -> Cell:
     """A cell that no table has: another reading or schedule of a network, beside the number that it is a reading of."""
-    configs = tuple(Config(dataset, model, loss, schedule, seed) for seed in range(num_seeds))
-    network, label = LABELS[model.name], LABELS[loss.name]
+    cell = studies.cell_of(loss, dataset, model, schedule, num_seeds)
+    network, label = cell.rows
     if dataset.name == "cifar10":
-        return Cell(4, (label,), network, paper_numbers()[4, label, network], configs)
-    column = LABELS[dataset.name]
-    return Cell(3, (network, label), column, paper_numbers()[3, f"{network} {label}", column], configs)
+        return replace(cell, table=4, rows=(label,), column=network, paper=paper_numbers()[4, label, network])
+    return replace(cell, table=3, paper=paper_numbers()[3, cell.row, cell.column])
 
 
 def cells(table: int, profile: str, seeds: int | None = None, runtime: Runtime | None = None) -> list[Cell]:

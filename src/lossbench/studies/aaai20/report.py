@@ -51,10 +51,10 @@ from lossbench.studies.aaai20.sections.findings import (
 from lossbench.studies.aaai20.table1 import Simulations
 from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, Verdict
 from lossbench.studies.cells import Cell, cell_key
-from lossbench.studies.imbalance import sections as theory
 from lossbench.studies.options import Reproduce
 from lossbench.studies.provenance import progress
 from lossbench.studies.results import Results, results_at_hand
+from lossbench.studies.study import Study, studies
 from lossbench.studies.tables import Filled, write_forms, write_table
 from lossbench.system.files import remove_leftovers
 
@@ -112,7 +112,9 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     for number in plan.tables:
         filled = fill(grid.cells(number, profile, plan.seeds))
         title = (_TITLES if profile == "paper" else _QUICK_TITLES)[number]
-        markdown, tables[number] = write_table(folder, number, title, filled, results.failed, plan.selection)
+        markdown, tables[number] = write_table(
+            folder, number, title, filled, results.failed, plan.selection, _note(filled)
+        )
         summary.append(markdown)
         used += [record.id for _, found in filled for record in found]
     drawn: list[Drawn] = []
@@ -144,6 +146,13 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     if unused:
         summary.append("Not in any table:\n\n" + "".join(f"- {line}\n" for line in unused))
     write_text(folder / "summary.md", "\n".join(summary))
+
+
+def _note(filled: Filled) -> str:
+    """What a table's caption says of the head as printed, where it has it."""
+    if not any(cell.rows[0] == grid.LITERAL_HEAD for cell, _ in filled):
+        return ""
+    return f"{grid.LITERAL_HEAD} is the head as printed, CNN2C has 800-500-10"
 
 
 def _paper(
@@ -194,7 +203,7 @@ def _paper(
             [*traces.weights_by_epoch(judge), *beyond.mechanism_blocks(judge)],
         ),
         of_runs("Beyond the paper: what the losses do, epoch by epoch", traces.traced(results)),
-        of_runs("Beyond the paper: class weights on imbalanced data (Eq. 9 and 10)", theory.imbalance(results)),
+        *(of_runs(one.title, one.blocks) for study in other_studies() for one in study.sections(results)),
         of_runs("Beyond the paper: calibration", probabilities.calibrated(judge)),
         of_runs("Beyond the paper: noise, and how many seeds", noise_and_seeds.noise_blocks(judge)),
         Section("The large networks without a GPU", large_networks.without_gpu(results)),
@@ -210,10 +219,16 @@ def blocks_of_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
     return list(arms.reference_blocks(True, Runtime(), results.accuracy))
 
 
+def other_studies() -> list[Study]:
+    """The registered studies beside the paper's own; the page has their sections too."""
+    return [study for study in studies() if study.name != "aaai20"]
+
+
 def beside_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
     """The planned runs of the studies, of the second round and of CNN5C on a CPU, named."""
     second, on_cpu = (module.blocks(Runtime(), accuracy=results.accuracy) for module in (second_runs, without_gpu))
-    return [*variants.blocks(True, Runtime()), *second, *on_cpu]
+    others = [block for study in other_studies() for block in study.planned(results)]
+    return [*variants.blocks(True, Runtime()), *others, *second, *on_cpu]
 
 
 def _lead(judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict]) -> list[Block]:
@@ -232,7 +247,7 @@ def _lead(judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict
         readings.moves(judge.results, variants.READ[0]),
         readings.whole_row(judge.results),
         beyond.even_weights(judge.results),
-        theory.outcomes(judge.results),
+        *(text for study in other_studies() for text in study.findings(judge.results)),
     ]
     if any(beyond_paper):
         told += [Paragraph("Beyond the paper, so far:"), Items(list(filter(None, beyond_paper)))]
@@ -247,6 +262,14 @@ def overview(results_dir: Path) -> str:
     conditions = provenance.conditions(judge.results, judge.results.records.keys() - _without_gpu(judge.results))
     cells = _told(sections.overview(judged), conditions)
     return blocks_to_markdown([*lead[:3], cells, lead[3], *large_networks.cnn5c(judge.results), *lead[4:]])
+
+
+def finding(results_dir: Path) -> str:
+    """The first headline, and what the blind seeds make of it, in two sentences: the README's."""
+    judge = Judge(Results(committed_records(results_dir), {}))
+    first = judge.headlines()[0]
+    status = second_round.headline_status(judge)[first.other, first.dataset]
+    return f"{headline_sentences(judge)[0]} By five further seeds alone, run after this had been written: {status}."
 
 
 def _without_gpu(results: Results) -> set[str]:

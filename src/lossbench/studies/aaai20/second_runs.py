@@ -16,7 +16,6 @@ from lossbench.studies.aaai20.conditions import (
     LARGE,
     LR_STEPS,
     PLACES,
-    Accuracy,
     Place,
     block_of,
     cell_at,
@@ -29,6 +28,7 @@ from lossbench.studies.aaai20.conditions import (
 from lossbench.studies.aaai20.grid import LOSSES
 from lossbench.studies.aaai20.keys import CNN2C
 from lossbench.studies.cells import Cell, Key, Part, made_for
+from lossbench.studies.study import Accuracy
 
 BLIND_SEEDS = range(5, 10)
 FIRST_SEEDS = range(5)

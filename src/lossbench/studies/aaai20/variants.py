@@ -1,4 +1,4 @@
-"""What else has to be run to see what the paper's conclusions hang on? Readings, beta, imbalance, traces and noise.
+"""Runs beyond the paper's that show what its conclusions depend on: readings, beta, traces and noise.
 
 A study varies one option at a time around the paper's cells; a variant that is the default has the runs of the paper's
 own cell, so nothing is run twice.
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from lossbench.config.options import ClassWeights, Imbalance, Init, LossConfig, ModelConfig, Normalization, Reduction
+from lossbench.config.options import Init, LossConfig, ModelConfig, Normalization, Reduction
 from lossbench.config.registry import LABELS, MODELS
 from lossbench.config.run import Config, Runtime
 from lossbench.data.mnist_type import MnistType
@@ -19,20 +19,21 @@ from lossbench.losses.sml import Sml
 from lossbench.models.cnn2c import Cnn2c, Head
 from lossbench.models.cnn5c import Padding
 from lossbench.studies.aaai20 import second_runs, without_gpu
-from lossbench.studies.aaai20.conditions import LARGE, PLACES, Accuracy, Place, reference_blocks
+from lossbench.studies.aaai20.conditions import LARGE, PLACES, Place, reference_blocks
 from lossbench.studies.aaai20.grid import LOSSES, cell_of
 from lossbench.studies.aaai20.grid import cells as table_cells
 from lossbench.studies.aaai20.keys import LITERAL, key_of
 from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import Cell, made_for
+from lossbench.studies.study import Accuracy
 
 NUM_SEEDS = 3
 ORDINALS = ("first", "second", "third")  # as many
 
-OTHER_STUDY = "class weights on other imbalances"  # which no rule speaks of
+TRACED_STUDY = "what the losses do, epoch by epoch"  # whose runs keep a trace of every epoch
 CROSSED_STUDY = "initial weights crossed with order"  # says nothing before all of its runs are there
 LARGE_STUDY = "readings of CNN5C on KMNIST"  # for a GPU
-LATER = (OTHER_STUDY, CROSSED_STUDY, LARGE_STUDY)
+LATER = (CROSSED_STUDY, LARGE_STUDY)
 """Studies that are done whole, one after the other, once the others have all their seeds."""
 
 LGL_SCALES = (1.0, 2.0, 3.0, 5.0, 10.0)
@@ -40,22 +41,7 @@ LGL_SCALES = (1.0, 2.0, 3.0, 5.0, 10.0)
 
 BETAS = (0.0, 1.0, 2.0, 4.0, 8.0)
 
-WEIGHTS: tuple[ClassWeights | None, ...] = (
-    None,
-    ClassWeights.sqrt_inverse,
-    ClassWeights.effective,
-    ClassWeights.inverse,
-)
-PAIR = [4, 6]
-"""Coat and shirt of Fashion-MNIST, the paper's example of similar classes."""
-
-NUM_JUDGED = 2
-"""Imbalances that docs/statistics.md has rules for: the first of `imbalanced`."""
-
-SETTLED = [0.7, 0.9]
-"""Fractions of the epochs at which the learning rate falls, so that a run ends near a stationary point."""
-
-TRACE_SEED = 2000  # and on; a run at a reported seed is there already, without a trace
+TRACE_SEED = 2000  # and on: seeds of the traced runs alone, since a run at a reported seed has no trace
 CROSSED = range(4)
 """Seeds of initial weights and, crossed with them, of the order of the images."""
 
@@ -122,36 +108,6 @@ def betas() -> list[Variant]:
     ]
 
 
-@dataclass(frozen=True)
-class Imbalanced:
-    """Fashion-MNIST, or two classes of it, with fewer training images of the later classes."""
-
-    label: str
-    dataset: MnistType
-    cells: dict[tuple[str, ClassWeights | None], Cell]  # by loss and class weights; LGL-INR has none
-
-
-def imbalanced() -> list[Imbalanced]:
-    """Two classes at ratio 10, then all ten by a step and by a long tail, with every loss and class weights."""
-    chosen: list[tuple[list[int] | None, Imbalance, float]] = [(PAIR, Imbalance.step, 10.0)]
-    chosen += [(None, kind, ratio) for kind in (Imbalance.step, Imbalance.long_tail) for ratio in (10.0, 100.0)]
-    losses: list[Lgl | Sml | LglInr] = [Sml(class_weights=kind) for kind in WEIGHTS]
-    losses += [*(Lgl(class_weights=kind) for kind in WEIGHTS), LglInr()]
-    found = []
-    for classes, kind, ratio in chosen:
-        dataset = MnistType("fmnist", classes=classes, imbalance=kind, imbalance_ratio=ratio)
-        schedule = replace(paper_schedule("fmnist"), milestones=SETTLED)
-        cells = {
-            (LABELS[loss.name], getattr(loss, "class_weights", None)): replace(
-                cell_of(loss, dataset, Cnn2c(), schedule, NUM_SEEDS), paper=None
-            )
-            for loss in losses
-        }
-        what = "coat and shirt" if classes else "ten classes"
-        found.append(Imbalanced(f"{what}, {kind.value.replace('_', ' ')} {ratio:g}", dataset, cells))
-    return found
-
-
 def traced() -> dict[str, Cell]:
     """The paper's cells on KMNIST with seeds of their own, by loss, for runs that keep what happens in every epoch."""
     return {
@@ -211,22 +167,17 @@ def blocks(has_gpu: bool, runtime: Runtime) -> Iterator[tuple[str, list[Config]]
     def of_variants(variants: Iterable[Variant]) -> list[Config]:
         return runs(cell for variant in variants for cell in variant.cells.values())
 
-    def of_imbalances(chosen: Iterable[Imbalanced]) -> list[Config]:
-        return runs(cell for one in chosen for cell in one.cells.values())
-
     studies: dict[str, list[Config]] = {
         "readings of CNN2C on KMNIST": of_variants(readings(READ[0])),
         "LGL's factor": runs(cell for cells in lgl_factors().values() for cell in cells),
         "beta and the weights": of_variants(betas()),
-        "what the losses do, epoch by epoch": runs(traced().values()),
-        "class weights on imbalanced data": of_imbalances(imbalanced()[:NUM_JUDGED]),
-        OTHER_STUDY: of_imbalances(imbalanced()[NUM_JUDGED:]),
+        TRACED_STUDY: runs(traced().values()),
         CROSSED_STUDY: [config for loss in CROSSED_LOSSES for row in crossed(loss) for config in row],
     }
     if has_gpu:
         studies[LARGE_STUDY] = of_variants(readings(READ[1]))
     for name, configs in studies.items():
-        own = replace(runtime, class_trace=configs[0].seed >= TRACE_SEED)
+        own = replace(runtime, class_trace=name == TRACED_STUDY)
         yield name, sorted(made_for(name, configs, own), key=lambda config: config.seed)
 
 
@@ -246,11 +197,10 @@ def _cell(
 def read_logits(accuracy: Accuracy) -> Iterator[Config]:
     """The runs whose logits a section of the report reads; of the others no logits are committed.
 
-    Calibration: Table 3's cells. Turned negatives: LGL-INR over beta. Logit adjustment: imbalanced data without class
-    weights, and LGL-INR there. Held-out images: the runs at a loss's own learning rate, its window while that is open.
+    Calibration: Table 3's cells. Turned negatives: LGL-INR over beta. Held-out images: the runs at a loss's own
+    learning rate, its window while that is open.
     """
     cells = [cell for cell in table_cells(3, "paper") if key_of(cell).model != LITERAL]
     cells += [cell for variant in betas() if variant.option == "attached" for cell in variant.cells.values()]
-    cells += [cell for one in imbalanced() for (_, weights), cell in one.cells.items() if weights is None]
     yield from (config for cell in cells for config in cell.configs)
     yield from second_runs.chosen_runs(accuracy)

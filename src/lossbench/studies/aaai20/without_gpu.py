@@ -18,10 +18,11 @@ from lossbench.losses.sml import Sml
 from lossbench.models.cnn5c import Cnn5c
 from lossbench.models.mobilenetv2 import MobileNetV2
 from lossbench.models.resnet18 import ResNet18
-from lossbench.studies.aaai20.conditions import LARGE, Accuracy, block_of, curve_blocks
+from lossbench.studies.aaai20.conditions import LARGE, block_of, curve_blocks
 from lossbench.studies.aaai20.grid import cell_of
 from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import Cell, made_for
+from lossbench.studies.study import Accuracy
 from lossbench.system.machine import num_cores
 
 AGREEMENT_EPOCHS, AGREEMENT_SEEDS = 3, 3

@@ -1,4 +1,4 @@
-"""Do class weights do on real networks what Eq. 9 and 10 say? Judged as docs/statistics.md fixes it; no torch."""
+"""Whether class weights do on real networks what Eq. 9 and 10 say, judged as docs/statistics.md fixes it; no torch."""
 
 import math
 from collections.abc import Mapping
@@ -14,12 +14,9 @@ from lossbench.data.labels import test_labels, train_counts
 from lossbench.statistics import inference, learning_property
 from lossbench.statistics.adjustment import Accuracies, accuracies, logit_adjusted, majority, threshold_moved
 from lossbench.statistics.inference import MarginTest, Outcome, Pairs
-from lossbench.statistics.learning_property import Balance
-from lossbench.studies.aaai20.variants import WEIGHTS, Imbalanced
+from lossbench.statistics.learning_property import LAW_FACTOR, Balance
+from lossbench.studies.imbalance.plan import WEIGHTS, Imbalanced
 from lossbench.studies.results import Results
-
-LAW_FACTOR = 1.25
-"""Within which a measured side of Eq. 10 counts as the predicted one."""
 
 ALIKE = 0.05
 """Mean probabilities of the own class nearer than this are equal."""

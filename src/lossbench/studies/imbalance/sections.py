@@ -1,4 +1,4 @@
-"""What do class weights do on real networks? Eq. 9 and 10 under imbalance, as tables and pictures of a page."""
+"""Eq. 9 and 10 under imbalance, and what class weights do on real networks, as tables and pictures of a page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, measured, percent, seeds_told
 from lossbench.statistics import inference
 from lossbench.statistics.adjustment import Accuracies
-from lossbench.studies.aaai20 import grid, variants
-from lossbench.studies.aaai20.variants import Imbalanced
+from lossbench.statistics.learning_property import LAW_FACTOR
 from lossbench.studies.imbalance import law as theory
 from lossbench.studies.imbalance.law import BySeed, Law, Method, Runs, Trained
+from lossbench.studies.imbalance.plan import NUM_JUDGED, Imbalanced, balanced, imbalanced
 from lossbench.studies.results import Results
 
 LOSS_LABELS = ("LGL", "SML", "LGL-INR")
@@ -41,7 +41,7 @@ Study = tuple[Imbalanced, Runs]
 
 def imbalance(results: Results) -> list[Block]:
     """Eq. 10 predicted and measured, what weights do to majority and minority, and the simple alternatives."""
-    every = [(one, theory.runs_of(results, one)) for one in variants.imbalanced()]
+    every = [(one, theory.runs_of(results, one)) for one in imbalanced()]
     if not any(by_seed for _, runs in every for by_seed in runs.values()):
         return [Paragraph("No runs on imbalanced data yet.")]
     laws = theory.laws(every[0][1])
@@ -56,14 +56,14 @@ def imbalance(results: Results) -> list[Block]:
 
 def outcomes(results: Results) -> str | None:
     """What class weights do on imbalanced data, in a sentence; None before there are enough runs of two classes."""
-    two, step = (theory.runs_of(results, one) for one in variants.imbalanced()[: variants.NUM_JUDGED])
+    two, step = (theory.runs_of(results, one) for one in imbalanced()[:NUM_JUDGED])
     if any(len(two[loss, ClassWeights.inverse]) < inference.MIN_RUNS for loss in ("SML", "LGL")):
         return None
     laws, gains = theory.laws(two), theory.gain_outcome(theory.minority_gains(two))
     determined = theory.determined_outcome(theory.spreads(two), theory.spreads(step))
     return (
         f"Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, {seeds_told(law.test.n for law in laws)}. Eq. "
-        f"10 of two classes within a factor of {theory.LAW_FACTOR:g}: {_on_images(laws)}. Inverse weights raise the "
+        f"10 of two classes within a factor of {LAW_FACTOR:g}: {_on_images(laws)}. Inverse weights raise the "
         f"minority's accuracy, two classes: {gains}. They make the mean probabilities of the own class alike for two "
         f"classes and not for ten: {determined}."
     )
@@ -72,7 +72,7 @@ def outcomes(results: Results) -> str | None:
 _LAW_CAPTION = (
     "Eq. 10 measured over predicted, 1 where it holds: of two classes the majority's equation, of ten SML's equations "
     "summed over the larger half of the classes. Fashion-MNIST, CNN2C, last epoch, geometric mean over seeds (n), for "
-    f"two classes with the 90 % interval that is judged against a factor of {theory.LAW_FACTOR:g}."
+    f"two classes with the 90 % interval that is judged against a factor of {LAW_FACTOR:g}."
 )
 _ACCURACY_CAPTION = (
     "Test accuracy (%) of the larger half of the classes / the smaller half / all, each class counting the same; "
@@ -101,11 +101,10 @@ def _some(runs: Runs) -> list[Trained]:
 def _balanced(results: Results) -> dict[str, list[float]]:
     """Largest less smallest own probability on training images where no class is rare and none weighs more, by loss."""
     found: dict[str, list[float]] = {}
-    for cell in grid.figure_cells("paper"):
-        if cell.config.dataset.name == "fmnist" and cell.loss in ("SML", "LGL"):
-            kept = [arrays for config in cell.configs if (arrays := results.arrays(config)) is not None]
-            own = [np.diag(arrays[f"train_mean_{labelled_loss(cell.loss).probabilities}"]) for arrays in kept]
-            found[cell.loss] = [float(np.ptp(values.astype(float))) for values in own]
+    for cell in balanced():
+        kept = [arrays for config in cell.configs if (arrays := results.arrays(config)) is not None]
+        own = [np.diag(arrays[f"train_mean_{labelled_loss(cell.loss).probabilities}"]) for arrays in kept]
+        found[cell.loss] = [float(np.ptp(values.astype(float))) for values in own]
     return found
 
 
@@ -119,7 +118,7 @@ def _verdict(laws: list[Law], every: Sequence[Study], balanced: Mapping[str, Seq
         for loss in of_two
     )
     return (
-        f"Two classes, one shirt to ten coats: Eq. 10 within a factor of {theory.LAW_FACTOR:g}, whatever loss and "
+        f"Two classes, one shirt to ten coats: Eq. 10 within a factor of {LAW_FACTOR:g}, whatever loss and "
         f"weights, {_on_images(laws)} ({_inside(laws)}). That inverse weights raise the minority's accuracy: "
         f"{theory.gain_outcome(gains)} ({told}). That such weights determine two classes, whose own mean "
         "probabilities they make equal, and not many: "
@@ -194,7 +193,7 @@ def _law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
             f"{np.exp(np.mean(np.log(law.measured))):.3f}, n={len(law.measured)}."
         )
     left.axhline(1, color=FAINT, linewidth=1)
-    left.axhspan(1 / theory.LAW_FACTOR, theory.LAW_FACTOR, color=FAINT, alpha=0.15, lw=0)
+    left.axhspan(1 / LAW_FACTOR, LAW_FACTOR, color=FAINT, alpha=0.15, lw=0)
     words = [f"{WORDS[weights].replace(' ', chr(10))}\n{predicted:.3f}" for weights, predicted in order]
     left.set_xticks(range(len(order)), labels=words, fontsize=SMALL)
     left.set(yscale="log", title="two classes", xlabel="weights, predicted $(1-p_{00})/p_{10}$")
@@ -205,10 +204,10 @@ def _law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
     for loss, (split, images) in product(("SML", "LGL"), _COLUMNS.items()):
         left.plot([], [], **_point(loss, split), label=f"{loss}, {images.lower()}")
     left.legend(fontsize=SMALL)
-    told += _own_probabilities(right, every[: variants.NUM_JUDGED])
+    told += _own_probabilities(right, every[:NUM_JUDGED])
     caption = (
         "Left: Eq. 10 of two classes, coat and shirt, 10 to 1, for each way to weigh them: measured over predicted, a "
-        f"point a run, the band a factor of {theory.LAW_FACTOR:g}. Right: mean probability of the own class on "
+        f"point a run, the band a factor of {LAW_FACTOR:g}. Right: mean probability of the own class on "
         "training images with inverse weights, a point a class and run: two classes (T0, T1), and ten, the later five "
         "thinned out 10 times."
     )

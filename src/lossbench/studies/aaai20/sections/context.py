@@ -23,7 +23,6 @@ from lossbench.studies.aaai20.keys import SML
 from lossbench.studies.aaai20.table1 import Simulations
 from lossbench.studies.aaai20.verdicts import Judge, equation_10, simulated
 from lossbench.studies.cells import Key
-from lossbench.studies.imbalance.law import LAW_FACTOR
 from lossbench.studies.results import Results
 
 SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
@@ -65,7 +64,7 @@ def _weight(cell: simulation.Cell) -> str:
 
 @cache
 def _networks() -> dict[str, list[dict[str, str]]]:
-    """The layers of each network as built, by benchmarks/write_networks.py."""
+    """The layers of each network as built, by tools/write_networks.py."""
     found: dict[str, list[dict[str, str]]] = {}
     for line in paper.lines("networks.csv"):
         found.setdefault(line["network"], []).append(line)
@@ -167,14 +166,14 @@ def _in_balance(groups: Balances) -> str:
                 [one.ratio for key, group in groups.items() if (key[0].loss, key[1]) == (loss, split) for one in group]
             )
             apart = _apart(ratios)
-            near = 100 * np.mean(apart <= math.log(LAW_FACTOR)) if len(apart) else math.nan
+            near = 100 * np.mean(apart <= math.log(diagnostics.LAW_FACTOR)) if len(apart) else math.nan
             told.append(f"{_factor(ratios)} on {split}{'ing' * (split == 'train')} images ({near:.0f} %)")
         texts.append(f"{loss.label} {told[0]} and {told[1]}")
     return (
         "By which factor the two sides differ in a typical class, median over classes, seeds and data sets, and how "
-        f"many classes are within {LAW_FACTOR}: {'; '.join(texts)}. LGL-INR's right side is weighted, so that a "
-        "mistake adds about nine times as much to the left; where training images are known almost by heart, its sides "
-        "part on test images."
+        f"many classes are within {diagnostics.LAW_FACTOR}: {'; '.join(texts)}. LGL-INR's right side is weighted, so "
+        "that a mistake adds about nine times as much to the left; where training images are known almost by heart, "
+        "its sides part on test images."
     )
 
 

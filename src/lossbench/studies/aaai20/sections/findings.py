@@ -176,9 +176,10 @@ def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
     ]
     once = [before for before, after in both if (before.outcome == "holds") != (after.outcome == "holds")]
     return (
-        f"Of CNN2C's {len(chosen)} numbers {counted[0]} lie where one new run of ours would with the head 800-500-10, {counted[1]} "
-        f"with the printed one (800-10). Over CNN2C's {in_words(num_datasets)} data sets {len(once) or 'no'} claim{'s' * (len(once) > 1)} "
-        f"hold{'s' * (len(once) < 2)} with one head only: {'; '.join(told)}."
+        f"Of CNN2C's {len(chosen)} numbers {counted[0]} lie where one new run of ours would with the head "
+        f"800-500-10, {counted[1]} with the printed one (800-10). Over CNN2C's {in_words(num_datasets)} data sets "
+        f"{len(once) or 'no'} claim{'s' * (len(once) > 1)} hold{'s' * (len(once) < 2)} with one head only: "
+        f"{'; '.join(told)}."
     )
 
 
@@ -191,7 +192,8 @@ def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
         if before.outcome != after.outcome
     ]
     told += [
-        f"LGL-INR's lead over {before.other.label} on {LABELS[before.dataset]}: {before.headline}, without them {after.headline}"
+        f"LGL-INR's lead over {before.other.label} on {LABELS[before.dataset]}: {before.headline}, without them "
+        f"{after.headline}"
         for before, after in zip(judge.headlines(), without.headlines(), strict=True)
         if before.headline != after.headline
     ]
@@ -203,8 +205,8 @@ def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
     ]
     changes = f"these change: {'; '.join(told)}" if told else "nothing changes"
     return (
-        f"The {len(judge.seen())} runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen before the "
-        f"rules were written (docs/statistics.md). Without them, on one pair of runs less, {changes}."
+        f"The {len(judge.seen())} runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen "
+        f"before the rules were written (docs/statistics.md). Without them, on one pair of runs less, {changes}."
     )
 
 

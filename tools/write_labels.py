@@ -1,4 +1,4 @@
-"""The labels of the published data sets, as `labels.py` reads them: python benchmarks/write_labels.py.
+"""The labels of the published data sets, as `labels.py` reads them: python tools/write_labels.py.
 
 Looks for the data where LOSSBENCH_DATA, or data/, has them, and writes src/lossbench/data/labels.npz.
 """

@@ -1,6 +1,6 @@
-"""The factors of the scale-matched arms, as `SCALES` in arms.py has them: python benchmarks/measure_scales.py.
+"""The factors of the scale-matched conditions, `SCALES` in conditions.py: python tools/measure_scales.py.
 
-Looks for the data where LOSSBENCH_DATA, or data/, has them.
+The data are looked for where LOSSBENCH_DATA, or data/, has them.
 """
 
 from lossbench.config.run import Runtime

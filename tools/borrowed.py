@@ -1,6 +1,6 @@
-"""How does all that a GPU has to prove get done in calls of a few minutes, without network?
+"""The tests, measurements and runs that need a GPU, in calls of a few minutes, without network.
 
-    python benchmarks/borrowed.py --out DIR [--minutes 9] [--benchmark]
+    python tools/borrowed.py --out DIR [--minutes 9] [--benchmark]
 
 Every call takes the lots of data that came along (carry.py), does what is left in this order, as far as the data are
 there, and leaves copies in DIR:
@@ -14,8 +14,8 @@ there, and leaves copies in DIR:
 The first lot is enough for CNN5C. For Table 4 all lots are carried, in calls back to back; --minutes 2 keeps those
 short that only bring data.
 
-Once means once a machine: what a call did is noted in outputs/borrowed.json. A step that fails is told and not tried
-again; where 1 finds a difference, the reference runs do without CUDA graphs. `lossbench import records.zip` and
+Once means once a machine: what a call did is noted in outputs/borrowed.json. A step that fails is reported and not
+tried again; where 1 finds a difference, the reference runs do without CUDA graphs. `lossbench import records.zip` and
 `lossbench publish results` bring the records home; a commit of them goes along with the next machine, which then does
 not repeat them. What is mended between two calls is committed, and its commit written into carry/commit, before the
 next, else records name another.
@@ -147,7 +147,7 @@ def main() -> None:
         options += [f"runtime.budget_min={(call.left_s - EARLIER_S) / 60:.2f}", "runtime.tensorboard=false"]
         options += ["runtime.cuda_graphs=false"] if graphs.startswith(f"{DIFFERS} ") else []
         print(f"reference: {call.do('reference', ['scripts/reference.py', *options], call.left_s)}", flush=True)
-    export = "from lossbench.cli.entry import main; main()"
+    export = "from lossbench.cli.main import main; main()"
     print(f"records: {call.do('export', ['-c', export, 'export', str(call.out / 'records.zip')], LAST_S)}", flush=True)
     records = call.out / "records.zip"
     if records.exists() and records.stat().st_size > ZIP_LIMIT:

@@ -1,6 +1,6 @@
-"""What to take to a machine without network?
+"""The packages and data that a machine without network lacks, packed for the way.
 
-    python benchmarks/carry.py [--data-dir DIR] [--limit-mb 64]
+    python tools/carry.py [--data-dir DIR] [--limit-mb 64]
 
 writes `carry/` in a few minutes: `site`, the pure Python packages that such machines lack; `lot1`, `lot2`, ..., the
 published data files, compressed, in lots that can travel one by one; `lots.json`, which lot has which file; `commit`.

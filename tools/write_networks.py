@@ -1,4 +1,4 @@
-"""The layers of the networks for Table 2, computed: python benchmarks/write_networks.py.
+"""The layers of the networks for Table 2, computed: python tools/write_networks.py.
 
 They go into src/lossbench/studies/aaai20/paper/networks.csv, where the report reads them, so that it needs no torch.
 """

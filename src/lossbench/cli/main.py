@@ -1,0 +1,75 @@
+"""The `lossbench` program: the commands that Hydra composes, then the commands that look after runs."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from lossbench import __version__
+from lossbench.cli.hydra_main import plain_errors
+from lossbench.cli.profile import profile_run
+from lossbench.cli.reference import reference
+from lossbench.cli.report import report
+from lossbench.cli.reproduce import reproduce
+from lossbench.cli.runs import compare, diff, remove, runs, show, verify
+from lossbench.cli.simulate import simulate
+from lossbench.cli.studies import studies
+from lossbench.cli.train import train
+from lossbench.cli.transfer import export, import_, prune, publish
+
+
+class HydraCommand(click.Command):
+    """A command whose arguments are passed to Hydra as they are, `--help` among them."""
+
+    def __init__(self, name: str, callback: Callable[[], None]) -> None:
+        text = (callback.__doc__ or "").partition(": ")[2]
+        super().__init__(name, callback=callback, short_help=text.capitalize())
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.args = list(args)
+        return []
+
+    def invoke(self, context: click.Context) -> Any:
+        sys.argv[1:] = context.args
+        return super().invoke(context)
+
+
+class InOrder(click.Group):
+    """A group that lists its commands as they were added."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+_COMMANDS: tuple[click.Command, ...] = (
+    HydraCommand("train", train),
+    HydraCommand("reproduce", reproduce),
+    HydraCommand("reference", reference),
+    HydraCommand("report", report),
+    HydraCommand("profile", profile_run),
+    *(runs, show, diff, compare, remove, verify),
+    studies,
+    *(export, import_, publish, prune),
+    simulate,
+)
+
+
+@click.group(
+    cls=InOrder,
+    commands={command.name or "": command for command in _COMMANDS},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="lossbench", message="%(prog)s %(version)s")
+def lossbench() -> None:
+    """Compare classification losses fairly: train runs, look after them, and make tables of them.
+
+    RUN is a run's name, or a beginning of it that fits no other. Exit codes: 0 fine, 1 a mistake, or problems found,
+    2 wrong usage.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The `lossbench` program."""
+    with plain_errors():
+        lossbench.main(arguments, prog_name="lossbench")

@@ -1,0 +1,62 @@
+"""Arguments and options that several commands of `lossbench` share."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from lossbench.runs.folder import all_runs
+from lossbench.runs.inspect import STATUSES
+from lossbench.system.files import expanded
+
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
+
+
+class GivenPath(click.Path):
+    """A path, as click reads it; a `~` is the home folder, and a name that is no text is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path that is meant."""
+        key = (
+            "the path"
+            if param is None
+            else param.opts[0]
+            if param.opts[0].startswith("-")
+            else param.human_readable_name
+        )
+        return super().convert(expanded(os.fsdecode(value), key), param, ctx)
+
+
+OUTPUT_DIR = click.option(
+    "--output-dir", default="outputs", show_default=True, type=GivenPath(file_okay=False), help="Where runs/ is."
+)
+RESULTS_DIR = click.option(
+    "--results-dir",
+    default="results",
+    show_default=True,
+    type=GivenPath(file_okay=False),
+    help="Where the committed records are.",
+)
+
+
+def _known_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """For the shell's completion."""
+    found = all_runs(context.params.get("output_dir") or "outputs")
+    return [run.id for run in found if run.id.startswith(incomplete) and run.id.isprintable()]
+
+
+def run_arguments(name: str, number: int, required: bool = True) -> Callable[[_Decorated], _Decorated]:
+    metavar = "RUN" if number == 1 else "RUN RUN..." if required else "[RUN]..."
+    return click.argument(name, nargs=number, required=required, metavar=metavar, shell_complete=_known_runs)
+
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
+
+
+def filters(command: _Decorated) -> _Decorated:
+    texts = {"dataset": "such as fmnist", "model": "such as cnn2c", "loss": "such as lgl_inr", "seed": "such as 0"}
+    command = click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Only these.")(command)
+    for name in reversed(texts):
+        command = click.option(f"--{name}", multiple=True, help=f"Only these, {texts[name]}.")(command)
+    return command

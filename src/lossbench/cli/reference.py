@@ -1,0 +1,117 @@
+"""`lossbench reference`: does the planned reference runs and adds their records to the committed ones."""
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lossbench.cli import shown
+from lossbench.cli.hydra_main import hydra_main, one_plan
+from lossbench.cli.printing import say_summary
+from lossbench.config.run import Config, run_id
+from lossbench.studies.options import Reproduce
+from lossbench.system.screen import say
+
+if TYPE_CHECKING:
+    from lossbench.studies.measurements import Measurement
+
+
+def reference() -> None:
+    """`scripts/reference.py`: the planned reference runs in order of importance, their records into results/."""
+    hydra_main("reference", _reference, "reproduce")
+
+
+def _reference(composed: Reproduce | list[Reproduce]) -> None:
+    plan = one_plan(composed)
+    if plan.results_dir is None or plan != Reproduce(dry=plan.dry, results_dir=plan.results_dir, runtime=plan.runtime):
+        raise ValueError(
+            "the reference runs are those of docs/statistics.md; here only dry, results_dir and runtime are given"
+        )
+    import torch
+
+    from lossbench.runs import archive
+    from lossbench.studies import pruning, results
+    from lossbench.studies.study import Known, studies
+    from lossbench.sweep import hours
+    from lossbench.sweep import run_all as sweep
+    from lossbench.sweep.cost import flops
+    from lossbench.system.machine import is_bf16_faster
+
+    at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
+
+    def accuracy(config: Config) -> float | None:
+        return at_hand.accuracy(config)
+
+    has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
+    bf16 = is_bf16_faster(torch.device("cuda" if has_gpu else "cpu"))
+    device = "cuda" if has_gpu else "cpu"
+    rates = hours.rates(at_hand.records.values())
+    began, failed, left = time.monotonic(), 0, 0
+    lacking: set[str] = set()
+    planned: list[Config] = []
+    known_so_far = Known(has_gpu, plan.runtime, accuracy, bf16)
+    for name, configs in (block for study in studies() for block in study.plan(known_so_far)):
+        if not configs:
+            say(f"{name}: none, as far as is known")
+            continue
+        known = at_hand.found
+        todo = sweep.remaining(configs, {*known.records, *known.diverged})
+        num_diverged = sum(run_id(config) in known.diverged for config in configs)
+        others = f"; {num_diverged} diverged, which is a result, and are not tried again" if num_diverged else ""
+        able = sweep.with_kernels(todo)
+        ready = able if plan.dry else sweep.with_data(able, lacking)
+        if waiting := len(todo) - len(able):
+            others += f"; {waiting} in bf16 wait for a device that has kernels for it"
+        if waiting := len(able) - len(ready):
+            others += f"; {waiting} wait for their data"
+        planned += todo
+        cost = ", ".join(filter(None, [shown.flops(sum(map(flops, todo))), hours.in_words(todo, rates, device)]))
+        say(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{others}")
+        if plan.dry:
+            continue
+        try:
+            if ready:
+                summary = sweep.run_all(_with_budget_left(ready, began))
+                say_summary(summary)
+                failed, left = failed + len(summary.failed), left + len(summary.postponed)
+        finally:  # also what was finished before a stop
+            new = archive.publish(plan.runtime.output_dir, plan.results_dir, set(map(run_id, configs)))
+            say(f"{new} records added to {plan.results_dir}")
+        at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
+        if left:
+            break
+    if plan.dry and planned:
+        print(f"in all {len(planned)} runs, as far as is known, {hours.in_words(planned, rates, device)}")
+    if not plan.dry and not left:
+        for study in studies():
+            failed += _measure(study.measurements(known_so_far), plan)
+    if not plan.dry:
+        pruned = pruning.prune(plan.results_dir, plan.runtime.output_dir)
+        if pruned.dropped or pruned.unknown:
+            say(pruning.in_words(pruned))
+    if lacking:
+        print(f"not all could be done, for want of data: {', '.join(sorted(lacking))}", file=sys.stderr)
+    if failed or lacking:
+        sys.exit(1)
+
+
+def _measure(chosen: "Iterable[Measurement]", plan: Reproduce) -> int:
+    """Do a study's measurements that are no training run; returns how many failed."""
+    from lossbench.studies.measurements import measure_all
+
+    done = measure_all(chosen, plan.runtime.output_dir, plan.results_dir)
+    for sentence in done.damaged:
+        say(f"measured again: {sentence}", sys.stderr)
+    for name in done.finished:
+        say(f"{name}: measured")
+    for name, reason in done.failed.items():
+        say(f"failed: {name}: {reason}", sys.stderr)
+    return len(done.failed)
+
+
+def _with_budget_left(configs: Sequence[Config], began: float) -> list[Config]:
+    """The same runs with what is left of their time budget since `began`."""
+    budget = configs[0].runtime.budget_min
+    left = None if budget is None else max(1e-3, budget - (time.monotonic() - began) / 60)
+    return [replace(config, runtime=replace(config.runtime, budget_min=left)) for config in configs]

@@ -1,0 +1,22 @@
+"""`lossbench report`: writes tables and figures from the records; nothing is trained."""
+
+from lossbench.cli.hydra_main import hydra_main, one_plan
+from lossbench.studies.options import Profile, Reproduce
+
+
+def report() -> None:
+    """`scripts/report.py`: tables and figures from the records, nothing is trained."""
+    hydra_main("report", _report, "reproduce")
+
+
+def _report(composed: Reproduce | list[Reproduce]) -> None:
+    plan = one_plan(composed)
+
+    from lossbench.runs.inspect import nothing_in
+    from lossbench.studies.aaai20 import report
+
+    for sentence in nothing_in(plan.runtime.output_dir, plan.results_dir, ("runtime.output_dir", "results_dir")):
+        print(sentence, flush=True)
+    profiles = [plan.profile.value] if plan.profile is not Profile.auto else report.profiles_with_records(plan)
+    for profile in profiles:
+        print(f"tables and figures: {report.write_report(profile, plan)}")

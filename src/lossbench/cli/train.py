@@ -1,0 +1,40 @@
+"""`lossbench train`: trains one run, or with -m and comma lists a sweep of runs."""
+
+import sys
+from collections.abc import Sequence
+
+from lossbench.cli.hydra_main import hydra_main
+from lossbench.cli.printing import say_summary
+from lossbench.config.run import Config
+
+
+def train() -> None:
+    """`scripts/train.py`: one run, or with -m and comma lists a sweep."""
+    hydra_main("train", _train, "config")
+
+
+def _train(composed: Config | list[Config]) -> None:
+    _train_all(composed if isinstance(composed, list) else [composed])
+
+
+def _train_all(configs: Sequence[Config]) -> None:
+    from lossbench.runs.folder import open_run
+    from lossbench.sweep.run_all import run_all
+
+    summary = run_all(configs)
+    for name in summary.skipped:
+        print(f"{name}: finished before, test accuracy {_accuracy(configs, name):.4f}")
+    if summary.skipped and any(config.runtime.class_trace for config in configs):
+        print("runtime.class_trace adds nothing to runs that are done; remove the folder of one to train it again")
+    say_summary(summary)
+    if len(configs) == 1:
+        print(f"files: {open_run(configs[0]).folder}")
+    if summary.failed:
+        sys.exit(1)
+
+
+def _accuracy(configs: Sequence[Config], name: str) -> float:
+    from lossbench.runs.folder import open_run
+
+    run = next(run for run in map(open_run, configs) if run.id == name)
+    return float(run.record()["test_accuracy"])
