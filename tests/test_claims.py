@@ -6,8 +6,9 @@ from functools import cache
 import pytest
 
 from lossbench.losses.lgl_inr import LglInr
-from lossbench.statistics.inference import MARGINS
 from lossbench.studies.aaai20 import paper
+from lossbench.studies.aaai20.claims import read_claim
+from lossbench.studies.aaai20.conditions import MARGINS
 from lossbench.studies.aaai20.grid import LITERAL_HEAD, TABLES, cells
 from lossbench.studies.cells import Cell
 
@@ -109,6 +110,13 @@ def test_a_claims_family_is_its_own_contrast_in_its_own_arm(claim: dict[str, str
         claim["kind"] == "superiority" and "of each seed" not in claim["statistic"]
     )
     assert bool(families) == tested
+
+
+@pytest.mark.parametrize("field", ["networks", "datasets", "contrast", "family"])
+def test_a_claim_of_something_unknown_is_named(field: str) -> None:
+    line = next(claim for claim in CLAIMS if claim["arm"] == "own-lr") | {field: "CNN3C"}
+    with pytest.raises(ValueError, match=rf"the claim {line['id']} of claims.csv cannot be read: .*'CNN3C'"):
+        read_claim(line)
 
 
 def test_claims_use_the_margins_of_the_rules() -> None:

@@ -21,7 +21,8 @@ from lossbench.studies.aaai20 import table1 as simulation
 from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSS_LABELS, paper_numbers
 from lossbench.studies.aaai20.keys import SML
 from lossbench.studies.aaai20.table1 import Simulations
-from lossbench.studies.aaai20.verdicts import Judge, equation_10, simulated
+from lossbench.studies.aaai20.table1_verdicts import equation_10, simulated
+from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.cells import Key
 from lossbench.studies.results import Results
 

@@ -18,7 +18,8 @@ from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSS_LABELS
 from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, LITERAL, NETWORKS, PAIRS, SML, pair_label
 from lossbench.studies.aaai20.sections.findings import DATASETS, evidence, place
 from lossbench.studies.aaai20.table1 import Simulations
-from lossbench.studies.aaai20.verdicts import Comparison, Judge, JudgedCell, Verdict, equation_10
+from lossbench.studies.aaai20.table1_verdicts import equation_10
+from lossbench.studies.aaai20.verdicts import Comparison, Judge, JudgedCell, Verdict
 from lossbench.studies.cells import Part
 
 ARMS = {
