@@ -52,7 +52,7 @@ def invoke() -> Invoke:
 
 @pytest.fixture
 def cnn2c() -> Known:
-    """All CNN2C cells of the paper's arm, invented."""
+    """All CNN2C cells of the paper's condition, invented."""
     return all_of_cnn2c()
 
 

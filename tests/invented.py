@@ -78,7 +78,7 @@ def level(key: Key, **changes: float) -> Callable[[int], float]:
 
 
 def all_of_cnn2c() -> Known:
-    """All CNN2C cells of the paper's arm with five seeds; LGL-INR a point above SML everywhere."""
+    """All CNN2C cells of the paper's condition with five seeds; LGL-INR a point above SML everywhere."""
     results = Known()
     for key, cell in cells("paper", unknown).items():
         if key.model == CNN2C and key.loss != with_beta(1.0):  # which is Table 3's cell

@@ -67,12 +67,12 @@ def fill_blind(results: Known, cell: Cell, accuracy: float, step: float = 0.0, n
 def both_rounds(results: Known, sml: float, number: int = 5) -> None:
     """Blind seeds of all cells at the paper's and at the own learning rates; SML at the paper's as told."""
     give_own_lr(results, 0.0)
-    for arm, found in second_runs.first_cells(results.accuracy).items():
+    for condition, found in second_runs.first_cells(results.accuracy).items():
         for key, cell in found.items():
             loss = key.loss.label
-            own = {"LGL": 0.93, "SML": 0.9401, "LGL-INR": 0.94}[loss] if arm == "own-lr" else LEVEL[loss]
-            own = sml if (arm, loss) == ("paper", "SML") else own
-            alike = arm == "own-lr" and cell.key == second_runs.first_cells(results.accuracy)["paper"][key].key
+            own = {"LGL": 0.93, "SML": 0.9401, "LGL-INR": 0.94}[loss] if condition == "own-lr" else LEVEL[loss]
+            own = sml if (condition, loss) == ("paper", "SML") else own
+            alike = condition == "own-lr" and cell.key == second_runs.first_cells(results.accuracy)["paper"][key].key
             if not alike:
                 fill_blind(results, cell, own, STEPS[loss], number)
 
@@ -117,7 +117,7 @@ def test_holm_counts_the_cells_of_the_family_alone(cnn2c: Known) -> None:
     family = [
         one.blind.comparison
         for one in SecondRound(Judge(cnn2c)).confirmations()
-        if one.first.contrast.arm == "paper" and one.first.contrast.label == "LGL - SML"
+        if one.first.contrast.condition == "paper" and one.first.contrast.label == "LGL - SML"
     ]
     assert [one.contrast.dataset for one in family] == ["mnist", "fmnist", "kmnist"]
     smallest = min(one.difference.p for one in family)
@@ -133,7 +133,7 @@ def test_a_diverged_blind_seed_is_done_and_a_failure(cnn2c: Known) -> None:
     (found,) = [
         one
         for one in SecondRound(Judge(cnn2c)).confirmations()
-        if (one.first.contrast.arm, one.first.contrast.label, one.first.contrast.dataset)
+        if (one.first.contrast.condition, one.first.contrast.label, one.first.contrast.dataset)
         == ("paper", "LGL-INR - SML", "kmnist")
     ]
     assert found.blind.whole

@@ -222,7 +222,7 @@ def test_larger_networks_are_shown_once_they_have_runs() -> None:
     assert "the paper's learning rate, 0.1" in str([t.get_text() for t in pictures[1].figure.legends[0].get_texts()])
     assert table(blocks).loc["KMNIST, CNN5C", "SML"]["lr 0.1"] == "97.00"
     assert table(blocks).loc["CIFAR-10, ResNet-18", "SML"]["lr 0.03"] == "93.00"
-    line = table(blocks, 1).loc["CNN5C KMNIST", sections.ARMS["scale-up"], "LGL-INR - SML"]
+    line = table(blocks, 1).loc["CNN5C KMNIST", sections.CONDITIONS["scale-up"], "LGL-INR - SML"]
     assert (line["n"], line["Difference"], line["Word"]) == ("5", "+1.30", "higher")
 
 
@@ -234,10 +234,10 @@ def test_claims_come_with_their_verdict_and_its_grounds(cnn2c: Known) -> None:
     paper, further, ours = (table(sections.claims(verdicts, simulations), index) for index in (0, 1, 2))
     tested = [one for one in verdicts if one.outcome]
     assert len(paper) + len(further) + len(ours) == len(tested) + 2
-    assert set(paper["Arm"]) == {"paper", "simulation"}
-    assert set(further["Arm"]) == {"own-lr", "scale-up", "literal"}
+    assert set(paper["Condition"]) == {"paper", "simulation"}
+    assert set(further["Condition"]) == {"own-lr", "scale-up", "literal"}
     line = paper.loc['LGL-INR is more accurate than SML ("notably")']
-    assert (line["Verdict"], line["Test"], line["Arm"]) == ("not yet tested", "superiority", "paper")
+    assert (line["Verdict"], line["Test"], line["Condition"]) == ("not yet tested", "superiority", "paper")
     assert line["Evidence"].startswith("higher after Holm in 3 of 8 cells, 5 without runs; CNN2C ")
     (eq10,) = {text.partition(" (Sim2")[0] for text in paper.index if "(Sim2's network" in text}
     assert paper.loc[f"{eq10} (Sim2's network converged)"]["Verdict"] == equation_10(simulations)["converged"]
@@ -264,9 +264,9 @@ def test_claims_come_with_their_verdict_and_its_grounds(cnn2c: Known) -> None:
     assert counted.endswith(f"0 hold, 0 fail and {len(further)} are not yet tested.")
 
 
-def known_ids(arm: str) -> list[str]:
-    """The paper's claims that are tested in an arm."""
-    return [one.id for one in claims() if one.arm == arm and not one.place.startswith("ours")]
+def known_ids(condition: str) -> list[str]:
+    """The paper's claims that are tested in a condition."""
+    return [one.id for one in claims() if one.condition == condition and not one.place.startswith("ours")]
 
 
 def test_cells_of_a_family_are_counted_after_holm() -> None:

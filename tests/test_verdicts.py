@@ -11,7 +11,7 @@ from lossbench.config.run import run_id
 from lossbench.statistics import inference
 from lossbench.studies.aaai20 import figure1 as classes
 from lossbench.studies.aaai20.claims import FAMILIES, claims, contrasts_of
-from lossbench.studies.aaai20.conditions import ARMS, cells
+from lossbench.studies.aaai20.conditions import CONDITIONS, cells
 from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, LITERAL, labelled
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.results import area, best, epochs_to_end, last
@@ -76,7 +76,7 @@ def outcomes(results: Known) -> dict[str, str | None]:
 
 def test_claims_over_cells_without_runs_are_undecided_unless_a_cell_refutes_them(cnn2c: Known) -> None:
     found = outcomes(cnn2c)
-    assert set(found) == {claim.id for claim in claims() if claim.arm != "simulation"}
+    assert set(found) == {claim.id for claim in claims() if claim.condition != "simulation"}
     assert (found["inr-over-sml"], found["inr-competes-sml"], found["lgl-under-sml"]) == ("undecided",) * 3
     assert found["figure-2-kmnist-better"] == "holds"
     assert found["figure-2-fmnist-comparable"] == "fails"  # a whole point apart
@@ -255,8 +255,10 @@ def test_statistics_read_a_record() -> None:
 
 def test_every_claim_names_what_there_is() -> None:
     judge = Judge(Known())
-    assert {claim.arm for claim in claims()} == {*ARMS, "simulation"}
+    assert {claim.condition for claim in claims()} == {*CONDITIONS, "simulation"}
     for claim in claims():
-        if claim.arm != "simulation" and claim.kind != "descriptive":
+        if claim.condition != "simulation" and claim.kind != "descriptive":
             for contrast in contrasts_of(claim):
-                assert claim.arm == "own-lr" or set(contrast.keys) <= set(judge.arms[claim.arm]), claim.id
+                assert claim.condition == "own-lr" or set(contrast.keys) <= set(judge.conditions[claim.condition]), (
+                    claim.id
+                )

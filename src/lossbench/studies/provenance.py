@@ -43,7 +43,7 @@ def provenance(results: Results, names: Iterable[str]) -> list[Block]:
     return [table(texts, ["Device", "Precision", "torch", "Commit"], caption)]
 
 
-def conditions(results: Results, names: Iterable[str]) -> str:
+def trained_on(results: Results, names: Iterable[str]) -> str:
     """What the runs of the report have in common or not, for captions."""
     found = [results.records[name].fields for name in sorted(names)]
     if not found:

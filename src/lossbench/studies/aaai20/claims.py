@@ -13,7 +13,7 @@ from lossbench.studies.cells import Key, Part
 class Contrast:
     """Two cells that are compared: two losses or two networks on the same data set."""
 
-    arm: str
+    condition: str
     first: Key
     second: Key
 
@@ -50,23 +50,23 @@ class Contrast:
         return self.first, self.second
 
 
-def between_losses(arm: str, model: Part, dataset: str, pair: Pair) -> Contrast:
+def between_losses(condition: str, model: Part, dataset: str, pair: Pair) -> Contrast:
     """Two losses on one network and data set."""
     first, second = pair
-    return Contrast(arm, Key(model, dataset, first), Key(model, dataset, second))
+    return Contrast(condition, Key(model, dataset, first), Key(model, dataset, second))
 
 
-def between_networks(arm: str, pair: Pair, dataset: str, loss: Part) -> Contrast:
+def between_networks(condition: str, pair: Pair, dataset: str, loss: Part) -> Contrast:
     """Two networks on one data set, with one loss."""
     first, second = pair
-    return Contrast(arm, Key(first, dataset, loss), Key(second, dataset, loss))
+    return Contrast(condition, Key(first, dataset, loss), Key(second, dataset, loss))
 
 
 @dataclass(frozen=True)
 class Family:
-    """Comparisons whose p are corrected together: one contrast over the cells of an arm."""
+    """Comparisons whose p are corrected together: one contrast over the cells of a condition."""
 
-    arm: str
+    condition: str
     pair: Pair | None  # of losses; None: the larger network less the smaller, with every loss
 
     @property
@@ -77,7 +77,7 @@ class Family:
     @property
     def label(self) -> str:
         """As docs/statistics.md and claims.csv call it."""
-        return f"{self.arm}/{self.contrast}"
+        return f"{self.condition}/{self.contrast}"
 
 
 FAMILIES = (
@@ -97,7 +97,7 @@ class Claim:
     id: str
     place: str
     claim: str
-    arm: str
+    condition: str
     networks: tuple[Part, ...]
     datasets: tuple[str, ...]  # as registered
     contrasts: tuple[Pair, ...]  # a claim about one loss compares it with itself
@@ -107,10 +107,10 @@ class Claim:
 
     @property
     def whose(self) -> Literal["paper", "further", "ours"]:
-        """A sentence of the paper tested as there, one carried to another arm than the paper's, or our hypothesis."""
+        """A sentence of the paper under its condition, one of its sentences under another, or our hypothesis."""
         if self.place.startswith("ours"):
             return "ours"
-        return "paper" if self.arm in ("paper", "simulation") else "further"
+        return "paper" if self.condition in ("paper", "simulation") else "further"
 
     @property
     def over_cells(self) -> bool:
@@ -138,10 +138,10 @@ def read_claim(line: dict[str, str]) -> Claim:
     def listed(field: str) -> list[str]:
         return [item.strip() for item in line[field].split(";") if item.strip()]
 
-    trained = line["arm"] != "simulation"
+    trained = line["condition"] != "simulation"
     try:
         return Claim(
-            **{name: line[name] for name in ("id", "place", "claim", "arm", "statistic", "kind")},
+            **{name: line[name] for name in ("id", "place", "claim", "condition", "statistic", "kind")},
             networks=tuple(map(keys.network, listed("networks"))),
             datasets=tuple(map(keys.dataset, listed("datasets"))),
             contrasts=tuple(map(_pair, listed("contrast") if trained else [])),
@@ -169,11 +169,13 @@ def contrasts_of(claim: Claim) -> list[Contrast]:
     for pair in claim.contrasts:
         if pair[0] in claim.networks:
             found += [
-                between_networks(claim.arm, pair, dataset, loss) for loss in keys.LOSSES for dataset in claim.datasets
+                between_networks(claim.condition, pair, dataset, loss)
+                for loss in keys.LOSSES
+                for dataset in claim.datasets
             ]
         else:
             found += [
-                between_losses(claim.arm, model, dataset, pair)
+                between_losses(claim.condition, model, dataset, pair)
                 for model in claim.networks
                 for dataset in claim.datasets
                 if (model in keys.LARGE_NETWORKS) == (dataset == "cifar10")
@@ -189,7 +191,7 @@ def family_of(family: Family) -> list[Contrast]:
             ((RESNET18, MOBILENETV2), ("cifar10",)),
         ]
         return [
-            between_networks(family.arm, networks, dataset, loss)
+            between_networks(family.condition, networks, dataset, loss)
             for networks, datasets in sizes
             for loss in keys.LOSSES
             for dataset in datasets
@@ -198,5 +200,5 @@ def family_of(family: Family) -> list[Contrast]:
     places = {
         "paper": [*small, *((model, "cifar10") for model in large)],
         "literal": [(LITERAL, name) for name in keys.GRAY],
-    }.get(family.arm, [(CNN2C, "fmnist"), (CNN2C, "kmnist")])
-    return [between_losses(family.arm, model, dataset, family.pair) for model, dataset in places]
+    }.get(family.condition, [(CNN2C, "fmnist"), (CNN2C, "kmnist")])
+    return [between_losses(family.condition, model, dataset, family.pair) for model, dataset in places]

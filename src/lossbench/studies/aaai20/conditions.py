@@ -1,7 +1,7 @@
-"""Which runs do the arms of docs/statistics.md compare, and in what order are the reference runs done?
+"""The conditions of docs/statistics.md, their runs, and the order of the reference runs.
 
-An arm gives every loss a cell: the paper's learning rate, scales matched, each loss's own learning rate, or the head as
-printed. What is known so far comes in as a function of a config, so the plan can go on from the curves it asked for.
+A condition gives every loss a cell: the paper's learning rate, scales matched, each loss's own learning rate, or the
+head as printed. Known accuracies come in as a function of a config, so later runs can follow from the curves.
 """
 
 import math
@@ -24,7 +24,7 @@ from lossbench.studies.study import Accuracy
 
 @dataclass(frozen=True)
 class Place:
-    """A network on a data set, where the arms of scale and own learning rate are."""
+    """A network on a data set, where the conditions of scale and own learning rate are."""
 
     model: str
     dataset: str
@@ -58,9 +58,9 @@ class Place:
 MARGINS = {"mnist": 0.0010, "fmnist": 0.0025, "kmnist": 0.0025, "cifar10": 0.0025}
 """Differences in accuracy that do not matter, fractions, by data set: docs/statistics.md."""
 
-ARMS = ("paper", "scale-up", "scale-down", "own-lr", "literal")
+CONDITIONS = ("paper", "scale-up", "scale-down", "own-lr", "literal")
 PLACES = (Place("cnn2c", "kmnist"), Place("cnn2c", "fmnist"))
-"""Where the headline and the claims about the arms are judged."""
+"""Where the headline and the claims about the conditions are judged."""
 
 LARGE = (Place("cnn5c", "kmnist"), Place("resnet18", "cifar10"))
 """Shown beside, where a GPU has been at work."""
@@ -89,19 +89,19 @@ class OwnLr:
     at_edge: bool  # of the rates tried: the best may lie beyond
 
 
-def cells(arm: str, accuracy: Accuracy) -> dict[Key, Cell]:
-    """The cells of an arm, losses of Table 5 with their beta; of `own-lr` those whose learning rate is known."""
-    if arm in ("paper", "literal"):
-        tables = grid.TABLES if arm == "paper" else (3,)
+def cells(condition: str, accuracy: Accuracy) -> dict[Key, Cell]:
+    """The cells of a condition, losses of Table 5 with their beta; of `own-lr` those whose learning rate is known."""
+    if condition in ("paper", "literal"):
+        tables = grid.TABLES if condition == "paper" else (3,)
         every = {key_of(cell): cell for table in tables for cell in grid.cells(table, "paper")}
-        return {key: cell for key, cell in every.items() if (key.model == LITERAL) == (arm == "literal")}
+        return {key: cell for key, cell in every.items() if (key.model == LITERAL) == (condition == "literal")}
     chosen = []
     for place, loss in product((*PLACES, *LARGE), LOSSES):
-        own = own_lr(points(place, loss, accuracy)) if arm == "own-lr" else None
+        own = own_lr(points(place, loss, accuracy)) if condition == "own-lr" else None
         if own is not None:
             chosen.append(cell_at(place, loss, own.lr))
-        elif arm != "own-lr":
-            scaled = (loss.name == "lgl_inr") == (arm == "scale-down")
+        elif condition != "own-lr":
+            scaled = (loss.name == "lgl_inr") == (condition == "scale-down")
             chosen.append(cell_at(place, _scaled(place, loss) if scaled else loss))
     return {key_of(cell): cell for cell in chosen}
 
@@ -197,7 +197,7 @@ def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Ite
         return [replace(cell, configs=cell.configs[first:last]) for cell in chosen]
 
     def arms_of(name: str, places: tuple[Place, ...]) -> Iterator[tuple[str, list[Config]]]:
-        """The curves, what their edges ask for, and the arms that follow."""
+        """The curves, what their edges ask for, and the conditions that follow."""
         yield from curve_blocks(name, places, runtime, accuracy)
         scaled = [cell_at(place, _scaled(place, loss)) for place, loss in product(places, LOSSES)]
         yield block(f"{name}, scales matched", scaled, "scales")

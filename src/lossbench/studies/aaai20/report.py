@@ -23,8 +23,7 @@ from lossbench.report.page import (
 )
 from lossbench.runs.records import all_records, committed_records, outdated
 from lossbench.studies import provenance
-from lossbench.studies.aaai20 import conditions as arms
-from lossbench.studies.aaai20 import grid, second_runs, table1, variants, without_gpu
+from lossbench.studies.aaai20 import conditions, grid, second_runs, table1, variants, without_gpu
 from lossbench.studies.aaai20.keys import LITERAL
 from lossbench.studies.aaai20.sections import (
     beyond,
@@ -171,7 +170,7 @@ def _paper(
     planned = {results.name(config) for _, configs in (*blocks_of_the_paper(results), *studied) for config in configs}
     done = progress(results, [*blocks_of_the_paper(results), *studied])
     used = planned & results.records.keys()
-    trained = provenance.conditions(results, used - _without_gpu(results))
+    trained = provenance.trained_on(results, used - _without_gpu(results))
 
     def of_runs(title: str, blocks: Sequence[Block]) -> Section:
         return Section(title, [_told(block, trained) for block in blocks])
@@ -215,8 +214,8 @@ def _paper(
 
 
 def blocks_of_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
-    """The planned runs of the paper's tables and of the arms, named, those for a GPU among them."""
-    return list(arms.reference_blocks(True, Runtime(), results.accuracy))
+    """The planned runs of the paper's tables and conditions, named, those for a GPU among them."""
+    return list(conditions.reference_blocks(True, Runtime(), results.accuracy))
 
 
 def other_studies() -> list[Study]:
@@ -259,8 +258,8 @@ def overview(results_dir: Path) -> str:
     judge = Judge(Results(committed_records(results_dir), {}))
     judged = judge.cells()
     lead = _lead(judge, judged, judge.verdicts())
-    conditions = provenance.conditions(judge.results, judge.results.records.keys() - _without_gpu(judge.results))
-    cells = _told(sections.overview(judged), conditions)
+    trained = provenance.trained_on(judge.results, judge.results.records.keys() - _without_gpu(judge.results))
+    cells = _told(sections.overview(judged), trained)
     return blocks_to_markdown([*lead[:3], cells, lead[3], *large_networks.cnn5c(judge.results), *lead[4:]])
 
 
@@ -277,11 +276,11 @@ def _without_gpu(results: Results) -> set[str]:
     return {results.name(config) for config in without_gpu.apart()}
 
 
-def _told(block: Block, conditions: str) -> Block:
+def _told(block: Block, trained: str) -> Block:
     """A table or picture of runs, with what they were done on in its caption."""
     if not isinstance(block, (Table, Picture)):
         return block
-    return replace(block, caption=f"{block.caption} {conditions}".strip())
+    return replace(block, caption=f"{block.caption} {trained}".strip())
 
 
 def _simulations(plan: Reproduce) -> tuple[Simulations | None, list[str]]:

@@ -63,11 +63,11 @@ def with_seeds(cell: Cell, seeds: Iterable[int]) -> Cell:
 
 
 def first_cells(accuracy: Accuracy) -> dict[str, dict[Key, Cell]]:
-    """The first round's cells that get blind seeds, by arm: CNN2C's at the paper's and at the own learning rates."""
-    every = {arm: cells(arm, accuracy) for arm in ("paper", "own-lr")}
+    """The first round's cells that get blind seeds: CNN2C's, by condition (the paper's and the own learning rates)."""
+    every = {condition: cells(condition, accuracy) for condition in ("paper", "own-lr")}
     return {
-        arm: {key: cell for key, cell in found.items() if key.model == CNN2C and key.loss.option is None}
-        for arm, found in every.items()
+        condition: {key: cell for key, cell in found.items() if key.model == CNN2C and key.loss.option is None}
+        for condition, found in every.items()
     }
 
 

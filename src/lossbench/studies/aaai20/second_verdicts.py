@@ -146,15 +146,15 @@ class SecondRound:
     def confirmations(self) -> list[Confirmation]:
         """Every comparison of the first round whose cells get blind seeds, family by family."""
         found = []
-        for arm, pair in product(("paper", "own-lr"), PAIRS):
-            known = {one.contrast: one for one in self.judge.family(Family(arm, pair))}
+        for condition, pair in product(("paper", "own-lr"), PAIRS):
+            known = {one.contrast: one for one in self.judge.family(Family(condition, pair))}
             chosen = {one: both for one in known if (both := self._cells(one)) is not None}
             found += [Confirmation(known[blind.comparison.contrast], blind) for blind in self._family(chosen)]
         return found
 
     def _cells(self, contrast: Contrast) -> tuple[Cell, Cell] | None:
         """Both cells of a contrast of the first round; None where one gets no blind seeds, or is not known."""
-        first, second = (self.first_cells[contrast.arm].get(key) for key in contrast.keys)
+        first, second = (self.first_cells[contrast.condition].get(key) for key in contrast.keys)
         return None if first is None or second is None else (first, second)
 
     def _family(self, cells: _Cells) -> list[Blind]:
@@ -221,11 +221,11 @@ class SecondRound:
         mnist, decayed = second_runs.mnist_own(accuracy), second_runs.decayed(accuracy)
         datasets = [place.dataset for place in GRAY]
 
-        def beside_paper(arm: str, pair: Pair, others: Mapping[Part, Mapping[str, Cell]]) -> _Cells:
+        def beside_paper(condition: str, pair: Pair, others: Mapping[Part, Mapping[str, Cell]]) -> _Cells:
             """A contrast on every data set; cells that are not the paper's come from `others`, by loss."""
             cells = {}
             for name in datasets:
-                contrast = between_losses(arm, CNN2C, name, pair)
+                contrast = between_losses(condition, CNN2C, name, pair)
                 first, second = (others[key.loss][name] if key.loss in others else paper[key] for key in contrast.keys)
                 cells[contrast] = first, second
             return cells
@@ -254,7 +254,7 @@ class SecondRound:
         constant = {
             (one.first.contrast.sides, one.first.contrast.dataset): one.blind.word
             for one in self.confirmations()
-            if one.first.contrast.arm == "own-lr"
+            if one.first.contrast.condition == "own-lr"
         }
         decaying = {
             (pair, one.comparison.contrast.dataset): one.word

@@ -1,6 +1,6 @@
 """Which of the paper's numbers and claims hold? The rules of docs/statistics.md, applied to the runs at hand.
 
-`inference` knows the statistics, `arms` the cells; here they meet the records. Accuracies are fractions.
+`inference` knows the statistics, `conditions` the cells; here they meet the records. Accuracies are fractions.
 """
 
 import math
@@ -141,7 +141,7 @@ class JudgedHeadline:
     own_is_papers: bool
     """The paper's learning rate is both losses' own."""
     scale: float
-    """The other loss's factor in the scale arm."""
+    """The other loss's factor in the scale condition."""
     own_factor: float | None
     """The other loss's own learning rate over the paper's, where LGL-INR's own is the paper's."""
     headline: Headline
@@ -161,19 +161,19 @@ class Judge:
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self.arms = {arm: conditions.cells(arm, results.accuracy) for arm in conditions.ARMS}
+        self.conditions = {name: conditions.cells(name, results.accuracy) for name in conditions.CONDITIONS}
         self._families: dict[Family, list[Comparison]] = {}
 
     def cells(self) -> list[JudgedCell]:
         """The paper's cells and those of the literal head, Tables 3, 4 and 5 in turn; beta 1 is Table 3's."""
         judged = []
-        for arm in ("paper", "literal"):
-            for key, cell in self.arms[arm].items():
+        for condition in ("paper", "literal"):
+            for key, cell in self.conditions[condition].items():
                 if key.loss == with_beta(1.0):
                     continue
                 at_end, at_best = (
                     inference.prediction_interval(
-                        self.results.values(cell, statistic), self._spread(arm, key, statistic)
+                        self.results.values(cell, statistic), self._spread(condition, key, statistic)
                     )
                     for statistic in (last, best)
                 )
@@ -181,9 +181,9 @@ class Judge:
                 judged.append(JudgedCell(key, cell, at_end, at_best, own))
         return judged
 
-    def _spread(self, arm: str, key: Key, statistic: Statistic) -> inference.Spread:
+    def _spread(self, condition: str, key: Key, statistic: Statistic) -> inference.Spread:
         """Pooled over the losses of a data set and network."""
-        of_place = [cell for other, cell in self.arms[arm].items() if other.place == key.place]
+        of_place = [cell for other, cell in self.conditions[condition].items() if other.place == key.place]
         alike = {self.results.name(cell.config): cell for cell in of_place}
         return inference.pooled_spread(self.results.values(cell, statistic) for cell in alike.values())
 
@@ -218,7 +218,7 @@ class Judge:
         ]
 
     def _pairs(self, contrast: Contrast, statistic: Statistic = last) -> Pairs:
-        first, second = (self.arms[contrast.arm].get(key) for key in contrast.keys)
+        first, second = (self.conditions[contrast.condition].get(key) for key in contrast.keys)
         return self.results.pairs(first, second, statistic)
 
     def comparison(self, contrast: Contrast) -> Comparison:
@@ -229,17 +229,18 @@ class Judge:
         """A comparison with the p of its family, where the family has it the other way round."""
         one = self.comparison(contrast)
         turned = replace(contrast, first=contrast.second, second=contrast.first)
-        family = self.family(Family(turned.arm, turned.sides))
+        family = self.family(Family(turned.condition, turned.sides))
         (p_holm,) = [other.p_holm for other in family if other.contrast == turned]
         return replace(one, p_holm=p_holm)
 
     def headlines(self) -> list[JudgedHeadline]:
-        """LGL-INR beside SML, then beside LGL, on each data set of the arms."""
+        """LGL-INR beside SML, then beside LGL, on each data set of the conditions."""
         found = []
         for other in (SML, LGL):
             for dataset in ("kmnist", "fmnist"):
                 paper, up, own = (
-                    self.small(Family(arm, (LGL_INR, other)), dataset) for arm in ("paper", "scale-up", "own-lr")
+                    self.small(Family(condition, (LGL_INR, other)), dataset)
+                    for condition in ("paper", "scale-up", "own-lr")
                 )
                 lrs, same = self._own_lrs(own)
                 word = inference.headline(paper.word, own.word)
@@ -252,8 +253,8 @@ class Judge:
 
     def _own_lrs(self, own: Comparison) -> tuple[tuple[float, ...], bool]:
         """The learning rates of a comparison's cells as far as known, and whether they are the paper's cells."""
-        cells = {key: self.arms["own-lr"][key] for key in own.contrast.keys if key in self.arms["own-lr"]}
-        same = len(cells) == 2 and all(cell.key == self.arms["paper"][key].key for key, cell in cells.items())
+        cells = {key: self.conditions["own-lr"][key] for key in own.contrast.keys if key in self.conditions["own-lr"]}
+        same = len(cells) == 2 and all(cell.key == self.conditions["paper"][key].key for key, cell in cells.items())
         return tuple(cell.config.schedule.lr for cell in cells.values()), same
 
     def small(self, family: Family, dataset: str) -> Comparison:
@@ -263,7 +264,7 @@ class Judge:
 
     def verdicts(self) -> list[Verdict]:
         """What becomes of every claim, in the order of claims.csv; those of Table 1 are not runs and left out."""
-        return [self._verdict(claim) for claim in claims() if claim.arm != "simulation"]
+        return [self._verdict(claim) for claim in claims() if claim.condition != "simulation"]
 
     def unseen(self) -> "Judge":
         """The same without the runs that had been seen before the rules were written."""
@@ -271,19 +272,19 @@ class Judge:
 
     def seen(self) -> set[str]:
         """Names of the runs that had been seen before the rules were written, done or not."""
-        every = self.arms["paper"].items()
+        every = self.conditions["paper"].items()
         paper = [cell for key, cell in every if key.model == CNN2C and key.loss.option is None]
         return {self.results.name(config) for cell in paper for config in cell.configs if config.seed == SEEN_SEED}
 
     def by_head(self) -> list[tuple[Verdict, Verdict]]:
         """The claims tested with the head as printed: over the same cells with CNN2C's head, and with that one."""
-        printed = [claim for claim in claims() if claim.arm == "literal" and claim.kind != "descriptive"]
+        printed = [claim for claim in claims() if claim.condition == "literal" and claim.kind != "descriptive"]
         usual = [
             replace(
                 one,
-                arm="paper",
+                condition="paper",
                 networks=(CNN2C,),
-                families=tuple(replace(family, arm="paper") for family in one.families),
+                families=tuple(replace(family, condition="paper") for family in one.families),
             )
             for one in printed
         ]
@@ -294,7 +295,7 @@ class Judge:
             return Verdict(claim, None)
         if claim.kind == "proportion":
             (key, other), *_ = [contrast.keys for contrast in contrasts_of(claim)]
-            cells = self.arms[claim.arm]
+            cells = self.conditions[claim.condition]
             flags = figure1.flags(self.results, claim.id, cells[key], cells[other])
             proportion = inference.proportion(flags)
             return Verdict(claim, proportion.outcome, proportion=proportion)
@@ -322,7 +323,7 @@ class Judge:
     def _mean_over_cells(self, claim: Claim) -> Verdict:
         """The mean difference over all cells of each seed that has them."""
         every = [self._corrected(contrast) for contrast in contrasts_of(claim)]
-        sides = [[self.arms[claim.arm][key] for key in one.contrast.keys] for one in every]
+        sides = [[self.conditions[claim.condition][key] for key in one.contrast.keys] for one in every]
         means = [self._mean_values([pair[side] for pair in sides]) for side in (0, 1)]
         pairs = inference.pair(*means)
         difference = inference.paired_t(pairs)

@@ -155,7 +155,7 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
     beside: dict[str, dict[str, Difference]] = {"confusability": {}, "weight": {}}
     for name in GRAY:
         dataset = LABELS[name]
-        cells = {loss: judge.arms["paper"][Key(CNN2C, name, loss)] for loss in LOSSES}
+        cells = {loss: judge.conditions["paper"][Key(CNN2C, name, loss)] for loss in LOSSES}
         matrices = {loss: figure1.confusions(judge.results, cell) for loss, cell in cells.items()}
         weights = [judge.results.arrays(config) for config in cells[LGL_INR].configs]
         seeds = [

@@ -15,8 +15,7 @@ from lossbench.report.plots import PropertyRow
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, short_commit, span
 from lossbench.statistics import learning_property as diagnostics
-from lossbench.studies.aaai20 import conditions as arms
-from lossbench.studies.aaai20 import paper
+from lossbench.studies.aaai20 import conditions, paper
 from lossbench.studies.aaai20 import table1 as simulation
 from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSS_LABELS, paper_numbers
 from lossbench.studies.aaai20.keys import SML
@@ -101,7 +100,7 @@ def balances(judge: Judge) -> tuple[Balances, list[str]]:
     """Both sides of the learning property on every run at the paper's learning rate, and what contradicts itself."""
     found: Balances = {}
     problems = []
-    for key, cell in judge.arms["paper"].items():
+    for key, cell in judge.conditions["paper"].items():
         for config in cell.configs if key.loss.option is None else ():
             try:
                 sides = _sides(judge.results, config)
@@ -233,7 +232,9 @@ def _audit_numbers(found: Balances, simulations: Simulations | None) -> _Numbers
     for name, network in (("cnn2c", "CNN2C"), ("literal", LITERAL_HEAD), ("cnn5c", "CNN5C")):
         known[f"{name}_parameters"] = _num_parameters(network)
     known["cnn5c_features"] = _networks()["CNN5C"][-2]["output"]
-    known["scale_sml"], known["scale_lgl"] = (f"{arms.SCALES[arms.PLACES[0]][loss]:g}" for loss in ("sml", "lgl"))
+    known["scale_sml"], known["scale_lgl"] = (
+        f"{conditions.SCALES[conditions.PLACES[0]][loss]:g}" for loss in ("sml", "lgl")
+    )
     of_sml = [one for (key, images), group in found.items() if (key.loss, images) == (SML, "train") for one in group]
     identities = [abs(one.residual.sum()) / one.left.sum() for one in of_sml]
     if identities:

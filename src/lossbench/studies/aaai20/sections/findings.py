@@ -93,7 +93,7 @@ def sum_sentence(judge: Judge) -> str:
     told = []
     for dataset, cell in second_runs.lgl_sums().items():
         seeds = (*second_runs.FIRST_SEEDS, *second_runs.BLIND_SEEDS)
-        inr = judge.arms["paper"][Key(CNN2C, dataset, LGL_INR)]
+        inr = judge.conditions["paper"][Key(CNN2C, dataset, LGL_INR)]
         pairs = judge.results.pairs(second_runs.with_seeds(inr, seeds), second_runs.with_seeds(cell, seeds))
         if pairs.n >= inference.MIN_RUNS:
             told.append(f"{points(inference.paired_t(pairs).mean)} points on {DATASETS[dataset]} (n={pairs.n})")
@@ -198,7 +198,8 @@ def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
         if before.headline != after.headline
     ]
     told += [
-        f"{before.contrast.label}, {before.contrast.arm}, {place(before)}: {before.word}, without them {after.word}"
+        f"{before.contrast.label}, {before.contrast.condition}, {place(before)}: {before.word}, without them "
+        f"{after.word}"
         for family in FAMILIES
         for before, after in zip(judge.family(family), without.family(family), strict=True)
         if before.word != after.word

@@ -22,7 +22,7 @@ from lossbench.studies.aaai20.table1_verdicts import equation_10
 from lossbench.studies.aaai20.verdicts import Comparison, Judge, JudgedCell, Verdict
 from lossbench.studies.cells import Part
 
-ARMS = {
+CONDITIONS = {
     "paper": "the paper's learning rate",
     "scale-up": "SML and LGL scaled to LGL-INR's gradient norm",
     "scale-down": "LGL-INR scaled to SML's gradient norm",
@@ -33,7 +33,7 @@ ARMS = {
 
 WHOSE = {
     "paper": "The paper's claims",
-    "further": "Where the paper's claims lead, with arms of ours",
+    "further": "Where the paper's claims lead, with conditions of ours",
     "ours": "Our own hypotheses",
 }
 """Whose the claims are, and how their table begins."""
@@ -179,20 +179,24 @@ def comparisons(judge: Judge, status: Mapping[Contrast, str]) -> list[Block]:
             if one.pairs.n:
                 rows.append(
                     ComparisonRow(
-                        f"{one.contrast.label}, {one.contrast.arm}", place(one), one.difference, one.margin, one.word
+                        f"{one.contrast.label}, {one.contrast.condition}",
+                        place(one),
+                        one.difference,
+                        one.margin,
+                        one.word,
                     )
                 )
             line = _comparison(judge, one) | {"Seeds 5 to 9": status.get(one.contrast, NO_NUMBER)}
-            lines[one.contrast.arm, family.contrast, place(one)] = line
+            lines[one.contrast.condition, family.contrast, place(one)] = line
     blocks: list[Block] = []
     if present:
         caption = (
             "Differences in test accuracy, last epoch, in points: paired t over seeds, p by Holm within a contrast "
-            "of an arm over all the cells that it will have, 90 % interval and margin of equivalence. As "
+            "of a condition over all the cells that it will have, 90 % interval and margin of equivalence. As "
             "description: in how many seeds the exact McNemar test finds either network better on the same images, "
             "and the nominal 95 % interval of a bootstrap over images and seeds, too narrow with few seeds."
         )
-        blocks = [plots.comparisons(rows), table(lines, ["Arm", "Contrast", "Cell"], caption)]
+        blocks = [plots.comparisons(rows), table(lines, ["Condition", "Contrast", "Cell"], caption)]
     if absent:
         blocks.append(Paragraph(f"Without a pair of runs: {'; '.join(absent)}."))
     return blocks
@@ -200,7 +204,7 @@ def comparisons(judge: Judge, status: Mapping[Contrast, str]) -> list[Block]:
 
 def _comparison(judge: Judge, one: Comparison) -> dict[str, str]:
     difference, test = one.difference, one.equivalence
-    first, second = (judge.arms[one.contrast.arm].get(key) for key in one.contrast.keys)
+    first, second = (judge.conditions[one.contrast.condition].get(key) for key in one.contrast.keys)
     images = figure1.images(judge.results, first, second) if one.pairs.n and not one.contrast.over_networks else None
     return {
         "n": str(one.pairs.n),
@@ -226,7 +230,7 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
                 "Verdict": one.state or "",
                 "Evidence": evidence(one),
                 "Test": one.claim.kind,
-                "Arm": one.claim.arm,
+                "Condition": one.claim.condition,
                 "Where": one.claim.place.removeprefix("ours: "),
             }
             for one in chosen
@@ -238,11 +242,15 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
                     "Verdict": outcome,
                     "Evidence": "Table 1",
                     "Test": simulated.kind,
-                    "Arm": simulated.arm,
+                    "Condition": simulated.condition,
                     "Where": simulated.place,
                 }
-        told = "; ".join(f"{arm}: {text}" for arm, text in ARMS.items() if any(one.claim.arm == arm for one in chosen))
-        caption = f"{which}, each by the rule written down before the runs. Arms are {told}."
+        told = "; ".join(
+            f"{condition}: {text}"
+            for condition, text in CONDITIONS.items()
+            if any(one.claim.condition == condition for one in chosen)
+        )
+        caption = f"{which}, each by the rule written down before the runs. Conditions are {told}."
         if whose == "paper":
             caption += (
                 " In quotation marks what the paper says of a size, which is not tested. That Table 1 is judged twice "
@@ -280,7 +288,7 @@ def convergence(judge: Judge) -> list[Block]:
 
 def figure1_text(judge: Judge) -> list[Block]:
     """What the text says of Figure 1 in numbers, beside ours."""
-    small = {key.loss: cell for key, cell in judge.arms["paper"].items() if key.place == (CNN2C, "kmnist")}
+    small = {key.loss: cell for key, cell in judge.conditions["paper"].items() if key.place == (CNN2C, "kmnist")}
     lines = {
         f"{one.loss.label}: class {one.true} as {one.predicted}": {
             "Paper": str(one.paper),
@@ -295,7 +303,7 @@ def figure1_text(judge: Judge) -> list[Block]:
     }
     caption = f"The {len(lines)} counts of Figure 1 that caption and text print; each interval with its own s."
     blocks: list[Block] = [table(lines, ["Count"], caption)]
-    fashion = {key.loss: cell for key, cell in judge.arms["paper"].items() if key.place == (CNN2C, "fmnist")}
+    fashion = {key.loss: cell for key, cell in judge.conditions["paper"].items() if key.place == (CNN2C, "fmnist")}
     similar = figure1.similar_classes(judge.results, fashion[LGL], fashion[SML])
     if similar is not None:
         blocks.append(

@@ -10,7 +10,7 @@ from lossbench.report.wording import MISSING, enumerated, points, span, spread
 from lossbench.statistics import inference
 from lossbench.studies.aaai20 import without_gpu as pilots
 from lossbench.studies.aaai20.conditions import MARGINS
-from lossbench.studies.provenance import conditions
+from lossbench.studies.provenance import trained_on
 from lossbench.studies.results import Results
 
 
@@ -47,7 +47,7 @@ def cnn5c(results: Results) -> list[Block]:
 def _told(caption: str, results: Results, configs: Iterable[Config]) -> str:
     """A caption with what those of its runs that are there were done on."""
     names = results.records.keys() & {results.name(config) for config in configs}
-    return f"{caption} {conditions(results, names)}".strip()
+    return f"{caption} {trained_on(results, names)}".strip()
 
 
 def _processors(results: Results, both: pilots.Agreement) -> list[str]:

@@ -49,7 +49,7 @@ _KEYS = ["Data set", "Network"]
 
 
 def _line(judge: Judge, one: Comparison) -> dict[str, str]:
-    cells = [judge.arms["paper"][key] for key in one.contrast.keys]
+    cells = [judge.conditions["paper"][key] for key in one.contrast.keys]
     accuracy = float(np.mean(inference.finished(judge.results.values(cells[1]))))
     return {
         "n": str(one.pairs.n),
@@ -110,8 +110,8 @@ def _shared(judge: Judge, known: Sequence[Comparison]) -> list[Block]:
         place = one.contrast.first.place
         cells = {
             cell.key: cell
-            for arm in _ARMS
-            for key, cell in judge.arms[arm].items()
+            for condition in _ARMS
+            for key, cell in judge.conditions[condition].items()
             if key.place == place and key.loss.option is None
         }
         values = [judge.results.values(cell) for cell in cells.values()]

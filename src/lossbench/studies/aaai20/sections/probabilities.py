@@ -76,7 +76,7 @@ def calibrated(judge: Judge) -> list[Block]:
 
 
 def _scored_cells(judge: Judge) -> list[tuple[Key, Cell]]:
-    return [(key, cell) for key, cell in judge.arms["paper"].items() if key.loss.option is None]
+    return [(key, cell) for key, cell in judge.conditions["paper"].items() if key.loss.option is None]
 
 
 def _scores(results: Results, cell: Cell) -> list[dict[str, dict[str, Any]]]:

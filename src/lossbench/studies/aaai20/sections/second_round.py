@@ -72,7 +72,7 @@ def _pairs(pairs: Pairs, whole: bool) -> str:
 
 def _confirmations(confirmations: Sequence[Confirmation]) -> list[Block]:
     lines = {
-        (FAMILY[one.first.contrast.arm], one.first.contrast.label, LABELS[one.first.contrast.dataset]): {
+        (FAMILY[one.first.contrast.condition], one.first.contrast.label, LABELS[one.first.contrast.dataset]): {
             "Seeds 0 to 4": _measured(one.blind.first),
             "Word": one.first.word,
             "Seeds 5 to 9": _pairs(one.blind.comparison.pairs, one.blind.whole),

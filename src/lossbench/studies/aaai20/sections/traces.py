@@ -29,7 +29,7 @@ def weights_by_epoch(judge: Judge) -> list[Block]:
     known = {
         dataset: found
         for dataset in LINES
-        if len(found := _kept(judge.results, judge.arms["paper"][Key(CNN2C, dataset, LGL_INR)], "class_weights"))
+        if len(found := _kept(judge.results, judge.conditions["paper"][Key(CNN2C, dataset, LGL_INR)], "class_weights"))
     }
     if not known:
         return [Paragraph("No runs of LGL-INR with arrays yet.")]

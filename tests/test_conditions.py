@@ -134,7 +134,7 @@ def test_the_own_learning_rate_is_the_best_of_a_grid_that_grows_at_its_edges(
 
 def test_arms_differ_in_what_their_name_says() -> None:
     paper, up, down, own, literal = (
-        cells(arm, best_at(lgl=0.3, sml=0.1, lgl_inr=0.03)) for arm in ("paper", *conditions.ARMS[1:])
+        cells(condition, best_at(lgl=0.3, sml=0.1, lgl_inr=0.03)) for condition in ("paper", *conditions.CONDITIONS[1:])
     )
     assert len(paper) == 24 + 3
     assert {key.labels[2] for key in paper} == {"LGL", "SML", "LGL-INR", "beta 1", "beta 2", "beta 4"}
