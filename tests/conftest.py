@@ -14,7 +14,7 @@ from kinds_of_runs import Invoke, Made, make_all
 
 from lossbench.cli.main import lossbench
 from lossbench.studies.aaai20.verdicts import Judge
-from lossbench.studies.results import results_at_hand
+from lossbench.studies.results import known_results
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -59,4 +59,4 @@ def cnn2c() -> Known:
 @pytest.fixture(scope="session")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     """The verdicts on the committed records."""
-    return Judge(results_at_hand(tmp_path_factory.mktemp("none"), RESULTS))
+    return Judge(known_results(tmp_path_factory.mktemp("none"), RESULTS))

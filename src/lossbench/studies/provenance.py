@@ -78,7 +78,7 @@ def progress(results: Results, blocks: Iterable[tuple[str, Sequence[Config]]]) -
 
 
 def missing(plan: Iterable[tuple[str, int, int, int]], problems: Sequence[str]) -> list[Block]:
-    """How much of the plan is done, what is left, and what lies there and is in no table."""
+    """How much of the plan is done, what is left, and which runs are in no table."""
     lines = {
         name: {
             "Finished": str(done),

@@ -1,4 +1,4 @@
-"""What do trained networks get right class by class and image by image? The text on Figure 1, and tests on images."""
+"""Results by class and by image: the paper's text on Figure 1, and tests on images."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -51,7 +51,7 @@ class SimilarClasses:
 
 
 def confusions(results: Results, cell: Cell | None) -> list[np.ndarray | None]:
-    """Confusion matrices of a cell, seed by seed; None where a run is not done, failed, or its arrays not at hand."""
+    """Confusion matrices of a cell, seed by seed; None where a run is not done, failed, or its arrays are missing."""
     arrays = [results.arrays(config) for config in cell.configs] if cell else []
     matrices = [None if one is None else one["confusion_matrix"] for one in arrays]
     return [None if one is None or one.shape != (NUM_CLASSES, NUM_CLASSES) else one for one in matrices]

@@ -1,7 +1,7 @@
-"""What has to be run for this table, and which runs fill this cell?
+"""The paper's tables as cells, and the runs that fill each cell.
 
-A table is a list of cells, a cell a list of configs that differ in their seed alone. The sweep asks for the configs,
-the report for the cells, so nothing else can slip into a table.
+A table is a list of cells, a cell a list of configs that differ in their seed alone. The sweep takes the configs, the
+report the cells, so no other run can enter a table.
 """
 
 from collections.abc import Iterable, Iterator

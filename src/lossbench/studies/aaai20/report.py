@@ -1,4 +1,4 @@
-"""How does that look beside the paper? Tables and figures from records; no torch, and percent signs nowhere else."""
+"""The page of the paper's study: tables and figures from records. No torch."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -52,7 +52,7 @@ from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, Verdict
 from lossbench.studies.cells import Cell, cell_key
 from lossbench.studies.options import Reproduce
 from lossbench.studies.provenance import progress
-from lossbench.studies.results import Results, results_at_hand
+from lossbench.studies.results import Results, known_results
 from lossbench.studies.study import Study, studies
 from lossbench.studies.tables import Filled, write_forms, write_table
 from lossbench.system.files import remove_leftovers
@@ -86,7 +86,7 @@ def profiles_with_records(plan: Reproduce) -> list[str]:
 
 
 def write_report(profile: str, plan: Reproduce) -> Path:
-    """Write the plan's tables, with Table 3 the figures, and the page of all, from what is at hand; returns the folder.
+    """Write the plan's tables, with Table 3 the figures, and the page, from all known runs; returns the folder.
 
     Args:
         profile: "paper" or "quick".
@@ -101,7 +101,7 @@ def write_report(profile: str, plan: Reproduce) -> Path:
 
 
 def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
-    results = results_at_hand(plan.runtime.output_dir, plan.results_dir)
+    results = known_results(plan.runtime.output_dir, plan.results_dir)
 
     def fill(cells: Iterable[Cell]) -> Filled:
         return [(cell, [one for config in cell.configs if (one := results.record(config))]) for cell in cells]
@@ -312,7 +312,7 @@ def _quick(
 
 
 def _unused(results: Results) -> list[str]:
-    """A sentence for everything that lies there and is in no table."""
+    """A sentence for each kind of run that is in no table."""
     old = outdated(results.records.values())
     by_other = f"{len(old)} runs made under another NUMERICS than {NUMERICS}: {', '.join(old)}"
     failed = [f"{name} failed: {why}" for name, why in results.failed.items()]

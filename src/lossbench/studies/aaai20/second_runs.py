@@ -133,7 +133,7 @@ def choice_runs(place: Place, loss: LossConfig, runtime: Runtime) -> dict[float,
 
 
 def otherwise(accuracy: Accuracy) -> dict[Key, Cell]:
-    """Cells at the learning rates that four more seeds choose otherwise than the first round did, with blind seeds."""
+    """Cells where four more seeds choose another learning rate than the first round, with blind seeds."""
     found = {}
     for place, loss in product(PLACES, LOSSES):
         first, second = own_lr(points(place, loss, accuracy)), choice(place, loss, accuracy)

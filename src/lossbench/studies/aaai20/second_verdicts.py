@@ -24,7 +24,7 @@ from lossbench.studies.cells import Cell, Key, Part
 from lossbench.studies.results import last
 
 Status = Literal["confirmed", "contradicted", "undecided", "nothing to confirm", "not yet run"]
-"""What becomes of a word of the first round."""
+"""What the blind seeds make of a word of the first round."""
 
 Answer = Literal["yes", "no", "undecided"]
 
@@ -65,14 +65,14 @@ class Blind:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """A word of the first round beside the blind seeds'."""
+    """A word of the first round, and the blind seeds'."""
 
     first: Comparison
     blind: Blind
 
     @property
     def status(self) -> Status:
-        """What becomes of the first word."""
+        """What the blind seeds make of the first word."""
         if self.blind.word is None:
             return "not yet run"
         return confirmed(self.first.word, self.blind.word, self.blind.comparison.equivalence.refuted)

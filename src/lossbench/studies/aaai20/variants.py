@@ -34,7 +34,7 @@ TRACED_STUDY = "what the losses do, epoch by epoch"  # whose runs keep a trace o
 CROSSED_STUDY = "initial weights crossed with order"  # says nothing before all of its runs are there
 LARGE_STUDY = "readings of CNN5C on KMNIST"  # for a GPU
 LATER = (CROSSED_STUDY, LARGE_STUDY)
-"""Studies that are done whole, one after the other, once the others have all their seeds."""
+"""Variants that are run completely, one after the other, once the others have all their seeds."""
 
 LGL_SCALES = (1.0, 2.0, 3.0, 5.0, 10.0)
 """Factors on LGL's mean over batch and classes; 10 is the sum over ten classes."""
@@ -89,12 +89,12 @@ def readings(place: Place) -> list[Variant]:
 
 
 def defaults(place: Place) -> Variant:
-    """The paper's cells as they are read here."""
+    """The paper's cells in our reading."""
     return Variant("as read here", "", {LABELS[loss.name]: _cell(place, loss) for loss in LOSSES})
 
 
 def lgl_factors() -> dict[float, list[Cell]]:
-    """CNN2C with LGL times each factor, on every data set: does one reading give the paper's row?"""
+    """CNN2C with LGL times each factor, on every data set, to see whether one reading gives the paper's row."""
     places = [*PLACES, Place("cnn2c", "mnist")]
     return {scale: [_cell(place, Lgl(scale=scale)) for place in places] for scale in LGL_SCALES}
 

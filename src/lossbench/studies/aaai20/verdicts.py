@@ -1,6 +1,6 @@
-"""Which of the paper's numbers and claims hold? The rules of docs/statistics.md, applied to the runs at hand.
+"""Verdicts on the paper's numbers and claims by the rules of docs/statistics.md.
 
-`inference` knows the statistics, `conditions` the cells; here they meet the records. Accuracies are fractions.
+`inference` has the statistics, `conditions` the cells; this module applies them to records. Accuracies are fractions.
 """
 
 import math
@@ -29,7 +29,7 @@ from lossbench.studies.cells import Cell, Key, Part
 from lossbench.studies.results import Results, Statistic, area, best, epochs_to_end, last
 
 State = Literal["holds", "fails", "inconclusive", "not yet tested"]
-"""An outcome with "undecided" told apart: "not yet tested" lacks runs, "inconclusive" has them all."""
+"""An outcome where "undecided" is split: "not yet tested" lacks runs, "inconclusive" has them all."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class Comparison:
 
     @property
     def equivalence(self) -> inference.MarginTest:
-        """Is the difference within the margin?"""
+        """The test whether the difference is within the margin."""
         return inference.tost(self.pairs, self.margin)
 
     @property
     def non_inferiority(self) -> inference.MarginTest:
-        """Is the first side worse by less than the margin?"""
+        """The test whether the first side is worse by less than the margin."""
         return inference.non_inferiority(self.pairs, self.margin)
 
     @property
@@ -90,7 +90,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a claim, and on what grounds."""
+    """The outcome of a claim, and its evidence."""
 
     claim: Claim
     outcome: Outcome | None  # None: descriptive
@@ -157,7 +157,7 @@ SEEN_SEED = 0  # of CNN2C's runs at the paper's learning rate, seen before docs/
 
 
 class Judge:
-    """The verdicts on the runs at hand."""
+    """Applies the rules to some results."""
 
     def __init__(self, results: Results) -> None:
         self.results = results
@@ -263,7 +263,7 @@ class Judge:
         return found
 
     def verdicts(self) -> list[Verdict]:
-        """What becomes of every claim, in the order of claims.csv; those of Table 1 are not runs and left out."""
+        """The verdict on every claim, in the order of claims.csv; those on Table 1 are not about runs and left out."""
         return [self._verdict(claim) for claim in claims() if claim.condition != "simulation"]
 
     def unseen(self) -> "Judge":

@@ -1,8 +1,8 @@
-"""What can be known of the large networks without a GPU? Their runs on a CPU.
+"""Runs of the large networks on a CPU.
 
-CNN5C is trained whole: first in bf16 where that is faster, apart from the paper's tables, then in fp32, which gives the
-runs of Table 3. A few epochs in both precisions stand beside each other. Of CIFAR-10 no more than the beginning is
-within reach: two epochs of a quarter of the images, which are no result.
+CNN5C is trained fully: first in bf16 where that is faster, apart from the paper's tables, then in fp32, which gives the
+runs of Table 3. A few epochs are run in both precisions for comparison. On CIFAR-10 a CPU can do
+only the beginning: two epochs of a quarter of the images, which are no result.
 """
 
 from collections.abc import Iterator
@@ -83,7 +83,7 @@ def blocks(
 ) -> Iterator[tuple[str, list[Config]]]:
     """All of these runs, named, in order.
 
-    In fp32 a run of CNN5C gets two cores, unless told otherwise: it fills them nearly as well as two runs would, and
+    In fp32 a run of CNN5C gets two cores, unless set otherwise: it fills them nearly as well as two runs would, and
     ends in half the time.
 
     Args:

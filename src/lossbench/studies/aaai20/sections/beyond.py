@@ -1,4 +1,4 @@
-"""What do the runs say beyond the paper? Beta, the mechanism and calibration, as tables and pictures of a page."""
+"""Beyond the paper: beta and the mechanism, as tables and pictures of a page."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""What else is in the paper, and what does ours rest on? Simulation, architectures, theory, errors, provenance."""
+"""The rest of the paper and what our results rest on: simulation, architectures, theory, errors, provenance."""
 
 import math
 from collections.abc import Sequence
@@ -113,7 +113,7 @@ def balances(judge: Judge) -> tuple[Balances, list[str]]:
 
 
 def _sides(results: Results, config: Config) -> dict[str, diagnostics.Balance]:
-    """By images; none where a run is not done, its arrays not at hand, or its data not published."""
+    """By images; none where a run is not done, its arrays are missing, or its data are not public."""
     record, arrays = results.record(config), results.arrays(config)
     if record is None or arrays is None:
         return {}

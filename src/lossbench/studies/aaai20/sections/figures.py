@@ -1,4 +1,4 @@
-"""How do the paper's figures look with our runs in them?"""
+"""The paper's figures, drawn from our runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

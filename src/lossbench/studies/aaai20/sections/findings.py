@@ -1,4 +1,4 @@
-"""What comes of it, in sentences? The verdict paragraph, the headline, the evidence of a claim, and what is missing."""
+"""The findings in sentences: the verdict paragraph, the headline, the evidence of a claim, and what is missing."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ DATASETS = {"mnist": "MNIST", "fmnist": "Fashion-MNIST", "kmnist": "KMNIST", "ci
 
 
 def headline_sentences(judge: Judge) -> list[str]:
-    """What becomes of LGL-INR's lead over SML, then over LGL; one sentence for both data sets where both agree."""
+    """LGL-INR's lead over SML, then over LGL, at each loss's own rate; one sentence where both data sets agree."""
     every = judge.headlines()
     sentences = []
     for other in dict.fromkeys(one.other for one in every):
@@ -89,7 +89,7 @@ def _closed(one: JudgedHeadline, other: Comparison) -> str:
 
 
 def sum_sentence(judge: Judge) -> str:
-    """What becomes of LGL-INR's lead over LGL where LGL is summed over the classes; nothing without enough runs."""
+    """LGL-INR's lead over LGL where LGL is summed over the classes; nothing without enough runs."""
     told = []
     for dataset, cell in second_runs.lgl_sums().items():
         seeds = (*second_runs.FIRST_SEEDS, *second_runs.BLIND_SEEDS)
@@ -123,7 +123,7 @@ def cells_sentence(cells: Sequence[JudgedCell]) -> str:
 
 
 def apart_sentence(cells: Sequence[JudgedCell]) -> str:
-    """Which losses are, as read here, not the paper's: all their judged cells lie on one side of its numbers."""
+    """Losses that differ from the paper's in our reading: all their judged cells lie on one side of its numbers."""
     told = []
     for loss in dict.fromkeys(one.cell.loss for one in cells):
         outcomes = {one.outcome for one in cells if one.cell.loss == loss} - {"too few", None}
@@ -137,7 +137,7 @@ def apart_sentence(cells: Sequence[JudgedCell]) -> str:
 
 
 def claims_sentence(verdicts: Sequence[Verdict]) -> str:
-    """How many claims hold, fail, or are undecided: the paper's, and those that go on from them."""
+    """How many claims hold, fail, or are undecided: the paper's, and those that extend them."""
     tested = [one for one in verdicts if one.outcome]
     own = _counted([one for one in tested if one.claim.whose == "paper"])
     further = _counted([one for one in tested if one.claim.whose == "further"])
@@ -160,7 +160,7 @@ def _counted(verdicts: Sequence[Verdict]) -> tuple[int, str]:
 
 
 def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
-    """Which head of CNN2C gives the paper's numbers, and whether a claim hangs on it."""
+    """Which head of CNN2C gives the paper's numbers, and whether a claim depends on it."""
     counted = []
     for network in (CNN2C, LITERAL):
         chosen = [one for one in cells if one.key.model == network and one.key.loss.option is None]
@@ -184,7 +184,7 @@ def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
 
 
 def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
-    """What would be said otherwise without the runs seen before the rules; `verdicts` are those of `judge`."""
+    """What would change without the runs seen before the rules; `verdicts` are those of `judge`."""
     without = judge.unseen()
     told = [
         f"{before.claim.claim}: {before.outcome}, without them {after.outcome}"
@@ -212,7 +212,7 @@ def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
 
 
 def evidence(verdict: Verdict) -> str:
-    """On what grounds a claim holds, fails, or is undecided."""
+    """The evidence for a claim's outcome."""
     if verdict.proportion is not None:
         one = verdict.proportion
         if not one.n:

@@ -1,4 +1,4 @@
-"""What does the report say, part by part? Tables, verdicts and pictures of the paper's profile as blocks of a page."""
+"""Tables, verdicts and pictures of the paper's profile as blocks of a page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ WHOSE = {
 
 
 def headlines(judge: Judge, status: Mapping[tuple[Part, str], str]) -> Table:
-    """What becomes of LGL-INR's lead, by data set and other loss.
+    """LGL-INR's lead, by data set and other loss.
 
     Args:
         judge: the verdicts.
@@ -221,7 +221,7 @@ def _comparison(judge: Judge, one: Comparison) -> dict[str, str]:
 
 
 def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list[Block]:
-    """Every claim with its outcome and grounds: the paper's, those that go on from them, and ours."""
+    """Every claim with its outcome and grounds: the paper's, those that extend them, and ours."""
     blocks: list[Block] = []
     for whose, which in WHOSE.items():
         chosen = [one for one in verdicts if one.outcome and one.claim.whose == whose]

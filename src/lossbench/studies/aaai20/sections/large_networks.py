@@ -1,4 +1,4 @@
-"""What do runs on a CPU say of the large networks? Beside the paper's numbers, and no part of its tables."""
+"""Runs of the large networks on a CPU, beside the paper's numbers and apart from its tables."""
 
 import math
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ def cnn5c(results: Results) -> list[Block]:
 
 
 def _told(caption: str, results: Results, configs: Iterable[Config]) -> str:
-    """A caption with what those of its runs that are there were done on."""
+    """A caption, and what its finished runs were done on."""
     names = results.records.keys() & {results.name(config) for config in configs}
     return f"{caption} {trained_on(results, names)}".strip()
 

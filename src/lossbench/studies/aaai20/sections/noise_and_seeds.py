@@ -1,4 +1,4 @@
-"""How much of a difference is noise, where does it come from, and how many seeds does it ask for?"""
+"""Noise between runs: its size, its sources, and the number of seeds that a difference needs."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ DIFFERENCES = np.geomspace(0.0005, 0.02, 25)
 
 
 def noise_blocks(judge: Judge) -> list[Block]:
-    """What the test set can resolve, how much seeds scatter and through what, and how many a referee should ask for."""
+    """What the test set can resolve, how much seeds scatter and through what, and how many seeds a comparison needs."""
     known = [
         one
         for one in judge.family(Family("paper", PAIRS[0]))

@@ -1,4 +1,4 @@
-"""What does the result hang on? Readings of what the paper leaves open, as tables and a picture of a page."""
+"""Readings of what the paper leaves open, and which results depend on them: tables and a picture."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -143,7 +143,7 @@ Conclusions = Mapping[tuple[str, str], Mapping[str, tuple[Difference, Word]]]
 
 
 def _conclusions(results: Results, place: Place) -> Conclusions:
-    """What becomes of each contrast under each reading."""
+    """The outcome of each contrast under each reading."""
     default, margin = studies.defaults(place), MARGINS[place.dataset]
 
     def contrast(variant: Variant, first: str, second: str) -> tuple[Difference, Word]:
@@ -172,7 +172,7 @@ def _word(difference: Difference, word: Word) -> str:
 
 
 def _depends(conclusions: Conclusions) -> str:
-    """Which contrasts come out otherwise under a reading, in a sentence."""
+    """Which contrasts change under a reading, in a sentence."""
     (_, default), *others = conclusions.items()
     here = ", ".join(f"{contrast} is {word}" for contrast, (_, word) in default.items())
     changed = [
@@ -233,7 +233,7 @@ def _reached(moved: Readings, printed: Mapping[str, float]) -> str:
 
 
 def _outcome(prediction: Prediction, paper: float) -> str:
-    """Whether a printed number could be one more run, with the half-width that this hangs on."""
+    """Whether a printed number could be one more run, with the half-width that this depends on."""
     outcome = inference.cell_outcome(prediction, paper)
     return outcome if outcome == "too few" else f"{outcome} ±{points(prediction.half_width).lstrip('+')}"
 
@@ -282,7 +282,7 @@ def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: 
 
 
 def lgl_row(results: Results) -> list[Block]:
-    """Which factor on LGL's mean gives the paper's row, and does one give all of it?"""
+    """The factors on LGL's mean that give the paper's row, number by number."""
     lines: dict[str, dict[str, str]] = {}
     for scale, found in _factors(results).items():
         for dataset, (paper, prediction) in found.items():

@@ -1,4 +1,4 @@
-"""What does a loss do, epoch by epoch? How LGL-INR's weights evolve, and what gradients the classes have."""
+"""Losses epoch by epoch: how LGL-INR's weights evolve, and the gradients of the classes."""
 
 from collections.abc import Mapping
 
