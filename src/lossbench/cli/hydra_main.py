@@ -62,8 +62,10 @@ def hydra_main(script: str, task: Callable[[Any], None], config_name: str) -> No
         import hydra
 
         from lossbench.cli.overrides import Command, explained, job_by_job, with_homes
+        from lossbench.cli.plugins import without_plugins
         from lossbench.cli.schemas import CONF, register_schemas, to_config
 
+        sys.argv[1:] = without_plugins(sys.argv[1:])
         register_schemas()
         to_own = partial(to_config, schema=Config if config_name == "config" else Reproduce)
         sys.argv[1:] = with_homes(sys.argv[1:])

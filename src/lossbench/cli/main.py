@@ -8,6 +8,7 @@ import click
 
 from lossbench import __version__
 from lossbench.cli.hydra_main import plain_errors
+from lossbench.cli.plugins import datasets, losses, models, without_plugins
 from lossbench.cli.profile import profile_run
 from lossbench.cli.reference import reference
 from lossbench.cli.report import report
@@ -49,6 +50,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     HydraCommand("report", report),
     HydraCommand("profile", profile_run),
     *(runs, show, diff, compare, remove, verify),
+    *(losses, models, datasets),
     studies,
     *(export, import_, publish, prune),
     simulate,
@@ -64,12 +66,14 @@ _COMMANDS: tuple[click.Command, ...] = (
 def lossbench() -> None:
     """Compare classification losses fairly: train runs, look after them, and make tables of them.
 
-    RUN is a run's name, or a beginning of it that fits no other. Exit codes: 0 fine, 1 a mistake, or problems found,
-    2 wrong usage.
+    RUN is a run's name, or a beginning of it that fits no other. `--plugin FILE`, anywhere on the line, loads losses,
+    networks, data sets and studies from a Python file; so does the environment variable LOSSBENCH_PLUGINS. Exit codes:
+    0 fine, 1 a mistake, or problems found, 2 wrong usage.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `lossbench` program."""
     with plain_errors():
-        lossbench.main(arguments, prog_name="lossbench")
+        given = without_plugins(sys.argv[1:] if arguments is None else arguments)
+        lossbench.main(given, prog_name="lossbench")

@@ -1,11 +1,13 @@
 """Which losses, networks and data sets there are. Each registers itself in its own file; nothing lists them."""
 
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, Literal, TypeVar
 
+from lossbench.config import plugins
 from lossbench.config.options import DatasetConfig, LossConfig, ModelConfig
 
 T = TypeVar("T")
@@ -60,7 +62,7 @@ class DatasetFacts:
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Facts by name; looking for one imports every module of its package, once.
+    """Facts by name; looking for one imports every module of its package and every plugin, once.
 
     Args:
         word: what is registered, for messages.
@@ -71,25 +73,47 @@ class Registry(Mapping[str, T], Generic[T]):
     def __init__(self, word: str, package: str, inner: str | None = None) -> None:
         self._word, self._package, self._inner, self._loaded = word, package, inner, False
         self._known: dict[str, T] = {}
+        self._sources: dict[str, plugins.Source] = {}
 
-    def add(self, name: str, facts: T) -> None:
+    def add(self, name: str, facts: T, options: type) -> None:
         """Register a name.
 
+        Args:
+            name: of a loss, network, data set or study.
+            facts: what is known of it.
+            options: the class that is registered.
+
         Raises:
-            ValueError: it is taken.
+            ValueError: the name or the label is taken.
         """
+        source = plugins.source_of(options)
+        if source is not None:
+            self._load_own()
         if name in self._known:
             raise ValueError(f"there is already a {self._word} {name}; give the new one another name")
+        labels = {getattr(known, "label", None) for known in self._known.values()} - {None}
+        if getattr(facts, "label", None) in labels:
+            raise ValueError(f"there is already a {self._word} with the label {facts.label}; give {name} another label")  # type: ignore[attr-defined]
         self._known[name] = facts
+        if source is not None:
+            self._sources[name] = source
+
+    def source(self, name: str) -> plugins.Source | None:
+        """The plugin that a name is from; None: lossbench's own, or not registered so far."""
+        return self._sources.get(name)
 
     def _load(self) -> dict[str, T]:
+        self._load_own()
+        plugins.load_plugins()
+        return self._known
+
+    def _load_own(self) -> None:
         if not self._loaded:
             self._loaded = True
             package = import_module(self._package)
             for module in pkgutil.iter_modules(package.__path__):
                 inner = f".{self._inner}" if module.ispkg and self._inner else ""
                 import_module(f"{self._package}.{module.name}{inner}")
-        return self._known
 
     def __getitem__(self, name: str) -> T:
         try:
@@ -149,7 +173,7 @@ def register_loss(
             law,
             style,
         )
-        LOSSES.add(_name(options), facts)
+        LOSSES.add(_name(options), facts, options)
         return options
 
     return register
@@ -159,7 +183,7 @@ def register_model(*, label: str) -> Callable[[C], C]:
     """Register the options of a network, a dataclass below `ModelConfig`, under its `name`."""
 
     def register(options: C) -> C:
-        MODELS.add(_name(options), ModelFacts(options, label))
+        MODELS.add(_name(options), ModelFacts(options, label), options)
         return options
 
     return register
@@ -175,14 +199,24 @@ def register_dataset(*, label: str | Mapping[str, str]) -> Callable[[C], C]:
     def register(options: C) -> C:
         labels = {_name(options): label} if isinstance(label, str) else label
         for name, text in labels.items():
-            DATASETS.add(name, DatasetFacts(options, text))
+            DATASETS.add(name, DatasetFacts(options, text), options)
         return options
 
     return register
 
 
 def _name(options: Any) -> str:
-    return str(options.name)
+    """The name of a class of options.
+
+    Raises:
+        ValueError: it is no dataclass, or has no name that can stand in file names and on command lines.
+    """
+    if "__dataclass_fields__" not in vars(options):
+        raise ValueError(f"{options.__name__} is no dataclass; put @dataclass between it and its registration")
+    name = options.name
+    if not (isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_]*", name)):
+        raise ValueError(f"{options.__name__} is named {name!r}; a name has lower-case letters, digits and _ alone")
+    return name
 
 
 class _Labels(Mapping[str, str]):
@@ -202,3 +236,31 @@ class _Labels(Mapping[str, str]):
 
 
 LABELS: Mapping[str, str] = _Labels()
+
+
+PARTS: Mapping[str, Registry[Any]] = {"dataset": DATASETS, "model": MODELS, "loss": LOSSES}
+"""The registries of what a run consists of."""
+
+
+def sources(names: Mapping[str, str]) -> dict[str, plugins.Source]:
+    """The plugins among a run's parts.
+
+    Args:
+        names: of the data set, the network and the loss, by "dataset", "model" and "loss".
+    """
+    found = {part: PARTS[part].source(name) for part, name in names.items()}
+    return {part: source for part, source in found.items() if source is not None}
+
+
+def plugin_facts(names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """What a record keeps of the plugins among a run's parts, so that tables and reports do without them.
+
+    Args:
+        names: of the data set, the network and the loss, by "dataset", "model" and "loss".
+    """
+    found = {}
+    for part, source in sources(names).items():
+        facts: Any = PARTS[part][names[part]]
+        kept = {key: value for key, value in vars(facts).items() if key not in ("options", "style", "law")}
+        found[part] = {"plugin": source.name, "sha256": source.sha256, **kept}
+    return found

@@ -10,10 +10,11 @@ from typing import Any
 
 from lossbench import NUMERICS
 from lossbench.config.options import DatasetConfig, LossConfig, ModelConfig, require
+from lossbench.config.registry import sources
 from lossbench.system.files import expanded
 
 IDENTITY = ("dataset", "model", "loss", "schedule", "seed")
-"""The keys of a config that can change a number; `runtime` cannot, beyond rounding."""
+"""The keys of a config that can change a number, with `plugins`; `runtime` cannot, beyond rounding."""
 
 
 class Precision(StrEnum):
@@ -115,9 +116,18 @@ class Config:
     schedule: Schedule
     seed: int = 0
     runtime: Runtime = field(default_factory=Runtime)
+    plugins: dict[str, str] | None = None  # filled in: SHA-256 of the plugin of "dataset", "model" or "loss"
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", "in 0..2147483647", self.seed)
+        found = {part: source.sha256 for part, source in sources(self.parts()).items()} or None
+        valid = self.plugins is None or dict(self.plugins) == found
+        require(valid, "plugins", f"{found or 'null'}, which follows from the plugins' files", self.plugins)
+        self.plugins = found
+
+    def parts(self) -> dict[str, str]:
+        """The names of data set, network and loss."""
+        return {"dataset": self.dataset.name, "model": self.model.name, "loss": self.loss.name}
 
 
 def run_id(config: Config) -> str:
@@ -128,6 +138,8 @@ def run_id(config: Config) -> str:
 def name_of(config: Mapping[str, Any], numerics: int) -> str:
     """Name of the run that a config, as a plain mapping, describes under the given `NUMERICS`."""
     identity = {key: canonical(config[key]) for key in IDENTITY} | {"numerics": numerics}
+    if config.get("plugins"):
+        identity["plugins"] = canonical(config["plugins"])
     identity["dataset"].pop("path", None)  # where a file lies; what is in it, its sha256 says
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     words = (config["dataset"]["name"], config["model"]["name"], config["loss"]["name"], f"s{config['seed']}", digest)

@@ -9,6 +9,7 @@ import numpy as np
 from filelock import FileLock
 
 from lossbench.config.options import DatasetConfig
+from lossbench.config.registry import DATASETS
 from lossbench.config.run import Runtime
 from lossbench.data.npz_file import ARRAYS
 from lossbench.data.subsets import Arrays, select
@@ -35,7 +36,9 @@ def prepare(config: DatasetConfig, runtime: Runtime) -> Path:
 
 
 def _cache(config: DatasetConfig, runtime: Runtime) -> Path:
-    return Path(runtime.output_dir) / "cache" / f"{config.name}-{config.variant()}-v{CACHE_VERSION}.npz"
+    source = DATASETS.source(config.name)
+    version = "" if source is None else f"-{source.sha256[:16]}"  # an edited plugin may read other data
+    return Path(runtime.output_dir) / "cache" / f"{config.name}-{config.variant()}{version}-v{CACHE_VERSION}.npz"
 
 
 def _make(config: DatasetConfig, runtime: Runtime) -> Arrays:

@@ -104,9 +104,17 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         _text(_mapping(fields["pruned"], "pruned")["full_sha256"], "pruned.full_sha256")
     if "scores" in fields:
         scores = _mapping(fields["scores"], "scores")
-        loss = fields["config"]["loss"]["name"]
-        for name in {*(LOSSES[loss].maps if loss in LOSSES else ("softmax",)), *scores}:
+        for name in {*_maps(fields), *scores}:
             _numbers(_mapping(scores[name], f"scores.{name}"), _SCORES)
+
+
+def _maps(fields: Mapping[str, Any]) -> Iterable[str]:
+    """The maps from logits to probabilities that a run's scores must have."""
+    plugins = fields.get("plugins")
+    if plugins and "loss" in plugins:
+        return [str(name) for name in plugins["loss"]["maps"]]
+    loss = fields["config"]["loss"]["name"]
+    return LOSSES[loss].maps if loss in LOSSES else ("softmax",)
 
 
 def _mapping(value: Any, name: str) -> Mapping[str, Any]:

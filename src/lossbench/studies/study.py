@@ -100,7 +100,7 @@ def register_study(study: _S) -> _S:
     for key in ("name", "title", "rules"):
         if not isinstance(getattr(study, key, None), str):
             raise ValueError(f"the study {study.__name__} has no {key}; give it one, a text")
-    STUDIES.add(study.name, study())
+    STUDIES.add(study.name, study(), study)
     return study
 
 

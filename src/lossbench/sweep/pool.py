@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import queue
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lossbench.config.plugins import Source, load_plugin, load_plugins, loaded_plugins
+from lossbench.config.registry import sources
 from lossbench.config.run import Config, run_id
 from lossbench.runs.folder import Mark, open_run
 from lossbench.sweep.outcome import Attempt, Ended, Outcome
@@ -62,11 +65,13 @@ def _run_pool(waiting: dict[str, Config], names: Sequence[str], parallel: int, w
         others = set(multiprocessing.active_children())
         for index in range(parallel):
             devices.put(work.devices[index % len(work.devices)])
-        pool = ProcessPoolExecutor(parallel, context, _start_worker, (work.attempt, messages, devices))
+        pool = ProcessPoolExecutor(
+            parallel, context, _start_worker, (work.attempt, messages, devices, loaded_plugins())
+        )
 
         def submit(name: str) -> Future[Any]:
             with stops_blocked():  # it may start a worker, which is deaf to them until it can end in silence
-                return pool.submit(_do, waiting[name], work.deadline, work.marks[name])
+                return pool.submit(_do, pickle.dumps(waiting[name]), work.deadline, work.marks[name])
 
         futures: dict[Future[Any], str] = {}
         started: set[Any] = set()
@@ -115,16 +120,45 @@ def _drain(messages: Any) -> Iterator[tuple[Any, ...]]:
 _attempt: Attempt  # in a worker: what does a run
 _messages: Any = None  # in a worker: where its progress is sent
 _device = ""  # in a worker: its own
+_refusal = ""  # in a worker: why it cannot do the sweep's runs
 
 
-def _start_worker(attempt: Attempt, messages: Any, devices: Any) -> None:
-    global _attempt, _messages, _device
+def _start_worker(attempt: Attempt, messages: Any, devices: Any, plugins: Sequence[Source]) -> None:
+    global _attempt, _messages, _device, _refusal
     end_with_parent()
     _attempt, _messages, _device = attempt, messages, devices.get()
     end_on_stops()  # its run stands at the last epoch
+    _refusal = _plugins_changed(plugins)
 
 
-def _do(config: Config, deadline: float, mark: Mark) -> Outcome:
+def _plugins_changed(plugins: Sequence[Source]) -> str:
+    """Load the plugins of the process that began the sweep; returns why that cannot be done, else an empty text."""
+    try:
+        for plugin in plugins:
+            if plugin.is_file:
+                load_plugin(plugin.place)
+        load_plugins()
+    except ValueError as error:
+        return str(error)
+    here = {plugin.place: plugin.sha256 for plugin in loaded_plugins()}
+    changed = [plugin.name for plugin in plugins if here.get(plugin.place) != plugin.sha256]
+    return _changed(changed) if changed else ""
+
+
+def _changed(names: Sequence[str]) -> str:
+    return (
+        f"the plugin {', '.join(names)} has changed since the sweep began; run the command again with the new version"
+    )
+
+
+def _do(content: bytes, deadline: float, mark: Mark) -> Outcome:
+    """Do the run of a pickled config, which can be unpickled once its plugins are loaded."""
+    if _refusal:
+        return Outcome(Ended.failed, reason=_refusal)
+    config: Config = pickle.loads(content)
+    here = sources(config.parts())
+    if {part: source.sha256 for part, source in here.items()} != (config.plugins or {}):
+        return Outcome(Ended.failed, reason=_changed([source.name for source in here.values()]))
     name = run_id(config)
     config = replace(config, runtime=replace(config.runtime, device=_device))
 

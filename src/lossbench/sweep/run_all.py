@@ -22,6 +22,7 @@ import torch
 from lossbench.config.run import Config, run_id
 from lossbench.data.prepared import prepare
 from lossbench.runs.folder import Mark, Run, open_run
+from lossbench.runs.versions import versions_sentence
 from lossbench.sweep.cost import flops
 from lossbench.sweep.outcome import Ended, Outcome
 from lossbench.sweep.pool import BUSY_WAIT_S, UNGUARDED, Work, run_in_processes
@@ -104,6 +105,8 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
         return summary
     for config in todo:
         check(config)
+    if sentence := versions_sentence(todo):
+        say(sentence)
     for config in {repr(config.dataset): config for config in todo}.values():
         prepare(config.dataset, config.runtime)
     if crawling := len(todo) - len(with_kernels(todo)):

@@ -17,6 +17,7 @@ from lossbench.config.run import Config, Precision
 from lossbench.data.load import Split, load_data
 from lossbench.data.sizes import sizes
 from lossbench.losses.build import build_loss
+from lossbench.losses.trial import try_loss
 from lossbench.models.build import build_model, check_shape
 from lossbench.models.features import split
 from lossbench.runs.folder import FORMAT, Run
@@ -62,6 +63,7 @@ def check(config: Config) -> torch.device:
     known = sizes(config.dataset)
     check_shape(config.model, known.shape)
     _check_batch_size(config, known.num_train)
+    try_loss(config.loss, known.num_classes)
     return device
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lossbench import NUMERICS
+from lossbench.config.registry import plugin_facts
 from lossbench.config.run import Config
 from lossbench.models.build import count_parameters
 from lossbench.models.features import output_layer
@@ -20,7 +21,8 @@ from lossbench.training.steps import State
 
 def identity(config: Config, run_id: str) -> dict[str, Any]:
     """Which run it is."""
-    return {"format": FORMAT, "run_id": run_id, "numerics": NUMERICS, "config": asdict(config)}
+    known = {"format": FORMAT, "run_id": run_id, "numerics": NUMERICS, "config": asdict(config)}
+    return known | ({"plugins": plugin_facts(config.parts())} if config.plugins else {})
 
 
 def circumstances(config: Config, device: torch.device, num_threads: int) -> dict[str, Any]:

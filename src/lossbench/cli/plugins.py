@@ -1,0 +1,96 @@
+"""The option --plugin of every command, and lists of what is registered."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from enum import Enum
+from typing import Any
+
+import click
+
+from lossbench.cli.parameters import JSON
+from lossbench.cli.printing import print_json, print_table
+from lossbench.config.plugins import name_plugins
+from lossbench.config.registry import DATASETS, LOSSES, MODELS, Registry
+
+OPTION = "--plugin"
+
+
+def without_plugins(arguments: Iterable[str]) -> list[str]:
+    """The arguments without `--plugin FILE`, whose files are loaded from now on, in worker processes too.
+
+    Raises:
+        ValueError: a file is not there, or none follows the option.
+    """
+    others, files = [], []
+    remaining = iter(arguments)
+    for word in remaining:
+        if word != OPTION and not word.startswith(f"{OPTION}="):
+            others.append(word)
+            continue
+        file = word.partition("=")[2] or next(remaining, "")
+        if not file:
+            raise ValueError(f"{OPTION} must be followed by a Python file")
+        files.append(file)
+    name_plugins(files)
+    return others
+
+
+def registered(registry: Registry[Any]) -> list[dict[str, Any]]:
+    """What is registered: name, label, options with their defaults, and the plugin it is from."""
+    lines = []
+    for name, facts in registry.items():
+        source = registry.source(name)
+        lines.append(
+            {
+                "name": name,
+                "label": facts.label,
+                "options": _options(facts.options),
+                "plugin": None if source is None else {"name": source.name, "sha256": source.sha256},
+            }
+        )
+    return lines
+
+
+def _options(options: type) -> dict[str, Any]:
+    found = {}
+    for field in fields(options):
+        value = field.default_factory() if callable(field.default_factory) else field.default
+        if field.name != "name":
+            found[field.name] = value.value if isinstance(value, Enum) else value
+    return found
+
+
+def _print(lines: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print_json(lines)
+        return
+    rows = []
+    for line in lines:
+        options = ", ".join(f"{key}={_written(value)}" for key, value in line["options"].items())
+        rows.append([line["name"], line["label"], line["plugin"]["name"] if line["plugin"] else "", options])
+    print_table(["name", "label", "plugin", "options and defaults"], rows)
+
+
+def _written(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@click.command()
+@JSON
+def losses(as_json: bool) -> None:
+    """List the losses, those of plugins among them, with their options and defaults."""
+    _print(registered(LOSSES), as_json)
+
+
+@click.command()
+@JSON
+def models(as_json: bool) -> None:
+    """List the networks, those of plugins among them, with their options and defaults."""
+    _print(registered(MODELS), as_json)
+
+
+@click.command()
+@JSON
+def datasets(as_json: bool) -> None:
+    """List the data sets, those of plugins among them, with their options and defaults."""
+    _print(registered(DATASETS), as_json)

@@ -1,0 +1,81 @@
+"""A loss of a plugin, tried on a few random numbers before any training."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from lossbench.config.options import LossConfig
+from lossbench.config.registry import LOSSES
+from lossbench.losses.build import build_loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLES, FEATURES = 8, 5
+
+
+def try_loss(config: LossConfig, num_classes: int) -> None:
+    """Call a loss that is from a plugin once, forward and backward, on the CPU; lossbench's own have their tests.
+
+    Raises:
+        ValueError: it fails, or does not return one finite number with a gradient for its input.
+    """
+    source = LOSSES.source(config.name)
+    if source is None:
+        return
+    reason = _fault(repr(config), _Held(config), num_classes)
+    if reason:
+        raise ValueError(f"loss={config.name} of {source.name} {reason}")
+
+
+class _Held:
+    """Options that the cache of `_fault` does not look at: their text says what they are."""
+
+    def __init__(self, config: LossConfig) -> None:
+        self.config = config
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@cache
+def _fault(text: str, held: _Held, num_classes: int) -> str:
+    """What is wrong with a loss, as the end of a sentence; empty: nothing."""
+    import torch
+    from torch import nn
+
+    config = held.config
+    generator = torch.Generator().manual_seed(0)
+    target = torch.arange(SAMPLES) % num_classes
+    inputs: list[Any]
+    if config.needs == "features":
+        given = torch.randn(SAMPLES, FEATURES, generator=generator).requires_grad_()
+        inputs, what = [given, nn.Linear(FEATURES, num_classes), target], f"features [{SAMPLES}, {FEATURES}]"
+    else:
+        given = torch.randn(SAMPLES, num_classes, generator=generator).requires_grad_()
+        inputs, what = [given, target], f"logits [{SAMPLES}, {num_classes}]"
+    try:
+        value = build_loss(config, torch.bincount(target, minlength=num_classes).clamp(min=1))(*inputs)
+        if reason := _wrong_value(value):
+            return reason
+        value.backward()  # type: ignore[no-untyped-call]
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        return f"fails on {what} and target [{SAMPLES}]: {said:.300}"
+    if given.grad is None or not torch.isfinite(given.grad).all():
+        return f"has no finite gradient for its {what.partition(' ')[0]}; they must take part in what it computes"
+    return ""
+
+
+def _wrong_value(value: "Tensor") -> str:
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        return f"returns {type(value).__name__}; it must return a tensor of one number"
+    if value.shape != ():
+        return f"returns a tensor of shape {list(value.shape)}; it must return one number, such as its .mean()"
+    if not value.requires_grad:
+        return "returns a tensor without gradient; .item(), .detach(), argmax and comparisons cut it off"
+    return "" if torch.isfinite(value) else f"returns {value.item()} for random logits; it must return a finite number"
