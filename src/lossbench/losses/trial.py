@@ -22,7 +22,7 @@ def try_loss(config: LossConfig, num_classes: int) -> None:
     source = LOSSES.source(config.name)
     if source is None:
         return
-    reason = _fault(repr(config), _Held(config), num_classes)
+    reason = _fault(f"{source.sha256} {config!r}", _Held(config), num_classes)
     if reason:
         raise ValueError(f"loss={config.name} of {source.name} {reason}")
 

@@ -146,9 +146,7 @@ def _plugins_changed(plugins: Sequence[Source]) -> str:
 
 
 def _changed(names: Sequence[str]) -> str:
-    return (
-        f"the plugin {', '.join(names)} has changed since the sweep began; run the command again with the new version"
-    )
+    return f"the plugin {', '.join(names)} has changed since the sweep began; run the same command again"
 
 
 def _do(content: bytes, deadline: float, mark: Mark) -> Outcome:
