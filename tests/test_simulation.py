@@ -251,7 +251,7 @@ def test_the_command_finds_a_wrong_folder_before_it_works(
     for words, name in ((["--publish", "--results-dir"], "--results-dir"), (["--output-dir"], "--output-dir")):
         result = invoke("simulate", *words, str(tmp_path / "file" / "below"), code=1)
         assert isinstance(result.exception, ValueError)
-        assert str(result.exception).startswith(f"{name} must be a folder, there or new, got {tmp_path}/file/below")
+        assert str(result.exception).startswith(f"{name} must be a folder, got {tmp_path}/file/below")
     invoke("simulate", "--num-repetitions", "1", code=2)
 
 

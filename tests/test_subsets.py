@@ -133,6 +133,6 @@ def test_classes_without_an_image_are_named_and_that_n_is_0(part: str) -> None:
         "test_labels": np.array([0, 1, 2, 3]),
     }
     arrays[f"{part}_labels"] = np.array([0, 0, 1, 1])
-    said = f"that digits has {'training' if part == 'train' else part} images of, got [2, 3], of which N is 0"
+    said = f"that digits has {'training' if part == 'train' else part} images of, got [2, 3], which have none"
     with pytest.raises(ValueError, match=rf"^dataset\.classes must be classes {re.escape(said)}$"):
         select(arrays, Digits(classes=[2, 3]))

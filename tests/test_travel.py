@@ -181,7 +181,7 @@ def test_an_export_replaces_nothing_but_files(tmp_path: Path) -> None:
     folder.mkdir()
     os.mkfifo(pipe)
     for path, kind in ((link, "link"), (dangling, "link"), (folder, "folder"), (pipe, "pipe")):
-        with pytest.raises(ValueError, match=rf"must be a file, there or new, got {path}, which is a .*{kind}"):
+        with pytest.raises(ValueError, match=rf"must be a regular file or a new path, got {path}, which is a .*{kind}"):
             export_archive(path, tmp_path / "a")
     assert target.read_bytes() == b"mine"
     assert link.is_symlink()

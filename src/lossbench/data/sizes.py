@@ -1,4 +1,4 @@
-"""Sizes of what a config will train and test on, known before anything is read."""
+"""Sizes of the subset that a config trains and tests on, known before samples are read."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from lossbench.data.imbalance import sizes_left
 def sizes(config: DatasetConfig) -> Sizes:
     """Sizes of the subset that a config describes.
 
-    Of some classes, or imbalanced ones, numbers as of classes of equal size.
+    With `classes` or `imbalance` the numbers assume classes of equal size.
 
     Raises:
         ValueError: it asks for more training samples than there are, or names a file that is no data set.
