@@ -176,7 +176,9 @@ def test_what_is_not_of_the_run_is_refused() -> None:
     with pytest.raises(ValueError, match="known for the losses sml, lgl and lgl_inr, not for brier"):
         balances(other, run, counts)
     for wrong in ([1, 2, 3], [1, 2, 0, 3]):
-        with pytest.raises(ValueError, match=r"train_counts must be 4 numbers >= 1, one a class, got \[1\.0, 2\.0"):
+        with pytest.raises(
+            ValueError, match=r"train_counts must be 4 numbers >= 1, one for each class, got \[1\.0, 2\.0"
+        ):
             balances(own, run, np.array(wrong))
     swapped, negative, beyond = true[::-1].copy(), true - 1, true + 4
     for wrong_labels in (true[1:], swapped, negative, beyond):

@@ -236,7 +236,7 @@ def test_an_archive_with_foreign_paths_is_refused(foreign: str, tmp_path: Path) 
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr(foreign.format(run.id, "result.json"), "{}")
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match=f"{archive} is not an archive of whole runs"):
+    with pytest.raises(ValueError, match=f"{archive} is not an archive of complete runs"):
         import_archive(archive, tmp_path / "b")
     assert contents(tmp_path) == before
 

@@ -30,7 +30,7 @@ class Npz(ImageDataset):
         require(bool(self.path), "dataset.path", "the .npz file with images and labels, such as my.npz", self.path)
         self.path = expanded(str(self.path), "dataset.path")
         if self.sha256 is None:
-            require(Path(self.path).is_file(), "dataset.path", "an existing file", self.path)
+            require(Path(self.path).is_file(), "dataset.path", "an existing file (.npz)", self.path)
             self.sha256 = sha256_of(Path(self.path))
         valid = len(self.sha256) == 64 and set(self.sha256) <= set("0123456789abcdef")
         require(valid, "dataset.sha256", "null or 64 digits 0-9a-f", self.sha256)

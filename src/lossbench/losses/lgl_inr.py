@@ -148,9 +148,7 @@ def lgl_inr(
         weights = weights.detach()
     if class_counts is not None:
         size = class_counts.to(logits.dtype).clamp_min(1)
-        share = counts * (
-            size.sum() / (len(target) * size)
-        )  # a class's fraction of the batch over that of the data set
+        share = counts * (size.sum() / (len(target) * size))  # fraction of the batch over that of the data set
         own, weights = own * share, weights * share[label, None]
     positives = (own * log_p).sum()
     negatives = (weights * (averages @ log_not_p)).sum()
