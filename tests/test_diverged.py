@@ -193,7 +193,7 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
     assert (list(found.records), list(found.diverged), found.problems) == ([run_id(good)], [run_id(sick)], [])
     fields = found.diverged[run_id(sick)].fields
     assert (fields["epoch"], fields["step"], fields["device"], fields["num_threads"]) == (1, 2, "cpu", 1)
-    assert fields["reason"].startswith("epoch 1, step 2: the loss sml is nan at lr 1e+20; the last whole epoch is 0")
+    assert fields["reason"].startswith("epoch 1, step 2: the loss sml is nan at lr 1e+20; the last finished epoch is 0")
     assert str(tmp_path) not in (results / "failures.jsonl").read_text()
     published = contents(results)
 

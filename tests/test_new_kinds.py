@@ -226,7 +226,7 @@ def test_a_run_begins_with_the_weights_and_labels_of_another(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="that run has another network than this one"):
         start_state(other, CPU)
     fewer = replace(relabelled, dataset=Digits(num_train=64))
-    with pytest.raises(ValueError, match="was trained on 96 samples, and this one has 64"):
+    with pytest.raises(ValueError, match="was trained on 96 samples, but this one has 64"):
         start_state(fewer, CPU)
     (open_run(first).folder / "weights.pt").unlink()
     with pytest.raises(ValueError, match=r"that run kept no weights in .*; train it with runtime\.keep_weights=true"):

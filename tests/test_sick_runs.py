@@ -109,7 +109,7 @@ def test_a_sick_run_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
         patch.setitem(sweep.fit.__globals__, "train_step", poisoned)
         summary = run_all([made, good])
     assert summary.finished == [open_run(good).id]
-    assert "epoch 3, step 2: the loss sml is nan at lr 0.0001; the last whole epoch is 2" in summary.failed[run.id]
+    assert "epoch 3, step 2: the loss sml is nan at lr 0.0001; the last finished epoch is 2" in summary.failed[run.id]
     content = run.read_checkpoint()
     assert content is not None
     assert len(run.metrics(2)) == 2

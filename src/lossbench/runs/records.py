@@ -25,7 +25,7 @@ from lossbench.config.run import name_of
 from lossbench.runs.checks import DAMAGES, FILE_LIMIT, accuracy_in, check_fields, content_of, load_arrays, number
 from lossbench.runs.folder import all_runs
 
-COUNTED_ANEW = 1e-3
+ACCURACY_TOLERANCE = 1e-3
 """Largest difference between accuracies of arrays and record: evaluated again, a GPU may predict a few differently."""
 
 Text = bytes | Path
@@ -73,7 +73,7 @@ class Record:
             counted = accuracy_in(arrays)
         except (*DAMAGES, EOFError, MemoryError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{self.arrays_path} holds damaged arrays ({said(error)}); remove it") from error
-        if not abs(counted - _result(self)) <= COUNTED_ANEW:
+        if not abs(counted - _result(self)) <= ACCURACY_TOLERANCE:
             raise ValueError(f"{self.arrays_path} counts the accuracy {counted}, the record of {self.id} another one")
         return arrays
 

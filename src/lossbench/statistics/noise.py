@@ -77,9 +77,7 @@ def power(difference: float, sd: float, num_seeds: int) -> float:
     shift, df = difference / sd * math.sqrt(num_seeds), num_seeds - 1
     edge = stats.t.ppf(1 - ALPHA / 2, df)
     other = float(stats.nct.cdf(-edge, df, shift))
-    return float(stats.nct.sf(edge, df, shift)) + (
-        0.0 if math.isnan(other) else other
-    )  # nan where the value is below 1e-12
+    return float(stats.nct.sf(edge, df, shift)) + (0.0 if math.isnan(other) else other)  # nan: below 1e-12
 
 
 def seeds_needed(difference: float, sd: float) -> int | None:
