@@ -91,7 +91,7 @@ def test_a_polite_stop_takes_three_seconds_and_says_how_to_go_on(
     said, _ = started.communicate()
     assert time.monotonic() - began < 3
     assert started.returncode == 130
-    assert "the same command goes on from there" in said
+    assert "run the same command again to continue" in said
     assert "Traceback" not in said
     done, begun = epochs_done(tmp_path / "sweep"), starts(tmp_path / "sweep")
     assert attempt(tmp_path / "sweep") == 0
@@ -178,7 +178,7 @@ def test_a_full_disk_fails_runs_with_a_sentence_and_they_go_on_later(reference: 
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert said.count("FAILED") == 3
-    assert "the disk is full; make room, and the same command goes on from the last whole epoch" in said
+    assert "the disk is full; free some space and run the same command again to continue after the last epoch" in said
     assert "Traceback" not in said
     assert sorted(epochs_done(folder).values())[-1] >= 1
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)

@@ -24,12 +24,12 @@ def test_what_a_kill_leaves_of_a_removal_is_no_finished_run(made: Made, monkeypa
 
 
 def test_verify_finds_all_whole(made: Made, invoke: Invoke) -> None:
-    assert invoke("verify").output == "5 runs, all whole\n"
+    assert invoke("verify").output == "5 runs, all intact\n"
     publish("outputs", "results")
     made["other"].remove()
-    assert invoke("verify").output == "5 runs, all whole\n"
+    assert invoke("verify").output == "5 runs, all intact\n"
     assert json.loads(invoke("verify", "--json").stdout) == {"runs": 5, "problems": []}
-    assert invoke("verify", "--output-dir", "no", "--results-dir", "no").output.startswith("0 runs, all whole\n")
+    assert invoke("verify", "--output-dir", "no", "--results-dir", "no").output.startswith("0 runs, all intact\n")
     assert not Path("no").exists()
 
 
@@ -79,7 +79,7 @@ def test_what_a_kill_leaves_of_an_unfinished_run_is_whole(made: Made, invoke: In
     with (made["stopped"].folder / "metrics.jsonl").open("ab") as file:
         file.write(b'{"epoch": 3, "test/acc')
     made["stopped"].write_checkpoint(_checkpoint())
-    assert invoke("verify").output == "5 runs, all whole\n"
+    assert invoke("verify").output == "5 runs, all intact\n"
     (line,) = json.loads(invoke("runs", "--status", "stopped", "--json").stdout)
     assert line["epoch"] == 2
 

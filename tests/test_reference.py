@@ -44,7 +44,7 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
         "class weights on imbalanced data",
         "class weights on other imbalances",
     ]
-    assert lines[-1].endswith("hours not known, as no such run has finished")
+    assert lines[-1].endswith("hours unknown, as no similar run has finished")
     assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
     assert list(tmp_path.iterdir()) == []
     done = run(tmp_path, "reference", "seeds=1")
@@ -91,7 +91,7 @@ def test_reference_runs_whose_data_are_not_to_be_had_wait_and_the_others_are_don
     assert lines == ["2 wait for their data", "1 wait for their data"]
     assert [line.partition(": ")[0] for line in told.err.splitlines() if "mnist" in line] == [
         "mnist",  # why, once
-        "not all could be done, for want of data",
+        "some runs could not be done, because data are missing",
     ]
     assert len(committed_records(tmp_path / "results").records) == 1
 

@@ -134,7 +134,7 @@ def test_bf16_without_kernels_for_it_is_told_once_and_done_all_the_same(
     assert with_kernels([plain, *low]) == ([plain, *low] if kernels else [plain])
     assert run_all([plain, *low]).failed == {}
     assert fits.seeds == [0, 1, 2]
-    assert capsys.readouterr().out.count("2 of 3 runs ask for schedule.precision=bf16") == (not kernels)
+    assert capsys.readouterr().out.count("2 of 3 runs use schedule.precision=bf16") == (not kernels)
 
 
 def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
@@ -149,7 +149,7 @@ def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
     assert summary.broken
     assert summary.postponed == [run_id(configs[2])]
     say_summary(summary)
-    assert "the GPU broke down; 1 runs are left, and the same command goes on with them" in capsys.readouterr().out
+    assert "the GPU failed; 1 runs are left; run the same command again to continue them" in capsys.readouterr().out
     ended: list[int] = []
     monkeypatch.setattr(pool, "_attempt", sweep.attempt, raising=False)
     monkeypatch.setattr(pool, "_messages", queue.Queue())

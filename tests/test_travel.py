@@ -160,7 +160,7 @@ def test_an_import_leaves_a_run_alone_that_is_trained_here(tmp_path: Path, capsy
             main(["import", str(file), "--output-dir", str(tmp_path / "b")])
         assert stop.value.code == 1
         said = capsys.readouterr()
-        assert said.out == f"1 runs added to {tmp_path}/b/runs, 0 were there already\n"
+        assert said.out == f"1 runs added to {tmp_path}/b/runs, 0 existed already\n"
         assert said.err == f"left out: {here.id} is running here; import {file} again when it has ended\n"
         assert contents(here.folder) == before
     finally:

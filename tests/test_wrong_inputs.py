@@ -241,7 +241,7 @@ REFUSED = [
     (
         "train",
         "dataset=digits dataset.image_shape=[1,15,28]",
-        "model=cnn2c needs images of at least 16 x 16 pixels, and the data set's have 15 x 28; enlarge them, or choose "
+        "model=cnn2c needs images of at least 16 x 16 pixels, but the data set's have 15 x 28; enlarge them, or choose "
         "another network",
     ),
     (
@@ -260,7 +260,7 @@ REFUSED = [
         "dataset=digits runtime.output_dir=file/below/it",
         "runtime.output_dir must be a folder, got file/below/it, but file is none; choose another path",
     ),
-    ("train", "-m seed=range(3,3)", "the sweep holds no run: one of its ranges or globs gives nothing"),
+    ("train", "-m seed=range(3,3)", "the sweep holds no run: one of its ranges or globs is empty"),
     ("profile_run", "dataset=digits schedule.batch_size=2000", "schedule.batch_size must be <= 1497"),
     ("profile_run", "runtime.output_dir=file", "runtime.output_dir must be a folder, got file"),
     ("reproduce", "runtime.output_dir=file", "runtime.output_dir must be a folder, got file"),
