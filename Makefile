@@ -41,7 +41,7 @@ setup: .venv/ready  ## create .venv and install the locked packages
 test: setup  ## run the tests except the long ones; a few minutes (ARGS="-k npz")
 	$(BIN)/python -m pytest -m "not long" $(at_a_time) $(ARGS)
 
-long: setup  ## run the long tests: killed sweeps, whole commands, fuzzing, pages in a browser, LaTeX
+long: setup  ## run the long tests: killed sweeps, complete commands, fuzzing, pages in a browser, LaTeX
 	$(BIN)/python -m pytest -m long $(at_a_time) $(ARGS)
 
 lint: setup  ## check style and format

@@ -61,7 +61,7 @@ for (const attribute of ["aria-labelledby", "aria-describedby", "aria-controls",
 for (const link of all("link[rel~=preconnect], link[rel~=dns-prefetch]"))
   faults.push(`${name(link)} asks for a connection to ${link.href}`);
 
-// Room: what is wider than the window, what paper cannot scroll to, and what a figure cuts off.
+// Space: content wider than the window, content that paper cannot show by scrolling, and text that a figure cuts off.
 const right = (element) => element.getBoundingClientRect().right + scrollX;
 const confines = (element) => getComputedStyle(element).overflowX !== "visible";
 const confined = (element) => {

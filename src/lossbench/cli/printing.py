@@ -16,7 +16,8 @@ from lossbench.system.spelling import spelled, spelled_lines
 _COLORS = {"finished": "green", "running": "cyan", "stopped": "yellow", "failed": "red", "damaged": "red"}
 
 
-def tell(sentences: Sequence[str], beside: bool = False) -> None:
+def print_lines(sentences: Sequence[str], beside: bool = False) -> None:
+    """Print sentences, on standard error if `beside` is true."""
     for sentence in sentences:
         echo(spelled(sentence), err=beside)
 

@@ -8,7 +8,7 @@ import click
 
 from lossbench.cli import printing, shown
 from lossbench.cli.parameters import JSON, OUTPUT_DIR, RESULTS_DIR, filters, run_arguments
-from lossbench.cli.printing import echo, num_runs, print_json, print_runs, print_section, print_table, tell
+from lossbench.cli.printing import echo, num_runs, print_json, print_lines, print_runs, print_section, print_table
 from lossbench.runs import inspect
 from lossbench.runs.inspect import Entry, Filter
 from lossbench.system.spelling import spelled
@@ -34,7 +34,7 @@ def runs(committed: bool, results_dir: str, output_dir: str, as_json: bool, **wa
         print_runs(found)
     elif every:
         echo(f"none of {len(every)} runs matches")
-    tell(inspect.nothing_in(output_dir, results_dir if committed else None), beside=as_json)
+    print_lines(inspect.nothing_in(output_dir, results_dir if committed else None), beside=as_json)
 
 
 @click.command()
@@ -166,7 +166,7 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
         print_json({"runs": count, "problems": problems})
     elif not problems:
         echo(f"{num_runs(count)}, all intact")
-        tell([] if count else inspect.nothing_in(output_dir, results_dir))
+        print_lines([] if count else inspect.nothing_in(output_dir, results_dir))
     else:
         echo("\n".join(map(spelled, problems)))
     if problems:

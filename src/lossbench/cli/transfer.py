@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from lossbench.cli.parameters import OUTPUT_DIR, GivenPath
-from lossbench.cli.printing import echo, tell
+from lossbench.cli.printing import echo, print_lines
 from lossbench.runs import archive, inspect
 from lossbench.system.spelling import spelled
 
@@ -25,7 +25,7 @@ def export(file: Path, output_dir: str) -> None:
     echo(f"{len(found.records)} finished runs{others} written to {file}")
     for problem in found.problems:
         echo(f"left out: {spelled(problem)}", err=True)
-    tell(inspect.nothing_in(output_dir), beside=True)
+    print_lines(inspect.nothing_in(output_dir), beside=True)
 
 
 @click.command("import")
@@ -53,7 +53,7 @@ def publish(folder: Path, output_dir: str) -> None:
     DIR is a folder of committed records, such as results/. Arrays and the facts about diverged runs are added too.
     """
     echo(f"{archive.publish(output_dir, folder)} records added to {folder}")
-    tell(inspect.nothing_in(output_dir), beside=True)
+    print_lines(inspect.nothing_in(output_dir), beside=True)
 
 
 @click.command()

@@ -14,8 +14,8 @@ def sizes(config: DatasetConfig) -> Sizes:
     Raises:
         ValueError: it asks for more training samples than there are, or names a file that is no data set.
     """
-    whole = config.sizes()
-    num_train, num_test, num_classes = whole.num_train, whole.num_test, whole.num_classes
+    full = config.sizes()
+    num_train, num_test, num_classes = full.num_train, full.num_test, full.num_classes
     if config.classes is not None:
         if max(config.classes) >= num_classes:
             known = f"in 0..{num_classes - 1} for {config.name}"
@@ -31,4 +31,4 @@ def sizes(config: DatasetConfig) -> Sizes:
         num_train = int(sizes_left(share, config.imbalance.value, config.imbalance_ratio).sum())
     if config.num_train is not None and config.num_train > num_train:
         raise ValueError(f"dataset.num_train must be <= {num_train} for {config.name}, got {config.num_train}")
-    return Sizes(config.num_train or num_train, num_test, whole.shape, num_classes)
+    return Sizes(config.num_train or num_train, num_test, full.shape, num_classes)

@@ -146,13 +146,13 @@ def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
         "Test accuracy: mean of n runs and 95 % prediction interval for one new run, s pooled over a data set and "
         f"network{'; diamond, the number that the paper prints' if printed else ''}. Each data set has its own range."
     )
-    told = [
+    texts = [
         f"{row.dataset}, {row.network}, {row.loss}: "
         f"{f'{100 * row.prediction.mean:.2f} %, ' if row.prediction.n else ''}{_cell_in_words(row)}"
         f"{'' if row.paper is None else f', paper {100 * row.paper:.2f} %'}."
         for row in rows
     ]
-    return Picture("cells_beside_paper", figure, caption, f"Our runs beside the paper. {' '.join(told)}")
+    return Picture("cells_beside_paper", figure, caption, f"Our runs beside the paper. {' '.join(texts)}")
 
 
 def comparisons(rows: Sequence[ComparisonRow]) -> Picture:
@@ -179,12 +179,12 @@ def comparisons(rows: Sequence[ComparisonRow]) -> Picture:
         "margin of equivalence; filled, decided (square: equivalent or equal). The words are corrected after Holm, the "
         "intervals are not; equivalence is judged by the 90 % interval."
     )
-    told = [
+    texts = [
         f"{row.contrast}, {row.cell}: "
         f"{f'{100 * row.difference.mean:+.2f} points, ' if row.difference.n else ''}{_comparison_in_words(row)}."
         for row in rows
     ]
-    return Picture("comparisons", figure, caption, f"Differences of losses. {' '.join(told)}")
+    return Picture("comparisons", figure, caption, f"Differences of losses. {' '.join(texts)}")
 
 
 def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Picture:
@@ -194,7 +194,7 @@ def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Pic
     drawn = [row for row in rows if row.left > 0 and row.right > 0 and math.isfinite(row.left * row.right)]
     values = [value for row in drawn for value in (row.left, row.right)]
     low, high = (min(values) / 1.3, max(values) * 1.3) if values else (0.01, 1.0)
-    told = []
+    texts = []
     for axes, split in zip(figure.subplots(1, 2), ("train", "test"), strict=True):
         axes.axline((low, low), (high, high), color=FAINT, linewidth=1)
         for loss in losses:
@@ -205,7 +205,7 @@ def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Pic
             if chosen:
                 ordered = sorted(chosen, key=lambda row: row.left / row.right)
                 words += f", left over right from {_ratio_in_words(ordered[0])} to {_ratio_in_words(ordered[-1])}"
-            told.append(f"{loss}, {split}: {words}.")
+            texts.append(f"{loss}, {split}: {words}.")
         axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
         axes.set_title("training images" if split == "train" else "test images")
         axes.set(xlabel="right-hand side of Eq. 9", ylabel="left-hand side" if split == "train" else "")
@@ -217,7 +217,7 @@ def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Pic
         "points."
         f"{f' {left_out} without two positive numbers, not drawn.' if left_out else ''}"
     )
-    return Picture("learning_property", figure, caption, f"Two sides of Eq. 9. {' '.join(told)}")
+    return Picture("learning_property", figure, caption, f"Two sides of Eq. 9. {' '.join(texts)}")
 
 
 _RING: Mapping[str, Any] = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "linestyle": "none"}
@@ -318,7 +318,7 @@ def _best_in_words(curve: LrCurve) -> str:
 
 def _curve_in_words(curve: LrCurve, paper_lr: float) -> str:
     accuracies = dict(zip(curve.lrs, curve.accuracies, strict=True))
-    told = [
+    texts = [
         f"{100 * accuracy:.2f} % at {lr:g}{' (the paper)' if lr == paper_lr else ''}"
         if math.isfinite(accuracy)
         else f"diverged at {lr:g}"
@@ -326,7 +326,7 @@ def _curve_in_words(curve: LrCurve, paper_lr: float) -> str:
         if accuracy is not None
     ]
     best = f"{_best_in_words(curve).removeprefix(curve.loss)}; " if curve.best is not None else ": "
-    return f"{curve.dataset}, {curve.loss}{best}{', '.join(told) or MISSING}."
+    return f"{curve.dataset}, {curve.loss}{best}{', '.join(texts) or MISSING}."
 
 
 def _rows_figure(
@@ -359,8 +359,12 @@ def _cell_in_words(row: CellRow) -> str:
     if not ours.n:
         return f"{ours.failed} failed" if ours.failed else MISSING
     width = "" if math.isnan(ours.half_width) else f"±{100 * ours.half_width:.2f}"
-    told = [" ".join(filter(None, [row.outcome, width])), f"n={ours.n}", f"{ours.failed} failed" if ours.failed else ""]
-    return ", ".join(filter(None, told))
+    texts = [
+        " ".join(filter(None, [row.outcome, width])),
+        f"n={ours.n}",
+        f"{ours.failed} failed" if ours.failed else "",
+    ]
+    return ", ".join(filter(None, texts))
 
 
 def _comparison_in_words(row: ComparisonRow) -> str:

@@ -189,7 +189,7 @@ def _convolution_seconds(dtypes: "Sequence[torch.dtype]", times: int = 6) -> lis
 
 
 class PeakMemory:
-    """Peak memory since this object was created: of tensors on the GPU, or of the whole process on a CPU."""
+    """Peak memory since this object was created: of tensors on the GPU, or of the process on a CPU."""
 
     def __init__(self, device: "torch.device") -> None:
         import torch
@@ -198,7 +198,7 @@ class PeakMemory:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         else:
-            with contextlib.suppress(OSError):  # without it the peak is that of the whole process, an upper bound
+            with contextlib.suppress(OSError):  # without it the peak is that of the process, an upper bound
                 Path("/proc/self/clear_refs").write_text("5")
 
     def mb(self) -> float:

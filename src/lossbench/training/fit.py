@@ -340,9 +340,9 @@ def _readable(line: dict[str, Any], epochs: int) -> str:
 def _tracker(config: Config, run: Run, history: list[dict[str, Any]], traces: dict[str, list[Tensor]]) -> Any:
     from lossbench.training.tensorboard import NoTracker, TensorBoard
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         run.log(text)
         say(text)
 
     loss = config.loss.name
-    return TensorBoard(run.folder, history, traces, tell, loss) if config.runtime.tensorboard else NoTracker()
+    return TensorBoard(run.folder, history, traces, report, loss) if config.runtime.tensorboard else NoTracker()
