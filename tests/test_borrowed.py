@@ -1,4 +1,4 @@
-"""Calls on a machine without network: what travels arrives whole, a step is done once and stopped with its children."""
+"""Calls on a machine without network: files arrive complete, a step is done once and stopped with its children."""
 
 import gzip
 import json
@@ -54,7 +54,7 @@ def published(folder: Path) -> dict[str, bytes]:
     return contents
 
 
-def test_lots_arrive_one_by_one_and_whole(here: ModuleType, far: ModuleType, tmp_path: Path) -> None:
+def test_lots_arrive_one_by_one_and_complete(here: ModuleType, far: ModuleType, tmp_path: Path) -> None:
     contents = published(tmp_path / "here")
     lots = here.pack(tmp_path / "here", tmp_path / "carry", 7000)
     assert set(lots) == set(contents)
@@ -85,7 +85,7 @@ def test_a_file_that_is_not_there_is_named(here: ModuleType, tmp_path: Path) -> 
         here.pack(tmp_path / "here", tmp_path / "carry", 5000)
 
 
-def test_the_packages_that_travel_are_whole(here: ModuleType, tmp_path: Path) -> None:
+def test_the_copied_packages_are_complete(here: ModuleType, tmp_path: Path) -> None:
     for name in here.PACKAGES:
         here.copy_package(name, tmp_path / "site")
     code = """
@@ -242,7 +242,7 @@ def test_the_commit_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.Monk
     assert machine.commit.__wrapped__() == f"{clean}-dirty"
 
 
-def test_a_copy_without_history_is_told_its_commit(
+def test_a_copy_without_history_takes_its_commit_from_the_environment(
     far: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "carry").mkdir()

@@ -1,4 +1,4 @@
-"""The `lossbench` command as it looks after runs: what it shows, chooses, refuses and removes."""
+"""The `lossbench` commands that manage runs: what they show, select, refuse and remove."""
 
 import hashlib
 import json
@@ -181,7 +181,7 @@ def test_compare_says_that_it_is_diff_now(words: str, invoke: Invoke) -> None:
     assert result.stderr == "lossbench: `lossbench diff` shows two runs or more side by side\n"
 
 
-def test_remove_says_what_would_go_and_takes_it_only_when_told(made: Made, invoke: Invoke) -> None:
+def test_remove_lists_runs_and_removes_them_only_with_yes(made: Made, invoke: Invoke) -> None:
     output = invoke("remove").output
     assert [line.split()[0] for line in output.splitlines()[1:-1]] == [made["superseded"].id, made["failed"].id]
     assert output.splitlines()[-1].startswith("2 runs, ")

@@ -1,4 +1,4 @@
-"""The name of a run: what changes it, what does not, and that it stays; the learning rate of an epoch."""
+"""The name of a run: what changes it, what does not, and that it is stable; the learning rate of an epoch."""
 
 import json
 import re

@@ -88,7 +88,7 @@ def test_the_gradient_is_that_of_autograd(loss: LossConfig) -> None:
 
 @pytest.mark.parametrize("decay_bias", [True, False])
 @pytest.mark.parametrize("loss", LOSSES, ids=words)
-def test_what_is_left_at_a_stationary_point_is_foretold(loss: LossConfig, decay_bias: bool) -> None:
+def test_the_residual_at_a_stationary_point_is_predicted(loss: LossConfig, decay_bias: bool) -> None:
     inputs = torch.randn(len(TARGET), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     function, weight_decay = build.build_loss(loss, COUNTS), 0.01
 

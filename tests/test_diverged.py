@@ -1,4 +1,4 @@
-"""Runs that diverged: a result that is published, carried and shown, and that the reference plan does not try again."""
+"""Diverged runs: a result that is published, exported and shown, and that the reference plan does not repeat."""
 
 import json
 import zipfile

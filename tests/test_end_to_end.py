@@ -1,4 +1,4 @@
-"""The commands as a user gives them: what they write and say, what they refuse, and how they go on after Ctrl-C."""
+"""The commands as a user runs them: what they write, print and refuse, and how they continue after Ctrl-C."""
 
 import json
 import os
@@ -99,7 +99,7 @@ def interrupt_after(num_epochs: int, folder: Path, metrics: Path, *arguments: st
     return process.returncode, output, errors
 
 
-def test_a_run_goes_on_after_ctrl_c_and_leaves_its_files_and_nothing_else(tmp_path: Path) -> None:
+def test_a_run_continues_after_ctrl_c_and_leaves_only_its_files(tmp_path: Path) -> None:
     epochs = 30
     arguments = (*SMALL, "loss=lgl_inr", f"schedule.epochs={epochs}")
     config = small(loss=LglInr(), schedule=Schedule(epochs=epochs, batch_size=32))

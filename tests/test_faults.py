@@ -1,4 +1,4 @@
-"""Real sweeps that are killed, started twice, told to stop, and run out of disk: nothing is lost, nothing is wrong."""
+"""Real sweeps that are killed, started twice, stopped, and run out of disk: nothing is lost, nothing is wrong."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     return undisturbed(tmp_path_factory.mktemp("reference") / "sweep")
 
 
-def test_a_sweep_that_is_killed_inside_every_kind_of_write_goes_on(reference: Reference, tmp_path: Path) -> None:
+def test_a_sweep_that_is_killed_inside_every_kind_of_write_continues(reference: Reference, tmp_path: Path) -> None:
     for name, stage in PLACES:
         assert attempt(tmp_path / "sweep", Kill(name, stage)) == -signal.SIGKILL, f"there was no {stage} {name}"
     assert attempt(tmp_path / "sweep") == 0
@@ -83,7 +83,7 @@ def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_polite_stop_takes_three_seconds_and_says_how_to_go_on(
+def test_a_stop_takes_three_seconds_and_says_how_to_continue(
     number: signal.Signals, started: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     began = time.monotonic()
@@ -108,7 +108,7 @@ def test_the_harness_notices_lost_epochs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.5, 2.0])
-def test_a_stop_while_the_program_starts_is_polite_too(delay: float, tmp_path: Path) -> None:
+def test_a_stop_while_the_program_starts_prints_no_traceback(delay: float, tmp_path: Path) -> None:
     with subprocess.Popen(
         command_line(tmp_path / "sweep"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -124,7 +124,7 @@ def test_a_stop_while_the_program_starts_is_polite_too(delay: float, tmp_path: P
     assert "Traceback" not in said
 
 
-def test_a_stop_while_a_worker_starts_is_polite_too(tmp_path: Path) -> None:
+def test_a_stop_while_a_worker_starts_prints_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import pathlib, sys, time\n"
         "if 'spawn_main' in ' '.join(sys.orig_argv):\n"
@@ -167,7 +167,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_disk_fails_runs_with_a_sentence_and_they_go_on_later(reference: Reference, small_disk: Path) -> None:
+def test_a_full_disk_fails_runs_with_a_sentence_and_they_continue_later(reference: Reference, small_disk: Path) -> None:
     folder = small_disk / "sweep"
     done = subprocess.run(
         [*command_line(folder)[:-3], "runtime.parallel=1", "runtime.num_threads=1", "runtime.device=cpu"],

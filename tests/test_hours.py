@@ -1,4 +1,4 @@
-"""How long runs will take."""
+"""Estimates of how long runs will take."""
 
 from pathlib import Path
 

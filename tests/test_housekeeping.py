@@ -1,4 +1,4 @@
-"""What is damaged is found and named, and what a kill leaves is not."""
+"""Damaged runs are found and named; what a kill leaves is not reported as damage."""
 
 import json
 from io import BytesIO
@@ -23,7 +23,7 @@ def test_what_a_kill_leaves_of_a_removal_is_no_finished_run(made: Made, monkeypa
     assert not made["finished"].finished
 
 
-def test_verify_finds_all_whole(made: Made, invoke: Invoke) -> None:
+def test_verify_finds_all_intact(made: Made, invoke: Invoke) -> None:
     assert invoke("verify").output == "5 runs, all intact\n"
     publish("outputs", "results")
     made["other"].remove()
@@ -61,7 +61,7 @@ DAMAGES: list[tuple[str, str, bytes | None, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "file", "content", "words"), DAMAGES)
-def test_verify_names_what_is_not_whole(
+def test_verify_names_what_is_damaged(
     kind: str, file: str, content: bytes | None, words: str, made: Made, invoke: Invoke
 ) -> None:
     path = made[kind].folder / file
@@ -75,7 +75,7 @@ def test_verify_names_what_is_not_whole(
     assert known["problems"] == [line]
 
 
-def test_what_a_kill_leaves_of_an_unfinished_run_is_whole(made: Made, invoke: Invoke) -> None:
+def test_what_a_kill_leaves_of_an_unfinished_run_is_intact(made: Made, invoke: Invoke) -> None:
     with (made["stopped"].folder / "metrics.jsonl").open("ab") as file:
         file.write(b'{"epoch": 3, "test/acc')
     made["stopped"].write_checkpoint(_checkpoint())

@@ -1,4 +1,4 @@
-"""Pages with one planted fault each, which is named, and a page that only seems to have some; then a whole report."""
+"""Pages with one deliberate fault each, which is named; a page that only seems to have some; a complete report."""
 
 import struct
 import sys

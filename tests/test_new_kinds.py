@@ -1,4 +1,4 @@
-"""Kinds that the suite itself has none of: losses of features, tokens, many classes, runs in two phases."""
+"""Kinds of parts that the suite itself lacks: losses of features, tokens, many classes, runs in two phases."""
 
 import json
 import math

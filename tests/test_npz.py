@@ -1,4 +1,4 @@
-"""A data set of one's own: layouts, values, its name, a whole run, and every way in which a file can be wrong."""
+"""A user's own data set: layouts, values, its name, a complete run, and every way in which a file can be wrong."""
 
 import hashlib
 import json

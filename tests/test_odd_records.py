@@ -1,4 +1,4 @@
-"""One odd record costs no more than itself: it is left out and named, and the other runs are shown."""
+"""A damaged record affects only itself: it is left out and named, and the other runs are shown."""
 
 import errno
 import hashlib
@@ -262,7 +262,7 @@ def test_a_long_file_of_metrics_is_listed_in_bounded_memory(made: Made, invoke: 
     ],
     ids=range(9),
 )
-def test_the_last_whole_line_is_found(content: bytes, line: bytes | None, tmp_path: Path) -> None:
+def test_the_last_complete_line_is_found(content: bytes, line: bytes | None, tmp_path: Path) -> None:
     assert Run(tmp_path).last_metrics() is None
     (tmp_path / "metrics.jsonl").write_bytes(content)
     assert Run(tmp_path).last_metrics() == line

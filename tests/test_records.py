@@ -1,4 +1,4 @@
-"""Records: what is at hand, what is refused, and what travels."""
+"""Records: which are found, which are refused, and which are exported."""
 
 import json
 import zipfile
@@ -140,7 +140,7 @@ def test_arrays_that_another_hand_has_touched_are_named(tmp_path: Path) -> None:
     assert verify(found) == [f"{path} is missing"]
 
 
-def test_runs_of_another_numerics_are_told_apart(tmp_path: Path) -> None:
+def test_runs_of_another_numerics_are_not_used(tmp_path: Path) -> None:
     run = finished(tmp_path)
     path = run.folder / "result.json"
     fields = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""The scale-matched arms' factors, measured again."""
+"""The factors of the scale-matched conditions, measured again."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Training goes on without its screen, and no worker goes on without its parent."""
+"""Training continues without its terminal, and no worker continues without its parent."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Results that travel while something else goes on, or of which a part is damaged."""
+"""Exporting and publishing while other processes are active, or with damaged parts."""
 
 import multiprocessing
 import os
@@ -88,7 +88,7 @@ def packed_as_is(file: Path, *runs: Run) -> None:
 
 
 @pytest.mark.parametrize("damage", [name for name in DAMAGES if "missing" not in name])
-def test_an_import_takes_what_is_whole_and_names_the_rest(damage: str, tmp_path: Path) -> None:
+def test_an_import_takes_intact_runs_and_names_the_rest(damage: str, tmp_path: Path) -> None:
     damaged, whole = finished(tmp_path / "a", 0), finished(tmp_path / "a", 1)
     DAMAGES[damage](damaged.folder)
     file = tmp_path / "runs.zip"

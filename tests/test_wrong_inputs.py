@@ -1,4 +1,4 @@
-"""Damaged data files and values that cannot be: refused by name before any work, and nothing is left behind."""
+"""Damaged data files and invalid values: refused by name before any work, and nothing is left behind."""
 
 import gzip
 import hashlib
