@@ -1,4 +1,4 @@
-"""The factors of the scale-matched conditions, measured again."""
+"""The scale-matched conditions' factors, measured again."""
 
 import os
 from dataclasses import replace

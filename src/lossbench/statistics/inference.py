@@ -18,9 +18,6 @@ ALPHA = 0.05
 MIN_RUNS = 3
 """Smallest number of runs of a cell, or of pairs of a comparison, for a verdict."""
 
-MARGINS = {"mnist": 0.0010, "fmnist": 0.0025, "kmnist": 0.0025, "cifar10": 0.0025}
-"""Differences in accuracy that do not matter, by data set."""
-
 WITHIN_END = 0.005
 """A curve has converged once its accuracy is at most this far below its last one."""
 
