@@ -38,15 +38,15 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     from lossbench.sweep.cost import flops
     from lossbench.system.machine import is_bf16_faster
 
-    at_hand = results.known_results(plan.runtime.output_dir, plan.results_dir)
+    available = results.known_results(plan.runtime.output_dir, plan.results_dir)
 
     def accuracy(config: Config) -> float | None:
-        return at_hand.accuracy(config)
+        return available.accuracy(config)
 
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
     bf16 = is_bf16_faster(torch.device("cuda" if has_gpu else "cpu"))
     device = "cuda" if has_gpu else "cpu"
-    rates = hours.rates(at_hand.records.values())
+    rates = hours.rates(available.records.values())
     began, failed, left = time.monotonic(), 0, 0
     lacking: set[str] = set()
     planned: list[Config] = []
@@ -55,7 +55,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         if not configs:
             say(f"{name}: no runs known yet")
             continue
-        known = at_hand.found
+        known = available.found
         todo = sweep.remaining(configs, {*known.records, *known.diverged})
         num_diverged = sum(run_id(config) in known.diverged for config in configs)
         others = f"; {num_diverged} diverged, which is a result, and are not repeated" if num_diverged else ""
@@ -78,7 +78,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         finally:  # also runs that finished before a stop
             new = archive.publish(plan.runtime.output_dir, plan.results_dir, set(map(run_id, configs)))
             say(f"{new} records added to {plan.results_dir}")
-        at_hand = results.known_results(plan.runtime.output_dir, plan.results_dir)
+        available = results.known_results(plan.runtime.output_dir, plan.results_dir)
         if left:
             break
     if plan.dry and planned:

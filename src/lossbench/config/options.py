@@ -25,7 +25,7 @@ class Imbalance(StrEnum):
 class Normalization(StrEnum):
     """How pixels in 0..1 are shifted and scaled before the network sees them."""
 
-    mnist = "mnist"  # 0.1307 and 0.3081, as PyTorch's public MNIST example
+    mnist = "mnist"  # 0.1307 and 0.3081, as in PyTorch's public MNIST example
     dataset = "dataset"  # mean and standard deviation of the training images, per channel
     none = "none"  # pixels stay in 0..1
 
@@ -34,7 +34,7 @@ class Init(StrEnum):
     """Initial weights."""
 
     default = "default"  # PyTorch's own for each layer
-    he_fan_out = "he_fan_out"  # He et al. 2015 for convolutions, N(0, 0.01) for linear layers, as torchvision's ResNet
+    he_fan_out = "he_fan_out"  # He et al. 2015 for convolutions, N(0, 0.01) for linear layers; as in torchvision
 
 
 class Reduction(StrEnum):

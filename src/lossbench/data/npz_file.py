@@ -113,7 +113,7 @@ def header_of(archive: zipfile.ZipFile, member: str) -> Header:
             raise ValueError(f"{member} has a damaged header") from error
         size = file.tell() + math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and size != archive.getinfo(member).file_size:
-        raise ValueError(f"{member} has {archive.getinfo(member).file_size} bytes where its header asks for {size}")
+        raise ValueError(f"{member} has {archive.getinfo(member).file_size} bytes, but its header requires {size}")
     return Header(shape, dtype)
 
 

@@ -18,7 +18,7 @@ def checked(logits: "Tensor", target: "Tensor") -> "Tensor":
     import torch
 
     if logits.ndim != 2 or logits.shape[0] < 1 or logits.shape[1] < 2:
-        raise ValueError(f"logits must be [batch, classes] with at least 1 and 2, got {list(logits.shape)}")
+        raise ValueError(f"logits must be [batch, classes] with batch >= 1 and classes >= 2, got {list(logits.shape)}")
     if target.shape != logits.shape[:1]:
         raise ValueError(
             f"target must be [{logits.shape[0]}] for logits {list(logits.shape)}, got {list(target.shape)}"

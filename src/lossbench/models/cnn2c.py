@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Head(StrEnum):
     """Layers after CNN2C's 800 features."""
 
-    hidden = "hidden"  # 800-500-10, as PyTorch's public MNIST example of 2019
+    hidden = "hidden"  # 800-500-10, as in PyTorch's public MNIST example of 2019
     direct = "direct"  # 800-10, as printed in Table 2
 
 

@@ -97,7 +97,7 @@ def check_fields(fields: Mapping[str, Any]) -> None:
             _numbers({name: fields[name]}, (name,))
     for name in _SIZES:
         if name in fields and not 0 <= _number_of(fields, name) < math.inf:
-            raise ValueError(f"{name} is {fields[name]}, not a number from 0")
+            raise ValueError(f"{name} is {fields[name]}, not a finite number >= 0")
     if fields.get("num_threads") is not None:
         _numbers(fields, ("num_threads",))
     for name, curve in _mapping(fields.get("curves", {}), "curves").items():

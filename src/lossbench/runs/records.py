@@ -74,7 +74,7 @@ class Record:
         except (*DAMAGES, EOFError, MemoryError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{self.arrays_path} holds damaged arrays ({said(error)}); remove it") from error
         if not abs(counted - _result(self)) <= ACCURACY_TOLERANCE:
-            raise ValueError(f"{self.arrays_path} counts the accuracy {counted}, the record of {self.id} another one")
+            raise ValueError(f"{self.arrays_path} gives the accuracy {counted}, but the record of {self.id} another")
         return arrays
 
 

@@ -77,7 +77,7 @@ def expanded(path: str, key: str) -> str:
     found = os.path.expanduser(path)  # pathlib's raises a RuntimeError
     if found.startswith("~"):
         home = found.partition("/")[0]
-        raise ValueError(f"{key} must be a path, got {path}, and there is no home {home}; ./{path} is a name with a ~")
+        raise ValueError(f"{key} must be a path, got {path}, but there is no home {home}; write ./{path} for this name")
     return found
 
 
