@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def reference() -> None:
-    """`scripts/reference.py`: train the planned reference runs in order of importance; records go to results/."""
+    """`scripts/reference.py`: train the planned reference runs; records go to results/."""
     hydra_main("reference", _reference, "reproduce")
 
 

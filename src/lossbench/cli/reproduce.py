@@ -12,7 +12,7 @@ from lossbench.system.screen import say
 
 
 def reproduce() -> None:
-    """`scripts/reproduce.py`: train the missing runs of the paper's tables, then write the tables."""
+    """`scripts/reproduce.py`: train missing runs of the paper's tables, then write them."""
     hydra_main("reproduce", _reproduce, "reproduce")
 
 

@@ -23,8 +23,8 @@ from lossbench.system.spelling import spelled
 def runs(committed: bool, results_dir: str, output_dir: str, as_json: bool, **wanted: Sequence[str]) -> None:
     """List the runs.
 
-    With their status, last test accuracy (a fraction), the time since they last wrote something, and their size.
-    Filters may be given several times: --loss sml --loss lgl --status failed.
+    Shows status, last test accuracy (a fraction), time since the last write, and size. Filters may be given several
+    times: --loss sml --loss lgl --status failed.
     """
     every = inspect.entries(output_dir, results_dir if committed else None)
     found = [entry for entry in every if Filter(**wanted).takes(entry)]
@@ -113,7 +113,8 @@ def compare(words: Sequence[str]) -> None:
 def remove(names: Sequence[str], yes: bool, output_dir: str, as_json: bool, **wanted: Sequence[str]) -> None:
     """Remove failed and superseded runs.
 
-    Or those with a --status, or the named ones. Runs made under another NUMERICS are superseded.
+    If runs are named or selected with --status, those are removed instead. Runs made under another NUMERICS are
+    superseded.
 
     Without --yes the command lists what it would remove, and asks if on a terminal. A running run is never removed, a
     finished one only if it is named or superseded.

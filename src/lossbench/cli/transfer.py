@@ -60,7 +60,7 @@ def publish(folder: Path, output_dir: str) -> None:
 @click.argument("folder", type=GivenPath(file_okay=False, exists=True, path_type=Path), metavar="DIR")
 @OUTPUT_DIR
 def prune(folder: Path, output_dir: str) -> None:
-    """Drop arrays that no report needs from the committed records in DIR.
+    """Drop committed arrays in DIR that no report needs.
 
     Logits are dropped where nothing needs them, after their scores have been added to the record. The labels of
     held-out images come from the run or from the data sets prepared below --output-dir.
