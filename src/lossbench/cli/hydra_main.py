@@ -1,4 +1,4 @@
-"""What all commands share: options composed by Hydra, stop signals, and one-sentence error messages."""
+"""Common parts of all commands: options composed by Hydra, stop signals, and one-sentence error messages."""
 
 import os
 import sys

@@ -16,14 +16,14 @@ Shape = tuple[int, ...]
 
 
 class Imbalance(StrEnum):
-    """How a training set is made imbalanced on purpose (data/imbalance.py)."""
+    """Kinds of deliberate imbalance of a training set (data/imbalance.py)."""
 
     step = "step"  # half of the classes keep one sample in `imbalance_ratio`
     long_tail = "long_tail"  # from all of the first class down to one in `imbalance_ratio` of the last
 
 
 class Normalization(StrEnum):
-    """How pixels in 0..1 are shifted and scaled before the network sees them."""
+    """Normalisation of the network's input, pixels in 0..1."""
 
     mnist = "mnist"  # 0.1307 and 0.3081, as in PyTorch's public MNIST example
     dataset = "dataset"  # mean and standard deviation of the training images, per channel
@@ -38,14 +38,14 @@ class Init(StrEnum):
 
 
 class Reduction(StrEnum):
-    """How the B x K terms of a one-vs-all loss become one number."""
+    """Reduction of the B x K terms of a one-vs-all loss to one number."""
 
     mean = "mean"  # over batch and classes
     sum_classes = "sum_classes"  # mean over the batch, sum over classes
 
 
 class ClassWeights(StrEnum):
-    """How samples are weighted by the size of their class (losses/weighting.py)."""
+    """Weights of samples by the size of their class (losses/weighting.py)."""
 
     inverse = "inverse"
     sqrt_inverse = "sqrt_inverse"
@@ -164,7 +164,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainingClasses:
-    """What a loss may know about the training samples.
+    """Facts about the training samples that a loss may use.
 
     Args:
         num_classes: K.

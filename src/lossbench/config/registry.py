@@ -20,7 +20,7 @@ Law = Literal["softmax", "sigmoid", "reweighted"]
 
 @dataclass(frozen=True)
 class LossFacts:
-    """What is known about a loss besides its options.
+    """Facts about a loss besides its options.
 
     Args:
         options: the dataclass of its options.
@@ -45,7 +45,7 @@ class LossFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What is known about a network besides its options."""
+    """Facts about a network besides its options."""
 
     options: type[ModelConfig]
     label: str
@@ -53,7 +53,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What is known about a data set besides its options."""
+    """Facts about a data set besides its options."""
 
     options: type[DatasetConfig]
     label: str

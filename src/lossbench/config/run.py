@@ -72,7 +72,7 @@ class Schedule:
 
 @dataclass
 class Runtime:
-    """How and where a run is executed; no part of its name."""
+    """Options of how and where a run is executed; they are not part of its name."""
 
     device: str = "auto"  # auto | cpu | cuda | cuda:1; auto: a GPU if there is one
     output_dir: str = "outputs"

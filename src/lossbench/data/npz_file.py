@@ -85,7 +85,7 @@ def _verified(path: str, sha256: str) -> bytes:
 
 
 def _read(path: str, content: bytes, names: Sequence[str], read: Callable[[zipfile.ZipFile, str], T]) -> dict[str, T]:
-    """What `read` gives for each array; any damage of the file becomes a ValueError with one sentence."""
+    """Apply `read` to each named array; any damage of the file becomes a ValueError with one sentence."""
     found: list[str] = []
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:  # its checksums are verified as it is read

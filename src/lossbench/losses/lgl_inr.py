@@ -23,7 +23,7 @@ class Counts(StrEnum):
 
 
 class Missing(StrEnum):
-    """How LGL-INR's weights treat a class without samples in the batch."""
+    """Treatment of classes without samples in the batch by LGL-INR's weights."""
 
     drop = "drop"  # it gets no weight, as in the published implementation
     keep = "keep"  # it gets the weight of mean probability 0, which then has no effect

@@ -10,7 +10,7 @@ from lossbench.training.steps import OnStep
 
 
 class Ended(StrEnum):
-    """How an attempt at a run ended."""
+    """Ways in which an attempt at a run can end."""
 
     finished = "finished"
     failed = "failed"

@@ -21,7 +21,7 @@ BUSY_WAIT_S = 0.2  # between two attempts at a run whose lock another process ho
 
 @dataclass(frozen=True)
 class Work:
-    """What all runs of a sweep share."""
+    """Values common to all runs of a sweep."""
 
     attempt: Attempt  # a module's function, which workers import
     note: Callable[[Config, Outcome], None]  # called once for every run that ended
@@ -37,7 +37,7 @@ def run_in_processes(todo: Sequence[Config], parallel: int, work: Work) -> None:
     Args:
         todo: the runs.
         parallel: the number of processes.
-        work: what all runs share.
+        work: values common to all runs.
 
     Raises:
         ValueError: importing the calling script, as worker processes do, would start the sweep again.
