@@ -237,7 +237,7 @@ def test_the_command_says_what_it_lacks(
     assert call(tmp_path / "none.html", monkeypatch) == 2
     assert f"there is no page {tmp_path / 'none.html'}; make report writes one" in capsys.readouterr().err
     assert call(write(tmp_path), monkeypatch) == 2
-    assert "there is no chromium here; on Debian: apt-get install chromium chromium-driver" in capsys.readouterr().err
+    assert "chromium not found; on Debian: apt-get install chromium chromium-driver" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("profile", ["quick", "paper"])
