@@ -104,7 +104,7 @@ def test_the_harness_notices_lost_epochs(tmp_path: Path) -> None:
     (run,) = all_runs(tmp_path)
     (run.folder / "checkpoint.pt").unlink()
     assert attempt(tmp_path) == 0
-    assert lost_epochs(done, begun, tmp_path) == [f"{run.id} had 3 epochs and went on with epoch 1"]
+    assert lost_epochs(done, begun, tmp_path) == [f"{run.id} had 3 epochs and continued with epoch 1"]
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.5, 2.0])
