@@ -1,4 +1,4 @@
-"""Records: what is at hand, what is refused, and what travels."""
+"""Records: which are found, which are refused, and which are exported."""
 
 import json
 import zipfile
@@ -140,7 +140,7 @@ def test_arrays_that_another_hand_has_touched_are_named(tmp_path: Path) -> None:
     assert verify(found) == [f"{path} is missing"]
 
 
-def test_runs_of_another_numerics_are_told_apart(tmp_path: Path) -> None:
+def test_runs_of_another_numerics_are_not_used(tmp_path: Path) -> None:
     run = finished(tmp_path)
     path = run.folder / "result.json"
     fields = json.loads(path.read_text())
@@ -236,7 +236,7 @@ def test_an_archive_with_foreign_paths_is_refused(foreign: str, tmp_path: Path) 
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr(foreign.format(run.id, "result.json"), "{}")
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match=f"{archive} is not an archive of whole runs"):
+    with pytest.raises(ValueError, match=f"{archive} is not an archive of complete runs"):
         import_archive(archive, tmp_path / "b")
     assert contents(tmp_path) == before
 

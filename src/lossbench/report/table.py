@@ -1,4 +1,4 @@
-"""A table of a page from plain lines."""
+"""Tables of a page built from plain rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,13 @@ from lossbench.report.page import Table
 
 
 def table(lines: Mapping[Any, Mapping[str, str]], names: Sequence[str], caption: str) -> Table:
-    """A table of texts from its lines; their keys, a text or as many as there are names, are the row headers."""
+    """A table of texts.
+
+    Args:
+        lines: cells by column, for each row; a row's key is its header: a text, or a tuple with one text for each name.
+        names: names of the header columns.
+        caption: the table's caption.
+    """
     frame = pd.DataFrame(list(lines.values()))
     if len(names) > 1:
         frame.index = pd.MultiIndex.from_tuples(list(lines), names=list(names))
