@@ -1,6 +1,15 @@
 """lossbench: compare classification losses fairly, and reproduce one paper's tables to show how."""
 
-from lossbench.config.options import DatasetConfig, ImageDataset, LossConfig, ModelConfig, Sizes, TrainingClasses
+from lossbench.config.options import (
+    DatasetConfig,
+    ImageDataset,
+    LossConfig,
+    ModelConfig,
+    Normalization,
+    Sizes,
+    TrainingClasses,
+    require,
+)
 from lossbench.config.registry import register_dataset, register_loss, register_model
 
 __all__ = [
@@ -9,12 +18,14 @@ __all__ = [
     "ImageDataset",
     "LossConfig",
     "ModelConfig",
+    "Normalization",
     "Sizes",
     "TrainingClasses",
     "__version__",
     "register_dataset",
     "register_loss",
     "register_model",
+    "require",
 ]
 
 __version__ = "0.1.0"

@@ -17,7 +17,6 @@ from lossbench.config.run import Config, Precision
 from lossbench.data.load import Split, load_data
 from lossbench.data.sizes import sizes
 from lossbench.losses.build import build_loss
-from lossbench.losses.trial import try_loss
 from lossbench.models.build import build_model, check_shape
 from lossbench.models.features import split
 from lossbench.runs.folder import FORMAT, Run
@@ -32,6 +31,7 @@ from lossbench.training.optimizer import Sgd
 from lossbench.training.record import arrays_of, circumstances, identity, probabilities_of, record_of
 from lossbench.training.steps import OnStep, State, train_epoch, train_step
 from lossbench.training.trace import gradient_norms, has_classes_apart, trace
+from lossbench.training.trial import try_loss
 from lossbench.training.warm_start import warm_start, weights_of
 
 
