@@ -54,10 +54,10 @@ def test_a_run_with_two_results_on_one_machine_is_in_no_table(tmp_path: Path) ->
     merged = merge(own, committed)
     assert merged.records == {}
     (problem,) = merged.problems
-    assert "disagree: test_accuracy 0.9 " in problem
-    assert " and 0.8 " in problem
+    assert "disagree: test_accuracy 0.9 " in problem.message
+    assert " and 0.8 " in problem.message
     for each in (own, committed):
-        assert str(next(iter(each.records.values())).arrays_path) in problem
+        assert str(next(iter(each.records.values())).arrays_path) in problem.message
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -96,7 +96,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
         whole = own_records(tmp_path)
         assert list(whole.records) == [other.id]
         (problem,) = whole.problems
-        assert problem.startswith(f"{path} holds a damaged record")
+        assert problem.message.startswith(f"{path} holds a damaged record")
 
 
 def test_a_record_under_another_runs_name_is_refused(tmp_path: Path) -> None:
@@ -106,8 +106,8 @@ def test_a_record_under_another_runs_name_is_refused(tmp_path: Path) -> None:
         path.write_text(json.dumps(good | changes))
         records, (problem,), _ = own_records(tmp_path)
         assert records == {}
-        assert problem.startswith(f"{path} holds a record named ")
-        assert problem.endswith("remove it")
+        assert problem.message.startswith(f"{path} holds a record named ")
+        assert problem.message.endswith("remove it")
 
 
 @pytest.mark.parametrize("accuracy", [-0.1, 91.4, float("nan"), float("inf")])
@@ -115,7 +115,7 @@ def test_an_accuracy_that_cannot_be_is_refused(accuracy: float, tmp_path: Path) 
     finished(tmp_path, test_accuracy=accuracy)
     records, (problem,), _ = own_records(tmp_path)
     assert records == {}
-    assert "not in 0..1" in problem
+    assert "not in 0..1" in problem.message
 
 
 def test_arrays_that_another_hand_has_touched_are_named(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_arrays_that_another_hand_has_touched_are_named(tmp_path: Path) -> None:
             publish(tmp_path, tmp_path / "results")
         assert contents(tmp_path / "results") == {}
     path.unlink()
-    assert verify(found) == [f"{path} is missing"]
+    assert list(map(str, verify(found))) == [f"{path} is missing"]
 
 
 def test_runs_of_another_numerics_are_told_apart(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_damaged_line_of_committed_records_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     records, (problem,), _ = committed_records(tmp_path / "results")
     assert records == {}
-    assert problem.startswith(f"{path}, line 1 holds a damaged record")
+    assert problem.message.startswith(f"{path}, line 1 holds a damaged record")
     with pytest.raises(ValueError, match="damaged"):  # publishing would lose what is left of the line
         publish(tmp_path / "own", tmp_path / "results")
     assert committed_records(None) == committed_records(tmp_path / "elsewhere") == Found({}, [])
@@ -171,7 +171,7 @@ def test_a_record_that_is_committed_twice_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() * 2)
     records, problems, _ = committed_records(tmp_path / "results")
     assert list(records) == [run.id]
-    assert problems == [f"{path}, line 2 holds {run.id} a second time; remove one"]
+    assert list(map(str, problems)) == [f"{path}, line 2 holds {run.id} a second time; remove one"]
 
 
 def test_export_and_import_keep_every_byte(tmp_path: Path) -> None:

@@ -95,11 +95,22 @@ class Divergence:
         return str(self.fields["reason"])
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A record that cannot be trusted."""
+
+    message: str  # what is wrong, where, and what can be done
+    run: str | None = None  # its folder's name, or a committed record's; None: the text does not give it
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class Found(NamedTuple):
-    """Records that can be trusted, by name, a sentence for everything that cannot, and the runs that diverged."""
+    """Records that can be trusted, by name, what is wrong with the others, and the runs that diverged."""
 
     records: dict[str, Record]
-    problems: list[str]
+    problems: list[Problem]
     diverged: Mapping[str, Divergence] = MappingProxyType({})
 
 
@@ -122,7 +133,7 @@ def committed_records(results_dir: str | Path | None) -> Found:
     try:
         records, failed = _lines(folder / "records.jsonl"), _lines(folder / "failures.jsonl")
     except ValueError as error:
-        return Found({}, [str(error)])
+        return Found({}, [Problem(str(error))])
     return found_in(
         ((line, folder / "arrays", place, None) for line, place in records),
         ((line, place, None) for line, place in failed),
@@ -161,11 +172,12 @@ def merge(first: Found, second: Found) -> Found:
         same = _machine(known.fields) == _machine(record.fields) and _repeats(record.fields)
         if same and _result(known) != _result(record):
             del merged[name]
-            problems.append(
+            message = (
                 f"two records of {name} disagree: test_accuracy {_result(known)} beside {known.arrays_path} and "
                 f"{_result(record)} beside {record.arrays_path}, on the same device, threads and versions; remove the "
                 f"wrong one, or leave out the committed with results_dir=null"
             )
+            problems.append(Problem(message, name))
     diverged = {**second.diverged, **first.diverged}
     has_record = first.records.keys() | second.records.keys()
     return Found(merged, problems, {name: diverged[name] for name in diverged if name not in has_record})
@@ -176,15 +188,15 @@ def outdated(records: Iterable[Record]) -> list[str]:
     return [record.id for record in records if record.fields["numerics"] != NUMERICS]
 
 
-def verify(found: Found, read: Callable[[Record], object | None] | None = None) -> list[str]:
+def verify(found: Found, read: Callable[[Record], object | None] | None = None) -> list[Problem]:
     """All problems, the arrays of every record read, as by `Record.arrays`; a record without arrays is one."""
     read, problems = read or Record.arrays, list(found.problems)
     for record in found.records.values():
         try:
             if read(record) is None:
-                problems.append(f"{record.arrays_path} is missing")
+                problems.append(Problem(f"{record.arrays_path} is missing", record.id))
         except ValueError as error:
-            problems.append(str(error))
+            problems.append(Problem(str(error), record.id))
     return problems
 
 
@@ -204,20 +216,20 @@ _Result = TypeVar("_Result", Record, Divergence)
 
 def _each_once(
     sources: Iterable[tuple[Callable[[], _Result], str, str | None]],
-) -> tuple[dict[str, _Result], list[str]]:
+) -> tuple[dict[str, _Result], list[Problem]]:
     results: dict[str, _Result] = {}
-    problems = []
+    problems: list[Problem] = []
     for read, place, folder in sources:
         try:
             result = read()
         except ValueError as error:
-            problems.append(str(error))
+            problems.append(Problem(str(error), folder))
             continue
         if folder not in (None, result.id):
-            problems.append(f"{place} is the record of {result.id}; rename the folder, or remove it")
+            problems.append(Problem(f"{place} is the record of {result.id}; rename the folder, or remove it", folder))
             continue
         if result.id in results:
-            problems.append(f"{place} holds {result.id} a second time; remove one")
+            problems.append(Problem(f"{place} holds {result.id} a second time; remove one", folder))
         results.setdefault(result.id, result)
     return results, problems
 

@@ -99,7 +99,7 @@ class Results:
 
     def problems(self) -> list[str]:
         """A sentence for everything that cannot be trusted, arrays among it."""
-        return verify(self.found, self._read)
+        return list(map(str, verify(self.found, self._read)))
 
     def _read(self, record: Record) -> Mapping[str, np.ndarray] | None:
         """As `Record.arrays`, from the disk once."""
