@@ -8,13 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_runs import ARRAYS, config, contents, finished
+from made_runs import ARRAYS, config, contents, finished, result
 
 from lossbench import NUMERICS
+from lossbench.config.options import DatasetConfig
 from lossbench.config.run import name_of, run_id
+from lossbench.data.digits import Digits
+from lossbench.data.mnist_type import MnistType
 from lossbench.runs.archive import export_archive, import_archive, publish
 from lossbench.runs.folder import FILES, open_run
-from lossbench.runs.records import Found, all_records, committed_records, merge, outdated, own_records, verify
+from lossbench.runs.records import Found, Record, all_records, committed_records, merge, outdated, own_records, verify
+from lossbench.studies.results import results_at_hand
+
+
+def known(found: Any) -> Any:
+    assert found is not None
+    return found
 
 
 def test_a_run_is_where_its_name_says(tmp_path: Path) -> None:
@@ -138,6 +147,40 @@ def test_arrays_that_another_hand_has_touched_are_named(tmp_path: Path) -> None:
         assert contents(tmp_path / "results") == {}
     path.unlink()
     assert list(map(str, verify(found))) == [f"{path} is missing"]
+
+
+def run_on(folder: Path, dataset: DatasetConfig, kept: Mapping[str, np.ndarray]) -> Record:
+    """The record of a run on a data set, with these arrays."""
+    made = config(folder)
+    made.dataset = dataset
+    run = open_run(made)
+    run.start(made)
+    run.finish(result(made), ARRAYS | kept)
+    return own_records(folder).records[run.id]
+
+
+def test_a_run_knows_what_its_test_images_are(tmp_path: Path) -> None:
+    own = np.array([1, 0, 1], np.uint8)
+    record = run_on(tmp_path / "own", MnistType("mnist"), {"test_predictions": own, "test_labels": own})
+    assert known(record.test_labels(known(record.arrays()))).tolist() == [1, 0, 1]  # not MNIST's 10,000
+    record = run_on(tmp_path / "old", MnistType("fmnist", classes=[4, 6]), {"test_predictions": np.zeros(2000, int)})
+    labels = known(record.test_labels(known(record.arrays())))
+    assert np.bincount(labels).tolist() == [1000, 1000]
+    record = run_on(tmp_path / "digits", Digits(), {"test_predictions": own})
+    assert record.test_labels(known(record.arrays())) is None
+
+
+@pytest.mark.parametrize("name", ["test_predictions", "test_logits"])
+def test_predictions_of_other_images_than_the_data_sets_are_named(name: str, tmp_path: Path) -> None:
+    kept = np.zeros((9, 2), np.float16) if name == "test_logits" else np.zeros(9, np.uint8)
+    record = run_on(tmp_path, MnistType("mnist"), {name: kept})
+    (problem,) = verify(own_records(tmp_path))
+    assert problem.run == record.id
+    assert problem.message == (
+        f"{record.arrays_path} holds {name} of 9 images, and {record.id} is tested on 10000; remove it"
+    )
+    results = results_at_hand(tmp_path, None)
+    assert results.problems() == [problem.message]
 
 
 def test_runs_of_another_numerics_are_told_apart(tmp_path: Path) -> None:

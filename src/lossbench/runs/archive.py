@@ -295,9 +295,11 @@ def _pruned(
     """A record with the scores of its logits, and its arrays without them unless they are kept."""
     fields, name = dict(record.fields), record.id
     if "scores" not in fields:
-        if labels is None or len(labels) != len(arrays["test_logits"]):
+        if labels is None:
             done.unknown.append(name)
             return record, None
+        if len(labels) != len(arrays["test_logits"]):
+            raise ValueError(f"{name} has {len(arrays['test_logits'])} test images, and {len(labels)} labels are known")
         fields |= scored(arrays["test_logits"], labels, fields["config"]["loss"]["name"])
         done.scored.append(name)
     if keep:

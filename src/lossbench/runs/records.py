@@ -22,6 +22,7 @@ import numpy as np
 
 from lossbench import NUMERICS
 from lossbench.config.run import name_of
+from lossbench.data.labels import test_labels
 from lossbench.runs.checks import DAMAGES, FILE_LIMIT, accuracy_in, check_fields, content_of, load_arrays, number
 from lossbench.runs.folder import all_runs
 
@@ -75,7 +76,31 @@ class Record:
             raise ValueError(f"{self.arrays_path} holds damaged arrays ({said(error)}); remove it") from error
         if not abs(counted - _result(self)) <= COUNTED_ANEW:
             raise ValueError(f"{self.arrays_path} counts the accuracy {counted}, the record of {self.id} another one")
+        self.test_labels(arrays)
         return arrays
+
+    def test_labels(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Classes of the images that the run was tested on, integers [N], in the order of its predictions.
+
+        They are kept with its arrays; an older run has none, and they are those of its data set.
+
+        Returns:
+            The labels; None where the run kept none and was not tested on published test images.
+
+        Raises:
+            ValueError: they are not as many as the run's predictions, or its config names no data set.
+        """
+        try:
+            labels = arrays["test_labels"] if "test_labels" in arrays else test_labels(self.fields["config"]["dataset"])
+        except DAMAGES as error:
+            raise ValueError(f"the config of {self.id} has a damaged data set ({said(error)}); remove it") from error
+        for name in ("test_predictions", "test_logits"):
+            if labels is not None and name in arrays and len(arrays[name]) != len(labels):
+                raise ValueError(
+                    f"{self.arrays_path} holds {name} of {len(arrays[name])} images, and {self.id} is tested on "
+                    f"{len(labels)}; remove it"
+                )
+        return labels
 
 
 @dataclass(frozen=True)

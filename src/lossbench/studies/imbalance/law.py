@@ -10,7 +10,7 @@ import numpy as np
 from lossbench.config.options import ClassWeights
 from lossbench.config.registry import labelled_loss
 from lossbench.config.run import Config
-from lossbench.data.labels import test_labels, train_counts
+from lossbench.data.labels import train_counts
 from lossbench.statistics import inference, learning_property
 from lossbench.statistics.adjustment import Accuracies, accuracies, logit_adjusted, majority, threshold_moved
 from lossbench.statistics.inference import MarginTest, Outcome, Pairs
@@ -79,7 +79,7 @@ def _trained(results: Results, config: Config, loss: str) -> Trained | None:
     if record is None or arrays is None:
         return None
     fields = record.fields["config"]
-    counts, labels = train_counts(fields["dataset"]), test_labels(fields["dataset"])
+    counts, labels = train_counts(fields["dataset"]), record.test_labels(arrays)
     if counts is None or labels is None:
         return None
     predicted: dict[Method | None, Accuracies] = {None: accuracies(arrays["test_predictions"], labels, counts)}
