@@ -85,11 +85,15 @@ def test_a_step_that_asks_for_a_number_would_be_noticed(tmp_path: Path) -> None:
         train_step(waits, torch.zeros(1, 8, dtype=torch.int64, device="meta"))
 
 
+def words_of(loss: LossConfig) -> str:
+    return loss.name if loss == type(loss)() else f"{loss.name} with an option"
+
+
 def replace_loss(state: State, loss: Any) -> State:
     return State(state.model, state.optimizer, loss, state.data)
 
 
-@pytest.mark.parametrize("loss", [Sml(), Lgl(), LglInr()], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", [Sml(), Lgl(), LglInr(), LglInr(beta=2.0)], ids=words_of)
 @pytest.mark.parametrize("model", [Cnn2c(), Cnn5c()], ids=lambda model: model.name)
 def test_fifty_steps_equal_those_of_the_conventional_loop(model: ModelConfig, loss: LossConfig, tmp_path: Path) -> None:
     from baseline import Baseline
