@@ -14,7 +14,7 @@ from kinds_of_runs import Invoke, Made, make_all
 
 from lossbench.cli.main import lossbench
 from lossbench.studies.aaai20.verdicts import Judge
-from lossbench.studies.results import results_at_hand
+from lossbench.studies.results import known_results
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -52,11 +52,11 @@ def invoke() -> Invoke:
 
 @pytest.fixture
 def cnn2c() -> Known:
-    """All CNN2C cells of the paper's arm, invented."""
+    """All CNN2C cells of the paper's condition, invented."""
     return all_of_cnn2c()
 
 
 @pytest.fixture(scope="session")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     """The verdicts on the committed records."""
-    return Judge(results_at_hand(tmp_path_factory.mktemp("none"), RESULTS))
+    return Judge(known_results(tmp_path_factory.mktemp("none"), RESULTS))

@@ -12,10 +12,13 @@ import pytest
 from lossbench.config.run import Config, Runtime, run_id
 from lossbench.runs.records import Found, Record
 from lossbench.studies import study
-from lossbench.studies.aaai20.conditions import PLACES, Key, cells, curve
-from lossbench.studies.cells import Cell
+from lossbench.studies.aaai20.claims import FAMILIES
+from lossbench.studies.aaai20.conditions import PLACES, cells, curve
+from lossbench.studies.aaai20.keys import CNN2C, with_beta
+from lossbench.studies.cells import Cell, Key
 from lossbench.studies.results import Results
 
+FAMILY = {family.label: family for family in FAMILIES}
 WOBBLE = (0.0, 0.0002, -0.0001, 0.0003, -0.0004)
 LEVEL = {"LGL": 0.90, "SML": 0.93, "LGL-INR": 0.94, "beta 1": 0.94, "beta 2": 0.9401, "beta 4": 0.9399}
 
@@ -68,16 +71,17 @@ def unknown(config: Config) -> float | None:
 
 def level(key: Key, **changes: float) -> Callable[[int], float]:
     """Accuracy by seed: common ups and downs of 1 point, and a loss's own of some hundredths."""
-    own = (LEVEL | changes)[key[2]]
-    turn = sorted(LEVEL).index(key[2]) + len(key[0]) + 2 * ("5" in key[0])
+    network, _, loss = key.labels
+    own = (LEVEL | changes)[loss]
+    turn = sorted(LEVEL).index(loss) + len(network) + 2 * ("5" in network)
     return lambda seed: own + 0.005 * seed + WOBBLE[(seed + turn) % 5] * (1 + turn / 10)
 
 
 def all_of_cnn2c() -> Known:
-    """All CNN2C cells of the paper's arm with five seeds; LGL-INR a point above SML everywhere."""
+    """All CNN2C cells of the paper's condition with five seeds; LGL-INR a point above SML everywhere."""
     results = Known()
     for key, cell in cells("paper", unknown).items():
-        if key[0] == "CNN2C" and key[2] != "beta 1":  # which is Table 3's cell
+        if key.model == CNN2C and key.loss != with_beta(1.0):  # which is Table 3's cell
             results.fill(cell, level(key))
     return results
 
@@ -86,7 +90,7 @@ def give_own_lr(results: Known, gain: float) -> None:
     """Curves with SML's and LGL's best at 0.1, and runs there: SML `gain` above LGL-INR."""
     for place in PLACES:
         for loss in (
-            cell.config.loss for key, cell in cells("paper", unknown).items() if key[:2] == ("CNN2C", "MNIST")
+            cell.config.loss for key, cell in cells("paper", unknown).items() if key.place == (CNN2C, "mnist")
         ):
             top = 0.01 if loss.name == "lgl_inr" else 0.1
             for lr, config in curve(place, loss, Runtime()).items():

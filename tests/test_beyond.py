@@ -13,6 +13,7 @@ from lossbench.report.page import Picture
 from lossbench.statistics import learning_property
 from lossbench.statistics.calibration import calibration
 from lossbench.studies.aaai20 import mechanism, variants
+from lossbench.studies.aaai20.keys import labelled
 from lossbench.studies.aaai20.sections import beyond, probabilities
 from lossbench.studies.aaai20.verdicts import Judge
 
@@ -22,7 +23,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 def test_calibration_is_that_of_the_committed_logits(committed: Judge) -> None:
     blocks = probabilities.calibrated(committed)
     frame = table(blocks, 1)
-    cell = committed.arms["paper"]["CNN2C", "FMNIST", "SML"]
+    cell = committed.conditions["paper"][labelled("CNN2C", "FMNIST", "SML")]
     found = []
     for config in cell.configs:
         arrays = committed.results.arrays(config)
@@ -47,7 +48,9 @@ def test_calibration_is_that_of_the_committed_logits(committed: Judge) -> None:
 
 def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:
     frame, named = (table(beyond.mechanism_blocks(committed), index) for index in (0, 1))
-    cells_of = {loss: committed.arms["paper"]["CNN2C", "KMNIST", loss] for loss in ("LGL", "LGL-INR", "SML")}
+    cells_of = {
+        loss: committed.conditions["paper"][labelled("CNN2C", "KMNIST", loss)] for loss in ("LGL", "LGL-INR", "SML")
+    }
     found, shown = [], []
     for seed in range(5):
         arrays = [committed.results.arrays(cell.configs[seed]) for cell in cells_of.values()]
@@ -102,7 +105,7 @@ def test_beta_is_shown_with_its_weights(committed: Judge) -> None:
     blocks = beyond.beta(committed.results)
     frame = table(blocks)
     line = frame.loc["attached", "1"]
-    cell = committed.arms["paper"]["CNN2C", "KMNIST", "LGL-INR"]
+    cell = committed.conditions["paper"][labelled("CNN2C", "KMNIST", "LGL-INR")]
     arrays = [found for config in cell.configs[:3] if (found := committed.results.arrays(config)) is not None]
     last = [learning_property.unevenness(found["class_weights"][-1].astype(float)) for found in arrays]
     assert line["n"] == str(len(arrays))

@@ -1,4 +1,4 @@
-"""The list of the paper's claims: every line is whole, and names cells, arms and families that there are."""
+"""The list of the paper's claims: every line is whole, and names cells, conditions and families that there are."""
 
 import re
 from functools import cache
@@ -6,13 +6,14 @@ from functools import cache
 import pytest
 
 from lossbench.losses.lgl_inr import LglInr
-from lossbench.statistics.inference import MARGINS
 from lossbench.studies.aaai20 import paper
+from lossbench.studies.aaai20.claims import read_claim
+from lossbench.studies.aaai20.conditions import MARGINS
 from lossbench.studies.aaai20.grid import LITERAL_HEAD, TABLES, cells
 from lossbench.studies.cells import Cell
 
 KINDS = {"equivalence", "non-inferiority", "superiority", "proportion", "convergence", "descriptive"}
-ARMS = {  # networks, data sets
+CONDITIONS = {  # networks, data sets
     "paper": (("CNN2C", "CNN5C", "MobileNetV2", "ResNet-18"), ("MNIST", "FMNIST", "KMNIST", "CIFAR-10")),
     "literal": ((LITERAL_HEAD,), ("MNIST", "FMNIST", "KMNIST")),
     "scale-up": (("CNN2C",), ("FMNIST", "KMNIST")),
@@ -58,19 +59,19 @@ def test_claims_are_whole() -> None:
         assert None not in claim, "too many columns"
         assert None not in claim.values(), "too few columns"
         assert claim["kind"] in KINDS
-        assert claim["arm"] in ARMS
+        assert claim["condition"] in CONDITIONS
         assert all(claim[key] for key in ("id", "place", "claim", "contrast", "statistic", "rule"))
         assert not any(value != value.strip() for value in claim.values())
     assert {claim["kind"] for claim in CLAIMS} == KINDS
-    assert {claim["arm"] for claim in CLAIMS} == set(ARMS)
+    assert {claim["condition"] for claim in CLAIMS} == set(CONDITIONS)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim["id"])
 def test_a_claims_cells_are_cells_of_its_arm(claim: dict[str, str]) -> None:
     tables, networks, datasets = (parts(claim[key]) for key in ("tables", "networks", "datasets"))
-    assert set(networks) <= set(ARMS[claim["arm"]][0])
-    assert set(datasets) <= set(ARMS[claim["arm"]][1])
-    if claim["arm"] == "simulation":
+    assert set(networks) <= set(CONDITIONS[claim["condition"]][0])
+    assert set(datasets) <= set(CONDITIONS[claim["condition"]][1])
+    if claim["condition"] == "simulation":
         assert not tables
         return
     sides = [contrast.split(" - ") for contrast in parts(claim["contrast"])]
@@ -102,7 +103,7 @@ def test_a_claims_family_is_its_own_contrast_in_its_own_arm(claim: dict[str, str
     families = [family.split("/") for family in parts(claim["family"])]
     larger = claim["contrast"] in ("CNN5C - CNN2C", "ResNet-18 - MobileNetV2")
     contrasts = ["larger - smaller"] if larger else parts(claim["contrast"])
-    assert all(arm == claim["arm"] for arm, *_ in families)
+    assert all(condition == claim["condition"] for condition, *_ in families)
     assert not families or [contrast for _, contrast, *_ in families] == contrasts
     assert all(rest == (["curves"] if claim["kind"] == "convergence" else []) for _, _, *rest in families)
     tested = claim["kind"] == "convergence" or (
@@ -111,12 +112,19 @@ def test_a_claims_family_is_its_own_contrast_in_its_own_arm(claim: dict[str, str
     assert bool(families) == tested
 
 
+@pytest.mark.parametrize("field", ["networks", "datasets", "contrast", "family"])
+def test_a_claim_of_something_unknown_is_named(field: str) -> None:
+    line = next(claim for claim in CLAIMS if claim["condition"] == "own-lr") | {field: "CNN3C"}
+    with pytest.raises(ValueError, match=rf"the claim {line['id']} of claims.csv cannot be read: .*'CNN3C'"):
+        read_claim(line)
+
+
 def test_claims_use_the_margins_of_the_rules() -> None:
     assert dict(MARGINS) == {"mnist": 0.001, "fmnist": 0.0025, "kmnist": 0.0025, "cifar10": 0.0025}
     for claim in CLAIMS:
         known = "0.10 MNIST; 0.25 elsewhere" if "MNIST" in parts(claim["datasets"]) else "0.25"
         with_margin = claim["kind"] in ("equivalence", "non-inferiority") or "equivalent" in claim["rule"]
-        if claim["arm"] == "simulation":
+        if claim["condition"] == "simulation":
             known = "5 % of the right-hand side"
         assert claim["margin"] == (known if with_margin else "")
 

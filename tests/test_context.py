@@ -16,6 +16,7 @@ from lossbench.statistics import inference, learning_property
 from lossbench.studies import provenance
 from lossbench.studies.aaai20 import table1
 from lossbench.studies.aaai20.conditions import reference_blocks
+from lossbench.studies.aaai20.keys import labelled
 from lossbench.studies.aaai20.sections import context
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.provenance import progress
@@ -61,7 +62,7 @@ def test_table_2_adds_up() -> None:
 def test_the_learning_property_is_that_of_the_committed_runs(committed: Judge) -> None:
     blocks = context.learning_property(*context.balances(committed))
     frame = table(blocks)
-    cell = committed.arms["paper"]["CNN2C", "KMNIST", "SML"]
+    cell = committed.conditions["paper"][labelled("CNN2C", "KMNIST", "SML")]
     balances = []
     for config in cell.configs:
         record, arrays = committed.results.record(config), committed.results.arrays(config)

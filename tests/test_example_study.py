@@ -18,7 +18,7 @@ import json
 from lossbench.config.run import Runtime
 from lossbench.report.page import to_markdown
 from lossbench.studies.measurements import measure_all
-from lossbench.studies.results import results_at_hand
+from lossbench.studies.results import known_results
 from lossbench.studies.study import STUDIES, Known
 from lossbench.sweep.run_all import run_all
 
@@ -26,7 +26,7 @@ study, known = STUDIES["second_phase"], Known(runtime=Runtime(device="cpu", num_
 for name, configs in study.plan(known):
     assert run_all(configs).failed == {}, name
 first, again = (measure_all(study.measurements(known), "outputs") for _ in range(2))
-page = to_markdown(study.title, [], study.sections(results_at_hand("outputs", None)))
+page = to_markdown(study.title, [], study.sections(known_results("outputs", None)))
 print(json.dumps([first.finished, again.finished, again.skipped, page]))
 """
 

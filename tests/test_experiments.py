@@ -87,7 +87,7 @@ def test_the_papers_numbers_stand_beside_the_cells() -> None:
 def test_every_number_of_the_paper_belongs_to_a_cell() -> None:
     places = {(cell.table, cell.row, cell.column) for table in TABLES for cell in cells(table, "paper")}
     assert set(grid.paper_numbers()) == {place for place in places if not place[1].startswith(LITERAL_HEAD)}
-    assert paper_confusions() == {"SML": {(1, 1): 945, (0, 4): 18}, "LGL-INR": {(1, 1): 940, (0, 4): 6}}
+    assert paper_confusions() == {"sml": {(1, 1): 945, (0, 4): 18}, "lgl_inr": {(1, 1): 940, (0, 4): 6}}
 
 
 def test_the_quick_profile_is_the_same_on_digits_and_short() -> None:

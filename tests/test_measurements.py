@@ -9,7 +9,7 @@ import pytest
 from lossbench.runs import measurements as store
 from lossbench.runs.measurements import Identity
 from lossbench.studies.measurements import Measurement, measure_all, result_of
-from lossbench.studies.results import results_at_hand
+from lossbench.studies.results import known_results
 
 BIAS = Identity("example", "bias", {"samples": 10})
 
@@ -40,8 +40,8 @@ def test_a_measurement_is_done_once_and_read_from_both_places(tmp_path: Path) ->
     for place in (own, committed):
         assert (place / "measurements" / BIAS.id / "result.json").exists()
         assert result_of(BIAS, [place]) == {"mean": 0.25}
-    assert results_at_hand(own, None).measured(BIAS) == {"mean": 0.25}
-    assert results_at_hand(tmp_path / "none", tmp_path / "no results").measured(BIAS) is None
+    assert known_results(own, None).measured(BIAS) == {"mean": 0.25}
+    assert known_results(tmp_path / "none", tmp_path / "no results").measured(BIAS) is None
 
 
 def test_what_can_change_a_result_is_in_its_name() -> None:
@@ -95,7 +95,7 @@ def test_a_damaged_result_is_named_and_measured_again(tmp_path: Path, damage: st
     path.write_text(damage)
     with pytest.raises(ValueError, match=f"{path} is .*; remove it to measure again"):
         result_of(BIAS, [tmp_path])
-    assert results_at_hand(tmp_path, None).measured(BIAS) is None
+    assert known_results(tmp_path, None).measured(BIAS) is None
     summary = measure_all([measured(Counted(2))], tmp_path)
     assert summary.finished == [BIAS.id]
     assert [str(path) in sentence for sentence in summary.damaged] == [True]

@@ -4,20 +4,21 @@ import math
 
 import numpy as np
 from blocks import table, text
-from invented import Known, level
+from invented import FAMILY, Known, level
 
 from lossbench.report.page import Picture
 from lossbench.statistics import noise
 from lossbench.studies.aaai20 import variants
+from lossbench.studies.aaai20.keys import CNN2C, labelled
 from lossbench.studies.aaai20.sections.noise_and_seeds import noise_blocks
 from lossbench.studies.aaai20.verdicts import Judge
 
 
 def test_noise_is_told_with_the_seeds_to_ask_for(cnn2c: Known) -> None:
     judge = Judge(cnn2c)
-    (one,) = [x for x in judge.family("paper/LGL-INR - SML") if x.contrast.keys[0] == ("CNN2C", "KMNIST", "LGL-INR")]
+    (one,) = [x for x in judge.family(FAMILY["paper/LGL-INR - SML"]) if x.contrast.first.place == (CNN2C, "kmnist")]
     line = table(noise_blocks(judge)).loc["KMNIST", "CNN2C"]
-    mean = np.mean([level(("CNN2C", "KMNIST", "SML"))(seed) for seed in range(5)])
+    mean = np.mean([level(labelled("CNN2C", "KMNIST", "SML"))(seed) for seed in range(5)])
     assert line["Test set"] == f"{100 * math.sqrt(mean * (1 - mean) / 10_000):.2f}"
     assert line["Difference"] == f"{100 * one.difference.sd:.2f}"
     sds = (one.difference.sd, *noise.sd_interval(one.difference.sd, 4))
@@ -28,7 +29,7 @@ def test_noise_is_told_with_the_seeds_to_ask_for(cnn2c: Known) -> None:
 
 def test_the_picture_tells_the_seeds_of_the_table(cnn2c: Known) -> None:
     judge = Judge(cnn2c)
-    (one,) = [x for x in judge.family("paper/LGL-INR - SML") if x.contrast.keys[0] == ("CNN2C", "MNIST", "LGL-INR")]
+    (one,) = [x for x in judge.family(FAMILY["paper/LGL-INR - SML"]) if x.contrast.first.place == (CNN2C, "mnist")]
     (picture,) = [block for block in noise_blocks(judge) if isinstance(block, Picture)]
     assert f"CNN2C, MNIST: {noise.seeds_needed(0.005, one.difference.sd)} seeds to find 0.5 points." in picture.alt
     assert len(picture.figure.axes[0].get_legend().get_texts()) == 3
@@ -36,7 +37,7 @@ def test_the_picture_tells_the_seeds_of_the_table(cnn2c: Known) -> None:
 
 def test_what_a_seed_does_to_all_losses_alike_is_told_apart(cnn2c: Known) -> None:
     line = dict(table(noise_blocks(Judge(cnn2c)), 1).loc["KMNIST", "CNN2C"])
-    keys = [("CNN2C", "KMNIST", name) for name in ("LGL", "SML", "LGL-INR")]  # no other beta
+    keys = [labelled("CNN2C", "KMNIST", name) for name in ("LGL", "SML", "LGL-INR")]  # no other beta
     found = noise.components(np.array([[level(key)(seed) for seed in range(5)] for key in keys]))
     assert line == {
         "Cells": "3",

@@ -9,6 +9,7 @@ import pytest
 
 from lossbench.config.run import Precision
 from lossbench.studies.aaai20 import without_gpu
+from lossbench.studies.aaai20.keys import labelled
 from lossbench.studies.aaai20.report import finding
 from lossbench.studies.aaai20.verdicts import Judge
 
@@ -35,7 +36,7 @@ def test_results_and_finding_are_those_of_the_committed_records(tool: ModuleType
 
 
 def test_the_results_have_the_means_of_the_records(tool: ModuleType, committed: Judge) -> None:
-    cell = committed.arms["paper"]["CNN2C", "KMNIST", "SML"]
+    cell = committed.conditions["paper"][labelled("CNN2C", "KMNIST", "SML")]
     values = [value for value in committed.results.values(cell) if value is not None]
     text = tool.page(ROOT / "results")
     (line,) = [line for line in text.splitlines() if line.startswith("| KMNIST") and "CNN2C  " in line]

@@ -11,6 +11,7 @@ from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.sml import Sml
 from lossbench.studies.aaai20 import second_runs, variants
 from lossbench.studies.aaai20.conditions import LR_STEPS, PLACES, reference_blocks
+from lossbench.studies.aaai20.keys import labelled
 from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, CHOICE_SEEDS, MNIST, Choice, blocks, choice
 from lossbench.studies.study import Accuracy
 
@@ -76,7 +77,7 @@ def test_no_run_of_them_was_planned_before_but_where_the_rules_say_so() -> None:
 
 
 def test_the_decaying_rate_is_the_only_difference_of_the_second_protocol() -> None:
-    (cell,) = [cell for key, cell in second_runs.decayed(peaks(OWN)).items() if key == ("CNN2C", "KMNIST", "SML")]
+    cell = second_runs.decayed(peaks(OWN))[labelled("CNN2C", "KMNIST", "SML")]
     assert [cell.config.schedule.lr_at(epoch) for epoch in (1, 10, 11, 15, 16, 20)] == pytest.approx(
         [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
     )
@@ -128,7 +129,7 @@ def test_a_rate_at_which_a_seed_diverged_is_worse_than_any_without() -> None:
 
 
 def test_cells_beside_the_papers() -> None:
-    assert list(second_runs.even_weights()) == list(second_runs.lgl_sums()) == ["MNIST", "FMNIST", "KMNIST"]
+    assert list(second_runs.even_weights()) == list(second_runs.lgl_sums()) == ["mnist", "fmnist", "kmnist"]
     assert all(cell.config.loss == LglInr(beta=0.0) for cell in second_runs.even_weights().values())
     assert second_runs.mnist_own(unknown) == {}
     assert MNIST.config(Sml(), Runtime(), 6000).seed == 1000

@@ -1,4 +1,4 @@
-"""The scale-matched arms' factors, measured again."""
+"""The scale-matched conditions' factors, measured again."""
 
 import os
 from dataclasses import replace

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blocks import table, text
-from invented import LEVEL, Known, give_own_lr, level, unknown
+from invented import FAMILY, LEVEL, Known, give_own_lr, level, unknown
 
 from lossbench.config.run import Runtime, run_id
 from lossbench.report.page import Picture, Table
@@ -18,6 +18,7 @@ from lossbench.studies.aaai20 import table1
 from lossbench.studies.aaai20.claims import claims
 from lossbench.studies.aaai20.conditions import LARGE, PLACES, cells, curve
 from lossbench.studies.aaai20.grid import LOSSES
+from lossbench.studies.aaai20.keys import CNN2C, LITERAL, labelled
 from lossbench.studies.aaai20.sections import judged as sections
 from lossbench.studies.aaai20.sections import learning_rates
 from lossbench.studies.aaai20.sections.findings import (
@@ -29,14 +30,15 @@ from lossbench.studies.aaai20.sections.findings import (
     headline_sentences,
     seen_sentence,
 )
-from lossbench.studies.aaai20.verdicts import Judge, equation_10
+from lossbench.studies.aaai20.table1_verdicts import equation_10
+from lossbench.studies.aaai20.verdicts import Judge
 
 RESULTS = Path(__file__).parents[1] / "results"
 
 
 def scale_up(results: Known, sml: float) -> None:
     for key, cell in cells("scale-up", unknown).items():
-        if key[2] == "SML":
+        if key.labels[2] == "SML":
             results.fill(cell, level(key, SML=sml))
 
 
@@ -94,7 +96,7 @@ def test_where_the_papers_learning_rate_is_the_own_one_it_is_told_once(cnn2c: Kn
 def test_data_sets_that_differ_get_a_sentence_each(cnn2c: Known) -> None:
     give_own_lr(cnn2c, 0.0)
     for key, cell in cells("own-lr", cnn2c.accuracy).items():
-        if key == ("CNN2C", "FMNIST", "SML"):
+        if key.labels == ("CNN2C", "FMNIST", "SML"):
             cnn2c.fill(cell, level(key, SML=0.93))
     sentences = headline_sentences(Judge(cnn2c))
     assert [sentence.partition(",")[0] for sentence in sentences] == [
@@ -115,11 +117,11 @@ def test_data_sets_that_differ_get_a_sentence_each(cnn2c: Known) -> None:
 def test_it_is_told_which_claims_hold_with_one_head_only(cnn2c: Known) -> None:
     assert head_sentences(Judge(cnn2c), Judge(cnn2c).cells()) == ""
     for key, cell in cells("literal", unknown).items():
-        cnn2c.fill(cell, level(key, SML=0.95 if key[1] == "MNIST" else 0.93), range(3))
+        cnn2c.fill(cell, level(key, SML=0.95 if key.labels[1] == "MNIST" else 0.93), range(3))
     judge = Judge(cnn2c)
-    judged = [one for one in judge.cells() if one.key[2] in LEVEL and "beta" not in one.key[2]]
+    judged = [one for one in judge.cells() if one.key.loss.option is None]
     default, printed = (
-        sum(one.outcome == "consistent" for one in judged if one.key[0] == name) for name in ("CNN2C", "CNN2C (800-10)")
+        sum(one.outcome == "consistent" for one in judged if one.key.model == model) for model in (CNN2C, LITERAL)
     )
     assert default != printed
     said = head_sentences(judge, judge.cells())
@@ -135,7 +137,7 @@ def test_cells_show_paper_ours_interval_and_verdict(cnn2c: Known) -> None:
     frame = table(sections.cells(judged))
     assert len(frame) == 35
     assert [*dict.fromkeys(frame.index.get_level_values(0))] == ["MNIST", "FMNIST", "KMNIST", "CIFAR-10"]
-    one = next(one for one in judged if one.key == ("CNN2C", "FMNIST", "SML"))
+    one = next(one for one in judged if one.key.labels == ("CNN2C", "FMNIST", "SML"))
     line = frame.loc["FMNIST", "CNN2C", "SML"]
     assert dict(line) == {
         "Paper": "91.15",
@@ -155,7 +157,7 @@ def test_cells_show_paper_ours_interval_and_verdict(cnn2c: Known) -> None:
         "0 of 3",
         "too few",
     ]
-    printed = [one for one in judged if one.key[0] != "CNN2C (800-10)"]
+    printed = [one for one in judged if one.key.model != LITERAL]
     outcomes = [one.outcome for one in printed]
     sentence = cells_sentence(printed)
     assert sentence.startswith("Of the paper's 26 accuracies 11 can be judged: ")
@@ -173,7 +175,7 @@ def test_comparisons_show_every_cell_of_a_family_that_has_runs(cnn2c: Known) -> 
     blocks = sections.comparisons(judge, {})
     frame = table(blocks)
     assert set(frame.index.get_level_values(0)) == {"paper"}
-    (one,) = [x for x in judge.family("paper/LGL-INR - SML") if x.contrast.keys[0] == ("CNN2C", "KMNIST", "LGL-INR")]
+    (one,) = [x for x in judge.family(FAMILY["paper/LGL-INR - SML"]) if x.contrast.first.place == (CNN2C, "kmnist")]
     line = frame.loc["paper", "LGL-INR - SML", "CNN2C KMNIST"]
     assert line["Difference"] == f"{100 * one.difference.mean:+.2f}"
     assert line["95 %"] == f"{100 * one.difference.low:+.2f} to {100 * one.difference.high:+.2f}"
@@ -211,7 +213,7 @@ def test_larger_networks_are_shown_once_they_have_runs() -> None:
     results.add(curve(cnn5c, LOSSES[1], Runtime())[0.1], 0.97)
     results.add(curve(resnet18, LOSSES[1], Runtime())[0.03], 0.93)
     for loss, accuracy in (("SML", 0.94), ("LGL-INR", 0.951)):
-        cell = cells("scale-up", results.accuracy)["CNN5C", "KMNIST", loss]
+        cell = cells("scale-up", results.accuracy)[labelled("CNN5C", "KMNIST", loss)]
         results.fill(cell, lambda seed, level=accuracy: level + 0.001 * seed * (level > 0.95))  # type: ignore[misc]
     blocks = learning_rates.confound(Judge(results))
     pictures = [block for block in blocks if isinstance(block, Picture)]
@@ -220,7 +222,7 @@ def test_larger_networks_are_shown_once_they_have_runs() -> None:
     assert "the paper's learning rate, 0.1" in str([t.get_text() for t in pictures[1].figure.legends[0].get_texts()])
     assert table(blocks).loc["KMNIST, CNN5C", "SML"]["lr 0.1"] == "97.00"
     assert table(blocks).loc["CIFAR-10, ResNet-18", "SML"]["lr 0.03"] == "93.00"
-    line = table(blocks, 1).loc["CNN5C KMNIST", sections.ARMS["scale-up"], "LGL-INR - SML"]
+    line = table(blocks, 1).loc["CNN5C KMNIST", sections.CONDITIONS["scale-up"], "LGL-INR - SML"]
     assert (line["n"], line["Difference"], line["Word"]) == ("5", "+1.30", "higher")
 
 
@@ -232,10 +234,10 @@ def test_claims_come_with_their_verdict_and_its_grounds(cnn2c: Known) -> None:
     paper, further, ours = (table(sections.claims(verdicts, simulations), index) for index in (0, 1, 2))
     tested = [one for one in verdicts if one.outcome]
     assert len(paper) + len(further) + len(ours) == len(tested) + 2
-    assert set(paper["Arm"]) == {"paper", "simulation"}
-    assert set(further["Arm"]) == {"own-lr", "scale-up", "literal"}
+    assert set(paper["Condition"]) == {"paper", "simulation"}
+    assert set(further["Condition"]) == {"own-lr", "scale-up", "literal"}
     line = paper.loc['LGL-INR is more accurate than SML ("notably")']
-    assert (line["Verdict"], line["Test"], line["Arm"]) == ("not yet tested", "superiority", "paper")
+    assert (line["Verdict"], line["Test"], line["Condition"]) == ("not yet tested", "superiority", "paper")
     assert line["Evidence"].startswith("higher after Holm in 3 of 8 cells, 5 without runs; CNN2C ")
     (eq10,) = {text.partition(" (Sim2")[0] for text in paper.index if "(Sim2's network" in text}
     assert paper.loc[f"{eq10} (Sim2's network converged)"]["Verdict"] == equation_10(simulations)["converged"]
@@ -262,28 +264,28 @@ def test_claims_come_with_their_verdict_and_its_grounds(cnn2c: Known) -> None:
     assert counted.endswith(f"0 hold, 0 fail and {len(further)} are not yet tested.")
 
 
-def known_ids(arm: str) -> list[str]:
-    """The paper's claims that are tested in an arm."""
-    return [one.id for one in claims() if one.arm == arm and not one.place.startswith("ours")]
+def known_ids(condition: str) -> list[str]:
+    """The paper's claims that are tested in a condition."""
+    return [one.id for one in claims() if one.condition == condition and not one.place.startswith("ours")]
 
 
 def test_cells_of_a_family_are_counted_after_holm() -> None:
     """As before Holm all three would be ahead: p of about 0.04 each, of eight."""
     results, leads = Known(), (0.003, 0.001, 0.005, 0.0005, 0.006)
     for key, cell in cells("paper", unknown).items():
-        if key[0] == "CNN2C" and key[2] in ("SML", "LGL-INR"):
-            results.fill(cell, lambda seed, inr=key[2] == "LGL-INR": 0.9 + inr * leads[seed])
+        if key.model == CNN2C and key.labels[2] in ("SML", "LGL-INR"):
+            results.fill(cell, lambda seed, inr=key.labels[2] == "LGL-INR": 0.9 + inr * leads[seed])
     one = next(one for one in Judge(results).verdicts() if one.claim.id == "inr-over-sml")
     assert 0.02 < one.comparisons[0].difference.p < 0.05
     assert evidence(one).startswith("higher after Holm in 0 of 8 cells")
 
 
 def test_a_loss_whose_cells_all_miss_the_papers_numbers_is_named(cnn2c: Known) -> None:
-    printed = [one for one in Judge(cnn2c).cells() if one.key[0] != "CNN2C (800-10)"]
+    printed = [one for one in Judge(cnn2c).cells() if one.key.model != LITERAL]
     assert {one.outcome for one in printed if one.cell.loss == "SML"} > {"paper higher", "paper lower"}
     assert "SML" not in apart_sentence(printed)
     for key, cell in cells("paper", unknown).items():
-        if key[0] == "CNN2C" and key[2] == "SML":
+        if key.model == CNN2C and key.labels[2] == "SML":
             cnn2c.fill(cell, level(key, SML=0.85))
     sentence = apart_sentence(Judge(cnn2c).cells())
     assert sentence.startswith("SML as read here is less accurate than the paper's in every cell judged, so")
@@ -297,7 +299,7 @@ def test_what_hangs_on_the_runs_seen_before_the_rules_is_told(cnn2c: Known) -> N
     )
     assert told.endswith("Without them, on one pair of runs less, nothing changes.")
     for key, cell in cells("paper", unknown).items():
-        if key[:2] in (("CNN2C", "KMNIST"), ("CNN2C", "FMNIST")) and key[2] == "LGL-INR":
+        if key.labels[:2] in (("CNN2C", "KMNIST"), ("CNN2C", "FMNIST")) and key.labels[2] == "LGL-INR":
             for config in cell.configs[1:]:
                 cnn2c.add(config, 0.93 + 0.005 * config.seed + (0.0002, -0.0001, 0.0003, -0.0004)[config.seed - 1])
             cnn2c.add(cell.configs[0], 0.99)
@@ -314,7 +316,7 @@ def test_verdicts_by_a_cells_own_spread_are_compared(cnn2c: Known) -> None:
         return next(block.caption for block in sections.cells(Judge(results).cells()) if isinstance(block, Table))
 
     assert "By each cell's own s instead of the pooled one" in caption(cnn2c)
-    cell = cells("paper", unknown)["CNN2C", "MNIST", "LGL-INR"]
+    cell = cells("paper", unknown)[labelled("CNN2C", "MNIST", "LGL-INR")]
     for config in cell.configs:
         cnn2c.add(config, 0.9940 + 0.0001 * config.seed)  # the paper has 99.29
     assert "CNN2C, LGL-INR on MNIST: paper lower" in caption(cnn2c)
@@ -324,7 +326,7 @@ def test_figure_1s_counts_stand_beside_ours() -> None:
     results = Known()
     matrices = iter(range(20))
     for key, cell in cells("paper", unknown).items():
-        if key[:2] == ("CNN2C", "KMNIST") and key[2] in ("SML", "LGL-INR"):
+        if key.labels[:2] == ("CNN2C", "KMNIST") and key.labels[2] in ("SML", "LGL-INR"):
             results.fill(cell, lambda seed: 0.9)
             for config in cell.configs[:3]:
                 counts = np.eye(10, dtype=int) * 940

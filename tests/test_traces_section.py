@@ -8,6 +8,7 @@ from invented import Known
 from lossbench.report.page import Picture
 from lossbench.statistics import learning_property
 from lossbench.studies.aaai20 import mechanism, variants
+from lossbench.studies.aaai20.keys import labelled
 from lossbench.studies.aaai20.sections.traces import traced, weights_by_epoch
 from lossbench.studies.aaai20.verdicts import Judge
 
@@ -16,7 +17,7 @@ def test_the_weights_are_those_of_the_committed_runs(committed: Judge) -> None:
     assert "No runs" in text(weights_by_epoch(Judge(Known())))
     (picture,) = weights_by_epoch(committed)
     assert isinstance(picture, Picture)
-    cell = committed.arms["paper"]["CNN2C", "KMNIST", "LGL-INR"]
+    cell = committed.conditions["paper"][labelled("CNN2C", "KMNIST", "LGL-INR")]
     arrays = [found for config in cell.configs if (found := committed.results.arrays(config)) is not None]
     weights = np.array([one["class_weights"] for one in arrays], float)
     left, right = picture.figure.axes

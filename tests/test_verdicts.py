@@ -4,14 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from invented import LEVEL, Known, give_own_lr, level, unknown
+from invented import FAMILY, LEVEL, Known, give_own_lr, level, unknown
 from scipy import stats
 
 from lossbench.config.run import run_id
 from lossbench.statistics import inference
 from lossbench.studies.aaai20 import figure1 as classes
 from lossbench.studies.aaai20.claims import FAMILIES, claims, contrasts_of
-from lossbench.studies.aaai20.conditions import ARMS, cells
+from lossbench.studies.aaai20.conditions import CONDITIONS, cells
+from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, LITERAL, labelled
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.results import area, best, epochs_to_end, last
 
@@ -21,10 +22,10 @@ SMALL = [("CNN2C", dataset) for dataset in ("MNIST", "FMNIST", "KMNIST")]
 def test_cells_are_judged_with_the_spread_of_all_losses(cnn2c: Known) -> None:
     judged = {one.key: one for one in Judge(cnn2c).cells()}
     assert len(judged) == 24 + 2 + 9
-    assert sum(one.cell.paper is not None and one.key[0] != "CNN2C (800-10)" for one in judged.values()) == 26
-    one = judged["CNN2C", "FMNIST", "SML"]
+    assert sum(one.cell.paper is not None and one.key.model != LITERAL for one in judged.values()) == 26
+    one = judged[labelled("CNN2C", "FMNIST", "SML")]
     values = {
-        key: np.array([level(key)(seed) for seed in range(5)]) for key in judged if key[:2] == ("CNN2C", "FMNIST")
+        key: np.array([level(key)(seed) for seed in range(5)]) for key in judged if key.place == (CNN2C, "fmnist")
     }
     pooled = math.sqrt(sum(v.var(ddof=1) for v in values.values()) / 3)
     half = stats.t.ppf(0.975, 12) * pooled * math.sqrt(1.2)
@@ -33,25 +34,25 @@ def test_cells_are_judged_with_the_spread_of_all_losses(cnn2c: Known) -> None:
     assert one.best.mean == pytest.approx(one.last.mean + 0.001, rel=1e-12)
     assert one.last.mean - half > 0.9115
     assert one.outcome == "paper lower"
-    assert judged["CNN2C", "KMNIST", "SML"].last.spread.df == 20  # beta 2 and 4 as well, beta 1 once
-    assert judged["CNN5C", "KMNIST", "SML"].outcome == "too few"
-    assert judged["CNN2C", "KMNIST", "beta 2"].cell.paper == 96.29
+    assert judged[labelled("CNN2C", "KMNIST", "SML")].last.spread.df == 20  # beta 2 and 4 as well, beta 1 once
+    assert judged[labelled("CNN5C", "KMNIST", "SML")].outcome == "too few"
+    assert judged[labelled("CNN2C", "KMNIST", "beta 2")].cell.paper == 96.29
 
 
 def test_a_family_is_corrected_over_the_cells_it_will_have(cnn2c: Known) -> None:
-    family = Judge(cnn2c).family("paper/LGL-INR - SML")
-    assert [(one.contrast.network, one.contrast.dataset) for one in family] == [
+    family = Judge(cnn2c).family(FAMILY["paper/LGL-INR - SML"])
+    assert [one.contrast.first.labels[:2] for one in family] == [
         *((network, dataset) for network in ("CNN2C", "CNN5C") for dataset in ("MNIST", "FMNIST", "KMNIST")),
         ("MobileNetV2", "CIFAR-10"),
         ("ResNet-18", "CIFAR-10"),
     ]
     assert [one.word for one in family] == ["higher"] * 3 + ["too few"] * 5
-    first = [level(("CNN2C", "MNIST", "LGL-INR"))(seed) for seed in range(5)]
-    second = [level(("CNN2C", "MNIST", "SML"))(seed) for seed in range(5)]
+    first = [level(labelled("CNN2C", "MNIST", "LGL-INR"))(seed) for seed in range(5)]
+    second = [level(labelled("CNN2C", "MNIST", "SML"))(seed) for seed in range(5)]
     p = stats.ttest_rel(first, second).pvalue
     assert family[0].difference.p == pytest.approx(p, rel=1e-6)
     assert family[0].p_holm == pytest.approx(8 * p, rel=1e-6)  # the three p are alike, the five missing count as 1
-    sizes = {name: len(Judge(cnn2c).family(name)) for name in FAMILIES}
+    sizes = {family.label: len(Judge(cnn2c).family(family)) for family in FAMILIES}
     assert sizes == {
         "paper/LGL-INR - SML": 8,
         "paper/LGL-INR - LGL": 8,
@@ -75,14 +76,14 @@ def outcomes(results: Known) -> dict[str, str | None]:
 
 def test_claims_over_cells_without_runs_are_undecided_unless_a_cell_refutes_them(cnn2c: Known) -> None:
     found = outcomes(cnn2c)
-    assert set(found) == {claim.id for claim in claims() if claim.arm != "simulation"}
+    assert set(found) == {claim.id for claim in claims() if claim.condition != "simulation"}
     assert (found["inr-over-sml"], found["inr-competes-sml"], found["lgl-under-sml"]) == ("undecided",) * 3
     assert found["figure-2-kmnist-better"] == "holds"
     assert found["figure-2-fmnist-comparable"] == "fails"  # a whole point apart
     assert (found["beta-insensitive"], found["beta-competitive"]) == ("holds", "holds")
     assert found["table-3"] is None
-    for config in cells("paper", unknown)["CNN2C", "FMNIST", "LGL-INR"].configs:
-        cnn2c.add(config, level(("CNN2C", "FMNIST", "LGL-INR"), **{"LGL-INR": 0.9302})(config.seed))
+    for config in cells("paper", unknown)[labelled("CNN2C", "FMNIST", "LGL-INR")].configs:
+        cnn2c.add(config, level(labelled("CNN2C", "FMNIST", "LGL-INR"), **{"LGL-INR": 0.9302})(config.seed))
     found = outcomes(cnn2c)
     assert found["inr-over-sml"] == "fails"  # equivalent on Fashion-MNIST
     assert found["figure-2-fmnist-comparable"] == "holds"
@@ -91,8 +92,8 @@ def test_claims_over_cells_without_runs_are_undecided_unless_a_cell_refutes_them
 
 def test_all_cells_decide_the_claims_over_all_of_them(cnn2c: Known) -> None:
     for key, cell in cells("paper", unknown).items():
-        if key[0] != "CNN2C":
-            ahead = {"LGL": 0.02, "SML": 0.02, "LGL-INR": 0.02} if key[0] in ("CNN5C", "ResNet-18") else {}
+        if key.model != CNN2C:
+            ahead = {"LGL": 0.02, "SML": 0.02, "LGL-INR": 0.02} if key.labels[0] in ("CNN5C", "ResNet-18") else {}
             cnn2c.fill(cell, level(key, **{loss: LEVEL[loss] + more for loss, more in ahead.items()}))
     found = outcomes(cnn2c)
     decided = {name: found[name] for name in ("inr-over-sml", "inr-competes-sml", "lgl-under-sml", "capacity-gray")}
@@ -100,30 +101,30 @@ def test_all_cells_decide_the_claims_over_all_of_them(cnn2c: Known) -> None:
     assert found["lgl-over-sml-cifar10"] == "fails"
     assert found["capacity-cifar10"] == "holds"
     (mean,) = [one for one in Judge(cnn2c).verdicts() if one.claim.id == "lgl-under-sml"]
-    assert mean.comparisons[0].difference.mean == pytest.approx(0.03, abs=3e-4)
-    assert len(mean.comparisons) == 7
+    assert inference.paired_t(mean.over_cells).mean == pytest.approx(0.03, abs=3e-4)
+    assert len(mean.comparisons) == 6
 
 
 def test_runs_are_paired_on_one_kind_of_device_and_precision(cnn2c: Known) -> None:
-    cell = cells("paper", unknown)["CNN2C", "MNIST", "SML"]
+    cell = cells("paper", unknown)[labelled("CNN2C", "MNIST", "SML")]
     cnn2c.add(cell.configs[0], 0.93, device="cuda")
     cnn2c.add(cell.configs[1], 0.93, precision="bf16")
-    pairs = Judge(cnn2c).family("paper/LGL-INR - SML")[0].pairs
+    pairs = Judge(cnn2c).family(FAMILY["paper/LGL-INR - SML"])[0].pairs
     assert pairs.n == 3
 
 
 def test_a_failed_run_gains_nothing_and_a_missing_one_is_only_missing() -> None:
-    failed = cells("paper", unknown)["CNN2C", "KMNIST", "LGL-INR"].configs[4]
+    failed = cells("paper", unknown)[labelled("CNN2C", "KMNIST", "LGL-INR")].configs[4]
     results = Known(run_id(failed))
     for key, cell in cells("paper", unknown).items():
-        if key[:2] == ("CNN2C", "KMNIST") and key[2] in ("LGL", "SML"):
+        if key.labels[:2] == ("CNN2C", "KMNIST") and key.labels[2] in ("LGL", "SML"):
             results.fill(cell, level(key))
-        if key == ("CNN2C", "KMNIST", "LGL-INR"):
+        if key.labels == ("CNN2C", "KMNIST", "LGL-INR"):
             results.fill(cell, level(key), range(4))
     judge = Judge(results)
-    (inr,) = [one for one in judge.family("paper/LGL-INR - SML") if one.contrast.dataset == "KMNIST"][:1]
+    (inr,) = [one for one in judge.family(FAMILY["paper/LGL-INR - SML"]) if one.contrast.dataset == "kmnist"][:1]
     assert (inr.pairs.n, inr.pairs.failed_first, inr.word) == (4, 1, "undecided")
-    (cell,) = [one for one in judge.cells() if one.key == ("CNN2C", "KMNIST", "LGL-INR")]
+    (cell,) = [one for one in judge.cells() if one.key.labels == ("CNN2C", "KMNIST", "LGL-INR")]
     assert (cell.last.n, cell.last.failed) == (4, 1)
     assert outcomes(results)["figure-2-kmnist-better"] == "undecided"
 
@@ -136,12 +137,12 @@ def test_the_headline_is_decided_at_the_own_learning_rates(cnn2c: Known, gain: f
     before = {(one.dataset, one.other): one.headline for one in Judge(cnn2c).headlines()}
     assert set(before.values()) == {"open"}
     give_own_lr(cnn2c, gain)
-    found = [one for one in Judge(cnn2c).headlines() if one.other == "SML"]
+    found = [one for one in Judge(cnn2c).headlines() if one.other.label == "SML"]
     assert [(one.dataset, one.paper.word, one.own_lr.word, one.headline) for one in found] == [
-        ("KMNIST", "higher", word, headline),
-        ("FMNIST", "higher", word, headline),
+        ("kmnist", "higher", word, headline),
+        ("fmnist", "higher", word, headline),
     ]
-    assert {one.headline for one in Judge(cnn2c).headlines() if one.other == "LGL"} == {"remains"}
+    assert {one.headline for one in Judge(cnn2c).headlines() if one.other.label == "LGL"} == {"remains"}
     said = outcomes(cnn2c)
     assert said["hard-classes-help"] == ("holds" if headline == "remains" else "fails")
     assert said["ours-gone-own-lr"] == ("holds" if headline == "gone" else "fails")
@@ -152,19 +153,19 @@ def test_convergence_asks_for_fewer_epochs_and_a_larger_area(cnn2c: Known) -> No
     paper = cells("paper", unknown)
     for network, dataset in SMALL[1:]:
         for loss in ("LGL", "SML", "LGL-INR"):
-            for config in paper[network, dataset, loss].configs:
+            for config in paper[labelled(network, dataset, loss)].configs:
                 speed = (1.0 if loss == "LGL-INR" else 0.3) + 0.02 * config.seed * (loss != "LGL-INR")
-                cnn2c.add(config, level((network, dataset, loss))(config.seed), speed=speed)
+                cnn2c.add(config, level(labelled(network, dataset, loss))(config.seed), speed=speed)
     found = outcomes(cnn2c)
     assert found["figure-2-inr-faster-lgl"] == "holds"
-    shown, one, other = Judge(cnn2c).curves("LGL-INR - LGL")
-    assert [c.contrast.dataset for c in (shown, one, other)] == ["MNIST", "FMNIST", "KMNIST"]
+    shown, one, other = Judge(cnn2c).curves((LGL_INR, LGL))
+    assert [c.contrast.dataset for c in (shown, one, other)] == ["mnist", "fmnist", "kmnist"]
     assert math.isnan(shown.p_holm_area)
     p_values = [inference.paired_t(pairs).p for c in (one, other) for pairs in (c.epochs, c.area)]
     assert [one.p_holm_epochs, one.p_holm_area, other.p_holm_epochs, other.p_holm_area] == inference.holm(p_values)
     for network, dataset in SMALL[1:]:
-        for config in paper[network, dataset, "SML"].configs:
-            cnn2c.add(config, level((network, dataset, "SML"))(config.seed), speed=2.0 + 0.02 * config.seed)
+        for config in paper[labelled(network, dataset, "SML")].configs:
+            cnn2c.add(config, level(labelled(network, dataset, "SML"))(config.seed), speed=2.0 + 0.02 * config.seed)
     assert outcomes(cnn2c)["figure-2-inr-faster-sml"] != "holds"
 
 
@@ -183,21 +184,21 @@ def test_figure_1_is_judged_by_seeds(cnn2c: Known) -> None:
     right = {"LGL": [880, 800, 810, *[900] * 7], "SML": [930, 945, *[930] * 8], "LGL-INR": [950, 940, *[950] * 8]}
     fours = {"LGL": 30, "SML": 18, "LGL-INR": 6}
     for loss, numbers in right.items():
-        for config in paper["CNN2C", "KMNIST", loss].configs:
+        for config in paper[labelled("CNN2C", "KMNIST", loss)].configs:
             rising = [number + config.seed for number in numbers]
             cnn2c.given[run_id(config)] = matrix(rising, fours[loss] + config.seed)
     found = outcomes(cnn2c)
     figure1 = {name: outcome for name, outcome in found.items() if name.startswith("figure-1") and outcome}
     assert set(figure1.values()) == {"holds"}
     assert len(figure1) == 6
-    counts = classes.counts(cnn2c, {key[2]: cell for key, cell in paper.items() if key[:2] == ("CNN2C", "KMNIST")})
-    assert [(one.loss, one.true, one.predicted, one.paper, one.ours.mean) for one in counts] == [
+    counts = classes.counts(cnn2c, {key.loss: cell for key, cell in paper.items() if key.place == (CNN2C, "kmnist")})
+    assert [(one.loss.label, one.true, one.predicted, one.paper, one.ours.mean) for one in counts] == [
         ("LGL-INR", 1, 1, 940, 942.0),
         ("LGL-INR", 0, 4, 6, 8.0),
         ("SML", 1, 1, 945, 947.0),
         ("SML", 0, 4, 18, 20.0),
     ]
-    swapped = paper["CNN2C", "KMNIST", "LGL-INR"].configs
+    swapped = paper[labelled("CNN2C", "KMNIST", "LGL-INR")].configs
     for config in swapped:
         cnn2c.given[run_id(config)] = matrix([850] * 10, 40)
     found = outcomes(cnn2c)
@@ -208,7 +209,7 @@ def test_figure_1_is_judged_by_seeds(cnn2c: Known) -> None:
 
 def test_similar_classes_are_counted_both_ways(cnn2c: Known) -> None:
     paper = cells("paper", unknown)
-    lgl, sml = paper["CNN2C", "FMNIST", "LGL"], paper["CNN2C", "FMNIST", "SML"]
+    lgl, sml = paper[labelled("CNN2C", "FMNIST", "LGL")], paper[labelled("CNN2C", "FMNIST", "SML")]
     assert classes.similar_classes(cnn2c, lgl, sml) is None
     for cell, coats in ((lgl, 100), (sml, 60)):
         for config in cell.configs:
@@ -224,7 +225,7 @@ def test_similar_classes_are_counted_both_ways(cnn2c: Known) -> None:
 
 def test_images_are_compared_where_the_true_classes_are_known(cnn2c: Known) -> None:
     paper = cells("paper", unknown)
-    inr, sml = paper["CNN2C", "KMNIST", "LGL-INR"], paper["CNN2C", "KMNIST", "SML"]
+    inr, sml = paper[labelled("CNN2C", "KMNIST", "LGL-INR")], paper[labelled("CNN2C", "KMNIST", "SML")]
     labels = classes.test_labels({"name": "kmnist"})
     assert labels is not None
     assert classes.images(cnn2c, inr, sml) is None
@@ -242,7 +243,7 @@ def test_images_are_compared_where_the_true_classes_are_known(cnn2c: Known) -> N
 
 def test_statistics_read_a_record() -> None:
     results = Known()
-    config = cells("paper", unknown)["CNN2C", "MNIST", "LGL"].configs[0]
+    config = cells("paper", unknown)[labelled("CNN2C", "MNIST", "LGL")].configs[0]
     results.add(config, 0.9, speed=0.5)
     record = results.records[run_id(config)]
     expected = 0.9 - 0.3 * np.exp(-0.5 * np.arange(1, 21))
@@ -254,9 +255,10 @@ def test_statistics_read_a_record() -> None:
 
 def test_every_claim_names_what_there_is() -> None:
     judge = Judge(Known())
-    assert {claim.arm for claim in claims()} == {*ARMS, "simulation"}
+    assert {claim.condition for claim in claims()} == {*CONDITIONS, "simulation"}
     for claim in claims():
-        assert not claim.family or claim.kind == "convergence" or set(claim.listed("family")) <= set(FAMILIES)
-        if claim.arm != "simulation" and claim.kind != "descriptive":
+        if claim.condition != "simulation" and claim.kind != "descriptive":
             for contrast in contrasts_of(claim):
-                assert claim.arm == "own-lr" or set(contrast.keys) <= set(judge.arms[claim.arm]), claim.id
+                assert claim.condition == "own-lr" or set(contrast.keys) <= set(judge.conditions[claim.condition]), (
+                    claim.id
+                )

@@ -38,7 +38,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     from lossbench.sweep.cost import flops
     from lossbench.system.machine import is_bf16_faster
 
-    at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
+    at_hand = results.known_results(plan.runtime.output_dir, plan.results_dir)
 
     def accuracy(config: Config) -> float | None:
         return at_hand.accuracy(config)
@@ -78,7 +78,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         finally:  # also what was finished before a stop
             new = archive.publish(plan.runtime.output_dir, plan.results_dir, set(map(run_id, configs)))
             say(f"{new} records added to {plan.results_dir}")
-        at_hand = results.results_at_hand(plan.runtime.output_dir, plan.results_dir)
+        at_hand = results.known_results(plan.runtime.output_dir, plan.results_dir)
         if left:
             break
     if plan.dry and planned:

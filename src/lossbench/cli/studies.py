@@ -17,10 +17,10 @@ def studies(results_dir: str, output_dir: str, as_json: bool) -> None:
 
     Of each: what it asks, where its rules are written, and how many of its planned runs have finished or diverged.
     """
-    from lossbench.studies.results import results_at_hand
+    from lossbench.studies.results import known_results
     from lossbench.studies.study import studies as registered
 
-    results, found = results_at_hand(output_dir, results_dir), []
+    results, found = known_results(output_dir, results_dir), []
     for study in registered():
         names = {results.name(config) for _, configs in study.planned(results) for config in configs}
         counts: dict[str, Any] = {"planned": len(names), "finished": len(names & results.records.keys())}

@@ -86,6 +86,14 @@ def difference_line(pairs: Pairs, margin: float) -> dict[str, str]:
     }
 
 
+_SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def in_words(count: int) -> str:
+    """A number of things as sentences write it: up to ten in words."""
+    return _SMALL[count] if 0 <= count < len(_SMALL) else str(count)
+
+
 def enumerated(texts: Iterable[str]) -> str:
     """Texts as a sentence enumerates them; at least one."""
     *others, last = texts

@@ -18,9 +18,6 @@ ALPHA = 0.05
 MIN_RUNS = 3
 """Runs of a cell, or pairs of a comparison, below which there is no verdict."""
 
-MARGINS = {"mnist": 0.0010, "fmnist": 0.0025, "kmnist": 0.0025, "cifar10": 0.0025}
-"""Differences in accuracy that do not matter, by data set."""
-
 WITHIN_END = 0.005
 """How near to its own end a curve must come to count as converged."""
 

@@ -1,7 +1,7 @@
 """Cells of tables: runs that differ in their seed alone, with labels and a number printed elsewhere."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lossbench.config import registry
@@ -10,6 +10,45 @@ from lossbench.config.run import Config, Runtime, Schedule, name_of, run_id
 
 LABELS: Mapping[str, str] = registry.LABELS
 """The labels of all registered losses, networks and data sets, by name, as tables write them."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A network or a loss in a key: with its options as registered, or with one of them set otherwise.
+
+    Args:
+        name: as registered.
+        option: the option that is set otherwise, and its value; None: none is.
+        words: what tables write instead of its label; empty: the label.
+    """
+
+    name: str
+    option: tuple[str, object] | None = None
+    words: str = field(default="", compare=False)
+
+    @property
+    def label(self) -> str:
+        """As tables write it."""
+        return self.words or LABELS[self.name]
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a cell is about: a network on a data set with a loss, whatever its schedule and scale."""
+
+    model: Part
+    dataset: str  # as registered
+    loss: Part
+
+    @property
+    def place(self) -> tuple[Part, str]:
+        """The network and the data set."""
+        return self.model, self.dataset
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """Network, data set and loss, as tables write them."""
+        return self.model.label, LABELS[self.dataset], self.loss.label
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Measurement:
 
 @dataclass
 class Summary:
-    """What came of some measurements, by id."""
+    """Results and failures of some measurements, by id."""
 
     finished: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)  # done before
@@ -40,10 +40,10 @@ class Summary:
 
 
 def result_of(identity: Identity, places: Iterable[str | Path]) -> dict[str, Any] | None:
-    """The first whole result of a measurement in some folders; None: it is not done.
+    """The first undamaged result of a measurement in some folders; None: it is not done.
 
     Raises:
-        ValueError: there is no whole one, and one is damaged.
+        ValueError: all there are, at least one, are damaged.
     """
     problems = []
     for place in places:

@@ -43,7 +43,7 @@ def provenance(results: Results, names: Iterable[str]) -> list[Block]:
     return [table(texts, ["Device", "Precision", "torch", "Commit"], caption)]
 
 
-def conditions(results: Results, names: Iterable[str]) -> str:
+def trained_on(results: Results, names: Iterable[str]) -> str:
     """What the runs of the report have in common or not, for captions."""
     found = [results.records[name].fields for name in sorted(names)]
     if not found:
@@ -78,7 +78,7 @@ def progress(results: Results, blocks: Iterable[tuple[str, Sequence[Config]]]) -
 
 
 def missing(plan: Iterable[tuple[str, int, int, int]], problems: Sequence[str]) -> list[Block]:
-    """How much of the plan is done, what is left, and what lies there and is in no table."""
+    """How much of the plan is done, what is left, and which runs are in no table."""
     lines = {
         name: {
             "Finished": str(done),

@@ -1,4 +1,4 @@
-"""Which logits of the committed runs the report reads, and what becomes of the others."""
+"""Which logits of the committed runs the report reads; the others are removed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from lossbench.data.mnist_type import MnistType
 from lossbench.runs import archive
 from lossbench.runs.archive import Pruned
 from lossbench.runs.records import Record
-from lossbench.studies.results import results_at_hand
+from lossbench.studies.results import known_results
 from lossbench.studies.study import studies
 
 
@@ -22,7 +22,7 @@ def prune(results_dir: str | Path, output_dir: str | Path) -> Pruned:
     Raises:
         ValueError: a record or its arrays cannot be trusted; nothing is written then.
     """
-    results = results_at_hand(output_dir, results_dir)
+    results = known_results(output_dir, results_dir)
     read = {results.name(config) for study in studies() for config in study.read_logits(results.accuracy)}
     prepared = _Prepared(output_dir)
     return archive.prune(results_dir, lambda record: record.id in read, prepared.labels)
@@ -47,7 +47,7 @@ class _Prepared:
         self._known: dict[str, np.ndarray | None] = {}
 
     def labels(self, record: Record, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """The labels [N]; None where they are known nowhere."""
+        """The labels [N]; None where they are not known."""
         dataset = record.fields["config"]["dataset"]
         own = record.test_labels(arrays)
         if own is not None or not dataset.get("num_validation"):

@@ -1,4 +1,4 @@
-"""Which runs are at hand, and what did the runs of a cell give, seed by seed?"""
+"""Finished and failed runs, own and committed, and the values of a cell's runs seed by seed."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -39,7 +39,7 @@ def area(split: str) -> Statistic:
 
 
 class Results:
-    """The runs at hand: finished ones by name, why others failed, and which of these by their loss."""
+    """All known runs: finished ones by name, why others failed, and which of these diverged."""
 
     def __init__(self, found: Found, failed: Mapping[str, str], places: Sequence[str | Path] = ()) -> None:
         self.found = found
@@ -83,14 +83,14 @@ class Results:
         return [self.value(config, statistic) for config in cell.configs]
 
     def measured(self, identity: Identity) -> Mapping[str, Any] | None:
-        """The result of a measurement; None where it is not done or not whole."""
+        """The result of a measurement; None where it is not done or damaged."""
         try:
             return result_of(identity, self.places)
         except ValueError:
             return None
 
     def arrays(self, config: Config) -> Mapping[str, np.ndarray] | None:
-        """The arrays of a run, where they are at hand and whole."""
+        """The arrays of a run, where they are present and undamaged."""
         record = self.record(config)
         try:
             return self._read(record) if record else None
@@ -135,7 +135,7 @@ class Results:
         )
 
 
-def results_at_hand(output_dir: str | Path, results_dir: str | Path | None) -> Results:
+def known_results(output_dir: str | Path, results_dir: str | Path | None) -> Results:
     """The own and the committed runs."""
     found = all_records(output_dir, results_dir)
     places = [place for place in (output_dir, results_dir) if place is not None]

@@ -1,7 +1,7 @@
-"""Which runs do the arms of docs/statistics.md compare, and in what order are the reference runs done?
+"""The conditions of docs/statistics.md, their runs, and the order of the reference runs.
 
-An arm gives every loss a cell: the paper's learning rate, scales matched, each loss's own learning rate, or the head as
-printed. What is known so far comes in as a function of a config, so the plan can go on from the curves it asked for.
+A condition gives every loss a cell: the paper's learning rate, scales matched, each loss's own learning rate, or the
+head as printed. Known accuracies come in as a function of a config, so later runs can follow from the curves.
 """
 
 import math
@@ -10,20 +10,21 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from lossbench.config.options import DatasetConfig, LossConfig
-from lossbench.config.registry import MODELS
+from lossbench.config.registry import LABELS, MODELS
 from lossbench.config.run import Config, Runtime
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.mnist_type import MnistType
 from lossbench.studies.aaai20 import grid
-from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSSES, SEEDS, cell_of
+from lossbench.studies.aaai20.grid import LOSSES, SEEDS, cell_of
+from lossbench.studies.aaai20.keys import CNN2C, CNN5C, LITERAL, key_of, with_beta
 from lossbench.studies.aaai20.schedule import paper_schedule
-from lossbench.studies.cells import LABELS, Cell, made_for
+from lossbench.studies.cells import Cell, Key, Part, made_for
 from lossbench.studies.study import Accuracy
 
 
 @dataclass(frozen=True)
 class Place:
-    """A network on a data set, where the arms of scale and own learning rate are."""
+    """A network on a data set, where the conditions of scale and own learning rate are."""
 
     model: str
     dataset: str
@@ -34,6 +35,11 @@ class Place:
     def labels(self) -> tuple[str, str]:
         """Network and data set, as tables write them."""
         return LABELS[self.model], LABELS[self.dataset]
+
+    @property
+    def parts(self) -> tuple[Part, str]:
+        """Network and data set, as keys of cells have them."""
+        return Part(self.model), self.dataset
 
     @property
     def num_seeds(self) -> int:
@@ -49,9 +55,12 @@ class Place:
         return Config(data, MODELS[self.model].options(), loss, schedule, SELECTION_SEED, runtime)
 
 
-ARMS = ("paper", "scale-up", "scale-down", "own-lr", "literal")
+MARGINS = {"mnist": 0.0010, "fmnist": 0.0025, "kmnist": 0.0025, "cifar10": 0.0025}
+"""Differences in accuracy that do not matter, fractions, by data set: docs/statistics.md."""
+
+CONDITIONS = ("paper", "scale-up", "scale-down", "own-lr", "literal")
 PLACES = (Place("cnn2c", "kmnist"), Place("cnn2c", "fmnist"))
-"""Where the headline and the claims about the arms are judged."""
+"""Where the headline and the claims about the conditions are judged."""
 
 LARGE = (Place("cnn5c", "kmnist"), Place("resnet18", "cifar10"))
 """Shown beside, where a GPU has been at work."""
@@ -71,9 +80,6 @@ SCALES = {
 }
 """Factors to LGL-INR's gradient norm for SML and LGL, to SML's for LGL-INR: tools/measure_scales.py."""
 
-Key = tuple[str, str, str]
-"""Labels of network, data set and loss, as tables write them."""
-
 
 @dataclass(frozen=True)
 class OwnLr:
@@ -83,22 +89,21 @@ class OwnLr:
     at_edge: bool  # of the rates tried: the best may lie beyond
 
 
-def cells(arm: str, accuracy: Accuracy) -> dict[Key, Cell]:
-    """The cells of an arm, losses of Table 5 as "beta 2"; of `own-lr` those whose learning rate is known."""
-    if arm in ("paper", "literal"):
-        every = {_key(cell): cell for table in (3, 4) for cell in grid.cells(table, "paper")}
-        found = {key: cell for key, cell in every.items() if (key[0] == LITERAL_HEAD) == (arm == "literal")}
-        betas = grid.cells(5, "paper") if arm == "paper" else []
-        return found | {("CNN2C", "KMNIST", f"beta {cell.column}"): cell for cell in betas}
+def cells(condition: str, accuracy: Accuracy) -> dict[Key, Cell]:
+    """The cells of a condition, losses of Table 5 with their beta; of `own-lr` those whose learning rate is known."""
+    if condition in ("paper", "literal"):
+        tables = grid.TABLES if condition == "paper" else (3,)
+        every = {key_of(cell): cell for table in tables for cell in grid.cells(table, "paper")}
+        return {key: cell for key, cell in every.items() if (key.model == LITERAL) == (condition == "literal")}
     chosen = []
     for place, loss in product((*PLACES, *LARGE), LOSSES):
-        own = own_lr(points(place, loss, accuracy)) if arm == "own-lr" else None
+        own = own_lr(points(place, loss, accuracy)) if condition == "own-lr" else None
         if own is not None:
             chosen.append(cell_at(place, loss, own.lr))
-        elif arm != "own-lr":
-            scaled = (loss.name == "lgl_inr") == (arm == "scale-down")
+        elif condition != "own-lr":
+            scaled = (loss.name == "lgl_inr") == (condition == "scale-down")
             chosen.append(cell_at(place, _scaled(place, loss) if scaled else loss))
-    return {_key(cell): cell for cell in chosen}
+    return {key_of(cell): cell for cell in chosen}
 
 
 def curve(place: Place, loss: LossConfig, runtime: Runtime) -> dict[float, Config]:
@@ -192,25 +197,26 @@ def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Ite
         return [replace(cell, configs=cell.configs[first:last]) for cell in chosen]
 
     def arms_of(name: str, places: tuple[Place, ...]) -> Iterator[tuple[str, list[Config]]]:
-        """The curves, what their edges ask for, and the arms that follow."""
+        """The curves, what their edges ask for, and the conditions that follow."""
         yield from curve_blocks(name, places, runtime, accuracy)
         scaled = [cell_at(place, _scaled(place, loss)) for place, loss in product(places, LOSSES)]
         yield block(f"{name}, scales matched", scaled, "scales")
-        labels = {place.labels for place in places}
-        own = [cell for key, cell in cells("own-lr", accuracy).items() if key[:2] in labels]
+        parts = {place.parts for place in places}
+        own = [cell for key, cell in cells("own-lr", accuracy).items() if key.place in parts]
         yield block(f"{name}, each loss at its own learning rate", own, "own_lr")
 
     table3, table4 = grid.cells(3, "paper"), grid.cells(4, "paper")
-    cnn5c = [cell for cell in table3 if cell.rows[0] == "CNN5C"]
+    cnn5c, cnn2c, literal = ([cell for cell in table3 if key_of(cell).model == one] for one in (CNN5C, CNN2C, LITERAL))
     if has_gpu:
         yield block("Table 4, CIFAR-10, first seed", seeds(table4, 0, 1), "table4")
         yield block("CNN5C at the paper's learning rate, first seed", seeds(cnn5c, 0, 1), "table3")
         yield block("Table 4, CIFAR-10, further seeds", seeds(table4, 1), "table4")
         yield block("CNN5C at the paper's learning rate, further seeds", seeds(cnn5c, 1), "table3")
-    yield block("CNN2C at the paper's learning rate", [c for c in table3 if c.rows[0] == "CNN2C"], "table3")
-    yield block("Table 5, beta 2 and 4", [c for c in grid.cells(5, "paper") if c.column != "1"], "table5")
+    yield block("CNN2C at the paper's learning rate", cnn2c, "table3")
+    table5 = [cell for cell in grid.cells(5, "paper") if key_of(cell).loss != with_beta(1.0)]
+    yield block("Table 5, beta 2 and 4", table5, "table5")
     yield from arms_of("CNN2C", PLACES)
-    yield block("CNN2C with the head as printed", [c for c in table3 if c.rows[0] == LITERAL_HEAD], "table3")
+    yield block("CNN2C with the head as printed", literal, "table3")
     if has_gpu:
         yield from arms_of("CNN5C", LARGE[:1])
         yield from arms_of("ResNet-18", LARGE[1:])
@@ -223,8 +229,3 @@ def scale_probes(runtime: Runtime) -> dict[tuple[Place, str], Config]:
 
 def _scaled(place: Place, loss: LossConfig) -> LossConfig:
     return replace(loss, scale=SCALES[place][loss.name])
-
-
-def _key(cell: Cell) -> Key:
-    network = LITERAL_HEAD if cell.rows[0] == LITERAL_HEAD else LABELS[cell.config.model.name]
-    return network, cell.dataset, cell.loss

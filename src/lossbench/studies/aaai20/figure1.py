@@ -1,4 +1,4 @@
-"""What do trained networks get right class by class and image by image? The text on Figure 1, and tests on images."""
+"""Results by class and by image: the paper's text on Figure 1, and tests on images."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from lossbench.statistics import inference
 from lossbench.statistics.inference import Prediction
 from lossbench.statistics.same_images import Interval, SeedCounts, bootstrap_difference, mcnemar_seeds
 from lossbench.studies.aaai20.grid import paper_confusions
-from lossbench.studies.cells import Cell
+from lossbench.studies.cells import Cell, Part
 from lossbench.studies.results import Results
 
 NUM_CLASSES = 10
@@ -30,7 +30,7 @@ class Images:
 class Count:
     """A count of Figure 1 that the text prints, beside ours."""
 
-    loss: str
+    loss: Part
     true: int
     predicted: int
     paper: int
@@ -51,7 +51,7 @@ class SimilarClasses:
 
 
 def confusions(results: Results, cell: Cell | None) -> list[np.ndarray | None]:
-    """Confusion matrices of a cell, seed by seed; None where a run is not done, failed, or its arrays not at hand."""
+    """Confusion matrices of a cell, seed by seed; None where a run is not done, failed, or its arrays are missing."""
     arrays = [results.arrays(config) for config in cell.configs] if cell else []
     matrices = [None if one is None else one["confusion_matrix"] for one in arrays]
     return [None if one is None or one.shape != (NUM_CLASSES, NUM_CLASSES) else one for one in matrices]
@@ -87,10 +87,11 @@ def flags(results: Results, claim: str, first: Cell, second: Cell) -> list[bool 
     return found
 
 
-def counts(results: Results, cells: Mapping[str, Cell]) -> list[Count]:
+def counts(results: Results, cells: Mapping[Part, Cell]) -> list[Count]:
     """The counts that the paper's text prints, beside the prediction for one new run; cells by loss, on KMNIST."""
     found = []
-    for loss, printed in paper_confusions().items():
+    for name, printed in paper_confusions().items():
+        loss = Part(name)
         matrices = confusions(results, cells.get(loss))
         for (true, predicted), paper in printed.items():
             values = [None if one is None else float(one[true, predicted]) for one in matrices]

@@ -1,4 +1,4 @@
-"""How are many small classifiers fitted at once? Weighted logistic regressions and networks; numpy, no torch."""
+"""Many small weighted logistic regressions and networks, fitted at once; numpy, no torch."""
 
 from collections.abc import Callable
 
@@ -121,8 +121,8 @@ def loss_and_gradient(
 def minimise(evaluate: Evaluate, start: np.ndarray, stop: int, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Parameters [M, P] of M problems after `stop` iterations of BFGS, and at the end.
 
-    A step that does not lower the loss enough is cut to a fifth; where none does, the search begins anew downhill, and
-    ends if that does not help either.
+    A step that does not lower the loss enough is cut to a fifth. Where no step does, the search restarts along the
+    gradient, and ends if that does not help either.
 
     Args:
         evaluate: the losses.

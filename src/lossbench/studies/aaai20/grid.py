@@ -1,7 +1,7 @@
-"""What has to be run for this table, and which runs fill this cell?
+"""The paper's tables as cells, and the runs that fill each cell.
 
-A table is a list of cells, a cell a list of configs that differ in their seed alone. The sweep asks for the configs,
-the report for the cells, so nothing else can slip into a table.
+A table is a list of cells, a cell a list of configs that differ in their seed alone. The sweep takes the configs, the
+report the cells, so no other run can enter a table.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,6 +10,7 @@ from functools import cache
 from itertools import product
 
 from lossbench.config.options import DatasetConfig, LossConfig, ModelConfig
+from lossbench.config.registry import LABELS
 from lossbench.config.run import Config, Runtime, Schedule, run_id
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.digits import Digits
@@ -24,7 +25,7 @@ from lossbench.models.resnet18 import ResNet18
 from lossbench.studies import cells as studies
 from lossbench.studies.aaai20 import paper
 from lossbench.studies.aaai20.schedule import paper_schedule
-from lossbench.studies.cells import LABELS, Cell
+from lossbench.studies.cells import Cell
 
 TABLES = (3, 4, 5)
 SEEDS = {"paper": {3: 5, 4: 3, 5: 5}, "quick": {3: 2, 4: 2, 5: 2}}
@@ -67,9 +68,11 @@ def cells(table: int, profile: str, seeds: int | None = None, runtime: Runtime |
         num_seeds = seeds or (LITERAL_SEEDS[profile] if literal else SEEDS[profile][table])
         made_for = replace(runtime or Runtime(), experiment=f"table{table}", profile=profile, num_seeds=num_seeds)
         configs = tuple(Config(dataset, model, loss, schedule, seed, made_for) for seed in range(num_seeds))
-        rows, column = _place(table, profile, dataset, model, loss)
+        network = LABELS[model.name]
+        rows, column = _place(table, profile, dataset, LITERAL_HEAD if literal else network, loss)
         # The literal head is a second reading of the same printed numbers.
-        paper = paper_numbers().get((table, " ".join(rows).replace(LITERAL_HEAD, "CNN2C"), column))
+        printed_rows, _ = _place(table, profile, dataset, network, loss)
+        paper = paper_numbers().get((table, " ".join(printed_rows), column))
         found.append(Cell(table, rows, column, paper if profile == "paper" else None, configs))
     return found
 
@@ -85,7 +88,7 @@ def configs(tables: Iterable[int], profile: str, seeds: int | None, runtime: Run
 
 def figure_cells(profile: str, seeds: int | None = None) -> list[Cell]:
     """The cells of Table 3 behind Figures 1 and 2: CNN2C with each loss."""
-    return [cell for cell in cells(3, profile, seeds) if cell.rows[0] == "CNN2C"]
+    return [cell for cell in cells(3, profile, seeds) if cell.config.model == Cnn2c()]
 
 
 @cache
@@ -98,10 +101,11 @@ def paper_numbers() -> dict[tuple[int, str, str], float]:
 
 @cache
 def paper_confusions() -> dict[str, dict[tuple[int, int], int]]:
-    """What the paper's text tells of Figure 1: for each loss, counts by (true class, predicted class)."""
+    """What the paper's text tells of Figure 1: by name of the loss, counts by (true class, predicted class)."""
+    names = {LABELS[loss.name]: loss.name for loss in LOSSES}
     found: dict[str, dict[tuple[int, int], int]] = {}
     for line in paper.lines("figure1.csv"):
-        found.setdefault(line["loss"], {})[int(line["true"]), int(line["predicted"])] = int(line["count"])
+        found.setdefault(names[line["loss"]], {})[int(line["true"]), int(line["predicted"])] = int(line["count"])
     return found
 
 
@@ -142,11 +146,9 @@ def _schedule(profile: str, dataset: DatasetConfig, model: ModelConfig) -> Sched
 
 
 def _place(
-    table: int, profile: str, dataset: DatasetConfig, model: ModelConfig, loss: LossConfig
+    table: int, profile: str, dataset: DatasetConfig, network: str, loss: LossConfig
 ) -> tuple[tuple[str, ...], str]:
     """Row and column of a cell; the quick profile has the single column digits."""
-    literal = isinstance(model, Cnn2c) and model.head is Head.direct
-    network = LITERAL_HEAD if literal else LABELS[model.name]
     if table == 5:
         assert isinstance(loss, LglInr)
         return (("Accuracy",), f"{loss.beta:g}") if profile == "paper" else ((f"beta {loss.beta:g}",), "digits")

@@ -1,4 +1,4 @@
-"""Does LGL-INR gain where it says it does, on the pairs of classes that are hard to tell apart? Pure, no torch.
+"""Whether LGL-INR gains on the pairs of classes that are hard to tell apart, as it claims. Pure, no torch.
 
 The paper's mechanism: weights lambda_jk name the classes j that classifier k confuses, and errors of j taken for k
 become fewer for it. If so, the share of LGL's errors that LGL-INR avoids is larger for pairs that are more confusable.

@@ -1,4 +1,4 @@
-"""How does that look beside the paper? Tables and figures from records; no torch, and percent signs nowhere else."""
+"""The page of the paper's study: tables and figures from records. No torch."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -23,8 +23,8 @@ from lossbench.report.page import (
 )
 from lossbench.runs.records import all_records, committed_records, outdated
 from lossbench.studies import provenance
-from lossbench.studies.aaai20 import conditions as arms
-from lossbench.studies.aaai20 import grid, second_runs, table1, variants, without_gpu
+from lossbench.studies.aaai20 import conditions, grid, second_runs, table1, variants, without_gpu
+from lossbench.studies.aaai20.keys import LITERAL
 from lossbench.studies.aaai20.sections import (
     beyond,
     context,
@@ -52,7 +52,7 @@ from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, Verdict
 from lossbench.studies.cells import Cell, cell_key
 from lossbench.studies.options import Reproduce
 from lossbench.studies.provenance import progress
-from lossbench.studies.results import Results, results_at_hand
+from lossbench.studies.results import Results, known_results
 from lossbench.studies.study import Study, studies
 from lossbench.studies.tables import Filled, write_forms, write_table
 from lossbench.system.files import remove_leftovers
@@ -86,7 +86,7 @@ def profiles_with_records(plan: Reproduce) -> list[str]:
 
 
 def write_report(profile: str, plan: Reproduce) -> Path:
-    """Write the plan's tables, with Table 3 the figures, and the page of all, from what is at hand; returns the folder.
+    """Write the plan's tables, with Table 3 the figures, and the page, from all known runs; returns the folder.
 
     Args:
         profile: "paper" or "quick".
@@ -101,7 +101,7 @@ def write_report(profile: str, plan: Reproduce) -> Path:
 
 
 def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
-    results = results_at_hand(plan.runtime.output_dir, plan.results_dir)
+    results = known_results(plan.runtime.output_dir, plan.results_dir)
 
     def fill(cells: Iterable[Cell]) -> Filled:
         return [(cell, [one for config in cell.configs if (one := results.record(config))]) for cell in cells]
@@ -170,7 +170,7 @@ def _paper(
     planned = {results.name(config) for _, configs in (*blocks_of_the_paper(results), *studied) for config in configs}
     done = progress(results, [*blocks_of_the_paper(results), *studied])
     used = planned & results.records.keys()
-    trained = provenance.conditions(results, used - _without_gpu(results))
+    trained = provenance.trained_on(results, used - _without_gpu(results))
 
     def of_runs(title: str, blocks: Sequence[Block]) -> Section:
         return Section(title, [_told(block, trained) for block in blocks])
@@ -214,8 +214,8 @@ def _paper(
 
 
 def blocks_of_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
-    """The planned runs of the paper's tables and of the arms, named, those for a GPU among them."""
-    return list(arms.reference_blocks(True, Runtime(), results.accuracy))
+    """The planned runs of the paper's tables and conditions, named, those for a GPU among them."""
+    return list(conditions.reference_blocks(True, Runtime(), results.accuracy))
 
 
 def other_studies() -> list[Study]:
@@ -234,7 +234,7 @@ def _lead(judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict
     """What comes first, and how much of the plan it rests on."""
     blocks = blocks_of_the_paper(judge.results)
     names = {judge.results.name(config) for _, configs in blocks for config in configs}  # some serve two blocks
-    printed = [one for one in judged if one.key[0] != grid.LITERAL_HEAD]
+    printed = [one for one in judged if one.key.model != LITERAL]
     counted = f"{len(names & judge.results.records.keys())} of {len(names)} planned runs are there."
     told: list[Block] = [
         Paragraph(" ".join(filter(None, [*headline_sentences(judge), apart_sentence(printed), sum_sentence(judge)]))),
@@ -258,8 +258,8 @@ def overview(results_dir: Path) -> str:
     judge = Judge(Results(committed_records(results_dir), {}))
     judged = judge.cells()
     lead = _lead(judge, judged, judge.verdicts())
-    conditions = provenance.conditions(judge.results, judge.results.records.keys() - _without_gpu(judge.results))
-    cells = _told(sections.overview(judged), conditions)
+    trained = provenance.trained_on(judge.results, judge.results.records.keys() - _without_gpu(judge.results))
+    cells = _told(sections.overview(judged), trained)
     return blocks_to_markdown([*lead[:3], cells, lead[3], *large_networks.cnn5c(judge.results), *lead[4:]])
 
 
@@ -276,11 +276,11 @@ def _without_gpu(results: Results) -> set[str]:
     return {results.name(config) for config in without_gpu.apart()}
 
 
-def _told(block: Block, conditions: str) -> Block:
+def _told(block: Block, trained: str) -> Block:
     """A table or picture of runs, with what they were done on in its caption."""
     if not isinstance(block, (Table, Picture)):
         return block
-    return replace(block, caption=f"{block.caption} {conditions}".strip())
+    return replace(block, caption=f"{block.caption} {trained}".strip())
 
 
 def _simulations(plan: Reproduce) -> tuple[Simulations | None, list[str]]:
@@ -312,7 +312,7 @@ def _quick(
 
 
 def _unused(results: Results) -> list[str]:
-    """A sentence for everything that lies there and is in no table."""
+    """A sentence for each kind of run that is in no table."""
     old = outdated(results.records.values())
     by_other = f"{len(old)} runs made under another NUMERICS than {NUMERICS}: {', '.join(old)}"
     failed = [f"{name} failed: {why}" for name, why in results.failed.items()]

@@ -16,7 +16,6 @@ from lossbench.studies.aaai20.conditions import (
     LARGE,
     LR_STEPS,
     PLACES,
-    Key,
     Place,
     block_of,
     cell_at,
@@ -27,7 +26,8 @@ from lossbench.studies.aaai20.conditions import (
     points,
 )
 from lossbench.studies.aaai20.grid import LOSSES
-from lossbench.studies.cells import LABELS, Cell, made_for
+from lossbench.studies.aaai20.keys import CNN2C
+from lossbench.studies.cells import Cell, Key, Part, made_for
 from lossbench.studies.study import Accuracy
 
 BLIND_SEEDS = range(5, 10)
@@ -63,41 +63,41 @@ def with_seeds(cell: Cell, seeds: Iterable[int]) -> Cell:
 
 
 def first_cells(accuracy: Accuracy) -> dict[str, dict[Key, Cell]]:
-    """The first round's cells that get blind seeds, by arm: CNN2C's at the paper's and at the own learning rates."""
-    every = {arm: cells(arm, accuracy) for arm in ("paper", "own-lr")}
+    """The first round's cells that get blind seeds: CNN2C's, by condition (the paper's and the own learning rates)."""
+    every = {condition: cells(condition, accuracy) for condition in ("paper", "own-lr")}
     return {
-        arm: {key: cell for key, cell in found.items() if key[0] == "CNN2C" and key[2] == cell.loss}
-        for arm, found in every.items()
+        condition: {key: cell for key, cell in found.items() if key.model == CNN2C and key.loss.option is None}
+        for condition, found in every.items()
     }
 
 
-def mnist_own(accuracy: Accuracy) -> dict[str, Cell]:
+def mnist_own(accuracy: Accuracy) -> dict[Part, Cell]:
     """MNIST's own-lr cells by loss, of those whose learning rate is known, with blind seeds."""
     return _own(MNIST, accuracy)
 
 
 def decayed(accuracy: Accuracy) -> dict[Key, Cell]:
     """The second protocol's own-lr cells of those whose learning rate is known, with blind seeds."""
-    return {(*place.labels, loss): cell for place in DECAYED for loss, cell in _own(place, accuracy).items()}
+    return {Key(*place.parts, loss): cell for place in DECAYED for loss, cell in _own(place, accuracy).items()}
 
 
-def _own(place: Place, accuracy: Accuracy) -> dict[str, Cell]:
+def _own(place: Place, accuracy: Accuracy) -> dict[Part, Cell]:
     found = {}
     for loss in LOSSES:
         own = own_lr(points(place, loss, accuracy))
         if own is not None:
-            found[LABELS[loss.name]] = with_seeds(cell_at(place, loss, own.lr), BLIND_SEEDS)
+            found[Part(loss.name)] = with_seeds(cell_at(place, loss, own.lr), BLIND_SEEDS)
     return found
 
 
 def even_weights() -> dict[str, Cell]:
     """LGL-INR with beta 0 by data set, with the seeds of the first round."""
-    return {LABELS[place.dataset]: cell_at(place, LglInr(beta=0.0)) for place in GRAY}
+    return {place.dataset: cell_at(place, LglInr(beta=0.0)) for place in GRAY}
 
 
 def lgl_sums() -> dict[str, Cell]:
     """LGL summed over the classes by data set, with the seeds of the first round."""
-    return {LABELS[place.dataset]: cell_at(place, Lgl(reduction=Reduction.sum_classes)) for place in GRAY}
+    return {place.dataset: cell_at(place, Lgl(reduction=Reduction.sum_classes)) for place in GRAY}
 
 
 def choice(place: Place, loss: LossConfig, accuracy: Accuracy) -> Choice | None:
@@ -133,12 +133,12 @@ def choice_runs(place: Place, loss: LossConfig, runtime: Runtime) -> dict[float,
 
 
 def otherwise(accuracy: Accuracy) -> dict[Key, Cell]:
-    """Cells at the learning rates that four more seeds choose otherwise than the first round did, with blind seeds."""
+    """Cells where four more seeds choose another learning rate than the first round, with blind seeds."""
     found = {}
     for place, loss in product(PLACES, LOSSES):
         first, second = own_lr(points(place, loss, accuracy)), choice(place, loss, accuracy)
         if first and second and second.best is not None and second.best != first.lr:
-            found[*place.labels, LABELS[loss.name]] = with_seeds(cell_at(place, loss, second.best), BLIND_SEEDS)
+            found[Key(*place.parts, Part(loss.name))] = with_seeds(cell_at(place, loss, second.best), BLIND_SEEDS)
     return found
 
 

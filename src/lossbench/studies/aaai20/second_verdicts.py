@@ -14,25 +14,31 @@ from lossbench.runs.records import Record
 from lossbench.statistics import inference
 from lossbench.statistics.inference import Headline, Pairs, Prediction, Word
 from lossbench.studies.aaai20 import second_runs
-from lossbench.studies.aaai20.claims import Contrast
-from lossbench.studies.aaai20.conditions import PLACES, Key, own_lr, points
+from lossbench.studies.aaai20.claims import Contrast, Family, between_losses
+from lossbench.studies.aaai20.conditions import MARGINS, PLACES, own_lr, points
 from lossbench.studies.aaai20.grid import LOSSES
+from lossbench.studies.aaai20.keys import CNN2C, EVEN, LGL_INR, PAIRS, SML, SUMMED, Pair
 from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, FIRST_SEEDS, GRAY, with_seeds
 from lossbench.studies.aaai20.verdicts import Comparison, Judge, JudgedHeadline
-from lossbench.studies.cells import LABELS, Cell
+from lossbench.studies.cells import Cell, Key, Part
 from lossbench.studies.results import last
 
 Status = Literal["confirmed", "contradicted", "undecided", "nothing to confirm", "not yet run"]
-"""What becomes of a word of the first round."""
+"""What the blind seeds make of a word of the first round."""
 
 Answer = Literal["yes", "no", "undecided"]
 
-CONTRASTS = ("LGL-INR - SML", "LGL-INR - LGL", "LGL - SML")
+DECAYING = "decaying learning rate"
+"""The further contrasts under the second protocol."""
+
 TAIL = 5
 """Epochs of the secondary endpoint, the last ones of a run."""
 
 WITHIN = ("higher, within the margin", "lower, within the margin")
 DECIDED: tuple[Headline, ...] = ("remains", "gone", "reversed", "not found")
+
+
+_Cells = dict[Contrast, tuple[Cell, Cell]]
 
 
 def tail(record: Record) -> float:
@@ -59,14 +65,14 @@ class Blind:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """A word of the first round beside the blind seeds'."""
+    """A word of the first round, and the blind seeds'."""
 
     first: Comparison
     blind: Blind
 
     @property
     def status(self) -> Status:
-        """What becomes of the first word."""
+        """What the blind seeds make of the first word."""
         if self.blind.word is None:
             return "not yet run"
         return confirmed(self.first.word, self.blind.word, self.blind.comparison.equivalence.refuted)
@@ -101,8 +107,8 @@ class NumberAgain:
 class RateChoice:
     """A loss's own learning rate by the first round, and by four more seeds."""
 
-    dataset: str
-    loss: str
+    dataset: str  # as registered
+    loss: Part
     first: float | None
     choice: second_runs.Choice | None
 
@@ -140,23 +146,20 @@ class SecondRound:
     def confirmations(self) -> list[Confirmation]:
         """Every comparison of the first round whose cells get blind seeds, family by family."""
         found = []
-        for arm, contrast in product(("paper", "own-lr"), CONTRASTS):
-            known = {one.contrast: one for one in self.judge.family(f"{arm}/{contrast}")}
-            chosen = [one for one in known if self._cells(one) is not None]
-            found += [
-                Confirmation(known[blind.comparison.contrast], blind)
-                for blind in self._family({one: self._cells(one) for one in chosen})
-            ]
+        for condition, pair in product(("paper", "own-lr"), PAIRS):
+            known = {one.contrast: one for one in self.judge.family(Family(condition, pair))}
+            chosen = {one: both for one in known if (both := self._cells(one)) is not None}
+            found += [Confirmation(known[blind.comparison.contrast], blind) for blind in self._family(chosen)]
         return found
 
     def _cells(self, contrast: Contrast) -> tuple[Cell, Cell] | None:
         """Both cells of a contrast of the first round; None where one gets no blind seeds, or is not known."""
-        first, second = (self.first_cells[contrast.arm].get(key) for key in contrast.keys)
+        first, second = (self.first_cells[contrast.condition].get(key) for key in contrast.keys)
         return None if first is None or second is None else (first, second)
 
-    def _family(self, cells: Mapping[Contrast, tuple[Cell, Cell] | None]) -> list[Blind]:
+    def _family(self, cells: _Cells) -> list[Blind]:
         """Comparisons by the blind seeds, their p corrected over those that may be judged and counting the others."""
-        blind = [self._blind(contrast, *both) for contrast, both in cells.items() if both is not None]
+        blind = [self._blind(contrast, *both) for contrast, both in cells.items()]
         p_values = [one.comparison.difference.p if one.whole else float("nan") for one in blind]
         corrected = inference.holm(p_values)
         return [
@@ -168,9 +171,8 @@ class SecondRound:
             (with_seeds(first, seeds), with_seeds(second, seeds))
             for seeds in (BLIND_SEEDS, FIRST_SEEDS, (*FIRST_SEEDS, *BLIND_SEEDS))
         )
-        margin = inference.MARGINS[next(name for name, label in LABELS.items() if label == contrast.dataset)]
         return Blind(
-            Comparison(contrast, self.results.pairs(*blind), margin),
+            Comparison(contrast, self.results.pairs(*blind), MARGINS[contrast.dataset]),
             all(self._is_whole(cell) for cell in blind),
             self.results.pairs(*blind, tail),
             self.results.pairs(*early),
@@ -205,66 +207,63 @@ class SecondRound:
             first = judged[key].outcome
             if first is None or cell.paper is None:
                 continue
-            alike = [other for name, other in blind.items() if name[:2] == key[:2]]
+            alike = [other for name, other in blind.items() if name.place == key.place]
             spread = inference.pooled_spread(self.results.values(other) for other in alike)
             prediction = inference.prediction_interval(self.results.values(cell), spread)
             whole = all(self._is_whole(other) for other in alike)
             found.append(NumberAgain(key, cell.paper / 100, first, prediction, whole))
         return found
 
-    def further(self) -> dict[str, list[Blind]]:
-        """The contrasts that the second round adds, by family."""
+    def further(self) -> dict[tuple[str, Pair], list[Blind]]:
+        """The contrasts that the second round adds: by what their family is called, and the losses compared."""
         accuracy, paper = self.results.accuracy, self.first_cells["paper"]
         sums, even = second_runs.lgl_sums(), second_runs.even_weights()
         mnist, decayed = second_runs.mnist_own(accuracy), second_runs.decayed(accuracy)
+        datasets = [place.dataset for place in GRAY]
 
-        def of_paper(loss: str, dataset: str) -> Cell:
-            return paper["CNN2C", dataset, loss]
+        def beside_paper(condition: str, pair: Pair, others: Mapping[Part, Mapping[str, Cell]]) -> _Cells:
+            """A contrast on every data set; cells that are not the paper's come from `others`, by loss."""
+            cells = {}
+            for name in datasets:
+                contrast = between_losses(condition, CNN2C, name, pair)
+                first, second = (others[key.loss][name] if key.loss in others else paper[key] for key in contrast.keys)
+                cells[contrast] = first, second
+            return cells
 
-        datasets = [LABELS[place.dataset] for place in GRAY]
         found = {
-            "even weights": {
-                Contrast("beta 0", "CNN2C", name, "LGL-INR", "LGL-INR, beta 0"): (of_paper("LGL-INR", name), even[name])
-                for name in datasets
-            },
-            "LGL as a sum, LGL-INR": {
-                Contrast("sum", "CNN2C", name, "LGL-INR", "LGL (sum)"): (of_paper("LGL-INR", name), sums[name])
-                for name in datasets
-            },
-            "LGL as a sum, SML": {
-                Contrast("sum", "CNN2C", name, "LGL (sum)", "SML"): (sums[name], of_paper("SML", name))
-                for name in datasets
-            },
+            ("even weights", (LGL_INR, EVEN)): beside_paper("beta 0", (LGL_INR, EVEN), {EVEN: even}),
+            ("LGL as a sum", (LGL_INR, SUMMED)): beside_paper("sum", (LGL_INR, SUMMED), {SUMMED: sums}),
+            ("LGL as a sum", (SUMMED, SML)): beside_paper("sum", (SUMMED, SML), {SUMMED: sums}),
         }
-        for label in CONTRASTS:
-            first, second = label.split(" - ")
+        for pair in PAIRS:
+            first, second = pair
             if first in mnist and second in mnist:
-                contrast = Contrast("own-lr", "CNN2C", "MNIST", first, second)
-                found[f"own learning rates on MNIST, {label}"] = {contrast: (mnist[first], mnist[second])}
+                contrast = between_losses("own-lr", CNN2C, "mnist", pair)
+                found["own learning rates on MNIST", pair] = {contrast: (mnist[first], mnist[second])}
             decaying = {}
-            for name in (place.labels[1] for place in PLACES):
-                both = [decayed.get(("CNN2C", name, loss)) for loss in (first, second)]
-                if both[0] is not None and both[1] is not None:
-                    decaying[Contrast("decay", "CNN2C", name, first, second)] = both[0], both[1]
+            for name in (place.dataset for place in PLACES):
+                contrast = between_losses("decay", CNN2C, name, pair)
+                if all(key in decayed for key in contrast.keys):
+                    decaying[contrast] = decayed[contrast.first], decayed[contrast.second]
             if decaying:
-                found[f"decaying learning rate, {label}"] = decaying
-        return {name: self._family(dict(cells)) for name, cells in found.items()}
+                found[DECAYING, pair] = decaying
+        return {name: self._family(cells) for name, cells in found.items()}
 
-    def ranking(self) -> dict[tuple[str, str], tuple[Word | None, Word | None, Answer]]:
-        """Whether the constant rate makes the ranking, by contrast and data set: its word, the other's, the answer."""
+    def ranking(self) -> dict[tuple[Pair, str], tuple[Word | None, Word | None, Answer]]:
+        """Whether the constant rate makes the ranking, by losses and data set: its word, the other's, the answer."""
         constant = {
-            (one.first.contrast.label, one.first.contrast.dataset): one.blind.word
+            (one.first.contrast.sides, one.first.contrast.dataset): one.blind.word
             for one in self.confirmations()
-            if one.first.contrast.arm == "own-lr"
+            if one.first.contrast.condition == "own-lr"
         }
         decaying = {
-            (one.comparison.contrast.label, one.comparison.contrast.dataset): one.word
-            for family, blind in self.further().items()
+            (pair, one.comparison.contrast.dataset): one.word
+            for (family, pair), blind in self.further().items()
             for one in blind
-            if family.startswith("decaying")
+            if family == DECAYING
         }
         found = {}
-        for key in product(CONTRASTS, [place.labels[1] for place in PLACES]):
+        for key in product(PAIRS, [place.dataset for place in PLACES]):
             words = constant.get(key), decaying.get(key)
             answer: Answer = "no" if words[0] == words[1] else "yes"
             found[key] = (*words, "undecided" if {None, "undecided", "too few"} & set(words) else answer)
@@ -275,8 +274,8 @@ class SecondRound:
         accuracy = self.results.accuracy
         return [
             RateChoice(
-                place.labels[1],
-                LABELS[loss.name],
+                place.dataset,
+                Part(loss.name),
                 own.lr if (own := own_lr(points(place, loss, accuracy))) else None,
                 second_runs.choice(place, loss, accuracy),
             )

@@ -1,4 +1,4 @@
-"""Does Eq. 10 hold where the paper simulates it? Table 1: two simulations, three weights, 100 repetitions; no torch.
+"""Table 1, which simulates Eq. 10: two simulations, three weights, 100 repetitions; no torch.
 
 Of a trained binary classifier Eq. 10 says (1 - p00) / p10 = lambda_1 N_1 / (lambda_0 N_0), p_jk being the mean
 probability of class k over class j. On the training data both sides are equal once the output bias is at its optimum;
@@ -115,7 +115,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Simulations:
-    """All cells, and where they come from."""
+    """All cells, and how they were simulated."""
 
     seed: int
     num_repetitions: int

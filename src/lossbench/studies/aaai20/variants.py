@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from lossbench.config.options import Init, LossConfig, ModelConfig, Normalization, Reduction
-from lossbench.config.registry import MODELS
+from lossbench.config.registry import LABELS, MODELS
 from lossbench.config.run import Config, Runtime
 from lossbench.data.mnist_type import MnistType
 from lossbench.losses.lgl import Lgl
@@ -20,10 +20,11 @@ from lossbench.models.cnn2c import Cnn2c, Head
 from lossbench.models.cnn5c import Padding
 from lossbench.studies.aaai20 import second_runs, without_gpu
 from lossbench.studies.aaai20.conditions import LARGE, PLACES, Place, reference_blocks
-from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSSES, cell_of
+from lossbench.studies.aaai20.grid import LOSSES, cell_of
 from lossbench.studies.aaai20.grid import cells as table_cells
+from lossbench.studies.aaai20.keys import LITERAL, key_of
 from lossbench.studies.aaai20.schedule import paper_schedule
-from lossbench.studies.cells import LABELS, Cell, made_for
+from lossbench.studies.cells import Cell, made_for
 from lossbench.studies.study import Accuracy
 
 NUM_SEEDS = 3
@@ -33,7 +34,7 @@ TRACED_STUDY = "what the losses do, epoch by epoch"  # whose runs keep a trace o
 CROSSED_STUDY = "initial weights crossed with order"  # says nothing before all of its runs are there
 LARGE_STUDY = "readings of CNN5C on KMNIST"  # for a GPU
 LATER = (CROSSED_STUDY, LARGE_STUDY)
-"""Studies that are done whole, one after the other, once the others have all their seeds."""
+"""Variants that are run completely, one after the other, once the others have all their seeds."""
 
 LGL_SCALES = (1.0, 2.0, 3.0, 5.0, 10.0)
 """Factors on LGL's mean over batch and classes; 10 is the sum over ten classes."""
@@ -88,12 +89,12 @@ def readings(place: Place) -> list[Variant]:
 
 
 def defaults(place: Place) -> Variant:
-    """The paper's cells as they are read here."""
+    """The paper's cells in our reading."""
     return Variant("as read here", "", {LABELS[loss.name]: _cell(place, loss) for loss in LOSSES})
 
 
 def lgl_factors() -> dict[float, list[Cell]]:
-    """CNN2C with LGL times each factor, on every data set: does one reading give the paper's row?"""
+    """CNN2C with LGL times each factor, on every data set, to see whether one reading gives the paper's row."""
     places = [*PLACES, Place("cnn2c", "mnist")]
     return {scale: [_cell(place, Lgl(scale=scale)) for place in places] for scale in LGL_SCALES}
 
@@ -199,7 +200,7 @@ def read_logits(accuracy: Accuracy) -> Iterator[Config]:
     Calibration: Table 3's cells. Turned negatives: LGL-INR over beta. Held-out images: the runs at a loss's own
     learning rate, its window while that is open.
     """
-    cells = [cell for cell in table_cells(3, "paper") if cell.rows[0] != LITERAL_HEAD]
+    cells = [cell for cell in table_cells(3, "paper") if key_of(cell).model != LITERAL]
     cells += [cell for variant in betas() if variant.option == "attached" for cell in variant.cells.values()]
     yield from (config for cell in cells for config in cell.configs)
     yield from second_runs.chosen_runs(accuracy)

@@ -1,6 +1,6 @@
-"""Which of the paper's numbers and claims hold? The rules of docs/statistics.md, applied to the runs at hand.
+"""Verdicts on the paper's numbers and claims by the rules of docs/statistics.md.
 
-`inference` knows the statistics, `arms` the cells; here they meet the records. Accuracies are fractions.
+`inference` has the statistics, `conditions` the cells; this module applies them to records. Accuracies are fractions.
 """
 
 import math
@@ -12,15 +12,24 @@ import numpy as np
 
 from lossbench.statistics import inference
 from lossbench.statistics.inference import MIN_RUNS, CellOutcome, Headline, Outcome, Pairs, Prediction, Word
-from lossbench.studies.aaai20 import conditions, figure1, table1
-from lossbench.studies.aaai20.claims import Claim, Contrast, claims, contrasts_of, family_of
-from lossbench.studies.aaai20.conditions import Key
+from lossbench.studies.aaai20 import conditions, figure1
+from lossbench.studies.aaai20.claims import (
+    Claim,
+    Contrast,
+    Family,
+    between_losses,
+    claims,
+    contrasts_of,
+    family_of,
+)
+from lossbench.studies.aaai20.conditions import MARGINS
+from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, SML, Pair, with_beta
 from lossbench.studies.aaai20.schedule import paper_schedule
-from lossbench.studies.cells import LABELS, Cell
+from lossbench.studies.cells import Cell, Key, Part
 from lossbench.studies.results import Results, Statistic, area, best, epochs_to_end, last
 
 State = Literal["holds", "fails", "inconclusive", "not yet tested"]
-"""An outcome with "undecided" told apart: "not yet tested" lacks runs, "inconclusive" has them all."""
+"""An outcome where "undecided" is split: "not yet tested" lacks runs, "inconclusive" has them all."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +74,12 @@ class Comparison:
 
     @property
     def equivalence(self) -> inference.MarginTest:
-        """Is the difference within the margin?"""
+        """The test whether the difference is within the margin."""
         return inference.tost(self.pairs, self.margin)
 
     @property
     def non_inferiority(self) -> inference.MarginTest:
-        """Is the first side worse by less than the margin?"""
+        """The test whether the first side is worse by less than the margin."""
         return inference.non_inferiority(self.pairs, self.margin)
 
     @property
@@ -81,13 +90,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a claim, and on what grounds."""
+    """The outcome of a claim, and its evidence."""
 
     claim: Claim
     outcome: Outcome | None  # None: descriptive
     comparisons: Sequence[Comparison] = ()
     curves: Sequence["CurveComparison"] = ()
     proportion: inference.Proportion | None = None
+    over_cells: Pairs | None = None  # of the mean over all cells of a seed
 
     @property
     def state(self) -> State | None:
@@ -99,7 +109,8 @@ class Verdict:
         elif self.curves:
             whole = all(one.epochs.n >= MIN_RUNS for one in self.curves)
         else:
-            whole = all(one.pairs.n >= MIN_RUNS for one in self.comparisons)
+            several = [one.pairs for one in self.comparisons] + ([self.over_cells] if self.over_cells else [])
+            whole = all(pairs.n >= MIN_RUNS for pairs in several)
         return "inconclusive" if whole else "not yet tested"
 
 
@@ -120,8 +131,8 @@ class CurveComparison:
 class JudgedHeadline:
     """Whether LGL-INR's lead over another loss is more than its step size, on one data set."""
 
-    dataset: str
-    other: str
+    dataset: str  # as registered
+    other: Part
     paper: Comparison
     scale_up: Comparison
     own_lr: Comparison
@@ -130,7 +141,7 @@ class JudgedHeadline:
     own_is_papers: bool
     """The paper's learning rate is both losses' own."""
     scale: float
-    """The other loss's factor in the scale arm."""
+    """The other loss's factor in the scale condition."""
     own_factor: float | None
     """The other loss's own learning rate over the paper's, where LGL-INR's own is the paper's."""
     headline: Headline
@@ -139,86 +150,30 @@ class JudgedHeadline:
 REFUTING: tuple[Word, ...] = ("lower", "lower, within the margin", "equivalent", "equal")
 """What refutes that a loss is better in a cell."""
 
-CURVES_SHOWN = ("MNIST", "FMNIST", "KMNIST")
-CURVES_JUDGED = ("FMNIST", "KMNIST")
+CURVES_SHOWN = ("mnist", "fmnist", "kmnist")
+CURVES_JUDGED = ("fmnist", "kmnist")
 
 SEEN_SEED = 0  # of CNN2C's runs at the paper's learning rate, seen before docs/statistics.md was written
 
-SIMULATION_MARGIN = 0.05
-"""How far from Eq. 10 a simulated ratio may be, as a share of the right-hand side."""
-
-
-ROUNDING = 0.005
-"""How far a mean of Table 1, printed with two decimals, may lie from what it was."""
-
-
-@dataclass(frozen=True)
-class SimulatedCell:
-    """A cell of Table 1 beside the paper's."""
-
-    cell: table1.Cell
-    printed: table1.Printed
-    low: float  # of the 95 % interval for the mean of as many further simulations
-    high: float
-    equivalence: inference.MarginTest  # left over right side of Eq. 10, less 1
-
-    @property
-    def outcome(self) -> CellOutcome:
-        """Whether the paper's mean, as it stood before it was rounded, could be one more of ours."""
-        if self.printed.mean - ROUNDING > self.high:
-            return "paper higher"
-        return "paper lower" if self.printed.mean + ROUNDING < self.low else "consistent"
-
-
-def simulated(simulations: table1.Simulations) -> list[SimulatedCell]:
-    """The cells of Table 1, in the order of the simulations."""
-    found = []
-    for cell in simulations.cells:
-        difference = inference.paired_t(Pairs(cell.lhs, 0, 0))
-        half_width = (difference.high - difference.mean) * math.sqrt(2)
-        ratios = Pairs(tuple(value / cell.rhs - 1 for value in cell.lhs), 0, 0)
-        found.append(
-            SimulatedCell(
-                cell,
-                table1.printed()[cell.simulation, cell.lambda_printed],
-                cell.mean - half_width,
-                cell.mean + half_width,
-                inference.tost(ratios, SIMULATION_MARGIN),
-            )
-        )
-    return found
-
-
-def equation_10(simulations: table1.Simulations) -> dict[str, Outcome]:
-    """Whether the simulated values match Eq. 10 in all six cells, by how Sim2's network was trained."""
-    cells = [one for one in simulated(simulations) if one.cell.reading == "corrected"]
-    return {
-        training: inference.claim_outcome(
-            [one.equivalence.p for one in chosen], [one.equivalence.refuted for one in chosen]
-        )
-        for training in ("stopped", "converged")
-        if (chosen := [one for one in cells if one.cell.simulation == "Sim1" or one.cell.training == training])
-    }
-
 
 class Judge:
-    """The verdicts on the runs at hand."""
+    """Applies the rules to some results."""
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self.arms = {arm: conditions.cells(arm, results.accuracy) for arm in conditions.ARMS}
-        self._families: dict[str, list[Comparison]] = {}
+        self.conditions = {name: conditions.cells(name, results.accuracy) for name in conditions.CONDITIONS}
+        self._families: dict[Family, list[Comparison]] = {}
 
     def cells(self) -> list[JudgedCell]:
         """The paper's cells and those of the literal head, Tables 3, 4 and 5 in turn; beta 1 is Table 3's."""
         judged = []
-        for arm in ("paper", "literal"):
-            for key, cell in self.arms[arm].items():
-                if key[2] == "beta 1":
+        for condition in ("paper", "literal"):
+            for key, cell in self.conditions[condition].items():
+                if key.loss == with_beta(1.0):
                     continue
                 at_end, at_best = (
                     inference.prediction_interval(
-                        self.results.values(cell, statistic), self._spread(arm, key, statistic)
+                        self.results.values(cell, statistic), self._spread(condition, key, statistic)
                     )
                     for statistic in (last, best)
                 )
@@ -226,23 +181,23 @@ class Judge:
                 judged.append(JudgedCell(key, cell, at_end, at_best, own))
         return judged
 
-    def _spread(self, arm: str, key: Key, statistic: Statistic) -> inference.Spread:
+    def _spread(self, condition: str, key: Key, statistic: Statistic) -> inference.Spread:
         """Pooled over the losses of a data set and network."""
-        alike = {self.results.name(cell.config): cell for other, cell in self.arms[arm].items() if other[:2] == key[:2]}
+        of_place = [cell for other, cell in self.conditions[condition].items() if other.place == key.place]
+        alike = {self.results.name(cell.config): cell for cell in of_place}
         return inference.pooled_spread(self.results.values(cell, statistic) for cell in alike.values())
 
-    def family(self, name: str) -> list[Comparison]:
-        """The comparisons of a family, such as "paper/LGL-INR - SML", p corrected within it."""
-        if name not in self._families:
-            contrasts = family_of(name)
+    def family(self, family: Family) -> list[Comparison]:
+        """The comparisons of a family, p corrected within it."""
+        if family not in self._families:
+            contrasts = family_of(family)
             plain = [self.comparison(contrast) for contrast in contrasts]
             corrected = inference.holm([comparison.difference.p for comparison in plain])
-            self._families[name] = [replace(one, p_holm=p) for one, p in zip(plain, corrected, strict=True)]
-        return self._families[name]
+            self._families[family] = [replace(one, p_holm=p) for one, p in zip(plain, corrected, strict=True)]
+        return self._families[family]
 
-    def curves(self, label: str) -> list[CurveComparison]:
+    def curves(self, pair: Pair) -> list[CurveComparison]:
         """LGL-INR's curves beside another loss's on MNIST, which is shown, and on the two data sets of its family."""
-        first, second = label.split(" - ")
         found = [
             CurveComparison(
                 contrast,
@@ -251,7 +206,7 @@ class Judge:
                 self._pairs(contrast, epochs_to_end("train")),
                 self._pairs(contrast, area("train")),
             )
-            for contrast in (Contrast("paper", "CNN2C", dataset, first, second) for dataset in CURVES_SHOWN)
+            for contrast in (between_losses("paper", CNN2C, dataset, pair) for dataset in CURVES_SHOWN)
         ]
         family = [one for one in found if one.contrast.dataset in CURVES_JUDGED]
         corrected = iter(
@@ -263,32 +218,34 @@ class Judge:
         ]
 
     def _pairs(self, contrast: Contrast, statistic: Statistic = last) -> Pairs:
-        first, second = (self.arms[contrast.arm].get(key) for key in contrast.keys)
+        first, second = (self.conditions[contrast.condition].get(key) for key in contrast.keys)
         return self.results.pairs(first, second, statistic)
 
     def comparison(self, contrast: Contrast) -> Comparison:
         """A comparison by itself, its p not corrected."""
-        return Comparison(contrast, self._pairs(contrast), _margin(contrast.dataset))
+        return Comparison(contrast, self._pairs(contrast), MARGINS[contrast.dataset])
 
     def _corrected(self, contrast: Contrast) -> Comparison:
         """A comparison with the p of its family, where the family has it the other way round."""
         one = self.comparison(contrast)
         turned = replace(contrast, first=contrast.second, second=contrast.first)
-        (p_holm,) = [other.p_holm for other in self.family(f"{turned.arm}/{turned.label}") if other.contrast == turned]
+        family = self.family(Family(turned.condition, turned.sides))
+        (p_holm,) = [other.p_holm for other in family if other.contrast == turned]
         return replace(one, p_holm=p_holm)
 
     def headlines(self) -> list[JudgedHeadline]:
-        """LGL-INR beside SML, then beside LGL, on each data set of the arms."""
+        """LGL-INR beside SML, then beside LGL, on each data set of the conditions."""
         found = []
-        for other in ("SML", "LGL"):
-            for dataset in ("KMNIST", "FMNIST"):
+        for other in (SML, LGL):
+            for dataset in ("kmnist", "fmnist"):
                 paper, up, own = (
-                    self.small(f"{arm}/LGL-INR - {other}", dataset) for arm in ("paper", "scale-up", "own-lr")
+                    self.small(Family(condition, (LGL_INR, other)), dataset)
+                    for condition in ("paper", "scale-up", "own-lr")
                 )
                 lrs, same = self._own_lrs(own)
                 word = inference.headline(paper.word, own.word)
-                (place,) = [one for one in conditions.PLACES if one.labels[1] == dataset]
-                scale = conditions.SCALES[place][other.lower()]
+                (place,) = [one for one in conditions.PLACES if one.dataset == dataset]
+                scale = conditions.SCALES[place][other.name]
                 papers = paper_schedule(place.dataset).lr
                 factor = lrs[1] / papers if len(lrs) == 2 and lrs[0] == papers else None
                 found.append(JudgedHeadline(dataset, other, paper, up, own, lrs, same, scale, factor, word))
@@ -296,34 +253,39 @@ class Judge:
 
     def _own_lrs(self, own: Comparison) -> tuple[tuple[float, ...], bool]:
         """The learning rates of a comparison's cells as far as known, and whether they are the paper's cells."""
-        cells = {key: self.arms["own-lr"][key] for key in own.contrast.keys if key in self.arms["own-lr"]}
-        same = len(cells) == 2 and all(cell.key == self.arms["paper"][key].key for key, cell in cells.items())
+        cells = {key: self.conditions["own-lr"][key] for key in own.contrast.keys if key in self.conditions["own-lr"]}
+        same = len(cells) == 2 and all(cell.key == self.conditions["paper"][key].key for key, cell in cells.items())
         return tuple(cell.config.schedule.lr for cell in cells.values()), same
 
-    def small(self, family: str, dataset: str) -> Comparison:
+    def small(self, family: Family, dataset: str) -> Comparison:
         """A family's comparison on CNN2C and a data set."""
-        (found,) = [one for one in self.family(family) if one.contrast.keys[0][:2] == ("CNN2C", dataset)]
+        (found,) = [one for one in self.family(family) if one.contrast.first.place == (CNN2C, dataset)]
         return found
 
     def verdicts(self) -> list[Verdict]:
-        """What becomes of every claim, in the order of claims.csv; those of Table 1 are not runs and left out."""
-        return [self._verdict(claim) for claim in claims() if claim.arm != "simulation"]
+        """The verdict on every claim, in the order of claims.csv; those on Table 1 are not about runs and left out."""
+        return [self._verdict(claim) for claim in claims() if claim.condition != "simulation"]
 
     def unseen(self) -> "Judge":
         """The same without the runs that had been seen before the rules were written."""
         return Judge(self.results.without(self.seen()))
 
     def seen(self) -> set[str]:
-        """Names of the runs that had been seen before the rules were written."""
-        paper = [cell for key, cell in self.arms["paper"].items() if key[0] == "CNN2C" and key[2] == cell.loss]
-        configs = [config for cell in paper for config in cell.configs if config.seed == SEEN_SEED]
-        return {self.results.name(config) for config in configs}
+        """Names of the runs that had been seen before the rules were written, done or not."""
+        every = self.conditions["paper"].items()
+        paper = [cell for key, cell in every if key.model == CNN2C and key.loss.option is None]
+        return {self.results.name(config) for cell in paper for config in cell.configs if config.seed == SEEN_SEED}
 
     def by_head(self) -> list[tuple[Verdict, Verdict]]:
         """The claims tested with the head as printed: over the same cells with CNN2C's head, and with that one."""
-        printed = [claim for claim in claims() if claim.arm == "literal" and claim.kind != "descriptive"]
+        printed = [claim for claim in claims() if claim.condition == "literal" and claim.kind != "descriptive"]
         usual = [
-            replace(one, arm="paper", networks="CNN2C", family=one.family.replace("literal/", "paper/"))
+            replace(
+                one,
+                condition="paper",
+                networks=(CNN2C,),
+                families=tuple(replace(family, condition="paper") for family in one.families),
+            )
             for one in printed
         ]
         return [(self._verdict(before), self._verdict(after)) for before, after in zip(usual, printed, strict=True)]
@@ -333,7 +295,7 @@ class Judge:
             return Verdict(claim, None)
         if claim.kind == "proportion":
             (key, other), *_ = [contrast.keys for contrast in contrasts_of(claim)]
-            cells = self.arms[claim.arm]
+            cells = self.conditions[claim.condition]
             flags = figure1.flags(self.results, claim.id, cells[key], cells[other])
             proportion = inference.proportion(flags)
             return Verdict(claim, proportion.outcome, proportion=proportion)
@@ -353,30 +315,30 @@ class Judge:
     def _comparisons(self, claim: Claim) -> list[Comparison]:
         """The comparisons of a claim, out of its families where it has some."""
         wanted = contrasts_of(claim)
-        if not claim.family:
+        if not claim.families:
             return [self.comparison(contrast) for contrast in wanted]
-        known = {one.contrast: one for family in claim.listed("family") for one in self.family(family)}
+        known = {one.contrast: one for family in claim.families for one in self.family(family)}
         return [known[contrast] for contrast in wanted]
 
     def _mean_over_cells(self, claim: Claim) -> Verdict:
         """The mean difference over all cells of each seed that has them."""
         every = [self._corrected(contrast) for contrast in contrasts_of(claim)]
-        sides = [[self.arms[claim.arm][key] for key in one.contrast.keys] for one in every]
+        sides = [[self.conditions[claim.condition][key] for key in one.contrast.keys] for one in every]
         means = [self._mean_values([pair[side] for pair in sides]) for side in (0, 1)]
         pairs = inference.pair(*means)
         difference = inference.paired_t(pairs)
         outcome = inference.claim_outcome(
             [inference.superiority_p(pairs)], [difference.mean < 0 and difference.p < inference.ALPHA]
         )
-        whole = Contrast(claim.arm, "mean over the cells", "", *claim.contrast.split(" - "))
-        return Verdict(claim, outcome, [Comparison(whole, pairs, math.nan), *every])
+        return Verdict(claim, outcome, every, over_cells=pairs)
 
     def _mean_values(self, cells: Sequence[Cell]) -> list[float | None]:
         by_seed = zip(*(self.results.values(cell) for cell in cells), strict=True)
         return [None if None in values else float(np.mean([v for v in values if v is not None])) for values in by_seed]
 
     def _convergence(self, claim: Claim) -> Verdict:
-        curves = [one for one in self.curves(claim.contrast) if one.contrast.dataset in CURVES_JUDGED]
+        (pair,) = claim.contrasts
+        curves = [one for one in self.curves(pair) if one.contrast.dataset in CURVES_JUDGED]
         p_values, refuted = [], []
         for one in curves:
             fewer = Pairs(tuple(-d for d in one.epochs.differences), one.epochs.failed_first, one.epochs.failed_second)
@@ -385,7 +347,3 @@ class Judge:
             lower = inference.paired_t(one.area).mean < 0 and one.p_holm_area < inference.ALPHA
             refuted.append((slower and not one.epochs.failed_second) or (lower and not one.area.failed_second))
         return Verdict(claim, inference.claim_outcome(p_values, refuted), curves=curves)
-
-
-def _margin(dataset: str) -> float:
-    return inference.MARGINS[next(name for name, label in LABELS.items() if label == dataset)]

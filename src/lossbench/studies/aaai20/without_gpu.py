@@ -1,13 +1,14 @@
-"""What can be known of the large networks without a GPU? Their runs on a CPU.
+"""Runs of the large networks on a CPU.
 
-CNN5C is trained whole: first in bf16 where that is faster, apart from the paper's tables, then in fp32, which gives the
-runs of Table 3. A few epochs in both precisions stand beside each other. Of CIFAR-10 no more than the beginning is
-within reach: two epochs of a quarter of the images, which are no result.
+CNN5C is trained fully: first in bf16 where that is faster, apart from the paper's tables, then in fp32, which gives the
+runs of Table 3. A few epochs are run in both precisions for comparison. On CIFAR-10 a CPU can do
+only the beginning: two epochs of a quarter of the images, which are no result.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from lossbench.config.registry import LABELS
 from lossbench.config.run import Config, Precision, Runtime
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.mnist_type import MnistType
@@ -20,7 +21,7 @@ from lossbench.models.resnet18 import ResNet18
 from lossbench.studies.aaai20.conditions import LARGE, block_of, curve_blocks
 from lossbench.studies.aaai20.grid import cell_of
 from lossbench.studies.aaai20.schedule import paper_schedule
-from lossbench.studies.cells import LABELS, Cell, made_for
+from lossbench.studies.cells import Cell, made_for
 from lossbench.studies.study import Accuracy
 from lossbench.system.machine import num_cores
 
@@ -82,7 +83,7 @@ def blocks(
 ) -> Iterator[tuple[str, list[Config]]]:
     """All of these runs, named, in order.
 
-    In fp32 a run of CNN5C gets two cores, unless told otherwise: it fills them nearly as well as two runs would, and
+    In fp32 a run of CNN5C gets two cores, unless set otherwise: it fills them nearly as well as two runs would, and
     ends in half the time.
 
     Args:

@@ -92,7 +92,7 @@ def _presence(every: Sequence[Study]) -> str:
 
 
 def _some(runs: Runs) -> list[Trained]:
-    """One run of an imbalance, whichever; none without runs."""
+    """Any one run of an imbalance; None without runs."""
     return [run for by_seed in runs.values() for run in by_seed.values()][:1]
 
 
@@ -107,7 +107,7 @@ def _balanced(results: Results) -> dict[str, list[float]]:
 
 
 def _verdict(laws: list[Law], every: Sequence[Study], balanced: Mapping[str, Sequence[float]]) -> str:
-    """The three rules of docs/statistics.md in sentences, whichever way they come out."""
+    """The three rules of docs/statistics.md as sentences with their outcome."""
     two, step = every[0][1], every[1][1]
     gains, of_two, of_ten = theory.minority_gains(two), theory.spreads(two), theory.spreads(step)
     told = "; ".join(f"{loss} {measured(inference.paired_t(pairs))}" for loss, pairs in gains.items())
@@ -240,7 +240,7 @@ def _own_probabilities(axes: Axes, every: Sequence[Study]) -> list[str]:
 
 
 def _results(runs: Runs, loss: str) -> dict[str, tuple[BySeed, Method | None]]:
-    """The runs of a loss by weights and by method, where some are at hand or diverged."""
+    """The runs of a loss by weights and by method, where some finished or diverged."""
     found: dict[str, tuple[BySeed, Method | None]] = {}
     for (name, kind), by_seed in runs.items():
         if name == loss and (by_seed or by_seed.failed):
@@ -280,7 +280,7 @@ def _accuracy(by_seed: BySeed, method: Method | None) -> str:
 
 
 def _look(loss: str) -> dict[str, str]:
-    """Filled or not, so that SML and LGL can be told without colours; LGL-INR is one circle."""
+    """Filled or hollow markers tell SML and LGL apart without colours; LGL-INR is one circle."""
     color = str(STYLES[loss]["color"])
     return {"color": color, "markerfacecolor": "none" if loss == LGL else color}
 

@@ -1,10 +1,11 @@
-"""What do the runs say beyond the paper? Beta, the mechanism and calibration, as tables and pictures of a page."""
+"""Beyond the paper: beta and the mechanism, as tables and pictures of a page."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from lossbench.config.registry import LABELS
 from lossbench.data.labels import test_labels
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.style import FAINT, SMALL, STYLES
@@ -14,9 +15,12 @@ from lossbench.statistics import inference, learning_property
 from lossbench.statistics.inference import Difference, Pairs
 from lossbench.studies.aaai20 import figure1, mechanism
 from lossbench.studies.aaai20 import variants as studies
+from lossbench.studies.aaai20.conditions import MARGINS
 from lossbench.studies.aaai20.grid import LOSS_LABELS
+from lossbench.studies.aaai20.keys import CNN2C, GRAY, LGL, LGL_INR, LOSSES, SML
 from lossbench.studies.aaai20.variants import Variant
 from lossbench.studies.aaai20.verdicts import Judge
+from lossbench.studies.cells import Key
 from lossbench.studies.results import Results
 
 CORRELATIONS = {
@@ -50,7 +54,7 @@ def beta(results: Results) -> list[Block]:
         "beta 0, which is LGL-INR with even weights, and between attached and detached weights; the words as in "
         "the comparisons, but without Holm."
     )
-    margin = inference.MARGINS["kmnist"]
+    margin = MARGINS["kmnist"]
     noticed = {name: difference_line(pairs, margin) for name, pairs in _pairs(results, variants).items()}
     return [
         _beta_picture(results, variants),
@@ -75,7 +79,7 @@ def even_weights(results: Results) -> str | None:
 
 def _tested(pairs: Pairs) -> str:
     difference = inference.paired_t(pairs)
-    return f"{points(difference.mean)} points, {inference.compare(pairs, inference.MARGINS['kmnist'], difference.p)}"
+    return f"{points(difference.mean)} points, {inference.compare(pairs, MARGINS['kmnist'], difference.p)}"
 
 
 def _pairs(results: Results, variants: Sequence[Variant]) -> dict[str, Pairs]:
@@ -149,15 +153,14 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
     lines, named = {}, {}
     asked: dict[str, dict[str, Difference]] = {"confusability": {}, "weight": {}}
     beside: dict[str, dict[str, Difference]] = {"confusability": {}, "weight": {}}
-    for dataset in ("MNIST", "FMNIST", "KMNIST"):
-        cells = {loss: judge.arms["paper"]["CNN2C", dataset, loss] for loss in LOSS_LABELS}
+    for name in GRAY:
+        dataset = LABELS[name]
+        cells = {loss: judge.conditions["paper"][Key(CNN2C, name, loss)] for loss in LOSSES}
         matrices = {loss: figure1.confusions(judge.results, cell) for loss, cell in cells.items()}
-        weights = [judge.results.arrays(config) for config in cells["LGL-INR"].configs]
+        weights = [judge.results.arrays(config) for config in cells[LGL_INR].configs]
         seeds = [
             (lgl, inr, sml, arrays["class_weights"][-1].astype(float))
-            for lgl, inr, sml, arrays in zip(
-                matrices["LGL"], matrices["LGL-INR"], matrices["SML"], weights, strict=True
-            )
+            for lgl, inr, sml, arrays in zip(matrices[LGL], matrices[LGL_INR], matrices[SML], weights, strict=True)
             if lgl is not None and inr is not None and sml is not None and arrays is not None
             if "class_weights" in arrays
         ]
@@ -165,14 +168,14 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
             continue
         found = [mechanism.ranks(*seed) for seed in seeds]
         lines[dataset] = {"n": str(len(found)), "Pairs": str(round(np.mean([one.num_pairs for one in found])))} | {
-            words: _correlation_in_figures(_correlation([getattr(one, name) for one in found]))
-            for words, name in CORRELATIONS.items()
+            words: _correlation_in_figures(_correlation([getattr(one, rank) for one in found]))
+            for words, rank in CORRELATIONS.items()
         }
-        for name, column in (("confusability", "Gain and confusability"), ("weight", "Gain and weight")):
-            asked[name][dataset] = _correlation([getattr(one, f"gain_{name}") for one in found])
-            differences = [getattr(one, f"gain_{name}") - getattr(one, f"control_{name}") for one in found]
-            beside[name][dataset] = _correlation(differences)
-            lines[dataset][f"{column}, less control"] = _correlation_in_figures(beside[name][dataset])
+        for measure, column in (("confusability", "Gain and confusability"), ("weight", "Gain and weight")):
+            asked[measure][dataset] = _correlation([getattr(one, f"gain_{measure}") for one in found])
+            differences = [getattr(one, f"gain_{measure}") - getattr(one, f"control_{measure}") for one in found]
+            beside[measure][dataset] = _correlation(differences)
+            lines[dataset][f"{column}, less control"] = _correlation_in_figures(beside[measure][dataset])
         mean = np.mean([seed[3] for seed in seeds], axis=0)
         for j, k in mechanism.named_pairs(mean):
             counts = [f"{np.mean([seed[side][j, k] for seed in seeds]):.1f}" for side in (0, 2, 1)]

@@ -1,4 +1,4 @@
-"""What else is in the paper, and what does ours rest on? Simulation, architectures, theory, errors, provenance."""
+"""The rest of the paper and what our results rest on: simulation, architectures, theory, errors, provenance."""
 
 import math
 from collections.abc import Sequence
@@ -15,12 +15,14 @@ from lossbench.report.plots import PropertyRow
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, short_commit, span
 from lossbench.statistics import learning_property as diagnostics
-from lossbench.studies.aaai20 import conditions as arms
-from lossbench.studies.aaai20 import paper
+from lossbench.studies.aaai20 import conditions, paper
 from lossbench.studies.aaai20 import table1 as simulation
 from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSS_LABELS, paper_numbers
+from lossbench.studies.aaai20.keys import SML
 from lossbench.studies.aaai20.table1 import Simulations
-from lossbench.studies.aaai20.verdicts import Judge, equation_10, simulated
+from lossbench.studies.aaai20.table1_verdicts import equation_10, simulated
+from lossbench.studies.aaai20.verdicts import Judge
+from lossbench.studies.cells import Key
 from lossbench.studies.results import Results
 
 SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
@@ -90,28 +92,28 @@ def table2() -> list[Block]:
     return [table(lines, ["Network", "Row"], caption)]
 
 
-Balances = dict[tuple[str, str, str, str], list[diagnostics.Balance]]
-"""By loss, data set, network and images; one a seed."""
+Balances = dict[tuple[Key, str], list[diagnostics.Balance]]
+"""By cell and images; one a seed."""
 
 
 def balances(judge: Judge) -> tuple[Balances, list[str]]:
     """Both sides of the learning property on every run at the paper's learning rate, and what contradicts itself."""
     found: Balances = {}
     problems = []
-    for (network, dataset, loss), cell in judge.arms["paper"].items():
-        for config in cell.configs if not loss.startswith("beta") else ():
+    for key, cell in judge.conditions["paper"].items():
+        for config in cell.configs if key.loss.option is None else ():
             try:
                 sides = _sides(judge.results, config)
             except ValueError as error:
                 problems.append(f"{judge.results.name(config)} is left out: {error}.")
                 continue
             for split, balance in sides.items():
-                found.setdefault((loss, dataset, network, split), []).append(balance)
+                found.setdefault((key, split), []).append(balance)
     return found, problems
 
 
 def _sides(results: Results, config: Config) -> dict[str, diagnostics.Balance]:
-    """By images; none where a run is not done, its arrays not at hand, or its data not published."""
+    """By images; none where a run is not done, its arrays are missing, or its data are not public."""
     record, arrays = results.record(config), results.arrays(config)
     if record is None or arrays is None:
         return {}
@@ -128,14 +130,17 @@ def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:
     if not found:
         return [Paragraph("No runs with arrays yet."), *named]
     rows = [
-        PropertyRow(loss, split, number, left, right)
+        PropertyRow(key.loss.label, split, number, left, right)
         for split in SPLITS
-        for (loss, _, _, images), group in found.items()
+        for (key, images), group in found.items()
         if images == split
         for one in group
         for number, (left, right) in enumerate(zip(one.left, one.right, strict=True))
     ]
-    lines = {key: _balance(group) for key, group in found.items()}
+    lines = {}
+    for (key, images), group in found.items():
+        network, dataset, loss = key.labels
+        lines[loss, dataset, network, images] = _balance(group)
     caption = (
         "Eq. 9 (SML) and 10 (LGL, LGL-INR, per one-vs-all classifier; LGL-INR by its own law) on trained networks: "
         "left over right side, 1 in balance, median and range over classes and seeds; the factor between the sides in "
@@ -154,16 +159,16 @@ def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:
 def _in_balance(groups: Balances) -> str:
     """How near the two sides are, loss by loss, over all data sets, networks, seeds and classes."""
     texts = []
-    for loss in dict.fromkeys(key[0] for key in groups):
+    for loss in dict.fromkeys(key.loss for key, _ in groups):
         told = []
         for split in SPLITS:
             ratios = np.concatenate(
-                [one.ratio for key, group in groups.items() if key[0] == loss and key[3] == split for one in group]
+                [one.ratio for key, group in groups.items() if (key[0].loss, key[1]) == (loss, split) for one in group]
             )
             apart = _apart(ratios)
             near = 100 * np.mean(apart <= math.log(diagnostics.LAW_FACTOR)) if len(apart) else math.nan
             told.append(f"{_factor(ratios)} on {split}{'ing' * (split == 'train')} images ({near:.0f} %)")
-        texts.append(f"{loss} {told[0]} and {told[1]}")
+        texts.append(f"{loss.label} {told[0]} and {told[1]}")
     return (
         "By which factor the two sides differ in a typical class, median over classes, seeds and data sets, and how "
         f"many classes are within {diagnostics.LAW_FACTOR}: {'; '.join(texts)}. LGL-INR's right side is weighted, so "
@@ -227,8 +232,10 @@ def _audit_numbers(found: Balances, simulations: Simulations | None) -> _Numbers
     for name, network in (("cnn2c", "CNN2C"), ("literal", LITERAL_HEAD), ("cnn5c", "CNN5C")):
         known[f"{name}_parameters"] = _num_parameters(network)
     known["cnn5c_features"] = _networks()["CNN5C"][-2]["output"]
-    known["scale_sml"], known["scale_lgl"] = (f"{arms.SCALES[arms.PLACES[0]][loss]:g}" for loss in ("sml", "lgl"))
-    of_sml = [one for key, group in found.items() if key[0] == "SML" and key[3] == "train" for one in group]
+    known["scale_sml"], known["scale_lgl"] = (
+        f"{conditions.SCALES[conditions.PLACES[0]][loss]:g}" for loss in ("sml", "lgl")
+    )
+    of_sml = [one for (key, images), group in found.items() if (key.loss, images) == (SML, "train") for one in group]
     identities = [abs(one.residual.sum()) / one.left.sum() for one in of_sml]
     if identities:
         known["num_sml"], known["sml_identity"] = str(len(identities)), f"{max(identities):.1e}"

@@ -1,4 +1,4 @@
-"""How do the paper's figures look with our runs in them?"""
+"""The paper's figures, drawn from our runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def confusions(filled: Filled) -> list[Confusions]:
                 for record in records
                 if (matrix := _confusion(record)) is not None
             }
-            paper = experiments.paper_confusions().get(cell.loss, {}) if cell.dataset == "KMNIST" else {}
+            paper = experiments.paper_confusions().get(cell.config.loss.name, {}) if cell.dataset == "KMNIST" else {}
             found.append(Confusions(cell.loss, cell.dataset, matrices, paper))
     return found
 

@@ -1,13 +1,14 @@
-"""What comes of it, in sentences? The verdict paragraph, the headline, the evidence of a claim, and what is missing."""
+"""The findings in sentences: the verdict paragraph, the headline, the evidence of a claim, and what is missing."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from lossbench.report.wording import enumerated, measured, points, probability
+from lossbench.config.registry import LABELS
+from lossbench.report.wording import enumerated, in_words, measured, points, probability
 from lossbench.statistics import inference
 from lossbench.studies.aaai20 import second_runs
 from lossbench.studies.aaai20.claims import FAMILIES
-from lossbench.studies.aaai20.grid import LITERAL_HEAD
+from lossbench.studies.aaai20.keys import CNN2C, LGL_INR, LITERAL
 from lossbench.studies.aaai20.verdicts import (
     REFUTING,
     SEEN_SEED,
@@ -19,6 +20,7 @@ from lossbench.studies.aaai20.verdicts import (
     State,
     Verdict,
 )
+from lossbench.studies.cells import Key
 
 LEADS = {
     "remains": "{first}'s lead over {second} remains at each loss's own learning rate: it is more than step size",
@@ -31,11 +33,12 @@ LEADS = {
 }
 """What docs/statistics.md calls the outcomes of the headline."""
 
-DATASETS = {"MNIST": "MNIST", "FMNIST": "Fashion-MNIST", "KMNIST": "KMNIST", "CIFAR-10": "CIFAR-10"}
+DATASETS = {"mnist": "MNIST", "fmnist": "Fashion-MNIST", "kmnist": "KMNIST", "cifar10": "CIFAR-10"}
+"""The paper's data sets as sentences write them, in the order of its tables."""
 
 
 def headline_sentences(judge: Judge) -> list[str]:
-    """What becomes of LGL-INR's lead over SML, then over LGL; one sentence for both data sets where both agree."""
+    """LGL-INR's lead over SML, then over LGL, at each loss's own rate; one sentence where both data sets agree."""
     every = judge.headlines()
     sentences = []
     for other in dict.fromkeys(one.other for one in every):
@@ -49,8 +52,8 @@ def headline_sentences(judge: Judge) -> list[str]:
 def _headline_sentence(group: Sequence[JudgedHeadline]) -> str:
     first = group[0]
     places = " and ".join(DATASETS[one.dataset] for one in group)
-    lead = LEADS[first.headline].format(first="LGL-INR", second=first.other, why=_why(first))
-    told = {one.dataset: _headline_evidence(one) for one in group}
+    lead = LEADS[first.headline].format(first=LGL_INR.label, second=first.other.label, why=_why(first))
+    told = {LABELS[one.dataset]: _headline_evidence(one) for one in group}
     evidence = "; ".join(f"{dataset}: {text}" if len(told) > 1 else text for dataset, text in told.items())
     return f"On {places}, {lead} ({evidence})."
 
@@ -69,11 +72,11 @@ def _headline_evidence(one: JudgedHeadline) -> str:
     if one.scale_up.pairs.n:
         closes = f" and closes {_closed(one, one.scale_up)}" if has_lead else ""
         parts.append(
-            f"{points(one.scale_up.difference.mean)} with {one.other}'s loss times {one.scale:g}, which matches "
+            f"{points(one.scale_up.difference.mean)} with {one.other.label}'s loss times {one.scale:g}, which matches "
             f"gradient norms at initialisation{closes}"
         )
     if one.own_lr.pairs.n and not one.own_is_papers:
-        times = f", {one.own_factor:g} times the paper's for {one.other}" if one.own_factor else ""
+        times = f", {one.own_factor:g} times the paper's for {one.other.label}" if one.own_factor else ""
         closes = f", which closes {_closed(one, one.own_lr)}" if has_lead else ""
         parts.append(f"{points(one.own_lr.difference.mean)} at their own learning rates{times}{closes}")
     return "; ".join(parts) or "no pair of runs"
@@ -86,11 +89,11 @@ def _closed(one: JudgedHeadline, other: Comparison) -> str:
 
 
 def sum_sentence(judge: Judge) -> str:
-    """What becomes of LGL-INR's lead over LGL where LGL is summed over the classes; nothing without enough runs."""
+    """LGL-INR's lead over LGL where LGL is summed over the classes; nothing without enough runs."""
     told = []
     for dataset, cell in second_runs.lgl_sums().items():
         seeds = (*second_runs.FIRST_SEEDS, *second_runs.BLIND_SEEDS)
-        inr = judge.arms["paper"]["CNN2C", dataset, "LGL-INR"]
+        inr = judge.conditions["paper"][Key(CNN2C, dataset, LGL_INR)]
         pairs = judge.results.pairs(second_runs.with_seeds(inr, seeds), second_runs.with_seeds(cell, seeds))
         if pairs.n >= inference.MIN_RUNS:
             told.append(f"{points(inference.paired_t(pairs).mean)} points on {DATASETS[dataset]} (n={pairs.n})")
@@ -120,7 +123,7 @@ def cells_sentence(cells: Sequence[JudgedCell]) -> str:
 
 
 def apart_sentence(cells: Sequence[JudgedCell]) -> str:
-    """Which losses are, as read here, not the paper's: all their judged cells lie on one side of its numbers."""
+    """Losses that differ from the paper's in our reading: all their judged cells lie on one side of its numbers."""
     told = []
     for loss in dict.fromkeys(one.cell.loss for one in cells):
         outcomes = {one.outcome for one in cells if one.cell.loss == loss} - {"too few", None}
@@ -134,7 +137,7 @@ def apart_sentence(cells: Sequence[JudgedCell]) -> str:
 
 
 def claims_sentence(verdicts: Sequence[Verdict]) -> str:
-    """How many claims hold, fail, or are undecided: the paper's, and those that go on from them."""
+    """How many claims hold, fail, or are undecided: the paper's, and those that extend them."""
     tested = [one for one in verdicts if one.outcome]
     own = _counted([one for one in tested if one.claim.whose == "paper"])
     further = _counted([one for one in tested if one.claim.whose == "further"])
@@ -157,13 +160,15 @@ def _counted(verdicts: Sequence[Verdict]) -> tuple[int, str]:
 
 
 def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
-    """Which head of CNN2C gives the paper's numbers, and whether a claim hangs on it."""
+    """Which head of CNN2C gives the paper's numbers, and whether a claim depends on it."""
     counted = []
-    for network in ("CNN2C", LITERAL_HEAD):
-        outcomes = [one.outcome for one in cells if one.key[0] == network and one.key[2] == one.cell.loss]  # no beta
+    for network in (CNN2C, LITERAL):
+        chosen = [one for one in cells if one.key.model == network and one.key.loss.option is None]
+        outcomes = [one.outcome for one in chosen]
         if "too few" in outcomes:
             return ""
         counted.append(outcomes.count("consistent"))
+    num_datasets = len({one.key.dataset for one in chosen})
     both = judge.by_head()
     told = [
         f"{after.claim.claim.partition(', with')[0]}: {before.outcome}, with the printed head {after.outcome}"
@@ -171,14 +176,15 @@ def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
     ]
     once = [before for before, after in both if (before.outcome == "holds") != (after.outcome == "holds")]
     return (
-        f"Of CNN2C's {len(outcomes)} numbers {counted[0]} lie where one new run of ours would with the head "
-        f"800-500-10, {counted[1]} with the printed one (800-10). Over CNN2C's three data sets {len(once) or 'no'} "
-        f"claim{'s' * (len(once) > 1)} hold{'s' * (len(once) < 2)} with one head only: {'; '.join(told)}."
+        f"Of CNN2C's {len(chosen)} numbers {counted[0]} lie where one new run of ours would with the head "
+        f"800-500-10, {counted[1]} with the printed one (800-10). Over CNN2C's {in_words(num_datasets)} data sets "
+        f"{len(once) or 'no'} claim{'s' * (len(once) > 1)} hold{'s' * (len(once) < 2)} with one head only: "
+        f"{'; '.join(told)}."
     )
 
 
 def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
-    """What would be said otherwise without the runs seen before the rules; `verdicts` are those of `judge`."""
+    """What would change without the runs seen before the rules; `verdicts` are those of `judge`."""
     without = judge.unseen()
     told = [
         f"{before.claim.claim}: {before.outcome}, without them {after.outcome}"
@@ -186,14 +192,16 @@ def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
         if before.outcome != after.outcome
     ]
     told += [
-        f"LGL-INR's lead over {before.other} on {before.dataset}: {before.headline}, without them {after.headline}"
+        f"LGL-INR's lead over {before.other.label} on {LABELS[before.dataset]}: {before.headline}, without them "
+        f"{after.headline}"
         for before, after in zip(judge.headlines(), without.headlines(), strict=True)
         if before.headline != after.headline
     ]
     told += [
-        f"{before.contrast.label}, {before.contrast.arm}, {place(before)}: {before.word}, without them {after.word}"
-        for name in FAMILIES
-        for before, after in zip(judge.family(name), without.family(name), strict=True)
+        f"{before.contrast.label}, {before.contrast.condition}, {place(before)}: {before.word}, without them "
+        f"{after.word}"
+        for family in FAMILIES
+        for before, after in zip(judge.family(family), without.family(family), strict=True)
         if before.word != after.word
     ]
     changes = f"these change: {'; '.join(told)}" if told else "nothing changes"
@@ -204,7 +212,7 @@ def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
 
 
 def evidence(verdict: Verdict) -> str:
-    """On what grounds a claim holds, fails, or is undecided."""
+    """The evidence for a claim's outcome."""
     if verdict.proportion is not None:
         one = verdict.proportion
         if not one.n:
@@ -215,14 +223,13 @@ def evidence(verdict: Verdict) -> str:
     known = [one for one in verdict.comparisons if one.pairs.n]
     if not known:
         return "no pairs of runs"
-    if verdict.claim.over_cells and verdict.comparisons[0].pairs.n:
-        return measured(verdict.comparisons[0].difference)
+    if verdict.over_cells is not None and verdict.over_cells.n:
+        return measured(inference.paired_t(verdict.over_cells))
     return _cells_evidence(verdict, known)
 
 
 def _cells_evidence(verdict: Verdict, known: Sequence[Comparison]) -> str:
-    num_cells = len([one for one in verdict.comparisons if one.contrast.dataset])
-    known = [one for one in known if one.contrast.dataset]
+    num_cells = len(verdict.comparisons)
     kind = verdict.claim.kind
     if kind == "superiority":
         passed = sum(one.word in ("higher", "higher, within the margin") for one in known)
@@ -249,9 +256,9 @@ def _cells_evidence(verdict: Verdict, known: Sequence[Comparison]) -> str:
 def _curve_evidence(one: CurveComparison) -> str:
     epochs, area = inference.paired_t(one.epochs), inference.paired_t(one.area)
     if not epochs.n:
-        return f"{one.contrast.dataset}: no pairs of runs"
+        return f"{LABELS[one.contrast.dataset]}: no pairs of runs"
     return (
-        f"{one.contrast.dataset}: {epochs.mean:+.1f} epochs (p {probability(epochs.p)}), "
+        f"{LABELS[one.contrast.dataset]}: {epochs.mean:+.1f} epochs (p {probability(epochs.p)}), "
         f"area {points(area.mean)} points (p {probability(area.p)}), n={epochs.n}"
     )
 
@@ -259,4 +266,4 @@ def _curve_evidence(one: CurveComparison) -> str:
 def place(comparison: Comparison) -> str:
     """A comparison's cell in words."""
     one = comparison.contrast
-    return " ".join(part for part in (one.network, one.loss, one.dataset) if part)
+    return f"{one.common.label} {LABELS[one.dataset]}"

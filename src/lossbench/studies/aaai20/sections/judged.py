@@ -1,8 +1,9 @@
-"""What does the report say, part by part? Tables, verdicts and pictures of the paper's profile as blocks of a page."""
+"""Tables, verdicts and pictures of the paper's profile as blocks of a page."""
 
 import math
 from collections.abc import Mapping, Sequence
 
+from lossbench.config.registry import LABELS
 from lossbench.report import plots
 from lossbench.report.page import Block, Paragraph, Table
 from lossbench.report.plots import CellRow, ComparisonRow
@@ -11,16 +12,17 @@ from lossbench.report.wording import MISSING, NO_NUMBER, percent, points, predic
 from lossbench.statistics import inference
 from lossbench.statistics.inference import MIN_RUNS
 from lossbench.studies.aaai20 import figure1
-from lossbench.studies.aaai20.claims import FAMILIES
+from lossbench.studies.aaai20.claims import FAMILIES, Contrast
 from lossbench.studies.aaai20.claims import claims as known_claims
-from lossbench.studies.aaai20.grid import LITERAL_HEAD
+from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSS_LABELS
+from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, LITERAL, NETWORKS, PAIRS, SML, pair_label
 from lossbench.studies.aaai20.sections.findings import DATASETS, evidence, place
 from lossbench.studies.aaai20.table1 import Simulations
-from lossbench.studies.aaai20.verdicts import Comparison, Judge, JudgedCell, Verdict, equation_10
+from lossbench.studies.aaai20.table1_verdicts import equation_10
+from lossbench.studies.aaai20.verdicts import Comparison, Judge, JudgedCell, Verdict
+from lossbench.studies.cells import Part
 
-NETWORKS = ("CNN2C", LITERAL_HEAD, "CNN5C", "MobileNetV2", "ResNet-18")
-
-ARMS = {
+CONDITIONS = {
     "paper": "the paper's learning rate",
     "scale-up": "SML and LGL scaled to LGL-INR's gradient norm",
     "scale-down": "LGL-INR scaled to SML's gradient norm",
@@ -31,21 +33,21 @@ ARMS = {
 
 WHOSE = {
     "paper": "The paper's claims",
-    "further": "Where the paper's claims lead, with arms of ours",
+    "further": "Where the paper's claims lead, with conditions of ours",
     "ours": "Our own hypotheses",
 }
 """Whose the claims are, and how their table begins."""
 
 
-def headlines(judge: Judge, status: Mapping[tuple[str, str], str]) -> Table:
-    """What becomes of LGL-INR's lead, by data set and other loss.
+def headlines(judge: Judge, status: Mapping[tuple[Part, str], str]) -> Table:
+    """LGL-INR's lead, by data set and other loss.
 
     Args:
         judge: the verdicts.
         status: what the blind seeds make of each headline, by other loss and data set.
     """
     lines = {
-        (f"LGL-INR - {one.other}", one.dataset): {
+        (pair_label((LGL_INR, one.other)), LABELS[one.dataset]): {
             "Lead": one.headline,
             "Seeds 5 to 9": status.get((one.other, one.dataset), NO_NUMBER),
             "n": _counts(one.paper, one.scale_up, one.own_lr),
@@ -81,7 +83,7 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
     """The paper's accuracies beside the prediction for one new run, as a picture and a table."""
     rows = [
         CellRow(
-            one.key[1],
+            LABELS[one.key.dataset],
             _network(one),
             one.cell.loss,
             one.last,
@@ -91,7 +93,7 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
         for one in judged
     ]
     lines = {
-        (one.key[1], _network(one), one.cell.loss): {
+        (LABELS[one.key.dataset], _network(one), one.cell.loss): {
             "Paper": NO_NUMBER if one.cell.paper is None else f"{one.cell.paper:.2f}",
             "Ours": percent(one.last.mean) if one.last.n else MISSING,
             "n": _runs(one),
@@ -103,7 +105,7 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
             "Best": percent(one.best.mean) if one.best.n else MISSING,
             "By the best": one.outcome_best or "",
         }
-        for one in sorted(judged, key=lambda one: (list(DATASETS).index(one.key[1]), NETWORKS.index(one.key[0])))
+        for one in sorted(judged, key=_by_place)
     }
     caption = (
         "The paper's accuracies (%) beside where one new run of ours is expected (95 %): mean ± t s √(1 + 1/n), s "
@@ -118,7 +120,7 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
 def _by_own_spread(judged: Sequence[JudgedCell]) -> str:
     """Whether the pooled s decides: losses scatter differently."""
     words = (
-        f"{_network(one)}, {one.cell.loss} on {one.key[1]}: {one.outcome_own}"
+        f"{_network(one)}, {one.cell.loss} on {LABELS[one.key.dataset]}: {one.outcome_own}"
         for one in judged
         if one.outcome != one.outcome_own and one.outcome != "too few"
     )
@@ -130,12 +132,13 @@ def _by_own_spread(judged: Sequence[JudgedCell]) -> str:
 
 def overview(judged: Sequence[JudgedCell]) -> Table:
     """The paper's cells with runs, a line a data set and network: ours, n, the paper's number and the verdict."""
-    shown = [one for one in judged if one.last.n and one.key[0] != LITERAL_HEAD]
+    shown = [one for one in judged if one.last.n and one.key.model != LITERAL]
     lines: dict[tuple[str, str], dict[str, str]] = {}
-    for one in sorted(shown, key=lambda one: (list(DATASETS).index(one.key[1]), NETWORKS.index(one.key[0]))):
+    for one in sorted(shown, key=_by_place):
         spread = "" if math.isnan(one.last.sd) else f" ± {points(one.last.sd).lstrip('+')}"
         beside = "" if one.cell.paper is None else f"; {one.cell.paper:.2f}, {one.outcome}"
-        line = lines.setdefault((one.key[1], _network(one)), dict.fromkeys(("LGL", "SML", "LGL-INR"), NO_NUMBER))
+        place = LABELS[one.key.dataset], _network(one)
+        line = lines.setdefault(place, dict.fromkeys(LOSS_LABELS, NO_NUMBER))
         line[one.cell.loss] = f"{percent(one.last.mean)}{spread} (n={_runs(one)}){beside}"
     caption = (
         "Test accuracy (%) after the last epoch, mean ± standard deviation over seeds (n); the paper's number, and "
@@ -145,7 +148,13 @@ def overview(judged: Sequence[JudgedCell]) -> Table:
 
 
 def _network(one: JudgedCell) -> str:
-    return f"{one.key[0]}, {one.key[2]}" if one.key[2].startswith("beta") else one.key[0]
+    network, _, loss = one.key.labels
+    return network if one.key.loss.option is None else f"{network}, {loss}"
+
+
+def _by_place(one: JudgedCell) -> tuple[int, int]:
+    """The order of data sets, then of networks."""
+    return list(DATASETS).index(one.key.dataset), NETWORKS.index(one.key.model)
 
 
 def _runs(one: JudgedCell) -> str:
@@ -154,38 +163,40 @@ def _runs(one: JudgedCell) -> str:
     return f"{text}, {one.last.failed} failed" if one.last.failed else text
 
 
-def comparisons(judge: Judge, status: Mapping[tuple[str, str, str], str]) -> list[Block]:
+def comparisons(judge: Judge, status: Mapping[Contrast, str]) -> list[Block]:
     """Every family of comparisons that has runs, as a picture and a table; the others by name.
 
     Args:
         judge: the verdicts.
-        status: what the blind seeds make of a comparison of CNN2C, by arm, contrast and data set.
+        status: what the blind seeds make of a comparison of CNN2C.
     """
-    known = {name: judge.family(name) for name in FAMILIES}
-    present = [name for name in FAMILIES if any(one.pairs.n for one in known[name])]
-    absent = [name for name in FAMILIES if name not in present]
+    known = {family: judge.family(family) for family in FAMILIES}
+    present = [family for family in FAMILIES if any(one.pairs.n for one in known[family])]
+    absent = [family.label for family in FAMILIES if family not in present]
     rows, lines = [], {}
-    for name in present:
-        for one in known[name]:
+    for family in present:
+        for one in known[family]:
             if one.pairs.n:
                 rows.append(
                     ComparisonRow(
-                        f"{one.contrast.label}, {one.contrast.arm}", place(one), one.difference, one.margin, one.word
+                        f"{one.contrast.label}, {one.contrast.condition}",
+                        place(one),
+                        one.difference,
+                        one.margin,
+                        one.word,
                     )
                 )
-            key = one.contrast.arm, one.contrast.label, one.contrast.dataset
-            blind = status.get(key, NO_NUMBER) if one.contrast.network == "CNN2C" else NO_NUMBER
-            line = _comparison(judge, one) | {"Seeds 5 to 9": blind}
-            lines[one.contrast.arm, name.partition("/")[2], place(one)] = line
+            line = _comparison(judge, one) | {"Seeds 5 to 9": status.get(one.contrast, NO_NUMBER)}
+            lines[one.contrast.condition, family.contrast, place(one)] = line
     blocks: list[Block] = []
     if present:
         caption = (
             "Differences in test accuracy, last epoch, in points: paired t over seeds, p by Holm within a contrast "
-            "of an arm over all the cells that it will have, 90 % interval and margin of equivalence. As "
+            "of a condition over all the cells that it will have, 90 % interval and margin of equivalence. As "
             "description: in how many seeds the exact McNemar test finds either network better on the same images, "
             "and the nominal 95 % interval of a bootstrap over images and seeds, too narrow with few seeds."
         )
-        blocks = [plots.comparisons(rows), table(lines, ["Arm", "Contrast", "Cell"], caption)]
+        blocks = [plots.comparisons(rows), table(lines, ["Condition", "Contrast", "Cell"], caption)]
     if absent:
         blocks.append(Paragraph(f"Without a pair of runs: {'; '.join(absent)}."))
     return blocks
@@ -193,8 +204,8 @@ def comparisons(judge: Judge, status: Mapping[tuple[str, str, str], str]) -> lis
 
 def _comparison(judge: Judge, one: Comparison) -> dict[str, str]:
     difference, test = one.difference, one.equivalence
-    first, second = (judge.arms[one.contrast.arm].get(key) for key in one.contrast.keys)
-    images = figure1.images(judge.results, first, second) if one.pairs.n and not one.contrast.loss else None
+    first, second = (judge.conditions[one.contrast.condition].get(key) for key in one.contrast.keys)
+    images = figure1.images(judge.results, first, second) if one.pairs.n and not one.contrast.over_networks else None
     return {
         "n": str(one.pairs.n),
         "Difference": points(difference.mean),
@@ -210,7 +221,7 @@ def _comparison(judge: Judge, one: Comparison) -> dict[str, str]:
 
 
 def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list[Block]:
-    """Every claim with its outcome and grounds: the paper's, those that go on from them, and ours."""
+    """Every claim with its outcome and grounds: the paper's, those that extend them, and ours."""
     blocks: list[Block] = []
     for whose, which in WHOSE.items():
         chosen = [one for one in verdicts if one.outcome and one.claim.whose == whose]
@@ -219,7 +230,7 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
                 "Verdict": one.state or "",
                 "Evidence": evidence(one),
                 "Test": one.claim.kind,
-                "Arm": one.claim.arm,
+                "Condition": one.claim.condition,
                 "Where": one.claim.place.removeprefix("ours: "),
             }
             for one in chosen
@@ -231,11 +242,15 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
                     "Verdict": outcome,
                     "Evidence": "Table 1",
                     "Test": simulated.kind,
-                    "Arm": simulated.arm,
+                    "Condition": simulated.condition,
                     "Where": simulated.place,
                 }
-        told = "; ".join(f"{arm}: {text}" for arm, text in ARMS.items() if any(one.claim.arm == arm for one in chosen))
-        caption = f"{which}, each by the rule written down before the runs. Arms are {told}."
+        told = "; ".join(
+            f"{condition}: {text}"
+            for condition, text in CONDITIONS.items()
+            if any(one.claim.condition == condition for one in chosen)
+        )
+        caption = f"{which}, each by the rule written down before the runs. Conditions are {told}."
         if whose == "paper":
             caption += (
                 " In quotation marks what the paper says of a size, which is not tested. That Table 1 is judged twice "
@@ -248,13 +263,13 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
 def convergence(judge: Judge) -> list[Block]:
     """How soon and how high the losses learn, on test and training images, MNIST beside the two that decide."""
     lines = {}
-    for label in ("LGL-INR - SML", "LGL-INR - LGL"):
-        for one in judge.curves(label):
+    for pair in PAIRS[:2]:
+        for one in judge.curves(pair):
             corrected = (one.p_holm_epochs, one.p_holm_area)
             shown = {"test": ((one.epochs, one.area), corrected), "train": ((one.train_epochs, one.train_area), None)}
             for images, (pairs, p_holm) in shown.items():
                 epochs, area = map(inference.paired_t, pairs)
-                lines[label, one.contrast.dataset, images] = {
+                lines[one.contrast.label, LABELS[one.contrast.dataset], images] = {
                     "n": str(epochs.n),
                     "Epochs": f"{epochs.mean:+.1f}" if epochs.n else NO_NUMBER,
                     "Epochs, 95 %": NO_NUMBER if math.isnan(epochs.low) else f"{epochs.low:+.1f} to {epochs.high:+.1f}",
@@ -273,9 +288,9 @@ def convergence(judge: Judge) -> list[Block]:
 
 def figure1_text(judge: Judge) -> list[Block]:
     """What the text says of Figure 1 in numbers, beside ours."""
-    small = {key[2]: cell for key, cell in judge.arms["paper"].items() if key[:2] == ("CNN2C", "KMNIST")}
+    small = {key.loss: cell for key, cell in judge.conditions["paper"].items() if key.place == (CNN2C, "kmnist")}
     lines = {
-        f"{one.loss}: class {one.true} as {one.predicted}": {
+        f"{one.loss.label}: class {one.true} as {one.predicted}": {
             "Paper": str(one.paper),
             "Ours": f"{one.ours.mean:.1f}" if one.ours.n else MISSING,
             "n": str(one.ours.n),
@@ -288,8 +303,8 @@ def figure1_text(judge: Judge) -> list[Block]:
     }
     caption = f"The {len(lines)} counts of Figure 1 that caption and text print; each interval with its own s."
     blocks: list[Block] = [table(lines, ["Count"], caption)]
-    fashion = {key[2]: cell for key, cell in judge.arms["paper"].items() if key[:2] == ("CNN2C", "FMNIST")}
-    similar = figure1.similar_classes(judge.results, fashion["LGL"], fashion["SML"])
+    fashion = {key.loss: cell for key, cell in judge.conditions["paper"].items() if key.place == (CNN2C, "fmnist")}
+    similar = figure1.similar_classes(judge.results, fashion[LGL], fashion[SML])
     if similar is not None:
         blocks.append(
             Paragraph(

@@ -1,4 +1,4 @@
-"""What do runs on a CPU say of the large networks? Beside the paper's numbers, and no part of its tables."""
+"""Runs of the large networks on a CPU, beside the paper's numbers and apart from its tables."""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +9,8 @@ from lossbench.report.table import table
 from lossbench.report.wording import MISSING, enumerated, points, span, spread
 from lossbench.statistics import inference
 from lossbench.studies.aaai20 import without_gpu as pilots
-from lossbench.studies.provenance import conditions
+from lossbench.studies.aaai20.conditions import MARGINS
+from lossbench.studies.provenance import trained_on
 from lossbench.studies.results import Results
 
 
@@ -44,9 +45,9 @@ def cnn5c(results: Results) -> list[Block]:
 
 
 def _told(caption: str, results: Results, configs: Iterable[Config]) -> str:
-    """A caption with what those of its runs that are there were done on."""
+    """A caption, and what its finished runs were done on."""
     names = results.records.keys() & {results.name(config) for config in configs}
-    return f"{caption} {conditions(results, names)}".strip()
+    return f"{caption} {trained_on(results, names)}".strip()
 
 
 def _processors(results: Results, both: pilots.Agreement) -> list[str]:
@@ -65,7 +66,7 @@ def _agreement(results: Results) -> str:
     if pairs.n < inference.MIN_RUNS:
         known = f", bf16 - fp32 {enumerated(map(points, pairs.differences))} points" if pairs.n else ""
         return f"Whether bf16 does as fp32 is open: {pairs.n} of {pilots.AGREEMENT_SEEDS} pairs of runs{known}."
-    test = inference.tost(pairs, inference.MARGINS["kmnist"])
+    test = inference.tost(pairs, MARGINS["kmnist"])
     shown = "are equivalent" if test.p < inference.ALPHA else "are not shown to be equivalent"
     places = _processors(results, both)
     mixed = ", which differ within pairs, so that the difference is not of precision alone" if len(places) > 1 else ""

@@ -1,4 +1,4 @@
-"""Accuracy over the learning rate: the curves, each loss's own rate, and the arms of larger networks."""
+"""Accuracy over the learning rate: the curves, each loss's own rate, and the conditions of larger networks."""
 
 import math
 from collections.abc import Mapping
@@ -6,19 +6,20 @@ from itertools import product
 from typing import Any
 
 from lossbench.config.options import LossConfig
+from lossbench.config.registry import LABELS
 from lossbench.report import plots
 from lossbench.report.page import Block
 from lossbench.report.plots import LrCurve
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, difference_line, percent
 from lossbench.studies.aaai20 import conditions
-from lossbench.studies.aaai20.claims import Contrast
+from lossbench.studies.aaai20.claims import between_losses
 from lossbench.studies.aaai20.grid import LOSSES
+from lossbench.studies.aaai20.keys import PAIRS, pair_label
 from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.aaai20.second_runs import DECAYED, MNIST
-from lossbench.studies.aaai20.sections.judged import ARMS
+from lossbench.studies.aaai20.sections.judged import CONDITIONS
 from lossbench.studies.aaai20.verdicts import Judge
-from lossbench.studies.cells import LABELS
 
 
 def confound(judge: Judge) -> list[Block]:
@@ -58,18 +59,18 @@ def confound(judge: Judge) -> list[Block]:
 
 
 def _large(judge: Judge) -> list[Block]:
-    """What the arms give on the networks that need a GPU, where there are pairs."""
+    """What the conditions give on the networks that need a GPU, where there are pairs."""
     lines = {}
-    for large, arm, other in product(conditions.LARGE, ("scale-up", "scale-down", "own-lr"), ("SML", "LGL")):
-        one = judge.comparison(Contrast(arm, *large.labels, "LGL-INR", other))
+    for large, condition, pair in product(conditions.LARGE, ("scale-up", "scale-down", "own-lr"), PAIRS[:2]):
+        one = judge.comparison(between_losses(condition, *large.parts, pair))
         if one.pairs.n:
-            key = " ".join(large.labels), ARMS[arm], f"LGL-INR - {other}"
+            key = " ".join(large.labels), CONDITIONS[condition], pair_label(pair)
             lines[key] = difference_line(one.pairs, one.margin)
     caption = (
-        "The same arms on larger networks, test accuracy in points, paired over seeds, without Holm: shown, not "
+        "The same conditions on larger networks, test accuracy in points, paired over seeds, without Holm: shown, not "
         "judged. On CIFAR-10 weight decay is at work, so a factor on a loss also moves its balance with the decay."
     )
-    return [table(lines, ["Network", "Arm", "Contrast"], caption)] if lines else []
+    return [table(lines, ["Network", "Condition", "Contrast"], caption)] if lines else []
 
 
 def _curve(judge: Judge, place: conditions.Place, loss: LossConfig) -> LrCurve:
@@ -87,7 +88,7 @@ def _curve(judge: Judge, place: conditions.Place, loss: LossConfig) -> LrCurve:
 
 
 def _scale(place: conditions.Place, loss: LossConfig) -> float | None:
-    """The scale arms' factor; None where there is no such arm."""
+    """The scale conditions' factor; None where there is no such condition."""
     return conditions.SCALES.get(place, {}).get(loss.name)
 
 

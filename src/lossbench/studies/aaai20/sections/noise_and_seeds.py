@@ -1,19 +1,20 @@
-"""How much of a difference is noise, where does it come from, and how many seeds does it ask for?"""
+"""Noise between runs: its size, its sources, and the number of seeds that a difference needs."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from lossbench.config.registry import LABELS
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.style import FAINT, SMALL
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, points, probability
 from lossbench.statistics import inference, noise
 from lossbench.studies.aaai20 import variants
-from lossbench.studies.aaai20.conditions import Key
+from lossbench.studies.aaai20.claims import Family
+from lossbench.studies.aaai20.keys import PAIRS
 from lossbench.studies.aaai20.verdicts import Comparison, Judge
-from lossbench.studies.cells import LABELS
 from lossbench.studies.results import Results
 
 DIFFERENCES = np.geomspace(0.0005, 0.02, 25)
@@ -21,10 +22,10 @@ DIFFERENCES = np.geomspace(0.0005, 0.02, 25)
 
 
 def noise_blocks(judge: Judge) -> list[Block]:
-    """What the test set can resolve, how much seeds scatter and through what, and how many a referee should ask for."""
+    """What the test set can resolve, how much seeds scatter and through what, and how many seeds a comparison needs."""
     known = [
         one
-        for one in judge.family("paper/LGL-INR - SML")
+        for one in judge.family(Family("paper", PAIRS[0]))
         if one.pairs.n >= 2 and one.difference.sd > inference.NO_SPREAD
     ]
     if not known:
@@ -38,7 +39,7 @@ def noise_blocks(judge: Judge) -> list[Block]:
     )
     return [
         seeds_to_ask_for(known),
-        table({(one.contrast.dataset, one.contrast.network): _line(judge, one) for one in known}, _KEYS, caption),
+        table({_dataset_and_network(one): _line(judge, one) for one in known}, _KEYS, caption),
         *_shared(judge, known),
         *_components(judge.results),
     ]
@@ -48,7 +49,7 @@ _KEYS = ["Data set", "Network"]
 
 
 def _line(judge: Judge, one: Comparison) -> dict[str, str]:
-    cells = [judge.arms["paper"][key] for key in one.contrast.keys]
+    cells = [judge.conditions["paper"][key] for key in one.contrast.keys]
     accuracy = float(np.mean(inference.finished(judge.results.values(cells[1]))))
     return {
         "n": str(one.pairs.n),
@@ -82,7 +83,8 @@ def seeds_to_ask_for(known: Sequence[Comparison]) -> Picture:
     axes, told = figure.subplots(), []
     for one, style in zip(known, ("-", "--", "-.", ":") * len(known), strict=False):
         needed = [noise.seeds_needed(float(difference), one.difference.sd) for difference in DIFFERENCES]
-        where = f"{one.contrast.network}, {one.contrast.dataset}"
+        dataset, network = _dataset_and_network(one)
+        where = f"{network}, {dataset}"
         shown = [(100 * difference, n) for difference, n in zip(DIFFERENCES, needed, strict=True) if n is not None]
         axes.plot(*zip(*shown, strict=True), style, label=f"{where} (sd {_size(one.difference.sd)}, n={one.pairs.n})")
         half = noise.seeds_needed(0.005, one.difference.sd)
@@ -105,15 +107,20 @@ def _shared(judge: Judge, known: Sequence[Comparison]) -> list[Block]:
     """What a seed adds to every cell of a network and data set alike, so that pairing takes it out."""
     lines = {}
     for one in known:
-        place = one.contrast.network, one.contrast.dataset
-        cells = {cell.key: cell for arm in _ARMS for key, cell in judge.arms[arm].items() if _is_of(key, place)}
+        place = one.contrast.first.place
+        cells = {
+            cell.key: cell
+            for condition in _ARMS
+            for key, cell in judge.conditions[condition].items()
+            if key.place == place and key.loss.option is None
+        }
         values = [judge.results.values(cell) for cell in cells.values()]
         whole = [of for of in values if len(inference.finished(of)) == len(of)]
         if len(whole) >= 2:
             found = noise.components(np.array(whole, float))
             counts = {"Cells": str(len(whole)), "Seeds": str(len(whole[0]))}
             own = {"In all cells alike": _tested(found.columns, found.p_columns), "On its own": _size(found.rest)}
-            lines[place[::-1]] = counts | own
+            lines[_dataset_and_network(one)] = counts | own
     caption = (
         "What a seed does to all losses alike: standard deviations of the test accuracy, in points, of what the cells "
         "of a data set have in common in a seed, whose initial weights and order are the same, and of what each has on "
@@ -127,9 +134,10 @@ def _shared(judge: Judge, known: Sequence[Comparison]) -> list[Block]:
 _ARMS = ("paper", "scale-up", "scale-down", "own-lr")  # whose networks are the same, so that a seed's weights are
 
 
-def _is_of(key: Key, place: tuple[str, str]) -> bool:
-    """Whether a cell is one of the losses as read, without Table 5's other beta."""
-    return key[:2] == place and not key[2].startswith("beta")
+def _dataset_and_network(one: Comparison) -> tuple[str, str]:
+    """As tables write them."""
+    network, dataset, _ = one.contrast.first.labels
+    return dataset, network
 
 
 def _tested(sd: float, p: float) -> str:

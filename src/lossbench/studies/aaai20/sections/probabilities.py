@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lossbench.config.registry import LOSSES, Map
+from lossbench.config.registry import LABELS, LOSSES, Map
 from lossbench.config.run import Config
 from lossbench.data.labels import test_labels
 from lossbench.report.page import Block, Paragraph, Picture
@@ -14,9 +14,9 @@ from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.report.wording import NO_NUMBER, enumerated, spread
 from lossbench.statistics.calibration import NUM_BINS, Calibration, calibration, scores
-from lossbench.studies.aaai20.conditions import Key
+from lossbench.studies.aaai20.keys import CNN2C, LGL_INR
 from lossbench.studies.aaai20.verdicts import Judge
-from lossbench.studies.cells import Cell
+from lossbench.studies.cells import Cell, Key, Part
 from lossbench.studies.results import Results
 
 SHOWN_FROM = 20  # predictions in a bin; fewer make no mean worth a mark
@@ -38,21 +38,21 @@ def calibrated(judge: Judge) -> list[Block]:
     known = {key: found for key, cell in _scored_cells(judge) if (found := _scores(judge.results, cell))}
     if not known:
         return [Paragraph("No runs with logits yet.")]
-    names = {key: cell.config.loss.name for key, cell in _scored_cells(judge)}
     compared, every = {}, {}
     for key, runs in known.items():
-        place = (key[1], key[0], key[2])
-        chosen = LOSSES[names[key]].compared
+        network, dataset, loss = key.labels
+        place = dataset, network, loss
+        chosen = LOSSES[key.loss.name].compared
         tempered = [run["tempered"] for run in runs]
         compared[*place, "as it is"] = {"Map": MAP_LABELS[chosen], "T": "1"} | _line([run[chosen] for run in runs])
         compared[*place, "one temperature"] = {
             "Map": " or ".join(dict.fromkeys(MAP_LABELS[name] for run in tempered for name in run["maps"])),
             "T": f"{np.mean([run['temperatures'] for run in tempered]):.2f}",
         } | _line(tempered)
-        for name in LOSSES[names[key]].maps:
+        for name in LOSSES[key.loss.name].maps:
             of_map = [run[name] for run in runs]
             over = spread([100 * one["overconfidence"] for one in of_map], 2, sign="+")
-            theory = _theory(names[key], name)
+            theory = _theory(key.loss, name)
             every[*place, MAP_LABELS[name]] = {"Theory": theory} | _line(of_map) | {"Overconfidence (points)": over}
     caption = (
         "Compared between losses, as the rules fix it, on probabilities that sum to 1: the map that theory names, "
@@ -68,7 +68,7 @@ def calibrated(judge: Judge) -> list[Block]:
     )
     rows = ["Data set", "Network", "Loss"]
     return [
-        Paragraph(_balanced_posterior(known, names)),
+        Paragraph(_balanced_posterior(known)),
         table(compared, [*rows, "Temperature"], caption),
         reliability(_reliable(judge)),
         table(every, [*rows, "Map"], maps),
@@ -76,7 +76,7 @@ def calibrated(judge: Judge) -> list[Block]:
 
 
 def _scored_cells(judge: Judge) -> list[tuple[Key, Cell]]:
-    return [(key, cell) for key, cell in judge.arms["paper"].items() if key[2] == cell.loss]  # without other beta
+    return [(key, cell) for key, cell in judge.conditions["paper"].items() if key.loss.option is None]
 
 
 def _scores(results: Results, cell: Cell) -> list[dict[str, dict[str, Any]]]:
@@ -98,20 +98,21 @@ def _line(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def _theory(loss: str, name: Map) -> str:
-    if name != LOSSES[loss].posterior:
+def _theory(loss: Part, name: Map) -> str:
+    if name != LOSSES[loss.name].posterior:
         return NO_NUMBER
-    return "balanced posterior, approximately" if loss == "lgl_inr" else "posterior"
+    return "balanced posterior, approximately" if loss == LGL_INR else "posterior"
 
 
-def _balanced_posterior(known: Mapping[Key, Sequence[Mapping[str, Any]]], names: Mapping[Key, str]) -> str:
+def _balanced_posterior(known: Mapping[Key, Sequence[Mapping[str, Any]]]) -> str:
     """What LGL-INR's probabilities are, and which of its maps is calibrated best."""
     lowest = []
     for key, runs in known.items():
-        if names[key] == "lgl_inr":
-            mean = {name: np.mean([run[name]["ece"] for run in runs]) for name in LOSSES["lgl_inr"].maps}
+        if key.loss == LGL_INR:
+            network, dataset, _ = key.labels
+            mean = {name: np.mean([run[name]["ece"] for run in runs]) for name in LOSSES[LGL_INR.name].maps}
             best = min(mean, key=lambda name: mean[name])
-            lowest.append(f"{MAP_LABELS[best]} on {key[1]} with {key[0]} ({100 * mean[best]:.2f} %, n={len(runs)})")
+            lowest.append(f"{MAP_LABELS[best]} on {dataset} with {network} ({100 * mean[best]:.2f} %, n={len(runs)})")
     told = f" As trained here, the lowest ECE of its maps is that of {enumerated(lowest)}." if lowest else ""
     return (
         "LGL-INR aims at the class-balanced posterior, the one with all classes equally frequent: at beta 0 its "
@@ -125,7 +126,7 @@ def _reliable(judge: Judge) -> dict[Key, list[Calibration]]:
     found = {}
     for key, cell in _scored_cells(judge):
         kept = [one for config in cell.configs if (one := _logits(judge.results, config)) is not None]
-        if kept and key[0] == "CNN2C":
+        if kept and key.model == CNN2C:
             found[key] = [calibration(*one, LOSSES[cell.config.loss.name].compared) for one in kept]
     return found
 
@@ -141,24 +142,27 @@ def _logits(results: Results, config: Config) -> tuple[np.ndarray, np.ndarray] |
 
 def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:
     """Accuracy over confidence, bins of all seeds together, a panel a data set."""
-    datasets = list(dict.fromkeys(key[1] for key in found))
+    datasets = list(dict.fromkeys(key.dataset for key in found))
     figure = Figure(figsize=(3.3 * max(1, len(datasets)), 3.6), layout="constrained")
     told = []
-    for axes, dataset in zip(figure.subplots(1, max(1, len(datasets)), squeeze=False)[0], datasets, strict=False):
+    for axes, name in zip(figure.subplots(1, max(1, len(datasets)), squeeze=False)[0], datasets, strict=False):
         axes.axline((0, 0), (1, 1), color=FAINT, linewidth=1)
         for key, runs in found.items():
-            if key[1] != dataset:
+            if key.dataset != name:
                 continue
+            _, dataset, loss = key.labels
             counts = np.sum([one.counts for one in runs], axis=0)
             confidence, accuracy = (
-                np.nansum([one.counts * getattr(one, name) for one in runs], axis=0) / np.maximum(counts, 1)
-                for name in ("confidence", "accuracy")
+                np.nansum([one.counts * getattr(one, what) for one in runs], axis=0) / np.maximum(counts, 1)
+                for what in ("confidence", "accuracy")
             )
             there = counts >= SHOWN_FROM
-            axes.plot(confidence[there], accuracy[there], **STYLES[key[2]], markersize=4, label=key[2])
+            axes.plot(confidence[there], accuracy[there], **STYLES[loss], markersize=4, label=loss)
             gap = np.mean([one.scores.overconfidence for one in runs])
-            told.append(f"{dataset}, {key[2]}: confidence less accuracy {100 * gap:+.2f} points, n={len(runs)}.")
-        axes.set(title=dataset, xlabel="confidence", ylabel="accuracy" if axes.get_subplotspec().is_first_col() else "")
+            told.append(f"{dataset}, {loss}: confidence less accuracy {100 * gap:+.2f} points, n={len(runs)}.")
+        axes.set(
+            title=LABELS[name], xlabel="confidence", ylabel="accuracy" if axes.get_subplotspec().is_first_col() else ""
+        )
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.grid(color=FAINT, alpha=0.3)
         axes.legend(fontsize=SMALL, loc="lower right")

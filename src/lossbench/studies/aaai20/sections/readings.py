@@ -1,4 +1,4 @@
-"""What does the result hang on? Readings of what the paper leaves open, as tables and a picture of a page."""
+"""Readings of what the paper leaves open, and which results depend on them: tables and a picture."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from lossbench.report.wording import MISSING, NO_NUMBER, enumerated, percent, po
 from lossbench.statistics import inference
 from lossbench.statistics.inference import CellOutcome, Difference, Prediction, Word
 from lossbench.studies.aaai20 import variants as studies
-from lossbench.studies.aaai20.conditions import Place
+from lossbench.studies.aaai20.conditions import MARGINS, Place
 from lossbench.studies.aaai20.grid import LOSS_LABELS
 from lossbench.studies.aaai20.variants import Variant
 from lossbench.studies.cells import Cell
@@ -64,7 +64,7 @@ def sensitivity(results: Results, place: Place) -> list[Block]:
     )
     return [
         Paragraph(f"{_told(moved, place)} {_reached(moved, printed)}"),
-        picture(moved, printed, inference.MARGINS[place.dataset], f"readings_{place.model}", where),
+        picture(moved, printed, MARGINS[place.dataset], f"readings_{place.model}", where),
         table(texts, _KEYS, caption),
         *_concluded(_conclusions(results, place), where),
         table(nearest, ["Loss"], reached),
@@ -96,11 +96,11 @@ def _told(moved: Readings, place: Place) -> str:
     small = sum(word in ("equivalent", "equal") or word.endswith("within the margin") for word in words)
     few = words.count("too few")
     counts = [
-        f"{small} stay within ±{100 * inference.MARGINS[place.dataset]:g} points",
+        f"{small} stay within ±{100 * MARGINS[place.dataset]:g} points",
         f"{words.count('undecided')} are undecided",
         *([f"{few} have too few runs (below {inference.MIN_RUNS})"] if few else []),
     ]
-    margin = inference.MARGINS[place.dataset]
+    margin = MARGINS[place.dataset]
     wide = [
         f"{loss} by {name.removeprefix(f'{loss}: ')} ({points(one.difference.mean)})"
         for name, loss, one in others
@@ -125,7 +125,7 @@ def _readings(results: Results, place: Place) -> Readings:
         return Moved(
             inference.prediction_interval(results.values(cell, _statistic(variant))),
             difference,
-            inference.compare(pairs, inference.MARGINS[place.dataset], difference.p),
+            inference.compare(pairs, MARGINS[place.dataset], difference.p),
         )
 
     return {
@@ -143,8 +143,8 @@ Conclusions = Mapping[tuple[str, str], Mapping[str, tuple[Difference, Word]]]
 
 
 def _conclusions(results: Results, place: Place) -> Conclusions:
-    """What becomes of each contrast under each reading."""
-    default, margin = studies.defaults(place), inference.MARGINS[place.dataset]
+    """The outcome of each contrast under each reading."""
+    default, margin = studies.defaults(place), MARGINS[place.dataset]
 
     def contrast(variant: Variant, first: str, second: str) -> tuple[Difference, Word]:
         cells = default.cells | variant.cells
@@ -172,7 +172,7 @@ def _word(difference: Difference, word: Word) -> str:
 
 
 def _depends(conclusions: Conclusions) -> str:
-    """Which contrasts come out otherwise under a reading, in a sentence."""
+    """Which contrasts change under a reading, in a sentence."""
     (_, default), *others = conclusions.items()
     here = ", ".join(f"{contrast} is {word}" for contrast, (_, word) in default.items())
     changed = [
@@ -233,7 +233,7 @@ def _reached(moved: Readings, printed: Mapping[str, float]) -> str:
 
 
 def _outcome(prediction: Prediction, paper: float) -> str:
-    """Whether a printed number could be one more run, with the half-width that this hangs on."""
+    """Whether a printed number could be one more run, with the half-width that this depends on."""
     outcome = inference.cell_outcome(prediction, paper)
     return outcome if outcome == "too few" else f"{outcome} ±{points(prediction.half_width).lstrip('+')}"
 
@@ -282,7 +282,7 @@ def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: 
 
 
 def lgl_row(results: Results) -> list[Block]:
-    """Which factor on LGL's mean gives the paper's row, and does one give all of it?"""
+    """The factors on LGL's mean that give the paper's row, number by number."""
     lines: dict[str, dict[str, str]] = {}
     for scale, found in _factors(results).items():
         for dataset, (paper, prediction) in found.items():

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lossbench.config.registry import LABELS
 from lossbench.report.page import Block, Paragraph
 from lossbench.report.table import table
 from lossbench.report.wording import NO_NUMBER, enumerated, percent, points, predicted, span
 from lossbench.statistics import inference
 from lossbench.statistics.inference import Pairs
+from lossbench.studies.aaai20.claims import Contrast
+from lossbench.studies.aaai20.keys import LGL_INR, pair_label
 from lossbench.studies.aaai20.second_runs import BLIND_SEEDS
 from lossbench.studies.aaai20.second_verdicts import TAIL, Blind, Confirmation, RateChoice, SecondRound
 from lossbench.studies.aaai20.verdicts import Judge
+from lossbench.studies.cells import Part
 
 NOT_YET = "not yet run"
 FAMILY = {"paper": "the paper's learning rate", "own-lr": "own learning rates"}
@@ -33,15 +37,12 @@ def second_round(judge: Judge) -> list[Block]:
     ]
 
 
-def blind_words(judge: Judge) -> dict[tuple[str, str, str], str]:
-    """What the blind seeds make of each comparison's word, by arm, contrast and data set."""
-    return {
-        (one.first.contrast.arm, one.first.contrast.label, one.first.contrast.dataset): one.status
-        for one in SecondRound(judge).confirmations()
-    }
+def blind_words(judge: Judge) -> dict[Contrast, str]:
+    """What the blind seeds make of each comparison's word."""
+    return {one.first.contrast: one.status for one in SecondRound(judge).confirmations()}
 
 
-def headline_status(judge: Judge) -> dict[tuple[str, str], str]:
+def headline_status(judge: Judge) -> dict[tuple[Part, str], str]:
     """What the blind seeds make of each headline, by other loss and data set."""
     return {(one.first.other, one.first.dataset): one.status for one in SecondRound(judge).headlines()}
 
@@ -71,7 +72,7 @@ def _pairs(pairs: Pairs, whole: bool) -> str:
 
 def _confirmations(confirmations: Sequence[Confirmation]) -> list[Block]:
     lines = {
-        (FAMILY[one.first.contrast.arm], one.first.contrast.label, one.first.contrast.dataset): {
+        (FAMILY[one.first.contrast.condition], one.first.contrast.label, LABELS[one.first.contrast.dataset]): {
             "Seeds 0 to 4": _measured(one.blind.first),
             "Word": one.first.word,
             "Seeds 5 to 9": _pairs(one.blind.comparison.pairs, one.blind.whole),
@@ -94,7 +95,7 @@ def _confirmations(confirmations: Sequence[Confirmation]) -> list[Block]:
 
 def _headlines(second: SecondRound) -> list[Block]:
     lines = {
-        (f"LGL-INR - {one.first.other}", one.first.dataset): {
+        (pair_label((LGL_INR, one.first.other)), LABELS[one.first.dataset]): {
             "Seeds 0 to 4": one.first.headline,
             "Seeds 5 to 9": one.blind or NOT_YET,
             "Status": one.status,
@@ -108,7 +109,8 @@ def _numbers(second: SecondRound) -> list[Block]:
     lines = {}
     for one in second.numbers():
         status = NOT_YET if one.outcome is None else "confirmed" if one.outcome == one.first else "contradicted"
-        lines[one.key[1], one.key[2]] = {
+        _, dataset, loss = one.key.labels
+        lines[dataset, loss] = {
             "Paper": percent(one.paper),
             "Seeds 0 to 4": one.first,
             "Blind mean": percent(one.prediction.mean) if one.whole else NOT_YET,
@@ -125,10 +127,10 @@ def _numbers(second: SecondRound) -> list[Block]:
 
 def _further(second: SecondRound) -> list[Block]:
     lines = {}
-    for family, blind in second.further().items():
+    for (family, _), blind in second.further().items():
         for one in blind:
             contrast = one.comparison.contrast
-            lines[family.partition(",")[0], contrast.label, contrast.dataset] = _further_line(one)
+            lines[family, contrast.label, LABELS[contrast.dataset]] = _further_line(one)
     caption = (
         "Contrasts that the second round adds, CNN2C, test accuracy after the last epoch in points (95 % interval): "
         "words from the blind seeds, Holm over the data sets of a contrast. LGL-INR with beta 0 has even weights. LGL "
@@ -151,12 +153,12 @@ def _further_line(one: Blind) -> dict[str, str]:
 
 def _ranking(second: SecondRound) -> list[Block]:
     lines = {
-        (contrast, dataset): {
+        (pair_label(pair), LABELS[dataset]): {
             "Constant rate": constant or NOT_YET,
             "Decaying rate": decaying or NOT_YET,
             "Does the constant rate make it?": answer if constant and decaying else NOT_YET,
         }
-        for (contrast, dataset), (constant, decaying, answer) in second.ranking().items()
+        for (pair, dataset), (constant, decaying, answer) in second.ranking().items()
     }
     caption = (
         "Does the constant learning rate make the ranking? Words of the blind seeds with each loss at its own learning "
@@ -166,7 +168,7 @@ def _ranking(second: SecondRound) -> list[Block]:
 
 
 def _choices(second: SecondRound) -> list[Block]:
-    lines = {(one.dataset, one.loss): _choice_line(one) for one in second.choices()}
+    lines = {(LABELS[one.dataset], one.loss.label): _choice_line(one) for one in second.choices()}
     caption = (
         "How firm each loss's own learning rate is: chosen once by seed 1000, then by seeds 1001 to 1004 within its "
         "neighbours, by mean accuracy on the same 6,000 held-out images; in how many of the four seeds the chosen rate "
@@ -174,7 +176,7 @@ def _choices(second: SecondRound) -> list[Block]:
     )
     blocks: list[Block] = [table(lines, ["Data set", "Loss"], caption)]
     others = {
-        (key[1], key[2]): {
+        key.labels[1:]: {
             "Learning rate": f"{cell.config.schedule.lr:g}",
             "Accuracy (%)": percent(float(np.mean(known))) if (known := inference.finished(values)) else NOT_YET,
             "n": str(len(known)),

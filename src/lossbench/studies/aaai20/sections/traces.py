@@ -1,4 +1,4 @@
-"""What does a loss do, epoch by epoch? How LGL-INR's weights evolve, and what gradients the classes have."""
+"""Losses epoch by epoch: how LGL-INR's weights evolve, and the gradients of the classes."""
 
 from collections.abc import Mapping
 
@@ -7,19 +7,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lossbench.config.registry import labelled_loss
+from lossbench.config.registry import LABELS, labelled_loss
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.statistics import learning_property
 from lossbench.studies.aaai20 import mechanism, variants
+from lossbench.studies.aaai20.keys import CNN2C, LGL_INR
 from lossbench.studies.aaai20.verdicts import Judge
-from lossbench.studies.cells import Cell
+from lossbench.studies.cells import Cell, Key
 from lossbench.studies.results import Results
 
 Floats = NDArray[np.float64]
 
-LINES: Mapping[str, str] = {"MNIST": "-", "FMNIST": "--", "KMNIST": "-."}
+LINES: Mapping[str, str] = {"mnist": "-", "fmnist": "--", "kmnist": "-."}
 NUM_NAMED = 2  # pairs a data set
 
 
@@ -28,19 +29,20 @@ def weights_by_epoch(judge: Judge) -> list[Block]:
     known = {
         dataset: found
         for dataset in LINES
-        if len(found := _kept(judge.results, judge.arms["paper"]["CNN2C", dataset, "LGL-INR"], "class_weights"))
+        if len(found := _kept(judge.results, judge.conditions["paper"][Key(CNN2C, dataset, LGL_INR)], "class_weights"))
     }
     if not known:
         return [Paragraph("No runs of LGL-INR with arrays yet.")]
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     told = []
-    for dataset, weights in known.items():
+    for name, weights in known.items():
+        dataset = LABELS[name]
         uneven = np.array([[learning_property.unevenness(one) for one in seed] for seed in weights])  # [seeds, epochs]
-        _band(left, uneven, dataset, linestyle=LINES[dataset])
+        _band(left, uneven, dataset, linestyle=LINES[name])
         pairs = mechanism.named_pairs(weights.mean(axis=0)[-1], NUM_NAMED)
         for (j, k), width in zip(pairs, (1.8, 1.0), strict=True):
-            _band(right, weights[:, :, j, k], f"{dataset}: {j} for {k}", linestyle=LINES[dataset], linewidth=width)
+            _band(right, weights[:, :, j, k], f"{dataset}: {j} for {k}", linestyle=LINES[name], linewidth=width)
         told.append(
             f"{dataset}: unevenness {uneven[:, 0].mean():.3f} after the first epoch, {uneven[:, -1].mean():.3f} after "
             f"the last; {', '.join(f'{j} for {k} {weights[:, -1, j, k].mean():.3f}' for j, k in pairs)}; "

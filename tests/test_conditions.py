@@ -25,6 +25,7 @@ from lossbench.studies.aaai20.conditions import (
     wanted_lrs,
 )
 from lossbench.studies.aaai20.grid import LITERAL_HEAD
+from lossbench.studies.aaai20.keys import labelled
 from lossbench.studies.aaai20.schedule import paper_schedule
 
 GRID = dict(zip(LR_GRID, (0.90, 0.93, 0.95, 0.94, 0.92, 0.10), strict=True))
@@ -133,24 +134,24 @@ def test_the_own_learning_rate_is_the_best_of_a_grid_that_grows_at_its_edges(
 
 def test_arms_differ_in_what_their_name_says() -> None:
     paper, up, down, own, literal = (
-        cells(arm, best_at(lgl=0.3, sml=0.1, lgl_inr=0.03)) for arm in ("paper", *conditions.ARMS[1:])
+        cells(condition, best_at(lgl=0.3, sml=0.1, lgl_inr=0.03)) for condition in ("paper", *conditions.CONDITIONS[1:])
     )
     assert len(paper) == 24 + 3
-    assert {key[2] for key in paper} == {"LGL", "SML", "LGL-INR", "beta 1", "beta 2", "beta 4"}
-    assert paper["CNN2C", "KMNIST", "beta 1"].key == paper["CNN2C", "KMNIST", "LGL-INR"].key
-    assert set(literal) == {
+    assert {key.labels[2] for key in paper} == {"LGL", "SML", "LGL-INR", "beta 1", "beta 2", "beta 4"}
+    assert paper[labelled("CNN2C", "KMNIST", "beta 1")].key == paper[labelled("CNN2C", "KMNIST", "LGL-INR")].key
+    assert {key.labels for key in literal} == {
         (LITERAL_HEAD, d, loss) for d in ("MNIST", "FMNIST", "KMNIST") for loss in ("LGL", "SML", "LGL-INR")
     }
     networks = (("CNN2C", "KMNIST"), ("CNN2C", "FMNIST"), ("CNN5C", "KMNIST"), ("ResNet-18", "CIFAR-10"))
-    places = {(*network, loss) for network in networks for loss in ("LGL", "SML", "LGL-INR")}
+    places = {labelled(*network, loss) for network in networks for loss in ("LGL", "SML", "LGL-INR")}
     assert set(up) == set(down) == set(own) == places
-    same_up = {key[2] for key in places if up[key].key == paper[key].key}
-    same_down = {key[2] for key in places if down[key].key == paper[key].key}
+    same_up = {key.labels[2] for key in places if up[key].key == paper[key].key}
+    same_down = {key.labels[2] for key in places if down[key].key == paper[key].key}
     assert (same_up, same_down) == ({"LGL-INR"}, {"LGL", "SML"})
-    assert up["CNN2C", "FMNIST", "LGL"].config.loss == Lgl(scale=6.15)
-    assert down["CNN2C", "KMNIST", "LGL-INR"].config.loss == LglInr(scale=0.238)
-    assert own["CNN2C", "KMNIST", "SML"].config.loss == Sml()
-    assert own["CNN2C", "KMNIST", "SML"].config.schedule.lr == 0.1
+    assert up[labelled("CNN2C", "FMNIST", "LGL")].config.loss == Lgl(scale=6.15)
+    assert down[labelled("CNN2C", "KMNIST", "LGL-INR")].config.loss == LglInr(scale=0.238)
+    assert own[labelled("CNN2C", "KMNIST", "SML")].config.loss == Sml()
+    assert own[labelled("CNN2C", "KMNIST", "SML")].config.schedule.lr == 0.1
     assert cells("own-lr", unknown) == {}
     for cell in (*up.values(), *down.values(), *own.values()):
         assert len(cell.configs) == (3 if cell.dataset == "CIFAR-10" else 5)
