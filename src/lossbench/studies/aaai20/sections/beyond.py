@@ -25,12 +25,15 @@ from lossbench.studies.results import Results
 
 CORRELATIONS = {
     "Gain and confusability": "gain_confusability",
-    "Control": "control_confusability",
+    "Control of confusability": "control_confusability",
     "Gain and weight": "gain_weight",
-    "Control ": "control_weight",
+    "Control of weight": "control_weight",
     "Weight and confusability": "weight_confusability",
 }
 """Columns of the mechanism's table."""
+
+CONTROLS = dict.fromkeys(("Control of confusability", "Control of weight"), "Control")
+"""Those that share a heading: each stands behind what it is the control of."""
 
 
 def beta(results: Results) -> list[Block]:
@@ -208,7 +211,7 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
     )
     return [
         Paragraph(sentence),
-        table(lines, ["Data set"], caption),
+        table(lines, ["Data set"], caption, CONTROLS),
         table(named, ["Data set", "Class j for k"], pairs),
     ]
 

@@ -13,6 +13,7 @@ from lossbench.report import plots
 from lossbench.report.page import Block, Items, Paragraph
 from lossbench.report.plots import PropertyRow
 from lossbench.report.table import table
+from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, short_commit, span
 from lossbench.statistics import learning_property as diagnostics
 from lossbench.studies.aaai20 import conditions, paper
@@ -41,7 +42,7 @@ def table1(simulations: Simulations | None) -> list[Block]:
             "Ours": f"{cell.mean:.{digits}f} ({cell.sd:.{digits}f})",
             "Another mean": f"{one.low:.{digits}f} to {one.high:.{digits}f}",
             "Paper": f"{one.printed.mean:.2f} ({one.printed.sd:.2f})",
-            "Verdict": one.outcome,
+            "Verdict": toned(one.outcome),
             "Off by (%)": span(one.equivalence.low, one.equivalence.high),
         }
     caption = (

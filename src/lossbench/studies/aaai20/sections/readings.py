@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.style import FAINT, PAPER, SMALL, STYLES
 from lossbench.report.table import table
+from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, enumerated, percent, points, seeds_told
 from lossbench.statistics import inference
 from lossbench.statistics.inference import CellOutcome, Difference, Prediction, Word
@@ -196,7 +197,7 @@ def _mean(prediction: Prediction) -> str:
 
 def _moved(one: Moved, key: tuple[str, str]) -> str:
     by = f"{points(one.difference.mean)}: " if key[1] and one.difference.n else ""
-    return f"{by}{_mean(one.prediction)}"
+    return f"{by}{_mean(one.prediction)}" if by else _mean(one.prediction)
 
 
 def _named(key: tuple[str, str]) -> str:
@@ -235,7 +236,7 @@ def _reached(moved: Readings, printed: Mapping[str, float]) -> str:
 def _outcome(prediction: Prediction, paper: float) -> str:
     """Whether a printed number could be one more run, with the half-width that this depends on."""
     outcome = inference.cell_outcome(prediction, paper)
-    return outcome if outcome == "too few" else f"{outcome} ±{points(prediction.half_width).lstrip('+')}"
+    return toned(outcome, "" if outcome == "too few" else f" ±{points(prediction.half_width).lstrip('+')}")
 
 
 def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: str, where: str) -> Picture:
@@ -288,7 +289,7 @@ def lgl_row(results: Results) -> list[Block]:
         for dataset, (paper, prediction) in found.items():
             line = lines.setdefault(dataset, {"Paper": percent(paper)})
             outcome = _outcome(prediction, paper)
-            line[f"x {scale:g}"] = _mean(prediction) + ("" if outcome == "too few" else f", {outcome}")
+            line[f"x {scale:g}"] = _mean(prediction) if outcome == "too few" else f"{_mean(prediction)}, {outcome}"
     for dataset, factors in _met(results).items():
         lines[dataset]["Met at"] = _factor(factors)
     caption = (
