@@ -14,7 +14,7 @@ from lossbench.report.page import Block, Items, Paragraph
 from lossbench.report.plots import PropertyRow
 from lossbench.report.table import table
 from lossbench.report.tone import toned
-from lossbench.report.wording import MISSING, NO_NUMBER, short_commit, span
+from lossbench.report.wording import MISSING, NO_NUMBER, in_words, short_commit, span
 from lossbench.statistics import learning_property as diagnostics
 from lossbench.studies.aaai20 import conditions, paper
 from lossbench.studies.aaai20 import table1 as simulation
@@ -55,7 +55,8 @@ def table1(simulations: Simulations | None) -> list[Block]:
         "trained."
     )
     outcomes = [f"{outcome} with Sim2's network {training}" for training, outcome in equation_10(simulations).items()]
-    text = f"That the simulated values match Eq. 10 within 5 % in all six cells {' and '.join(outcomes)}."
+    num_cells = in_words(len({(one.cell.simulation, one.cell.lambda_printed) for one in simulated(simulations)}))
+    text = f"That the simulated values match Eq. 10 within 5 % in all {num_cells} cells {' and '.join(outcomes)}."
     return [table(lines, ["Simulation", "Model", "Weights", "lambda_0"], caption), Paragraph(text)]
 
 

@@ -9,12 +9,12 @@ from lossbench.config.registry import LABELS
 from lossbench.report.page import Block, Paragraph
 from lossbench.report.table import table
 from lossbench.report.tone import toned
-from lossbench.report.wording import NO_NUMBER, enumerated, percent, points, predicted, span
+from lossbench.report.wording import NO_NUMBER, enumerated, in_words, percent, points, predicted, span
 from lossbench.statistics import inference
 from lossbench.statistics.inference import Pairs
 from lossbench.studies.aaai20.claims import Contrast
 from lossbench.studies.aaai20.keys import LGL_INR, pair_label
-from lossbench.studies.aaai20.second_runs import BLIND_SEEDS
+from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, CHOICE_SEEDS
 from lossbench.studies.aaai20.second_verdicts import TAIL, Blind, Confirmation, RateChoice, SecondRound
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.cells import Part
@@ -56,7 +56,8 @@ def _summary(confirmations: Sequence[Confirmation]) -> str:
     return (
         f"Blind seeds ({BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]}) repeat {len(confirmations)} comparisons of CNN2C whose "
         f"words rest on seeds 0 to 4: {enumerated(told)}. Their rules were written before they ran; the test images "
-        "are those seen before. A comparison is judged once all five seeds of both its cells are done."
+        f"are those seen before. A comparison is judged once all {in_words(len(BLIND_SEEDS))} seeds of both its "
+        "cells are done."
     )
 
 
@@ -172,7 +173,8 @@ def _choices(second: SecondRound) -> list[Block]:
     lines = {(LABELS[one.dataset], one.loss.label): _choice_line(one) for one in second.choices()}
     caption = (
         "How firm each loss's own learning rate is: chosen once by seed 1000, then by seeds 1001 to 1004 within its "
-        "neighbours, by mean accuracy on the same 6,000 held-out images; in how many of the four seeds the chosen rate "
+        "neighbours, by mean accuracy on the same 6,000 held-out images; in how many of the "
+        f"{in_words(len(CHOICE_SEEDS))} seeds the chosen rate "
         "is the best, and its lead over the runner-up in points (95 % interval). The noise is of training alone."
     )
     blocks: list[Block] = [table(lines, ["Data set", "Loss"], caption)]
