@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lossbench.config.registry import LABELS
-from lossbench.data.labels import test_labels
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
@@ -118,7 +117,7 @@ def _beta_line(results: Results, variant: Variant) -> dict[str, str]:
         if arrays is None or "class_weights" not in arrays:
             continue
         uneven.append([learning_property.unevenness(arrays["class_weights"][epoch].astype(float)) for epoch in (0, -1)])
-        labels = test_labels({"name": config.dataset.name})
+        labels = results.test_labels(config)
         if labels is not None and variant.option == "attached" and "test_logits" in arrays:
             given = arrays["test_logits"], labels, float(variant.choice)
             in_batches = learning_property.reversed_share_of_batches(*given, config.schedule.batch_size)

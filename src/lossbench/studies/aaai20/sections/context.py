@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from lossbench.config.run import Config
-from lossbench.data.labels import test_labels, train_counts
+from lossbench.data.labels import train_counts
 from lossbench.report import plots
 from lossbench.report.page import Block, Items, Paragraph
 from lossbench.report.plots import PropertyRow
@@ -123,7 +123,7 @@ def _sides(results: Results, config: Config) -> dict[str, diagnostics.Balance]:
     counts = train_counts(dataset)
     if counts is None or len(arrays.get("output_bias", [])) != len(counts):
         return {}
-    return diagnostics.balances(record.fields["config"], arrays, counts, test_labels(dataset))
+    return diagnostics.balances(record.fields["config"], arrays, counts, record.test_labels(arrays))
 
 
 def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:
