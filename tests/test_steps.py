@@ -17,6 +17,7 @@ from lossbench.config.options import LossConfig, ModelConfig
 from lossbench.config.run import Config, Runtime, Schedule
 from lossbench.data.digits import Digits
 from lossbench.data.load import Data, Split, plan_epoch
+from lossbench.data.prepared import prepare
 from lossbench.losses.build import build_loss
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import Counts, LglInr
@@ -281,11 +282,15 @@ train()
 """
     script = tmp_path / "first.py"
     script.write_text(code)
-    arguments = ["dataset=digits", f"runtime.output_dir={tmp_path / 'out'}", "schedule.epochs=1"]
-    warm = [sys.executable, "scripts/train.py", *arguments, "dataset.num_train=64"]
-    subprocess.run(warm, cwd=ROOT, check=True, capture_output=True)  # the data are prepared
+    prepare(Digits(), Runtime(output_dir=str(tmp_path / "out")))
+    arguments = [
+        "dataset=digits",
+        f"runtime.output_dir={tmp_path / 'out'}",
+        "schedule.epochs=1",
+        "dataset.num_train=64",
+    ]
     done = subprocess.run(
-        [sys.executable, str(script), *arguments, "seed=1"],
+        [sys.executable, str(script), *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
