@@ -1,4 +1,4 @@
-"""The conventional training loop, written as PyTorch's examples write it: what a user would have without lossbench.
+"""The conventional training loop as in PyTorch's examples, with which lossbench is compared.
 
 torchvision data sets with `ToTensor` and `Normalize` for every image, a `DataLoader`, the loss with Python loops over
 the classes, `torch.optim.SGD`, and `loss.item()` in every step; network, batch size and hyper-parameters of a config.
@@ -27,18 +27,18 @@ from lossbench.system.seeds import derived_seed
 
 
 def looped_sml(logits: Tensor, target: Tensor) -> Tensor:
-    """SML: torch's own."""
+    """SML by PyTorch's own function."""
     return F.cross_entropy(logits, target)
 
 
 def looped_lgl(logits: Tensor, target: Tensor) -> Tensor:
-    """LGL, one class after the other."""
+    """LGL with a loop over the classes."""
     terms = [F.binary_cross_entropy_with_logits(logits[:, k], (target == k).float()) for k in range(logits.shape[1])]
     return torch.stack(terms).mean()
 
 
 def looped_lgl_inr(logits: Tensor, target: Tensor) -> Tensor:
-    """LGL-INR at beta = 1 (Eq. 11), one classifier and one class after the other."""
+    """LGL-INR with beta = 1 (Eq. 11), with loops over classifiers and classes."""
     probability = torch.sigmoid(logits)
     classes = [int(k) for k in target.unique()]
     loss = logits.new_zeros(())
@@ -71,7 +71,7 @@ def conventional_loss(config: LossConfig, class_counts: Tensor) -> Callable[[Ten
 
 
 def dataset(config: Config) -> VisionDataset:
-    """The training images behind torchvision's own classes, which hand them out one at a time."""
+    """The training images as a torchvision data set, which returns them one at a time."""
     data = load_data(config.dataset, config.runtime, torch.device("cpu"))
     steps: list[Callable[[Any], Any]] = [transforms.ToTensor()]
     if isinstance(config.dataset, Cifar10):
@@ -88,12 +88,12 @@ def dataset(config: Config) -> VisionDataset:
 
 
 class Baseline:
-    """A conventional run that is advanced by a number of steps at a time.
+    """A conventional run that is trained a number of steps at a time.
 
     Args:
         config: network, loss, batch size and SGD.
-        num_workers: of the DataLoader.
-        device: where it trains.
+        num_workers: number of the DataLoader's workers.
+        device: the device to train on.
         sampler: order of the images; None: shuffled.
     """
 
@@ -125,7 +125,7 @@ class Baseline:
             yield from self.loader
 
     def steps(self, num: int) -> list[float]:
-        """Train so many batches; returns their losses."""
+        """Train a number of batches; returns their losses."""
         self.model.train()
         losses = []
         for _ in range(num):

@@ -1,4 +1,4 @@
-"""Every YAML composes to its dataclass's defaults and builds; whatever is not a choice, a key or a value is refused."""
+"""Every YAML file composes to its dataclass's defaults and builds; invalid choices, keys and values are refused."""
 
 import math
 import re

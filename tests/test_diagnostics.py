@@ -89,7 +89,7 @@ def test_the_gradient_is_that_of_autograd(loss: LossConfig) -> None:
 
 @pytest.mark.parametrize("decay_bias", [True, False])
 @pytest.mark.parametrize("loss", LOSSES, ids=words)
-def test_what_is_left_at_a_stationary_point_is_foretold(loss: LossConfig, decay_bias: bool) -> None:
+def test_the_residual_at_a_stationary_point_is_predicted(loss: LossConfig, decay_bias: bool) -> None:
     inputs = torch.randn(len(TARGET), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     function, weight_decay = build.build_loss(loss, COUNTS), 0.01
 
@@ -177,7 +177,9 @@ def test_what_is_not_of_the_run_is_refused() -> None:
     with pytest.raises(ValueError, match="known for the losses lgl, lgl_inr, sml, not for brier"):
         balances(other, run, counts)
     for wrong in ([1, 2, 3], [1, 2, 0, 3]):
-        with pytest.raises(ValueError, match=r"train_counts must be 4 numbers >= 1, one a class, got \[1\.0, 2\.0"):
+        with pytest.raises(
+            ValueError, match=r"train_counts must be 4 numbers >= 1, one for each class, got \[1\.0, 2\.0"
+        ):
             balances(own, run, np.array(wrong))
     swapped, negative, beyond = true[::-1].copy(), true - 1, true + 4
     for wrong_labels in (true[1:], swapped, negative, beyond):

@@ -1,4 +1,4 @@
-"""Runs that diverged: a result that is published, carried and shown, and that the reference plan does not try again."""
+"""Diverged runs: a result that is published, exported and shown, and that the reference plan does not repeat."""
 
 import json
 import zipfile
@@ -194,7 +194,7 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
     assert (list(found.records), list(found.diverged), found.problems) == ([run_id(good)], [run_id(sick)], [])
     fields = found.diverged[run_id(sick)].fields
     assert (fields["epoch"], fields["step"], fields["device"], fields["num_threads"]) == (1, 2, "cpu", 1)
-    assert fields["reason"].startswith("epoch 1, step 2: the loss sml is nan at lr 1e+20; the last whole epoch is 0")
+    assert fields["reason"].startswith("epoch 1, step 2: the loss sml is nan at lr 1e+20; the last finished epoch is 0")
     assert str(tmp_path) not in (results / "failures.jsonl").read_text()
     published = contents(results)
 
@@ -206,7 +206,7 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
         _reference(plan)
         _, elsewhere = reference(tmp_path / "elsewhere", results, patch)
         _reference(elsewhere)
-        said = "two runs: 0 of 2 runs to do, 0 TFLOP; 1 diverged, which is a result, and are not tried again\n"
+        said = "two runs: 0 of 2 runs to do, 0 TFLOP; 1 diverged, which is a result, and are not repeated\n"
         assert capsys.readouterr().out == 2 * f"{said}0 records added to {results}\n"
         assert contents(results) == published
         (results / "failures.jsonl").unlink()
@@ -236,7 +236,7 @@ def test_runs_that_diverged_are_listed_and_shown(made: Made, invoke: Invoke) -> 
     assert invoke("export", "runs.zip").output == "3 finished runs and 1 that diverged written to runs.zip\n"
     (line,) = json.loads(invoke("runs", "--seed", "7", "--json").stdout)
     assert (line["status"], line["epoch"], line["committed"]) == ("failed", 2, False)
-    assert invoke("verify").output == "6 runs, all whole\n"
+    assert invoke("verify").output == "6 runs, all intact\n"
     run.remove()
     assert json.loads(invoke("runs", "--seed", "7", "--json").stdout) == []
     (line,) = json.loads(invoke("runs", "--seed", "7", "--committed", "--json").stdout)
@@ -245,7 +245,7 @@ def test_runs_that_diverged_are_listed_and_shown(made: Made, invoke: Invoke) -> 
     known = json.loads(invoke("show", run.id, "--json").stdout)
     assert (known["result"]["device_name"], known["result"]["num_threads"], known["problems"]) == ("a processor", 1, [])
     assert f"reason: {line['reason']}\n" in invoke("show", run.id).output
-    assert invoke("verify").output == "6 runs, all whole\n"
+    assert invoke("verify").output == "6 runs, all intact\n"
     invoke("import", "runs.zip")
     assert run.status() is Status.failed
     assert "1 run, " in invoke("remove", "--seed", "7", "--yes").output

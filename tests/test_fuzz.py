@@ -1,4 +1,4 @@
-"""What lies on disk may be anything: it is named, or has the same numbers; each property catches a fault."""
+"""Files on disk may be anything: damage is named, or the numbers are the same; each property catches a fault."""
 
 import hashlib
 import json
@@ -278,7 +278,7 @@ def test_metrics_are_those_of_the_checkpoints_epochs(
 
 
 @given(st.data())
-def test_damaged_metrics_are_a_sentence_or_whole(data: st.DataObject) -> None:
+def test_damaged_metrics_are_an_error_or_complete(data: st.DataObject) -> None:
     text = b"".join(json.dumps({"epoch": epoch}).encode() + b"\n" for epoch in (1, 2, 3))
     with TemporaryDirectory() as folder:
         run, path = Run(Path(folder)), Path(folder, "metrics.jsonl")

@@ -1,4 +1,4 @@
-"""Command lines of which a part would be ignored: jobs of a sweep, ranges, home folders, keys that nothing reads."""
+"""Command lines of which a part would be ignored: jobs of a sweep, ranges, home folders, keys without effect."""
 
 import sys
 from collections.abc import Callable

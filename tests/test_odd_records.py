@@ -1,4 +1,4 @@
-"""One odd record costs no more than itself: it is left out and named, and the other runs are shown."""
+"""A damaged record affects only itself: it is left out and named, and the other runs are shown."""
 
 import errno
 import hashlib
@@ -222,7 +222,7 @@ def test_a_folder_that_may_only_be_read_is_listed(made: Made, invoke: Invoke, mo
             made["stopped"].id: "running",
         }
         assert invoke("show", made["failed"].id).stdout.startswith(f"{made['failed'].id}: failed, epoch 1/3")
-        assert invoke("verify").output == "5 runs, all whole\n"
+        assert invoke("verify").output == "5 runs, all intact\n"
         assert sorted(Path().rglob("*")) == before, "nothing was written"
     finally:
         done.set()
@@ -245,7 +245,7 @@ def test_a_long_file_of_metrics_is_listed_in_bounded_memory(made: Made, invoke: 
         tracemalloc.stop()
         assert peak < most
         assert "30000" in shown
-    assert invoke("verify").output == "5 runs, all whole\n"
+    assert invoke("verify").output == "5 runs, all intact\n"
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_long_file_of_metrics_is_listed_in_bounded_memory(made: Made, invoke: 
     ],
     ids=range(9),
 )
-def test_the_last_whole_line_is_found(content: bytes, line: bytes | None, tmp_path: Path) -> None:
+def test_the_last_complete_line_is_found(content: bytes, line: bytes | None, tmp_path: Path) -> None:
     assert Run(tmp_path).last_metrics() is None
     (tmp_path / "metrics.jsonl").write_bytes(content)
     assert Run(tmp_path).last_metrics() == line

@@ -1,4 +1,4 @@
-"""A report's page: what it says can be read by all, and nothing comes from elsewhere."""
+"""A report's page: it can be read by everybody, and nothing is loaded from elsewhere."""
 
 import re
 from collections.abc import Sequence

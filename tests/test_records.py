@@ -1,4 +1,4 @@
-"""Records: what is at hand, what is refused, and what travels."""
+"""Records: which are found, which are refused, and which are exported."""
 
 import json
 import zipfile
@@ -18,7 +18,7 @@ from lossbench.data.mnist_type import MnistType
 from lossbench.runs.archive import export_archive, import_archive, publish
 from lossbench.runs.folder import FILES, open_run
 from lossbench.runs.records import Found, Record, all_records, committed_records, merge, outdated, own_records, verify
-from lossbench.studies.results import results_at_hand
+from lossbench.studies.results import known_results
 
 
 def known(found: Any) -> Any:
@@ -179,11 +179,11 @@ def test_predictions_of_other_images_than_the_data_sets_are_named(name: str, tmp
     assert problem.message == (
         f"{record.arrays_path} holds {name} of 9 images, and {record.id} is tested on 10000; remove it"
     )
-    results = results_at_hand(tmp_path, None)
+    results = known_results(tmp_path, None)
     assert results.problems() == [problem.message]
 
 
-def test_runs_of_another_numerics_are_told_apart(tmp_path: Path) -> None:
+def test_runs_of_another_numerics_are_not_used(tmp_path: Path) -> None:
     run = finished(tmp_path)
     path = run.folder / "result.json"
     fields = json.loads(path.read_text())
@@ -279,7 +279,7 @@ def test_an_archive_with_foreign_paths_is_refused(foreign: str, tmp_path: Path) 
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr(foreign.format(run.id, "result.json"), "{}")
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match=f"{archive} is not an archive of whole runs"):
+    with pytest.raises(ValueError, match=f"{archive} is not an archive of complete runs"):
         import_archive(archive, tmp_path / "b")
     assert contents(tmp_path) == before
 

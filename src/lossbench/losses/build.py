@@ -1,4 +1,4 @@
-"""The loss of a run: what its options build, times its scale."""
+"""Building the loss of a run from its options."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ def build_loss(config: LossConfig, class_counts: "Tensor") -> "Loss":
     """The loss that a config describes, times its `scale`.
 
     Args:
-        config: the loss and its options.
+        config: the loss's options.
         class_counts: training samples of each class, int64 [K], on the device of the logits.
     """
     kind = config.class_weights

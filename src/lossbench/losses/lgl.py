@@ -29,14 +29,14 @@ class Lgl(LossConfig):
 def lgl(
     logits: "Tensor", target: "Tensor", *, reduction: str = "mean", class_weights: "Tensor | None" = None
 ) -> "Tensor":
-    """LGL: logistic loss, one sigmoid a class against all others (section "Preliminaries", one-vs-all).
+    """LGL: logistic loss with one sigmoid for each class against all others (section "Preliminaries", one-vs-all).
 
     Args:
         logits: raw scores, [B, K].
         target: class indices in 0..K-1, int64 [B].
-        reduction: "mean" over batch and classes, torch's default; "sum_classes": mean over the batch, sum over classes,
-            K times larger. The paper is silent; with "mean" LGL falls behind SML as in Table 3.
-        class_weights: lambda_k of Eq. 1, [K], for all K terms of a sample of class k; None: all 1.
+        reduction: "mean": over batch and classes, torch's default; "sum_classes": mean over the batch, sum over
+            classes, K times larger. The paper does not say; with "mean" LGL falls behind SML as in Table 3.
+        class_weights: lambda_k of Eq. 1, [K], a factor on all K terms of a sample of class k; None: all 1.
 
     Returns:
         Scalar loss in nats.

@@ -1,4 +1,4 @@
-"""Tables of a page from plain rows."""
+"""Tables of a page built from plain rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
