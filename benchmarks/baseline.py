@@ -14,10 +14,14 @@ from torch.utils.data import DataLoader, Sampler
 from torchvision import datasets, transforms
 from torchvision.datasets import VisionDataset
 
+from lossbench.config.options import LossConfig
 from lossbench.config.run import Config
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.load import load_data
+from lossbench.losses.build import build_loss
+from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
 from lossbench.models.build import build_model
 from lossbench.system.seeds import derived_seed
 
@@ -49,7 +53,21 @@ def looped_lgl_inr(logits: Tensor, target: Tensor) -> Tensor:
     return loss
 
 
-LOSSES = {"sml": looped_sml, "lgl": looped_lgl, "lgl_inr": looped_lgl_inr}
+LOOPED: dict[type[LossConfig], Callable[[Tensor, Tensor], Tensor]]
+LOOPED = {Sml: looped_sml, Lgl: looped_lgl, LglInr: looped_lgl_inr}
+"""Losses as a conventional loop has them, at their defaults."""
+
+
+def conventional_loss(config: LossConfig, class_counts: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss as a conventional loop has it; the registered one where none is written here.
+
+    Args:
+        config: the loss and its options.
+        class_counts: training images of each class, int64 [K].
+    """
+    if type(config) in LOOPED and config == type(config)():
+        return LOOPED[type(config)]
+    return build_loss(config, class_counts)
 
 
 def dataset(config: Config) -> VisionDataset:
@@ -73,7 +91,7 @@ class Baseline:
     """A conventional run that is trained a number of steps at a time.
 
     Args:
-        config: network, loss (with default options), batch size and SGD.
+        config: network, loss, batch size and SGD.
         num_workers: number of the DataLoader's workers.
         device: the device to train on.
         sampler: order of the images; None: shuffled.
@@ -82,17 +100,18 @@ class Baseline:
     def __init__(
         self, config: Config, num_workers: int, device: str = "cpu", sampler: Sampler[int] | None = None
     ) -> None:
-        assert not isinstance(config.loss, LglInr) or config.loss == LglInr(), "the loop has the default options only"
         shape = (3, 32, 32) if isinstance(config.dataset, Cifar10) else (1, 28, 28)
         seed = derived_seed(config.seed, 0, "initial weights")
         self.device, schedule = device, config.schedule
         self.model = build_model(config.model, shape, 10, seed).to(device)
-        self.loss = LOSSES[config.loss.name]
+        images = dataset(config)
+        counts = torch.bincount(torch.as_tensor(images.targets), minlength=10)
+        self.loss = conventional_loss(config.loss, counts.to(device))
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), schedule.lr, schedule.momentum, weight_decay=schedule.weight_decay
         )
         self.loader = DataLoader(
-            dataset(config),
+            images,
             schedule.batch_size,
             shuffle=sampler is None,
             sampler=sampler,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from baseline import LOSSES as LOOPED
+from baseline import looped_lgl_inr
 from measure import alternate, copy_rate, cost_of_step, matmul_rate, seconds, table
 from runners import BaselineSpeed, Change, Report, Runner, Together, config_of, default_format
 from torch import nn
@@ -79,7 +79,7 @@ def losses(report: Report, runtime: Runtime, repetitions: int) -> None:
             for name, facts in LOSSES.items()
         }
         if num_classes == 10:
-            losses["lgl_inr, looped"] = LOOPED["lgl_inr"]
+            losses["lgl_inr, looped"] = looped_lgl_inr
 
         def timed(loss: Any, logits: Any = logits, target: Any = target) -> Callable[[], float]:
             def work() -> None:
@@ -139,7 +139,7 @@ def _relu_before_pooling(state: State, _: Schedule) -> None:
 
 
 def _looped_loss(state: State, _: Schedule) -> None:
-    state.loss = LOOPED["lgl_inr"]
+    state.loss = looped_lgl_inr
 
 
 def _optimiser(foreach: bool) -> Change:

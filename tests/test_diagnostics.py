@@ -1,6 +1,6 @@
 """The learning property against autograd, stationary points, the paper's own example, and every committed record."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from scipy.optimize import root
 from torch import Tensor
 
+from lossbench.config import registry
 from lossbench.config.options import ClassWeights, LossConfig, Reduction
 from lossbench.config.run import Config, Schedule
 from lossbench.data import labels
@@ -173,7 +174,7 @@ def test_what_is_not_of_the_run_is_refused() -> None:
     run, counts, true = arrays(logits, torch.zeros(4, dtype=torch.float64)), COUNTS.numpy(), TARGET.numpy()
     own = config(Sml())
     other = own | {"loss": {"name": "brier"}}
-    with pytest.raises(ValueError, match="known for the losses sml, lgl and lgl_inr, not for brier"):
+    with pytest.raises(ValueError, match="known for the losses lgl, lgl_inr, sml, not for brier"):
         balances(other, run, counts)
     for wrong in ([1, 2, 3], [1, 2, 0, 3]):
         with pytest.raises(
@@ -184,6 +185,19 @@ def test_what_is_not_of_the_run_is_refused() -> None:
     for wrong_labels in (true[1:], swapped, negative, beyond):
         with pytest.raises(ValueError, match="test_labels must be the classes of the run's 24 test images"):
             balances(own, run, counts, wrong_labels)
+
+
+def test_a_loss_says_which_law_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(len(TARGET), 4, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    run, counts = arrays(logits, torch.zeros(4, dtype=torch.float64)), COUNTS.numpy()
+    for name, options in (("sml", Sml()), ("lgl", Lgl()), ("lgl_inr", LglInr())):
+        monkeypatch.setitem(registry.LOSSES._load(), "another", registry.LOSSES[name])
+        own = config(options)
+        found = balances(own | {"loss": own["loss"] | {"name": "another"}}, run, counts)
+        assert found["train"].residual.tolist() == balances(own, run, counts)["train"].residual.tolist()
+    monkeypatch.setitem(registry.LOSSES._load(), "another", replace(registry.LOSSES["sml"], law=None))
+    with pytest.raises(ValueError, match="known for the losses lgl, lgl_inr, sml, not for another"):
+        balances(own | {"loss": own["loss"] | {"name": "another"}}, run, counts)
 
 
 def test_committed_records_have_their_balances() -> None:

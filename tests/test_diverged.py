@@ -17,7 +17,7 @@ from lossbench.config.run import Config, Runtime, Schedule, run_id
 from lossbench.data.digits import Digits
 from lossbench.runs.archive import export_archive, import_archive, publish
 from lossbench.runs.folder import DIVERGED_FILES, Status, open_run
-from lossbench.runs.records import all_records, committed_records, failures, own_records, verify
+from lossbench.runs.records import Problem, all_records, committed_records, failures, own_records, verify
 from lossbench.studies.aaai20.grid import cells
 from lossbench.studies.aaai20.report import write_report
 from lossbench.studies.options import Profile, Reproduce
@@ -99,7 +99,9 @@ def test_a_damaged_divergence_is_named(changes: dict[str, Any], tmp_path: Path) 
         (own_records(own), write_own),
     ):
         assert list(found.diverged) == [other.id]
-        assert [problem.partition(" (")[0] for problem in found.problems] == [f"{place} holds a damaged divergence"]
+        assert [problem.message.partition(" (")[0] for problem in found.problems] == [
+            f"{place} holds a damaged divergence"
+        ]
         assert verify(found) == found.problems
     with pytest.raises(ValueError, match=r"failures\.jsonl, line 1 holds a damaged divergence"):
         publish(tmp_path / "nothing", results)  # else what is left of the line were lost
@@ -120,14 +122,13 @@ def test_a_divergence_under_another_runs_name_or_a_second_time_is_named(tmp_path
     path.write_text(line + line + line.replace('"seed": 0', '"seed": 1'))
     found = committed_records(results)
     assert list(found.diverged) == [run.id]
-    assert found.problems[0] == f"{path}, line 2 holds {run.id} a second time; remove one"
-    assert found.problems[1].startswith(f"{path}, line 3 holds a record named {run.id!a} whose config is that of ")
-    moved = run.folder.rename(run.folder.with_name("digits-cnn2c-sml-s7-00000000"))
-    assert own_records(own) == (
-        {},
-        [f"{moved}/diverged.json is the record of {run.id}; rename the folder, or remove it"],
-        {},
+    assert found.problems[0].message == f"{path}, line 2 holds {run.id} a second time; remove one"
+    assert found.problems[1].message.startswith(
+        f"{path}, line 3 holds a record named {run.id!a} whose config is that of "
     )
+    moved = run.folder.rename(run.folder.with_name("digits-cnn2c-sml-s7-00000000"))
+    message = f"{moved}/diverged.json is the record of {run.id}; rename the folder, or remove it"
+    assert own_records(own) == ({}, [Problem(message, moved.name)], {})
 
 
 def test_an_archive_carries_runs_that_diverged(tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ def test_a_report_of_nothing_says_where_it_looked(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.long)])
 def test_what_a_terminal_cannot_write_is_replaced(encoding: str, tmp_path: Path) -> None:
     for config in configs([5], "quick", 1, Runtime()):
         commit_record(tmp_path / "results", config)

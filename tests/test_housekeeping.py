@@ -97,3 +97,14 @@ def test_a_folder_under_another_name_is_damaged_and_goes_only_when_asked_for(mad
     assert "s7" not in invoke("remove").output
     invoke("remove", "--status", "damaged", "--yes")
     assert [run.name for run in runs_dir("outputs").glob("*s7*")] == ["digits-cnn2c-sml-s7-stopped"]
+
+
+def test_damage_that_names_another_folder_is_not_the_damage_of_that_run(made: Made, invoke: Invoke) -> None:
+    path = made["finished"].folder / "result.json"
+    record = json.loads(path.read_text())
+    record["config"]["seed"] = f"{made['stopped'].folder}/"  # the message repeats it
+    path.write_text(json.dumps(record))
+    assert str(made["stopped"].folder) in invoke("verify", code=1).stdout
+    problems = {kind: json.loads(invoke("show", made[kind].id, "--json").stdout)["problems"] for kind in made}
+    assert [kind for kind in made if problems[kind]] == ["finished"]
+    assert "holds a damaged record" in problems["finished"][0]

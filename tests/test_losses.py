@@ -313,6 +313,15 @@ def test_unknown_options_are_refused_by_name() -> None:
             lgl_inr(logits, target, **{name: value})
 
 
+def test_a_word_is_looked_up_where_the_words_are_listed() -> None:
+    assert Reduction("mean") is Reduction.mean
+    said = "class weights must be inverse, sqrt_inverse or effective, got 'even'"
+    with pytest.raises(ValueError, match=said):
+        ClassWeights("even")
+    with pytest.raises(ValueError, match="missing must be drop or keep, got 3"):
+        Missing(3)
+
+
 def weighted_by_hand(counts: list[float], kind: str) -> list[float]:
     """Weights by class size whose mean over the samples is 1."""
     formulas = {

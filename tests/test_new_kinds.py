@@ -263,7 +263,7 @@ def test_a_record_of_a_later_format_is_refused_in_a_sentence(tmp_path: Path) -> 
     assert own_records(tmp_path).problems == []  # as all were before
     path.write_text(json.dumps(record | {"format": 3}))
     (problem,) = own_records(tmp_path).problems
-    assert "its format is 3, but this lossbench reads 1 to 2; update lossbench" in problem
+    assert "its format is 3, but this lossbench reads 1 to 2; update lossbench" in problem.message
 
 
 def test_a_few_images_of_some_classes_only_train(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ ODD_FIELDS: dict[str, Callable[[Fields], Fields]] = {
 
 def check_the_others_are_shown(made: Made, invoke: Invoke, place: Path) -> None:
     """All commands go on, the odd run is named with its file, and no other is touched by it."""
-    (problem,) = verify(own_records("outputs"))
+    (problem,) = map(str, verify(own_records("outputs")))
     assert str(place) in problem
     assert invoke("verify", code=1).stdout.splitlines()[0] == problem
     assert len(invoke("runs").output.splitlines()) == 1 + len(made)
@@ -148,7 +148,8 @@ def test_odd_arrays_are_named_and_the_others_are_shown(odd: str, made: Made, inv
 def test_committed_records_that_cannot_be_read_are_named(made: Made, invoke: Invoke) -> None:
     publish("outputs", "results")
     Path("results/failures.jsonl").mkdir()
-    assert committed_records("results").problems == ["results/failures.jsonl is not a file; remove it"]
+    (problem,) = committed_records("results").problems
+    assert problem.message == "results/failures.jsonl is not a file; remove it"
     assert len(invoke("runs", "--committed").output.splitlines()) == 1 + len(made)
     assert "results/failures.jsonl is not a file" in invoke("verify", code=1).stdout
     with pytest.raises(ValueError, match="is not a file"):

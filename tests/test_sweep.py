@@ -224,7 +224,7 @@ def test_runs_are_dealt_out_over_all_gpus(tmp_path: Path, monkeypatch: pytest.Mo
     assert sweep._devices(config(tmp_path, device="cpu")) == ["cpu"]
 
 
-@pytest.mark.parametrize("parallel", [1, 2])
+@pytest.mark.parametrize("parallel", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_budget_stops_in_time_and_the_same_command_continues(parallel: int, tmp_path: Path) -> None:
     budget_s = 20.0
     configs = [
@@ -327,6 +327,7 @@ def epochs_done(config: Config) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.long
 def test_neither_a_kill_nor_a_stop_costs_anything_but_time(tmp_path: Path) -> None:
     configs = [longer(replace(config(tmp_path / "a", parallel=2), loss=loss), 40) for loss in (LglInr(), Lgl())]
     whole = moved(configs, tmp_path / "b")

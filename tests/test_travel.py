@@ -73,7 +73,7 @@ def test_one_damaged_run_costs_the_export_itself_alone(damage: str, tmp_path: Pa
     found = export_archive(tmp_path / "runs.zip", tmp_path / "a")
     assert (list(found.records), list(found.diverged)) == ([whole.id], [other.id])
     (problem,) = found.problems
-    assert str(damaged.folder) in problem
+    assert str(damaged.folder) in problem.message
     assert import_archive(tmp_path / "runs.zip", tmp_path / "b") == (2, 0, [])
     assert verify(own_records(tmp_path / "b")) == []
 

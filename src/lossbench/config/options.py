@@ -1,5 +1,6 @@
 """Options that all data sets, all networks or all losses share; each adds its own options in its own file."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,14 +16,24 @@ Shape = tuple[int, ...]
 """Shape of one input: channels, height and width of an image, or the length of a text."""
 
 
-class Imbalance(StrEnum):
+class Words(StrEnum):
+    """The words that an option can be; a function that takes one as text looks it up here, `Reduction("mean")`."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        name = re.sub(r"(?<!^)(?=[A-Z])", " ", cls.__name__).lower()
+        *others, last = cls
+        raise ValueError(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
+
+
+class Imbalance(Words):
     """Kinds of deliberate imbalance of a training set (data/imbalance.py)."""
 
     step = "step"  # half of the classes keep one sample in `imbalance_ratio`
     long_tail = "long_tail"  # from all of the first class down to one in `imbalance_ratio` of the last
 
 
-class Normalization(StrEnum):
+class Normalization(Words):
     """Normalisation of the network's input, pixels in 0..1."""
 
     mnist = "mnist"  # 0.1307 and 0.3081, as in PyTorch's public MNIST example
@@ -30,21 +41,21 @@ class Normalization(StrEnum):
     none = "none"  # pixels stay in 0..1
 
 
-class Init(StrEnum):
+class Init(Words):
     """Initial weights."""
 
     default = "default"  # PyTorch's own for each layer
     he_fan_out = "he_fan_out"  # He et al. 2015 for convolutions, N(0, 0.01) for linear layers; as in torchvision
 
 
-class Reduction(StrEnum):
+class Reduction(Words):
     """Reduction of the B x K terms of a one-vs-all loss to one number."""
 
     mean = "mean"  # over batch and classes
     sum_classes = "sum_classes"  # mean over the batch, sum over classes
 
 
-class ClassWeights(StrEnum):
+class ClassWeights(Words):
     """Weights of samples by the size of their class (losses/weighting.py)."""
 
     inverse = "inverse"

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lossbench.config.options import Imbalance
+
 
 def renumbered(labels: np.ndarray, classes: Sequence[int]) -> np.ndarray:
     """Labels replaced by their position in `classes`, int64 [N]; -1 for other classes."""
@@ -27,11 +29,10 @@ def sizes_left(counts: np.ndarray, kind: str, ratio: float) -> np.ndarray:
         ValueError: the kind is unknown.
     """
     places = np.arange(len(counts))
-    if kind == "step":
-        shares = np.where(places < (len(counts) + 1) // 2, 1.0, 1 / ratio)
-    elif kind == "long_tail":
-        shares = ratio ** (-places / max(1, len(counts) - 1))
-    else:
-        raise ValueError(f"imbalance must be step or long_tail, got {kind!r}")
+    match Imbalance(kind):
+        case Imbalance.step:
+            shares = np.where(places < (len(counts) + 1) // 2, 1.0, 1 / ratio)
+        case Imbalance.long_tail:
+            shares = ratio ** (-places / max(1, len(counts) - 1))
     left: np.ndarray = np.maximum(1, np.rint(counts * shares)).astype(np.int64)
     return left

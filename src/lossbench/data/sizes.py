@@ -28,7 +28,7 @@ def sizes(config: DatasetConfig) -> Sizes:
         num_train, num_test = num_train - config.num_validation, config.num_validation
     if config.imbalance is not None and config.imbalance_ratio is not None:
         share = np.full(num_classes, num_train // num_classes)
-        num_train = int(sizes_left(share, config.imbalance.value, config.imbalance_ratio).sum())
+        num_train = int(sizes_left(share, config.imbalance, config.imbalance_ratio).sum())
     if config.num_train is not None and config.num_train > num_train:
         raise ValueError(f"dataset.num_train must be <= {num_train} for {config.name}, got {config.num_train}")
     return Sizes(config.num_train or num_train, num_test, full.shape, num_classes)

@@ -49,7 +49,7 @@ def select(arrays: Arrays, config: DatasetConfig) -> Arrays:
         held, rest = order[: config.num_validation], order[config.num_validation :]
         test_images, test_labels, images, labels = images[held], labels[held], images[rest], labels[rest]
     if config.imbalance is not None and config.imbalance_ratio is not None:
-        left = sizes_left(np.bincount(labels), config.imbalance.value, config.imbalance_ratio)
+        left = sizes_left(np.bincount(labels), config.imbalance, config.imbalance_ratio)
         order = stratified_permutation(labels)
         chosen = np.sort(np.concatenate([order[labels[order] == label][:n] for label, n in enumerate(left)]))
         images, labels = images[chosen], labels[chosen]

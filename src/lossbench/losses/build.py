@@ -19,7 +19,7 @@ def build_loss(config: LossConfig, class_counts: "Tensor") -> "Loss":
         class_counts: training samples of each class, int64 [K], on the device of the logits.
     """
     kind = config.class_weights
-    weights = None if kind is None else weights_by_size(class_counts.double(), kind.value)
+    weights = None if kind is None else weights_by_size(class_counts.double(), kind)
     loss = config.build(TrainingClasses(len(class_counts), class_counts, weights))
     if config.scale == 1.0:
         return loss

@@ -23,8 +23,7 @@ class Lgl(LossConfig):
 
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
-        reduction, weights = self.reduction.value, classes.weights
-        return lambda logits, target: lgl(logits, target, reduction=reduction, class_weights=weights)
+        return lambda logits, target: lgl(logits, target, reduction=self.reduction, class_weights=classes.weights)
 
 
 def lgl(
@@ -47,9 +46,8 @@ def lgl(
     """
     import torch.nn.functional as F
 
-    if reduction not in ("mean", "sum_classes"):
-        raise ValueError(f"reduction must be mean or sum_classes, got {reduction!r}")
+    summed = Reduction(reduction) is Reduction.sum_classes
     logits = checked(logits, target)
     weights = None if class_weights is None else class_weights.to(logits.dtype)[target][:, None]
     loss = F.binary_cross_entropy_with_logits(logits, one_hot(logits, target), weights)
-    return loss * logits.shape[1] if reduction == "sum_classes" else loss
+    return loss * logits.shape[1] if summed else loss

@@ -1,10 +1,9 @@
 """LGL-INR in matrix form: three products of [G, B] and [B, K] matrices, without loops or GPU synchronisation."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from lossbench.config.options import LossConfig, Reduction, TrainingClasses, require
+from lossbench.config.options import LossConfig, Reduction, TrainingClasses, Words, require
 from lossbench.config.registry import register_loss
 from lossbench.losses.checks import checked, one_hot
 
@@ -15,14 +14,14 @@ WEIGHTS = "class_weights"
 """Name, in a run's trace, of the weights lambda_jk of the test images, [K, K]."""
 
 
-class Counts(StrEnum):
+class Counts(Words):
     """The class sizes N_j that LGL-INR divides by."""
 
     batch = "batch"  # of the batch, as in the published implementation
     dataset = "dataset"  # of the training set, as in Eq. 11
 
 
-class Missing(StrEnum):
+class Missing(Words):
     """Treatment of classes without samples in the batch by LGL-INR's weights."""
 
     drop = "drop"  # it gets no weight, as in the published implementation
@@ -65,8 +64,8 @@ class LglInr(LossConfig):
             detach_weights=self.detach_weights,
             eps=self.eps,
             class_counts=counts,
-            missing=self.missing.value,
-            reduction=self.reduction.value,
+            missing=self.missing,
+            reduction=self.reduction,
         )
 
     def trace(self, means: "Tensor", present: "Tensor") -> "dict[str, Tensor]":
@@ -116,10 +115,7 @@ def lgl_inr(
 
     if beta < 0:
         raise ValueError(f"beta must be >= 0, got {beta}")
-    if missing not in ("drop", "keep"):
-        raise ValueError(f"missing must be drop or keep, got {missing!r}")
-    if reduction not in ("sum_classes", "mean"):
-        raise ValueError(f"reduction must be sum_classes or mean, got {reduction!r}")
+    keeps_missing, averaged = Missing(missing) is Missing.keep, Reduction(reduction) is Reduction.mean
     logits = checked(logits, target)
     num_classes = logits.shape[1]
     samples = one_hot(logits, target)  # [B, K]
@@ -140,7 +136,7 @@ def lgl_inr(
         log_p, log_not_p = torch.log(probabilities + eps), torch.log(1 - probabilities + eps)
 
     absent = None
-    if missing == "keep":
+    if keeps_missing:
         absent = (counts == 0).to(logits.dtype)
         absent = absent.sum() - absent
     weights = _weights(averages @ probabilities, beta, others, absent)
@@ -153,7 +149,7 @@ def lgl_inr(
     positives = (own * log_p).sum()
     negatives = (weights * (averages @ log_not_p)).sum()
     loss = -(positives + negatives)
-    return loss / num_classes if reduction == "mean" else loss
+    return loss / num_classes if averaged else loss
 
 
 def class_weights(mean_probability: "Tensor", beta: float, present: "Tensor | None" = None) -> "Tensor":

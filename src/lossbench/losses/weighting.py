@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from lossbench.config.options import ClassWeights
+
 EFFECTIVE_BETA = 0.999
 """beta in the effective number of samples; Cui et al. (CVPR 2019) try 0.9 to 0.9999."""
 
@@ -18,12 +20,11 @@ def weights_by_size(counts: Any, kind: str) -> Any:
         ValueError: the kind is unknown.
     """
     sizes = counts + (counts == 0)
-    if kind == "inverse":
-        raw = 1 / sizes
-    elif kind == "sqrt_inverse":
-        raw = sizes**-0.5
-    elif kind == "effective":
-        raw = (1 - EFFECTIVE_BETA) / (1 - EFFECTIVE_BETA**sizes)
-    else:
-        raise ValueError(f"class weights must be inverse, sqrt_inverse or effective, got {kind!r}")
+    match ClassWeights(kind):
+        case ClassWeights.inverse:
+            raw = 1 / sizes
+        case ClassWeights.sqrt_inverse:
+            raw = sizes**-0.5
+        case ClassWeights.effective:
+            raw = (1 - EFFECTIVE_BETA) / (1 - EFFECTIVE_BETA**sizes)
     return raw * counts.sum() / (raw * counts).sum()

@@ -1,10 +1,9 @@
 """CNN2C of the paper's Table 2."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from lossbench.config.options import ModelConfig, Shape
+from lossbench.config.options import ModelConfig, Shape, Words
 from lossbench.config.registry import register_model
 from lossbench.models.features import num_features
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Head(StrEnum):
+class Head(Words):
     """Layers after CNN2C's 800 features."""
 
     hidden = "hidden"  # 800-500-10, as in PyTorch's public MNIST example of 2019

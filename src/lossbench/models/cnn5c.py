@@ -1,10 +1,9 @@
 """CNN5C of the paper's Table 2."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from lossbench.config.options import ModelConfig, Shape
+from lossbench.config.options import ModelConfig, Shape, Words
 from lossbench.config.registry import register_model
 from lossbench.models.features import num_features
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Padding(StrEnum):
+class Padding(Words):
     """Readings of Table 2 under which CNN5C ends in 512 features."""
 
     first = "first"  # one pixel around the input of convolution 1

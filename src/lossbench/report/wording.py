@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from lossbench.report.tone import toned
 from lossbench.statistics import inference
 from lossbench.statistics.inference import Difference, Pairs, Prediction
 from lossbench.system.spelling import spelled
 
-MISSING = "missing"
+MISSING = toned("missing")
 
 
 def plain(value: object) -> str:
@@ -82,7 +83,7 @@ def difference_line(pairs: Pairs, margin: float) -> dict[str, str]:
         "n": str(one.n),
         "Difference": points(one.mean) if one.n else MISSING,
         "95 %": span(one.low, one.high),
-        "Word": inference.compare(pairs, margin, one.p) if one.n else NO_NUMBER,
+        "Word": toned(inference.compare(pairs, margin, one.p)) if one.n else NO_NUMBER,
     }
 
 

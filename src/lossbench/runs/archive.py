@@ -27,6 +27,7 @@ from lossbench.runs.folder import DIVERGED_FILES, FILES, Run, packed, runs_dir, 
 from lossbench.runs.records import (
     Divergence,
     Found,
+    Problem,
     Record,
     committed_records,
     found_in,
@@ -73,7 +74,7 @@ def export_archive(file: Path, output_dir: str | Path) -> Found:
                         contents = {name: content_of(folder / name, limit) for name, limit in limits.items()}
                         _check_run(result, contents, folder)
                     except ValueError as error:
-                        problems.append(str(error))
+                        problems.append(Problem(str(error), id_))
                         continue
                     exported[kind][id_] = result
                     for name, content in contents.items():
@@ -126,7 +127,7 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
         ((text, file / id_ / "arrays.npz", place, id_) for text, place, id_, name in texts if name == FILES[-1]),
         ((text, place, id_) for text, place, id_, name in texts if name == DIVERGED_FILES[-1]),
     )
-    left_out, runs = list(incoming.problems), []
+    left_out, runs = list(map(str, incoming.problems)), []
     for _, results, names in _kinds(incoming):
         for id_, result in results.items():
             try:
@@ -143,7 +144,7 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
     )
     own = own_records(output_dir)
     if problems := merge(own._replace(problems=[]), intact).problems:
-        raise ValueError(problems[0])
+        raise ValueError(problems[0].message)
     num_new, running = 0, []
     for run, names in runs:
         if _has_result(run, names):
@@ -223,7 +224,7 @@ def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[s
         new = {name: record for name, record in own.records.items() if name not in committed.records}
         problems = found.problems or verify(Found(new, []))
         if problems:
-            raise ValueError(problems[0])
+            raise ValueError(problems[0].message)
         for name, record in new.items():
             write_bytes(folder / "arrays" / f"{name}.npz", read_file(record.arrays_path))
         write_bytes(folder / "records.jsonl", _as_lines(found.records))
@@ -266,7 +267,7 @@ def prune(
     with held(results_dir) as folder:
         found = committed_records(folder)
         if found.problems:
-            raise ValueError(found.problems[0])
+            raise ValueError(found.problems[0].message)
         records = dict(found.records)
         for name, record in found.records.items():
             if "scores" in record.fields and (keeps_logits(record) or not _is_full(record)):
@@ -299,9 +300,11 @@ def _pruned(
     """The record with scores of its logits, and the bytes of its arrays without logits; None: they stay as they are."""
     fields, name = dict(record.fields), record.id
     if "scores" not in fields:
-        if labels is None or len(labels) != len(arrays["test_logits"]):
+        if labels is None:
             done.unknown.append(name)
             return record, None
+        if len(labels) != len(arrays["test_logits"]):
+            raise ValueError(f"{name} has {len(arrays['test_logits'])} test images, and {len(labels)} labels are known")
         fields |= scored(arrays["test_logits"], labels, fields["config"]["loss"]["name"])
         done.scored.append(name)
     if keep:

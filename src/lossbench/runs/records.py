@@ -22,6 +22,7 @@ import numpy as np
 
 from lossbench import NUMERICS
 from lossbench.config.run import name_of
+from lossbench.data.labels import test_labels
 from lossbench.runs.checks import DAMAGES, FILE_LIMIT, accuracy_in, check_fields, content_of, load_arrays, number
 from lossbench.runs.folder import all_runs
 
@@ -75,7 +76,31 @@ class Record:
             raise ValueError(f"{self.arrays_path} holds damaged arrays ({said(error)}); remove it") from error
         if not abs(counted - _result(self)) <= ACCURACY_TOLERANCE:
             raise ValueError(f"{self.arrays_path} gives the accuracy {counted}, but the record of {self.id} another")
+        self.test_labels(arrays)
         return arrays
+
+    def test_labels(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Classes of the images that the run was tested on, integers [N], in the order of its predictions.
+
+        They are kept with its arrays; an older run has none, and they are those of its data set.
+
+        Returns:
+            The labels; None where the run kept none and was not tested on published test images.
+
+        Raises:
+            ValueError: they are not as many as the run's predictions, or its config names no data set.
+        """
+        try:
+            labels = arrays["test_labels"] if "test_labels" in arrays else test_labels(self.fields["config"]["dataset"])
+        except DAMAGES as error:
+            raise ValueError(f"the config of {self.id} has a damaged data set ({said(error)}); remove it") from error
+        for name in ("test_predictions", "test_logits"):
+            if labels is not None and name in arrays and len(arrays[name]) != len(labels):
+                raise ValueError(
+                    f"{self.arrays_path} holds {name} of {len(arrays[name])} images, and {self.id} is tested on "
+                    f"{len(labels)}; remove it"
+                )
+        return labels
 
 
 @dataclass(frozen=True)
@@ -95,11 +120,22 @@ class Divergence:
         return str(self.fields["reason"])
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A record that cannot be trusted."""
+
+    message: str  # what is wrong, where, and what can be done
+    run: str | None = None  # its folder's name, or a committed record's; None: the text does not give it
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class Found(NamedTuple):
-    """Valid records by name, a sentence for each problem, and diverged runs by name."""
+    """Valid records by name, what is wrong with the others, and diverged runs by name."""
 
     records: dict[str, Record]
-    problems: list[str]
+    problems: list[Problem]
     diverged: Mapping[str, Divergence] = MappingProxyType({})
 
 
@@ -122,7 +158,7 @@ def committed_records(results_dir: str | Path | None) -> Found:
     try:
         records, failed = _lines(folder / "records.jsonl"), _lines(folder / "failures.jsonl")
     except ValueError as error:
-        return Found({}, [str(error)])
+        return Found({}, [Problem(str(error))])
     return found_in(
         ((line, folder / "arrays", place, None) for line, place in records),
         ((line, place, None) for line, place in failed),
@@ -160,11 +196,12 @@ def merge(first: Found, second: Found) -> Found:
         same = _machine(known.fields) == _machine(record.fields) and _repeats(record.fields)
         if same and _result(known) != _result(record):
             del merged[name]
-            problems.append(
+            message = (
                 f"two records of {name} disagree: test_accuracy {_result(known)} beside {known.arrays_path} and "
                 f"{_result(record)} beside {record.arrays_path}, on the same device, threads and versions; remove the "
                 f"wrong one, or ignore committed records with results_dir=null"
             )
+            problems.append(Problem(message, name))
     diverged = {**second.diverged, **first.diverged}
     has_record = first.records.keys() | second.records.keys()
     return Found(merged, problems, {name: diverged[name] for name in diverged if name not in has_record})
@@ -175,7 +212,7 @@ def outdated(records: Iterable[Record]) -> list[str]:
     return [record.id for record in records if record.fields["numerics"] != NUMERICS]
 
 
-def verify(found: Found, read: Callable[[Record], object | None] | None = None) -> list[str]:
+def verify(found: Found, read: Callable[[Record], object | None] | None = None) -> list[Problem]:
     """All problems, including those of reading the arrays of every record; missing arrays are a problem too.
 
     Args:
@@ -187,9 +224,9 @@ def verify(found: Found, read: Callable[[Record], object | None] | None = None) 
     for record in found.records.values():
         try:
             if read(record) is None:
-                problems.append(f"{record.arrays_path} is missing")
+                problems.append(Problem(f"{record.arrays_path} is missing", record.id))
         except ValueError as error:
-            problems.append(str(error))
+            problems.append(Problem(str(error), record.id))
     return problems
 
 
@@ -214,20 +251,20 @@ _Result = TypeVar("_Result", Record, Divergence)
 
 def _each_once(
     sources: Iterable[tuple[Callable[[], _Result], str, str | None]],
-) -> tuple[dict[str, _Result], list[str]]:
+) -> tuple[dict[str, _Result], list[Problem]]:
     results: dict[str, _Result] = {}
-    problems = []
+    problems: list[Problem] = []
     for read, place, folder in sources:
         try:
             result = read()
         except ValueError as error:
-            problems.append(str(error))
+            problems.append(Problem(str(error), folder))
             continue
         if folder not in (None, result.id):
-            problems.append(f"{place} is the record of {result.id}; rename the folder, or remove it")
+            problems.append(Problem(f"{place} is the record of {result.id}; rename the folder, or remove it", folder))
             continue
         if result.id in results:
-            problems.append(f"{place} holds {result.id} a second time; remove one")
+            problems.append(Problem(f"{place} holds {result.id} a second time; remove one", folder))
         results.setdefault(result.id, result)
     return results, problems
 

@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
+from lossbench.config.registry import LOSSES
 from lossbench.losses.weighting import weights_by_size
 
 Floats = NDArray[np.float64]
@@ -110,21 +111,23 @@ def balances(
         ValueError: the loss has no known learning property, or counts or labels are not those of the run.
     """
     loss, schedule = config["loss"], config["schedule"]
-    if loss["name"] not in ("sml", "lgl", "lgl_inr"):
-        raise ValueError(f"the learning property is known for the losses sml, lgl and lgl_inr, not for {loss['name']}")
+    facts = LOSSES.get(loss["name"])
+    if facts is None or facts.law is None:
+        known = ", ".join(name for name in LOSSES if LOSSES[name].law)
+        raise ValueError(f"the learning property is known for the losses {known}, not for {loss['name']}")
     counts, bias = np.asarray(train_counts, np.float64), arrays["output_bias"].astype(np.float64)
     if counts.shape != bias.shape or not (counts >= 1).all():
         raise ValueError(f"train_counts must be {len(bias)} numbers >= 1, one for each class, got {counts.tolist()}")
     if test_labels is not None:
         _check_labels(test_labels, arrays)
-    reweighted = loss["name"] == "lgl_inr"
+    reweighted = facts.law == "reweighted"
     unit = (1.0 if reweighted else counts.sum()) / loss["scale"]
     unit *= len(bias) if loss.get("reduction") == "mean" else 1  # over classifiers
     decay = unit * schedule["weight_decay"] * schedule["decay_bias"] * bias
     counts = weighted_counts(loss, counts)  # their sum is the same
     found = {}
     for split in ("train", "test"):
-        means = arrays[f"{split}_mean_{'softmax' if loss['name'] == 'sml' else 'sigmoid'}"]
+        means = arrays[f"{split}_mean_{facts.probabilities}"]
         if split == "test":  # the mean over no images is stored as 0
             means = np.where(arrays["confusion_matrix"].sum(axis=1, keepdims=True) > 0, means, np.nan)
         missed, others, attached = 1 - np.diag(means), means * (1 - np.eye(len(bias))), np.zeros_like(bias)
