@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 import threading
@@ -155,9 +156,9 @@ def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
     monkeypatch.setattr(pool, "_messages", queue.Queue())
     monkeypatch.setattr(pool, "_device", "cpu")
     monkeypatch.setattr(pool.os, "_exit", ended.append)
-    pool._do(config(tmp_path / "pool", 1), math.inf, None)
+    pool._do(pickle.dumps(config(tmp_path / "pool", 1)), math.inf, None)
     assert ended == [1]  # the pool begins anew
-    pool._do(config(tmp_path / "pool", 2), math.inf, None)
+    pool._do(pickle.dumps(config(tmp_path / "pool", 2)), math.inf, None)
     assert ended == [1]
 
 

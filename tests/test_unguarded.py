@@ -36,6 +36,6 @@ def test_a_sweep_from_a_script_without_a_guard_works_or_says_the_way_out(way: st
     if way != "a script":
         assert last == "2 finished"
         return
-    assert last.startswith("refused: run_all does several runs in processes that import the calling script")
-    assert last.endswith('put it below `if __name__ == "__main__":`, or set runtime.parallel=1')
+    assert last.startswith("refused: run_all executes parallel runs in processes that import the calling script")
+    assert last.endswith('put the call below `if __name__ == "__main__":`, or set runtime.parallel=1')
     assert list((tmp_path / "out").glob("runs/*/failure.txt")) == []
