@@ -104,7 +104,7 @@ RUNTIMES: dict[str, Any] = {
     "runs_per_gpu": 2,
     "budget_min": 9.0,
     "tensorboard": False,
-    "keep_weights": True,
+    "save_weights": True,
     "class_trace": True,
     "experiment": "table3",
     "profile": "quick",

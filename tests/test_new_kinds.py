@@ -207,7 +207,7 @@ def test_tests_within_epochs_change_nothing_else(tmp_path: Path) -> None:
 
 def test_a_run_begins_with_the_weights_and_labels_of_another(tmp_path: Path) -> None:
     first = config(tmp_path)
-    first = replace(first, runtime=replace(first.runtime, keep_weights=True))
+    first = replace(first, runtime=replace(first.runtime, save_weights=True))
     second = config(tmp_path, schedule=replace(first.schedule, warm_start=run_id(first)))
     relabelled = replace(second, schedule=replace(second.schedule, relabel=True))
     assert len({run_id(one) for one in (config(tmp_path), second, relabelled)}) == 3
@@ -229,7 +229,7 @@ def test_a_run_begins_with_the_weights_and_labels_of_another(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="was trained on 96 samples, and this one has 64"):
         start_state(fewer, CPU)
     (open_run(first).folder / "weights.pt").unlink()
-    with pytest.raises(ValueError, match=r"that run kept no weights in .*; train it with runtime\.keep_weights=true"):
+    with pytest.raises(ValueError, match=r"that run kept no weights in .*; train it with runtime\.save_weights=true"):
         start_state(second, CPU)
 
 

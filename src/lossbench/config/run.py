@@ -86,7 +86,7 @@ class Runtime:
     deterministic: bool = False  # on a GPU: the same bits every time, slower
     cuda_graphs: bool = True  # on a GPU: record the step once and replay it; false: the plain step
     tensorboard: bool = True
-    keep_weights: bool = False  # keep the last weights in the run's folder, for runs that begin with them
+    save_weights: bool = False  # keep the weights after the last epoch: for `lossbench evaluate`, Python, `warm_start`
     class_trace: bool = False  # keep class means and gradient norms by class of every epoch
     experiment: str | None = None  # what the run was made for; kept in its record
     profile: str | None = None  # likewise

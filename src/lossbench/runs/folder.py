@@ -29,6 +29,9 @@ FORMAT = 2
 FILES = ("config.json", "metrics.jsonl", "arrays.npz", "result.json")
 """What a finished run consists of; `result.json` comes last."""
 
+WEIGHTS = "weights.safetensors"
+"""The weights after the last epoch, where a run keeps them; its record has their digest."""
+
 DIVERGED_FILES = ("config.json", "failure.txt", "diverged.json")
 """What a run that diverged consists of, when it travels; `diverged.json` comes last."""
 
@@ -146,23 +149,9 @@ class Run:
         self._check_held()
         write_bytes(self.folder / "checkpoint.pt", state)
 
-    def write_weights(self, content: bytes) -> None:
-        """Keep the last weights, for runs that begin with them.
-
-        Raises:
-            LockLostError: the run is held no more.
-        """
-        self._check_held()
-        write_bytes(self.folder / "weights.pt", content)
-
-    def read_weights(self) -> bytes | None:
-        """The last weights, or None where none were kept."""
-        path = self.folder / "weights.pt"
-        return read_file(path) if path.exists() else None
-
     def restart(self) -> None:
         """Forget all that was trained."""
-        for name in ("checkpoint.pt", "metrics.jsonl"):
+        for name in ("checkpoint.pt", "metrics.jsonl", WEIGHTS):
             (self.folder / name).unlink(missing_ok=True)
 
     def metrics(self, last_epoch: int) -> list[dict[str, Any]]:
@@ -236,8 +225,18 @@ class Run:
         """Add a line to the run's log."""
         append_line(self.folder / "train.log", text)
 
-    def finish(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Write arrays and record, in this order; the checkpoint goes. Returns the record with the arrays' checksum.
+    def finish(
+        self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray], weights: bytes | None = None
+    ) -> dict[str, Any]:
+        """Write arrays, weights and record, in this order, and remove the checkpoint.
+
+        Args:
+            record: what is known of the run.
+            arrays: of `arrays.npz`.
+            weights: content of `weights.safetensors`; None: the run keeps none.
+
+        Returns:
+            The record with the digests of both files.
 
         Raises:
             LockLostError: the run is held no more.
@@ -246,6 +245,11 @@ class Run:
         content = packed(arrays)
         whole = dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
         write_bytes(self.folder / "arrays.npz", content)
+        if weights is None:
+            (self.folder / WEIGHTS).unlink(missing_ok=True)  # of a try that was killed before its record
+        else:
+            whole["weights"] = {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}
+            write_bytes(self.folder / WEIGHTS, weights)
         write_bytes(self.folder / "result.json", to_json(whole))
         self.tidy()
         return whole
