@@ -1,7 +1,7 @@
 """`lossbench train`: trains one run, or with -m and comma lists a sweep of runs."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lossbench.cli.hydra_main import hydra_main
 from lossbench.cli.printing import say_summary
@@ -26,11 +26,29 @@ def _train_all(configs: Sequence[Config]) -> None:
         print(f"{name}: finished before, test accuracy {_accuracy(configs, name):.4f}")
     if summary.skipped and any(config.runtime.class_trace for config in configs):
         print("runtime.class_trace adds nothing to runs that are done; remove the folder of one to train it again")
+    for sentence in _without_weights(configs, summary.skipped):
+        print(sentence)
     say_summary(summary)
     if len(configs) == 1:
         print(f"files: {open_run(configs[0]).folder}")
     if summary.failed:
         sys.exit(1)
+
+
+def _without_weights(configs: Sequence[Config], done: Collection[str]) -> list[str]:
+    """A sentence where runs that were done before should have saved their weights, and have none in their folders."""
+    from lossbench.runs.folder import WEIGHTS, open_run
+
+    asked = {open_run(config).id: open_run(config) for config in configs if config.runtime.save_weights}
+    lacking = [run for name, run in asked.items() if name in done and not (run.folder / WEIGHTS).exists()]
+    if not lacking:
+        return []
+    names = " ".join(run.id for run in lacking)
+    which = f"{len(lacking)} runs are" if len(lacking) > 1 else f"{names} is"
+    return [
+        f"{which} done and without weights, which are saved at the end of training; to have them, remove what is done "
+        f"and train again: lossbench remove {names} --yes, then the same command"
+    ]
 
 
 def _accuracy(configs: Sequence[Config], name: str) -> float:

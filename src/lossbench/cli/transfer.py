@@ -13,14 +13,15 @@ from lossbench.system.spelling import spelled
 
 @click.command()
 @click.argument("file", type=GivenPath(dir_okay=False, path_type=Path))
+@click.option("--weights", is_flag=True, help="Take saved weights along.")
 @OUTPUT_DIR
-def export(file: Path, output_dir: str) -> None:
+def export(file: Path, weights: bool, output_dir: str) -> None:
     """Write all finished runs into one archive.
 
-    Config, metrics, arrays and record of each; of runs that diverged, what is known of it. What is damaged is left
-    out and named.
+    Config, metrics, arrays and record of each, with --weights also saved weights; of runs that diverged, what is known
+    of it. What is damaged is left out and named.
     """
-    found = archive.export_archive(file, output_dir)
+    found = archive.export_archive(file, output_dir, weights)
     others = f" and {len(found.diverged)} that diverged" if found.diverged else ""
     echo(f"{len(found.records)} finished runs{others} written to {file}")
     for problem in found.problems:
@@ -34,7 +35,8 @@ def export(file: Path, output_dir: str) -> None:
 def import_(file: Path, output_dir: str) -> None:
     """Add the runs of an archive.
 
-    What is damaged, or running here, is left out and named, with exit code 1.
+    What is damaged, or running here, is left out and named, with exit code 1. A run that is there without its weights
+    gets them, and counts as added.
     """
     new, known, left_out = archive.import_archive(file, output_dir)
     echo(f"{new} runs added to {output_dir}/runs, {known} were there already")
@@ -51,6 +53,7 @@ def publish(folder: Path, output_dir: str) -> None:
     """Commit the finished runs' records to DIR.
 
     A folder of committed records, such as results/; the arrays go along, and what is known of runs that diverged.
+    Weights never do.
     """
     echo(f"{archive.publish(output_dir, folder)} records added to {folder}")
     tell(inspect.nothing_in(output_dir), beside=True)

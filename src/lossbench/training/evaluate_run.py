@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lossbench.config.options import DatasetConfig
+from lossbench.config.options import TRAINING_ONLY, DatasetConfig
 from lossbench.config.run import Config, Precision, Runtime
 from lossbench.data.load import Data, load_data
 from lossbench.data.sizes import sizes
@@ -96,8 +96,8 @@ def evaluate_run(record: Record, folder: Path, dataset: DatasetConfig | None, ru
 
 
 def _options(dataset: DatasetConfig) -> dict[str, Any]:
-    """What a data set is, wherever its file lies."""
-    return {key: value for key, value in asdict(dataset).items() if key != "path"}
+    """Which test samples a data set has, wherever its file lies."""
+    return {key: value for key, value in asdict(dataset).items() if key not in ("path", *TRAINING_ONLY)}
 
 
 def _check_fits(dataset: DatasetConfig, config: Config, weights: Weights) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lossbench.config.run import Config
 from lossbench.data.load import Data, Split
 from lossbench.runs.folder import Run, runs_dir
+from lossbench.runs.records import record_in
 from lossbench.training.weights import set_weights, weights_in
 
 
@@ -26,7 +27,10 @@ def warm_start(config: Config, model: nn.Module, data: Data) -> Data:
             "runtime.save_weights=true first"
         )
     try:
-        weights = weights_in(run.folder, run.record())
+        record = record_in(run.folder)
+        if record.id != name:
+            raise ValueError(f"{run.folder} holds the run {record.id}; rename the folder, or remove it")
+        weights = weights_in(run.folder, record.fields)
         set_weights(model, weights)
     except ValueError as error:
         raise ValueError(f"schedule.warm_start={name}: {error}") from error

@@ -14,7 +14,7 @@ from lossbench.config.run import Config
 from lossbench.models.build import build_model
 from lossbench.models.features import split
 from lossbench.runs.folder import WEIGHTS, Run
-from lossbench.runs.records import Record, record_in
+from lossbench.runs.records import record_in
 from lossbench.runs.restored import part_of
 from lossbench.runs.weights import read_weights
 from lossbench.training.evaluate import evaluate
@@ -136,7 +136,7 @@ def network_of(record: Mapping[str, Any], weights: Weights) -> nn.Module:
     if weights.in_two_parts:
         model = split(model)
     set_weights(model, weights)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return model.to(memory_format=torch.channels_last)
 
 
 def set_weights(model: nn.Module, weights: Weights) -> None:
@@ -188,9 +188,13 @@ class Network(nn.Module):
         """
         if images.ndim != len(self.shape) + 1 or tuple(images.shape[1:]) != self.shape:
             raise ValueError(f"{self.run_id} takes inputs of shape [N, {_listed(self.shape)}], got {[*images.shape]}")
+        logits: Tensor = self.network(self.inputs(images))
+        return logits
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """What the network sees: images normalised, float32 [N, C, H, W]; tokens as they are."""
         if self.scale is None or self.shift is None:
-            logits: Tensor = self.network(images)
-            return logits
+            return images
         if images.dtype == torch.uint8:
             pixels = images.to(torch.float32)
         elif images.is_floating_point():
@@ -200,9 +204,7 @@ class Network(nn.Module):
             pixels = images.to(torch.float32) * 255
         else:
             raise ValueError(f"images must be uint8 in 0..255 or floats in 0..1, got {images.dtype}")
-        inputs = (pixels * self.scale + self.shift).contiguous(memory_format=torch.channels_last)
-        logits = self.network(inputs)
-        return logits
+        return (pixels * self.scale + self.shift).contiguous(memory_format=torch.channels_last)
 
 
 TOLERANCE = 1e-3
@@ -228,9 +230,7 @@ def load_network(run: str | Path) -> Network:
     """
     folder = Path(run).expanduser()
     if not Run(folder).finished:
-        raise ValueError(
-            f"there is no finished run in {folder}; load_network takes the folder of one, with result.json"
-        )
-    record: Record = record_in(folder)
-    weights = weights_in(folder, record.fields)
-    return Network(network_of(record.fields, weights), weights).eval()
+        raise ValueError(f"there is no finished run in {folder}; name a run's folder, with its result.json")
+    record = record_in(folder).fields
+    weights = weights_in(folder, record)
+    return Network(network_of(record, weights), weights).eval()
