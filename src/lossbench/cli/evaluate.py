@@ -88,7 +88,8 @@ def _composed(given: Mapping[str, str], own: Mapping[str, Any]) -> Config:
     words = list(given.values())
     if "dataset" in given or not any(key.startswith("dataset.") for key in given):
         return composed_config(words, {})
-    kept = {f"dataset.{key}": value for key, value in own.items() if key != "name" and value is not None}
+    chosen = {key: value for key, value in own.items() if key not in ("name", *TRAINING_ONLY) and value is not None}
+    kept = {f"dataset.{key}": value for key, value in chosen.items()}
     if "dataset.path" in given:
         kept.pop("dataset.sha256", None)
     values = {key: value for key, value in kept.items() if key not in given}

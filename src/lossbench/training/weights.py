@@ -23,6 +23,9 @@ from lossbench.training.steps import State
 FORMAT = 1
 """Version of `weights.safetensors`; raised when older readers would misread it."""
 
+METADATA = "lossbench"
+"""The key of the file's metadata under which a JSON text says what the file is."""
+
 NETWORK = "network."
 """What the names of the network's own tensors begin with."""
 
@@ -67,7 +70,7 @@ def weights_of(config: Config, run_id: str, state: State) -> bytes:
         "num_classes": data.num_classes,
         "in_two_parts": state.by_features,
     }
-    metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
+    metadata = {METADATA: json.dumps(facts)}  # one text: safetensors writes several in a random order
     # Copies: no two may share memory, and each must be contiguous.
     tensors = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in kept.items()}
     return save(tensors, metadata)
@@ -103,8 +106,8 @@ def weights_in(folder: Path, record: Mapping[str, Any]) -> Weights:
     path, content = folder / WEIGHTS, read_weights(folder, record)
     try:
         size = int.from_bytes(content[:8], "little")  # of the header, a JSON text
-        facts = json.loads(content[8 : 8 + size])["__metadata__"]
-        version, named = json.loads(facts["format"]), facts["run_id"]
+        facts = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][METADATA])
+        version, named = facts["format"], facts["run_id"]
         if version != FORMAT:
             raise ValueError(f"its format is {version!a:.40}, and this lossbench reads {FORMAT}")
         if named != record["run_id"]:
@@ -113,9 +116,9 @@ def weights_in(folder: Path, record: Mapping[str, Any]) -> Weights:
         return Weights(
             named,
             {name.removeprefix(NETWORK): value for name, value in tensors.items() if name.startswith(NETWORK)},
-            json.loads(facts["in_two_parts"]) is True,
-            tuple(map(int, json.loads(facts["shape"]))),
-            int(json.loads(facts["num_classes"])),
+            bool(facts["in_two_parts"]),
+            tuple(map(int, facts["shape"])),
+            int(facts["num_classes"]),
             tensors.get("input.scale"),
             tensors.get("input.shift"),
             tensors["train.class_counts"],
