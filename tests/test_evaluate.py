@@ -163,7 +163,7 @@ def damaged(saved: Run, kind: str, outputs: Path) -> None:
 
 
 DAMAGES = {
-    "a flipped bit": r"{path} is not what {id} wrote: its SHA-256 is \w{{12}}\.{{3}}, and \w{{12}}\.{{3}} in the record",
+    "a flipped bit": r"{path} is not what {id} wrote: its SHA-256 is \w{{12}}\.{{3}}, and \w{{12}}\.{{3}} in ",
     "truncated": r"{path} has \d+ bytes, and {id} wrote \d+; remove or restore the file",
     "missing": r"the weights of {id} are not in {folder}; bring them with `lossbench export --weights` and `lossbench ",
     "of another run": r"{path} is not what {id} wrote: its SHA-256 is ",
@@ -250,8 +250,8 @@ def test_runs_without_weights_or_without_an_end_are_refused(
     without = config(outputs, seed=1)
     said = mistake(capsys, "evaluate", run_id(without))
     assert said == (
-        f"{run_id(without)} has no weights: `lossbench remove {run_id(without)} --yes`, then the command that trained "
-        "it with runtime.save_weights=true"
+        f"{run_id(without)} has no weights; to have them, remove it (`lossbench remove {run_id(without)} --yes`) and "
+        "train it again with runtime.save_weights=true"
     )
     begun = config(outputs, seed=2)
     open_run(begun).start(begun)

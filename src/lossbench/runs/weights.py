@@ -23,11 +23,11 @@ def read_weights(folder: Path, fields: Mapping[str, Any]) -> bytes:
     """
     name, path = fields["run_id"], folder / WEIGHTS
     if "weights" not in fields:
-        raise ValueError(f"{name} has no weights: {how_to_save(name)}")
+        raise ValueError(f"{name} has no weights; to have them, {how_to_save(name)}")
     if not os.path.lexists(path):
         raise ValueError(
             f"the weights of {name} are not in {folder}; bring them with `lossbench export --weights` and "
-            f"`lossbench import`, or train the run again: {how_to_save(name)}"
+            f"`lossbench import`, or {how_to_save(name)}"
         )
     content = content_of(path, FILE_LIMIT)
     check_weights(path, fields, len(content), hashlib.sha256(content).hexdigest())
@@ -36,7 +36,7 @@ def read_weights(folder: Path, fields: Mapping[str, Any]) -> bytes:
 
 def how_to_save(name: str) -> str:
     """How a finished run gets weights, as the end of a sentence."""
-    return f"`lossbench remove {name} --yes`, then the command that trained it with runtime.save_weights=true"
+    return f"remove it (`lossbench remove {name} --yes`) and train it again with runtime.save_weights=true"
 
 
 def check_weights(path: Path, fields: Mapping[str, Any], size: int, sha256: str) -> None:
