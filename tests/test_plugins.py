@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_recipes import blocks
 
 import lossbench
 from lossbench.cli.plugins import without_plugins
@@ -20,11 +21,11 @@ from lossbench.config.run import Config, Schedule, name_of, run_id
 from lossbench.data.digits import Digits
 from lossbench.data.prepared import prepare
 from lossbench.losses.sml import Sml
-from lossbench.losses.trial import try_loss
 from lossbench.models.cnn2c import Cnn2c
 from lossbench.studies.study import STUDIES
 from lossbench.sweep import pool
 from lossbench.sweep.outcome import Ended
+from lossbench.training.trial import try_loss
 
 FOCAL = '''"""A loss of the user's."""
 
@@ -130,6 +131,23 @@ def test_a_loss_of_a_file_goes_from_the_command_line_to_the_record(folder: Path)
     assert "focal.py has changed: 1 run of another version stay" in again.stdout
     assert len(records(folder)) == 5
     assert all(records(folder)[name] == record for name, record in found.items())
+
+
+def test_the_files_of_the_documentation_are_plugins(folder: Path) -> None:
+    (loss,), (network, dataset) = blocks("README.md"), blocks("docs/extending.md")
+    files = {"own_focal.py": loss, "mlp.py": network, "stripes.py": dataset}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    chosen = ("dataset=stripes", "model=mlp", "loss=focal", "schedule.epochs=2", "runtime.device=cpu")
+    done = program(folder, "train", *chosen, LOSSBENCH_PLUGINS=os.pathsep.join(files))
+    assert done.returncode == 0, done.stderr
+    (record,) = records(folder).values()
+    kept = {part: facts["plugin"] for part, facts in record["plugins"].items()}
+    assert kept == {"dataset": "stripes.py", "model": "mlp.py", "loss": "own_focal.py"}
+    assert [record["plugins"][part]["label"] for part in kept] == ["Stripes", "MLP", "Focal"]
+    assert record["num_parameters"] == (784 + 1) * 64 + (64 + 1) * 2
+    (cache,) = folder.glob("outputs/cache/stripes-*.npz")
+    assert record["plugins"]["dataset"]["sha256"][:16] in cache.name
 
 
 def test_without_its_plugin_a_loss_is_refused_in_a_sentence(folder: Path) -> None:

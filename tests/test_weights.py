@@ -191,7 +191,7 @@ def test_no_images_give_no_logits(trained: Path) -> None:
 
 
 def test_the_three_lines_of_the_documentation_work(saved: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
+    text = (Path(__file__).parents[1] / "docs" / "commands.md").read_text()
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "load_network" in block]
     code = re.sub(r"outputs/runs/[\w-]+", f"outputs/runs/{saved.id}", code)
     known: dict[str, Any] = {"images": raw_test_images(config(Path("outputs")))}

@@ -2,7 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lossbench.config.options import DatasetConfig, ImageDataset, LossConfig, ModelConfig, Sizes, TrainingClasses
+from lossbench.config.options import (
+    DatasetConfig,
+    ImageDataset,
+    LossConfig,
+    ModelConfig,
+    Normalization,
+    Sizes,
+    TrainingClasses,
+    require,
+)
 from lossbench.config.registry import register_dataset, register_loss, register_model
 
 if TYPE_CHECKING:
@@ -14,6 +23,7 @@ __all__ = [
     "ImageDataset",
     "LossConfig",
     "ModelConfig",
+    "Normalization",
     "Sizes",
     "TrainingClasses",
     "__version__",
@@ -21,12 +31,13 @@ __all__ = [
     "register_dataset",
     "register_loss",
     "register_model",
+    "require",
 ]
 
 __version__ = "0.1.0"
 
 NUMERICS = 2
-"""Raised whenever the same config would give other numbers; part of every run's name."""
+"""Increased whenever the same config would give different numbers; part of every run's name."""
 
 
 def __getattr__(name: str) -> Any:

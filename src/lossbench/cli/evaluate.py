@@ -9,7 +9,7 @@ import click
 from lossbench.cli import shown
 from lossbench.cli.hydra_main import composed_config
 from lossbench.cli.parameters import JSON, OUTPUT_DIR, run_arguments
-from lossbench.cli.printing import echo, print_json, print_table, tell
+from lossbench.cli.printing import echo, print_json, print_lines, print_table
 from lossbench.config.options import TRAINING_ONLY
 from lossbench.config.run import Config, Runtime
 from lossbench.runs import inspect
@@ -111,14 +111,16 @@ def _print(result: "RunEvaluation", trained_on: str) -> None:
         echo("")
         print_table(["probabilities", *keys], lines, right=keys)
     else:
-        tell(["no scores of probabilities: there are more than 100 classes"])
+        print_lines(["no scores of probabilities: there are more than 100 classes"])
     echo("")
     if result.as_recorded:
-        tell(["as in the record: accuracy, loss and every score are the same"])
+        print_lines(["as in the record: accuracy, loss and every score are the same"])
     elif result.recorded:
-        tell([f"not the same to the last digit as the record, made on {known['device']} ({known['device_name']})"])
+        print_lines(
+            [f"not the same to the last digit as the record, made on {known['device']} ({known['device_name']})"]
+        )
     else:
-        tell([f"inputs are normalised as in training, with the constants of {trained_on}"])
+        print_lines([f"inputs are normalised as in training, with the constants of {trained_on}"])
 
 
 def _beside(value: float, recorded: Any) -> str:

@@ -9,7 +9,7 @@ from lossbench.config.run import Config
 
 
 def train() -> None:
-    """`scripts/train.py`: one run, or with -m and comma lists a sweep."""
+    """`scripts/train.py`: train one run, or with -m and comma lists a sweep."""
     hydra_main("train", _train, "config")
 
 
@@ -25,8 +25,8 @@ def _train_all(configs: Sequence[Config]) -> None:
     for name in summary.skipped:
         print(f"{name}: finished before, test accuracy {_accuracy(configs, name):.4f}")
     if summary.skipped and any(config.runtime.class_trace for config in configs):
-        print("runtime.class_trace adds nothing to runs that are done; remove the folder of one to train it again")
-    for sentence in _without_weights(configs, summary.skipped):
+        print("runtime.class_trace has no effect on finished runs; remove the folder of a run to train it again")
+    if sentence := _without_weights(configs, summary.skipped):
         print(sentence)
     say_summary(summary)
     if len(configs) == 1:
@@ -35,20 +35,20 @@ def _train_all(configs: Sequence[Config]) -> None:
         sys.exit(1)
 
 
-def _without_weights(configs: Sequence[Config], done: Collection[str]) -> list[str]:
-    """A sentence where runs that were done before should have saved their weights, and have none in their folders."""
+def _without_weights(configs: Sequence[Config], done: Collection[str]) -> str | None:
+    """A sentence if runs that were finished before lack the weights that are asked for now; None: none do."""
     from lossbench.runs.folder import WEIGHTS, open_run
 
     asked = {open_run(config).id: open_run(config) for config in configs if config.runtime.save_weights}
     lacking = [run for name, run in asked.items() if name in done and not (run.folder / WEIGHTS).exists()]
     if not lacking:
-        return []
+        return None
     names = " ".join(run.id for run in lacking)
     which = f"{len(lacking)} runs are" if len(lacking) > 1 else f"{names} is"
-    return [
-        f"{which} done and without weights, which are saved at the end of training; to have them, remove what is done "
+    return (
+        f"{which} finished without weights, which are saved at the end of training; to get them, remove the finished "
         f"and train again: lossbench remove {names} --yes, then the same command"
-    ]
+    )
 
 
 def _accuracy(configs: Sequence[Config], name: str) -> float:

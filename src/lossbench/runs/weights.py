@@ -76,4 +76,6 @@ def weights_problems(folder: Path, fields: Mapping[str, Any]) -> list[str]:
         return [f"{path} cannot be read ({error.strerror}); restore it, or remove it"]
     except ValueError as error:
         return [str(error)]
+    except (LookupError, TypeError):
+        return []  # the record is damaged, which its reader reports
     return []

@@ -13,10 +13,10 @@ from lossbench.training.weights import set_weights, weights_in
 
 
 def warm_start(config: Config, model: nn.Module, data: Data) -> Data:
-    """Give a network the last weights of the run that `schedule.warm_start` names; returns the data to train on.
+    """Load the last weights of the run named by `schedule.warm_start` into a network; returns the data to train on.
 
     Raises:
-        ValueError: the run is not finished, kept no weights, or has another network or other training samples.
+        ValueError: the run is not finished, kept no weights, or has another network or another number of samples.
     """
     name = config.schedule.warm_start
     assert name is not None
@@ -40,7 +40,7 @@ def warm_start(config: Config, model: nn.Module, data: Data) -> Data:
 def _relabelled(data: Data, predictions: Tensor, name: str) -> Data:
     if len(predictions) != len(data.train.labels):
         raise ValueError(
-            f"schedule.relabel: the run {name} was trained on {len(predictions)} samples, and this one has "
+            f"schedule.relabel: the run {name} was trained on {len(predictions)} samples, but this one has "
             f"{len(data.train.labels)}"
         )
     labels = predictions.to(data.train.labels)
