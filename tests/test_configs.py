@@ -109,7 +109,7 @@ def test_each_combination_gives_the_dataclasses_defaults(dataset: str) -> None:
             "schedule": SCHEDULE,
             "runtime": RUNTIME,
         }
-        assert set(asdict(config)) == {*KEYS, "seed", "runtime"}
+        assert set(asdict(config)) == {*KEYS, "seed", "runtime", "plugins"}
 
 
 def test_without_a_word_it_is_fashion_mnist_cnn2c_sml() -> None:

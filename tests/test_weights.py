@@ -138,7 +138,7 @@ def test_damaged_weights_in_a_record_are_a_damaged_record(saved: Run, outputs: P
     record = saved.record()
     for odd in ({"sha256": 3, "bytes": 1}, {"sha256": "a"}, "weights", {"sha256": "a", "bytes": "many"}):
         (saved.folder / "result.json").write_text(json.dumps(record | {"weights": odd}))
-        assert any("holds a damaged record" in problem for problem in own_records(outputs).problems), odd
+        assert any("damaged record" in problem.message for problem in own_records(outputs).problems), odd
 
 
 def test_a_loaded_network_predicts_as_the_run_did_on_raw_images(saved: Run, no_pickle: None) -> None:
@@ -202,7 +202,7 @@ def test_the_three_lines_of_the_documentation_work(saved: Run, monkeypatch: pyte
 
 def test_weights_travel_where_they_are_asked_for(outputs: Path, saved: Run, invoke: Invoke) -> None:
     def import_into(folder: str, file: str, said: str) -> dict[str, bytes]:
-        assert invoke("import", file, "--output-dir", folder).output == f"{said} were there already\n"
+        assert invoke("import", file, "--output-dir", folder).output == f"{said} existed already\n"
         return contents(Path(folder))
 
     invoke("export", "plain.zip")
@@ -238,7 +238,7 @@ def test_damaged_weights_stay_behind_and_are_not_taken(
     (saved.folder / WEIGHTS).write_bytes(b"other")
     found = archive.export_archive(Path("again.zip"), outputs, weights=True)
     assert saved.id not in found.records
-    assert f"{saved.folder / WEIGHTS} has 5 bytes" in found.problems[0]
+    assert f"{saved.folder / WEIGHTS} has 5 bytes" in found.problems[0].message
     assert saved.id in archive.export_archive(Path("again.zip"), outputs).records  # nobody asked for them
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from lossbench.cli.hydra_main import hydra_main
 from lossbench.cli.printing import say_summary
@@ -38,17 +39,15 @@ def _train_all(configs: Sequence[Config]) -> None:
 def _without_weights(configs: Sequence[Config], done: Collection[str]) -> str | None:
     """A sentence if runs that were finished before lack the weights that are asked for now; None: none do."""
     from lossbench.runs.folder import WEIGHTS, open_run
+    from lossbench.runs.weights import how_to_save
 
     asked = {open_run(config).id: open_run(config) for config in configs if config.runtime.save_weights}
     lacking = [run for name, run in asked.items() if name in done and not (run.folder / WEIGHTS).exists()]
     if not lacking:
         return None
-    names = " ".join(run.id for run in lacking)
-    which = f"{len(lacking)} runs are" if len(lacking) > 1 else f"{names} is"
-    return (
-        f"{which} finished without weights, which are saved at the end of training; to get them, remove the finished "
-        f"and train again: lossbench remove {names} --yes, then the same command"
-    )
+    which = f"{len(lacking)} runs are" if len(lacking) > 1 else f"{lacking[0].id} is"
+    names, output_dir = [run.id for run in lacking], Path(configs[0].runtime.output_dir)
+    return f"{which} finished and without weights; to get them, {how_to_save(names, output_dir)}"
 
 
 def _accuracy(configs: Sequence[Config], name: str) -> float:

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,30 @@ def read_weights(folder: Path, fields: Mapping[str, Any]) -> bytes:
     """
     name, path = fields["run_id"], folder / WEIGHTS
     if "weights" not in fields:
-        raise ValueError(f"{name} has no weights; to have them, {how_to_save(name)}")
+        raise ValueError(f"{name} has no weights; to get them, {how_to_save([name], folder.parents[1])}")
     if not os.path.lexists(path):
         raise ValueError(
             f"the weights of {name} are not in {folder}; bring them with `lossbench export --weights` and "
-            f"`lossbench import`, or {how_to_save(name)}"
+            f"`lossbench import`, or {how_to_save([name], folder.parents[1])}"
         )
     content = content_of(path, FILE_LIMIT)
     check_weights(path, fields, len(content), hashlib.sha256(content).hexdigest())
     return content
 
 
-def how_to_save(name: str) -> str:
-    """How a finished run gets weights, as the end of a sentence."""
-    return f"remove it (`lossbench remove {name} --yes`) and train it again with runtime.save_weights=true"
+def how_to_save(names: Sequence[str], output_dir: Path) -> str:
+    """How finished runs get weights, as the end of a sentence.
+
+    Args:
+        names: of the runs.
+        output_dir: where runs/ is.
+    """
+    place = "" if str(output_dir) == "outputs" else f" --output-dir {shlex.quote(str(output_dir))}"
+    which = "them" if len(names) > 1 else "it"
+    return (
+        f"remove {which} (`lossbench remove {' '.join(names)}{place} --yes`) and train {which} again with "
+        "runtime.save_weights=true"
+    )
 
 
 def check_weights(path: Path, fields: Mapping[str, Any], size: int, sha256: str) -> None:
