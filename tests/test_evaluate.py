@@ -253,6 +253,11 @@ def test_runs_without_weights_or_without_an_end_are_refused(
         "runtime.save_weights=true"
     )
     assert mistake(capsys, "evaluate", run_id(without)) == f"{run_id(without)} has no weights; {way_out}"
+    elsewhere = rf"--output-dir {Path('outputs').absolute()} --yes"
+    with monkeypatch.context() as patch:
+        patch.chdir("outputs/runs")
+        with pytest.raises(ValueError, match=elsewhere):
+            load_network(run_id(without))
     begun = config(outputs, seed=2)
     open_run(begun).start(begun)
     assert (

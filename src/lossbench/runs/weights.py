@@ -24,11 +24,11 @@ def read_weights(folder: Path, fields: Mapping[str, Any]) -> bytes:
     """
     name, path = fields["run_id"], folder / WEIGHTS
     if "weights" not in fields:
-        raise ValueError(f"{name} has no weights; to get them, {how_to_save([name], folder.parents[1])}")
+        raise ValueError(f"{name} has no weights; to get them, {how_to_save([name], _output_dir(folder))}")
     if not os.path.lexists(path):
         raise ValueError(
             f"the weights of {name} are not in {folder}; bring them with `lossbench export --weights` and "
-            f"`lossbench import`, or {how_to_save([name], folder.parents[1])}"
+            f"`lossbench import`, or {how_to_save([name], _output_dir(folder))}"
         )
     content = content_of(path, FILE_LIMIT)
     check_weights(path, fields, len(content), hashlib.sha256(content).hexdigest())
@@ -48,6 +48,11 @@ def how_to_save(names: Sequence[str], output_dir: Path) -> str:
         f"remove {which} (`lossbench remove {' '.join(names)}{place} --yes`) and train {which} again with "
         "runtime.save_weights=true"
     )
+
+
+def _output_dir(folder: Path) -> Path:
+    """Where runs/ is, of the folder of a run."""
+    return (folder if len(folder.parts) > 2 else folder.absolute()).parent.parent
 
 
 def check_weights(path: Path, fields: Mapping[str, Any], size: int, sha256: str) -> None:
