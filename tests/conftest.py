@@ -3,16 +3,22 @@
 Property tests try the same examples every time and store none.
 """
 
+import pickle
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import weighted_runs
 from click.testing import CliRunner, Result
 from hypothesis import Phase, settings
 from invented import Known, all_of_cnn2c
 from kinds_of_runs import Invoke, Made, make_all
+from weighted_runs import make_trained
 
 from lossbench.cli.main import lossbench
+from lossbench.runs.folder import Run, open_run
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.results import known_results
 
@@ -60,3 +66,34 @@ def cnn2c() -> Known:
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     """The verdicts on the committed records."""
     return Judge(known_results(tmp_path_factory.mktemp("none"), RESULTS))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder outputs/ of one run with weights and one without."""
+    return make_trained(tmp_path_factory.mktemp("trained") / "outputs")
+
+
+@pytest.fixture
+def outputs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the same, below the present folder."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, tmp_path / "outputs")
+    return Path("outputs")
+
+
+@pytest.fixture
+def saved(outputs: Path) -> Run:
+    """The run with weights."""
+    return open_run(weighted_runs.config(outputs))
+
+
+@pytest.fixture
+def no_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that runs code may be read."""
+
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError("a file is unpickled")
+
+    for owner, name in ((torch, "load"), (pickle, "load"), (pickle, "loads"), (pickle, "Unpickler")):
+        monkeypatch.setattr(owner, name, refuse)

@@ -289,13 +289,13 @@ def test_help_names_every_command_and_those_of_hydra_first(capsys: pytest.Captur
         line.split()[0] for line in capsys.readouterr().out.partition("Commands:\n")[2].splitlines() if line[2] != " "
     ]
     of_hydra = "train reproduce reference report profile"
-    others = "runs show diff remove verify studies export import publish prune simulate"
+    others = "evaluate runs show diff remove verify losses models datasets studies export import publish prune simulate"
     assert " ".join(shown) == f"{of_hydra} {others}"
     for name in others.split():
         with pytest.raises(SystemExit) as stop:
             cli.main([name, "--help"])
         assert stop.value.code == 0
-        assert "--output-dir" in capsys.readouterr().out
+        assert ("--output-dir" in capsys.readouterr().out) == (name not in ("losses", "models", "datasets"))
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert capsys.readouterr().out.startswith("lossbench 0.")

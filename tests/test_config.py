@@ -104,7 +104,7 @@ RUNTIMES: dict[str, Any] = {
     "runs_per_gpu": 2,
     "budget_min": 9.0,
     "tensorboard": False,
-    "keep_weights": True,
+    "save_weights": True,
     "class_trace": True,
     "experiment": "table3",
     "profile": "quick",
@@ -159,7 +159,7 @@ def test_no_field_of_runtime_changes_the_name() -> None:
     for name, value in RUNTIMES.items():
         assert getattr(Runtime(), name) != value
         assert run_id(replace(BASE, runtime=replace(Runtime(), **{name: value}))) == run_id(BASE)
-    assert set(IDENTITY) | {"runtime"} == {field.name for field in fields(Config)}
+    assert set(IDENTITY) | {"runtime", "plugins"} == {field.name for field in fields(Config)}
 
 
 @pytest.mark.parametrize("seed", [0, 12])

@@ -42,7 +42,7 @@ SCHEDULE = "epochs batch_size lr momentum weight_decay milestones gamma precisio
 SCHEDULE += "evaluate_every_steps warm_start relabel"
 RUNTIME = (
     "device output_dir data_dir download num_threads parallel runs_per_gpu budget_min deterministic cuda_graphs "
-    "tensorboard keep_weights class_trace experiment profile num_seeds"
+    "tensorboard save_weights class_trace experiment profile num_seeds"
 )
 KEYS = {
     "dataset": {
@@ -109,7 +109,7 @@ def test_each_combination_gives_the_dataclasses_defaults(dataset: str) -> None:
             "schedule": SCHEDULE,
             "runtime": RUNTIME,
         }
-        assert set(asdict(config)) == {*KEYS, "seed", "runtime"}
+        assert set(asdict(config)) == {*KEYS, "seed", "runtime", "plugins"}
 
 
 def test_without_a_word_it_is_fashion_mnist_cnn2c_sml() -> None:

@@ -207,7 +207,7 @@ def test_tests_within_epochs_change_nothing_else(tmp_path: Path) -> None:
 
 def test_a_run_begins_with_the_weights_and_labels_of_another(tmp_path: Path) -> None:
     first = config(tmp_path)
-    first = replace(first, runtime=replace(first.runtime, keep_weights=True))
+    first = replace(first, runtime=replace(first.runtime, save_weights=True))
     second = config(tmp_path, schedule=replace(first.schedule, warm_start=run_id(first)))
     relabelled = replace(second, schedule=replace(second.schedule, relabel=True))
     assert len({run_id(one) for one in (config(tmp_path), second, relabelled)}) == 3
@@ -223,13 +223,13 @@ def test_a_run_begins_with_the_weights_and_labels_of_another(tmp_path: Path) -> 
     assert torch.equal(own.data.class_counts, torch.bincount(own.data.train.labels, minlength=10))
     assert run_all([second, relabelled]).failed == {}
     other = replace(second, model=ResNet18())
-    with pytest.raises(ValueError, match="that run has another network than this one"):
+    with pytest.raises(ValueError, match="are those of another network than this one"):
         start_state(other, CPU)
     fewer = replace(relabelled, dataset=Digits(num_train=64))
     with pytest.raises(ValueError, match="was trained on 96 samples, but this one has 64"):
         start_state(fewer, CPU)
-    (open_run(first).folder / "weights.pt").unlink()
-    with pytest.raises(ValueError, match=r"that run kept no weights in .*; train it with runtime\.keep_weights=true"):
+    (open_run(first).folder / "weights.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"the weights of .* are not in .*; bring them with"):
         start_state(second, CPU)
 
 

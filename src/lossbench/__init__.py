@@ -1,5 +1,7 @@
 """lossbench: compare classification losses fairly, and reproduce one paper's tables to show how."""
 
+from typing import TYPE_CHECKING, Any
+
 from lossbench.config.options import (
     DatasetConfig,
     ImageDataset,
@@ -12,6 +14,9 @@ from lossbench.config.options import (
 )
 from lossbench.config.registry import register_dataset, register_loss, register_model
 
+if TYPE_CHECKING:
+    from lossbench.training.weights import load_network
+
 __all__ = [
     "NUMERICS",
     "DatasetConfig",
@@ -22,6 +27,7 @@ __all__ = [
     "Sizes",
     "TrainingClasses",
     "__version__",
+    "load_network",
     "register_dataset",
     "register_loss",
     "register_model",
@@ -32,3 +38,12 @@ __version__ = "0.1.0"
 
 NUMERICS = 2
 """Increased whenever the same config would give different numbers; part of every run's name."""
+
+
+def __getattr__(name: str) -> Any:
+    """`load_network`, with torch, when it is first asked for."""
+    if name != "load_network":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from lossbench.training.weights import load_network
+
+    return load_network

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from io import TextIOWrapper
@@ -78,6 +78,26 @@ def hydra_main(script: str, task: Callable[[Any], None], config_name: str) -> No
             if config == []:
                 raise ValueError("the sweep holds no run: one of its ranges or globs is empty")
             task(config)
+
+
+def composed_config(overrides: Sequence[str], values: Mapping[str, Any]) -> Config:
+    """The config of a run that overrides make of the defaults, without a task.
+
+    Args:
+        overrides: as on the command line of `lossbench train`.
+        values: of further options, by key, which are typed already.
+
+    Raises:
+        ValueError: one of them is wrong; the sentence is that of `lossbench train`.
+    """
+    from lossbench.cli.overrides import Command, composed, explained, with_homes
+    from lossbench.cli.schemas import CONF, register_schemas, to_config
+
+    register_schemas()
+    command, words = Command("train", CONF, "config"), with_homes(overrides)
+    with explained(command, words):
+        config: Config = to_config(composed(command, words, values), Config)
+        return config
 
 
 def one_plan(composed: Reproduce | list[Reproduce]) -> Reproduce:

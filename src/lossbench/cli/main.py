@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from lossbench import __version__
+from lossbench.cli.evaluate import evaluate
 from lossbench.cli.hydra_main import plain_errors
 from lossbench.cli.plugins import datasets, losses, models, without_plugins
 from lossbench.cli.profile import profile_run
@@ -49,6 +50,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     HydraCommand("reference", reference),
     HydraCommand("report", report),
     HydraCommand("profile", profile_run),
+    evaluate,
     *(runs, show, diff, compare, remove, verify),
     *(losses, models, datasets),
     studies,

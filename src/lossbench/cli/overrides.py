@@ -309,6 +309,14 @@ def _composed(command: Command, *choices: str) -> Any:
         return compose(command.config_name, list(choices))
 
 
+def composed(command: Command, overrides: Sequence[str], values: Mapping[str, Any]) -> Any:
+    """The config that overrides make of a command's defaults, then changed by values of options, by key."""
+    config = deepcopy(_composed(command, *overrides))
+    for key, value in values.items():
+        OmegaConf.update(config, key, value)
+    return config
+
+
 @cache
 def _groups(command: Command) -> dict[str, list[str]]:
     """The groups that a config has, each with its choices: YAML files, and what is registered without one."""

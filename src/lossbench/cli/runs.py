@@ -10,6 +10,7 @@ from lossbench.cli import printing, shown
 from lossbench.cli.parameters import JSON, OUTPUT_DIR, RESULTS_DIR, filters, run_arguments
 from lossbench.cli.printing import echo, num_runs, print_json, print_lines, print_runs, print_section, print_table
 from lossbench.runs import inspect
+from lossbench.runs.folder import WEIGHTS
 from lossbench.runs.inspect import Entry, Filter
 from lossbench.system.spelling import spelled
 
@@ -69,6 +70,9 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
     print_section(f"files, {place}", {key: shown.size(size) for key, size in known["files"].items()})
     if known["arrays_sha256"] and not known["problems"]:
         echo(f"\nall intact; the arrays are those that the run wrote (sha256 {known['arrays_sha256'][:12]}...)")
+    if known["weights"] and not known["problems"]:
+        place = f"are in {WEIGHTS}" if WEIGHTS in known["files"] else "are not here"
+        echo(f"its weights {place} (sha256 {known['weights']['sha256'][:12]}...)")
     for problem in known["problems"]:
         echo(f"\nproblem: {spelled(problem)}")
 

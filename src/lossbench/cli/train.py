@@ -1,7 +1,8 @@
 """`lossbench train`: trains one run, or with -m and comma lists a sweep of runs."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from lossbench.cli.hydra_main import hydra_main
 from lossbench.cli.printing import say_summary
@@ -26,11 +27,27 @@ def _train_all(configs: Sequence[Config]) -> None:
         print(f"{name}: finished before, test accuracy {_accuracy(configs, name):.4f}")
     if summary.skipped and any(config.runtime.class_trace for config in configs):
         print("runtime.class_trace has no effect on finished runs; remove the folder of a run to train it again")
+    if sentence := _without_weights(configs, summary.skipped):
+        print(sentence)
     say_summary(summary)
     if len(configs) == 1:
         print(f"files: {open_run(configs[0]).folder}")
     if summary.failed:
         sys.exit(1)
+
+
+def _without_weights(configs: Sequence[Config], done: Collection[str]) -> str | None:
+    """A sentence if runs that were finished before lack the weights that are asked for now; None: none do."""
+    from lossbench.runs.folder import WEIGHTS, open_run
+    from lossbench.runs.weights import how_to_save
+
+    asked = {open_run(config).id: open_run(config) for config in configs if config.runtime.save_weights}
+    lacking = [run for name, run in asked.items() if name in done and not (run.folder / WEIGHTS).exists()]
+    if not lacking:
+        return None
+    which = f"{len(lacking)} runs are" if len(lacking) > 1 else f"{lacking[0].id} is"
+    names, output_dir = [run.id for run in lacking], Path(configs[0].runtime.output_dir)
+    return f"{which} finished and without weights; to get them, {how_to_save(names, output_dir)}"
 
 
 def _accuracy(configs: Sequence[Config], name: str) -> float:

@@ -13,14 +13,15 @@ from lossbench.system.spelling import spelled
 
 @click.command()
 @click.argument("file", type=GivenPath(dir_okay=False, path_type=Path))
+@click.option("--weights", is_flag=True, help="Include saved weights.")
 @OUTPUT_DIR
-def export(file: Path, output_dir: str) -> None:
+def export(file: Path, weights: bool, output_dir: str) -> None:
     """Write all finished runs into one archive.
 
-    With config, metrics, arrays and record of each; of diverged runs config and reason. Damaged runs are left out and
-    named.
+    With config, metrics, arrays and record of each, and with --weights also saved weights; of diverged runs config and
+    reason. Damaged runs are left out and named.
     """
-    found = archive.export_archive(file, output_dir)
+    found = archive.export_archive(file, output_dir, weights)
     others = f" and {len(found.diverged)} that diverged" if found.diverged else ""
     echo(f"{len(found.records)} finished runs{others} written to {file}")
     for problem in found.problems:
@@ -34,7 +35,8 @@ def export(file: Path, output_dir: str) -> None:
 def import_(file: Path, output_dir: str) -> None:
     """Add the runs of an archive.
 
-    Runs that are damaged, or running here, are left out and named; the exit code is then 1.
+    Runs that are damaged, or running here, are left out and named; the exit code is then 1. A run that exists without
+    its weights gets them, and counts as added.
     """
     new, known, left_out = archive.import_archive(file, output_dir)
     echo(f"{new} runs added to {output_dir}/runs, {known} existed already")
@@ -50,7 +52,8 @@ def import_(file: Path, output_dir: str) -> None:
 def publish(folder: Path, output_dir: str) -> None:
     """Commit the finished runs' records to DIR.
 
-    DIR is a folder of committed records, such as results/. Arrays and the facts about diverged runs are added too.
+    DIR is a folder of committed records, such as results/. Arrays and the facts about diverged runs are added too,
+    weights never.
     """
     echo(f"{archive.publish(output_dir, folder)} records added to {folder}")
     print_lines(inspect.nothing_in(output_dir), beside=True)

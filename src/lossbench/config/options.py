@@ -141,6 +141,10 @@ class DatasetConfig:
         raise NotImplementedError
 
 
+TRAINING_ONLY = ("num_train", "imbalance", "imbalance_ratio", "normalization", "augment", "crop_padding")
+"""Options of data sets that change no test samples once a network is trained: its normalisation is kept with it."""
+
+
 @dataclass
 class ImageDataset(DatasetConfig):
     """Options of a data set of images, uint8 [N, C, H, W]."""

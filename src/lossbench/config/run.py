@@ -86,7 +86,7 @@ class Runtime:
     deterministic: bool = False  # on a GPU: bitwise reproducible, slower
     cuda_graphs: bool = True  # on a GPU: record the training step once and replay it; false: run each step normally
     tensorboard: bool = True
-    keep_weights: bool = False  # keep the last weights in the run's folder, for `schedule.warm_start` of other runs
+    save_weights: bool = False  # keep the last weights: for `lossbench evaluate`, Python, and `schedule.warm_start`
     class_trace: bool = False  # keep class means and gradient norms by class of every epoch
     experiment: str | None = None  # set by a sweep: the experiment that the run belongs to; kept in its record
     profile: str | None = None  # likewise, the sweep's profile

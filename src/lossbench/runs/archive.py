@@ -23,7 +23,7 @@ from lossbench.runs.checks import (
     check_unpacked,
     content_of,
 )
-from lossbench.runs.folder import DIVERGED_FILES, FILES, Run, packed, runs_dir, to_json
+from lossbench.runs.folder import DIVERGED_FILES, FILES, WEIGHTS, Run, packed, runs_dir, to_json
 from lossbench.runs.records import (
     Divergence,
     Found,
@@ -36,6 +36,7 @@ from lossbench.runs.records import (
     said,
     verify,
 )
+from lossbench.runs.weights import check_weights
 from lossbench.statistics.calibration import scored
 from lossbench.system.files import check_file, read_file, sha256_of, write_atomically, write_bytes
 
@@ -51,10 +52,15 @@ class Imported(NamedTuple):
     left_out: list[str]  # a sentence for every run of the archive that was not imported
 
 
-def export_archive(file: Path, output_dir: str | Path) -> Found:
+def export_archive(file: Path, output_dir: str | Path, weights: bool = False) -> Found:
     """Write all finished and diverged runs below `output_dir` into one archive.
 
     Every file is verified. Damaged runs are left out and listed among the problems that are returned.
+
+    Args:
+        file: the archive.
+        output_dir: where runs/ is.
+        weights: whether saved weights are included.
 
     Raises:
         ValueError: the archive's path exists and is no regular file.
@@ -70,7 +76,8 @@ def export_archive(file: Path, output_dir: str | Path) -> Found:
                 for id_, result in results.items():
                     folder = runs_dir(output_dir) / id_
                     try:
-                        limits = {name: FILE_LIMIT if name in _LARGE else TEXT_LIMIT for name in names}
+                        files = with_weights(names) if weights and (folder / WEIGHTS).exists() else names
+                        limits = {name: FILE_LIMIT if name in _LARGE else TEXT_LIMIT for name in files}
                         contents = {name: content_of(folder / name, limit) for name, limit in limits.items()}
                         _check_run(result, contents, folder)
                     except ValueError as error:
@@ -84,7 +91,12 @@ def export_archive(file: Path, output_dir: str | Path) -> Found:
     return Found(exported["records"], problems, exported["diverged"])
 
 
-_LARGE = ("metrics.jsonl", "arrays.npz")
+_LARGE = ("metrics.jsonl", "arrays.npz", WEIGHTS)
+
+
+def with_weights(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The files of a finished run with its weights, the record last."""
+    return (*names[:-1], WEIGHTS, names[-1]) if names == FILES else names
 
 
 def _kinds(found: Found) -> list[tuple[str, Mapping[str, Any], tuple[str, ...]]]:
@@ -110,12 +122,16 @@ def _check_run(result: Record | Divergence, contents: Mapping[str, bytes], folde
         raise ValueError(f"{folder / name} is damaged ({said(error)}); {result.id} is left out") from error
     if isinstance(result, Record):
         result.unpack(contents["arrays.npz"])
+        if WEIGHTS in contents:
+            content = contents[WEIGHTS]
+            check_weights(folder / WEIGHTS, result.fields, len(content), hashlib.sha256(content).hexdigest())
 
 
 def import_archive(file: Path, output_dir: str | Path) -> Imported:
     """Import the runs of an archive into `output_dir`.
 
-    Runs that are damaged, or that a process here is training, are left out; the others are imported.
+    Runs that are damaged, or that a process here is training, are left out; the others are imported. An existing
+    run without its weights gets those of the archive.
 
     Raises:
         ValueError: the file is no archive of runs, has no intact run, or contradicts the result of an existing run;
@@ -128,8 +144,11 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
         ((text, place, id_) for text, place, id_, name in texts if name == DIVERGED_FILES[-1]),
     )
     left_out, runs = list(map(str, incoming.problems)), []
-    for _, results, names in _kinds(incoming):
+    for _, results, usual in _kinds(incoming):
         for id_, result in results.items():
+            names = usual
+            if (id_, WEIGHTS) in contents:
+                names = with_weights(names)
             try:
                 _check_run(result, {name: contents[id_, name] for name in names}, file / id_)
             except ValueError as error:
@@ -148,12 +167,13 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
     num_new, running = 0, []
     for run, names in runs:
         if _has_result(run, names):
+            num_new += _add_weights(run, own.records.get(run.id), contents.get((run.id, WEIGHTS)))
             continue
         with run.held() as free:
             if not free:
                 running.append(f"{run.id} is running here; import {file} again when it has ended")
             elif not _has_result(run, names):  # it may have ended meanwhile
-                if names is FILES:
+                if names[-1] == FILES[-1]:
                     run.restart()  # its checkpoint and metrics belong to another execution
                 for name in names:
                     write_bytes(run.folder / name, contents[run.id, name])
@@ -163,6 +183,17 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
 
 def _has_result(run: Run, names: tuple[str, ...]) -> bool:
     return run.finished or (run.folder / names[-1]).exists()
+
+
+def _add_weights(run: Run, record: Record | None, content: bytes | None) -> bool:
+    """Put weights beside the record of a finished run that lacks its own; returns whether that was so."""
+    known = record.fields.get("weights") if record else None
+    if content is None or known is None or (run.folder / WEIGHTS).exists():
+        return False
+    if known["sha256"] != hashlib.sha256(content).hexdigest():
+        return False
+    write_bytes(run.folder / WEIGHTS, content)
+    return True
 
 
 def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
@@ -179,7 +210,8 @@ def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
         raise ValueError(f"{file} is damaged or no archive of runs ({said(error)})") from error
     ids = {parts[0] for parts in members}
     names = {id_: DIVERGED_FILES if (id_, DIVERGED_FILES[-1]) in members else FILES for id_ in ids}
-    if set(members) != {(id_, name) for id_ in ids for name in names[id_]} or ids & {"", ".", ".."}:
+    optional = {(id_, WEIGHTS) for id_ in ids if names[id_] is FILES}
+    if set(members) - optional != {(id_, name) for id_ in ids for name in names[id_]} or ids & {"", ".", ".."}:
         raise ValueError(f"{file} is not an archive of complete runs as written by `lossbench export`")
     return {(parts[0], parts[1]): content for parts, content in sorted(members.items())}
 

@@ -106,6 +106,10 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         _numbers(dict(enumerate(curve)), range(len(curve)))
     if "pruned" in fields:
         _text(_mapping(fields["pruned"], "pruned")["full_sha256"], "pruned.full_sha256")
+    if "weights" in fields:
+        weights = _mapping(fields["weights"], "weights")
+        _text(weights["sha256"], "weights.sha256")
+        _numbers(weights, ("bytes",))
     if "scores" in fields:
         scores = _mapping(fields["scores"], "scores")
         for name in {*_maps(fields), *scores}:

@@ -28,6 +28,9 @@ FORMAT = 2
 FILES = ("config.json", "metrics.jsonl", "arrays.npz", "result.json")
 """Files of a finished run; `result.json` comes last."""
 
+WEIGHTS = "weights.safetensors"
+"""The weights after the last epoch, of runs that save them; the record has the file's digest."""
+
 DIVERGED_FILES = ("config.json", "failure.txt", "diverged.json")
 """Files of a diverged run that are exported; `diverged.json` comes last."""
 
@@ -145,23 +148,9 @@ class Run:
         self._check_held()
         write_bytes(self.folder / "checkpoint.pt", state)
 
-    def write_weights(self, content: bytes) -> None:
-        """Write the last weights, for runs that begin with them.
-
-        Raises:
-            LockLostError: this process no longer holds the run's lock.
-        """
-        self._check_held()
-        write_bytes(self.folder / "weights.pt", content)
-
-    def read_weights(self) -> bytes | None:
-        """The last weights, or None if they were not kept."""
-        path = self.folder / "weights.pt"
-        return read_file(path) if path.exists() else None
-
     def restart(self) -> None:
-        """Remove checkpoint and metrics, so that the run begins again."""
-        for name in ("checkpoint.pt", "metrics.jsonl"):
+        """Remove checkpoint, metrics and weights, so that the run begins again."""
+        for name in ("checkpoint.pt", "metrics.jsonl", WEIGHTS):
             (self.folder / name).unlink(missing_ok=True)
 
     def metrics(self, last_epoch: int) -> list[dict[str, Any]]:
@@ -235,8 +224,18 @@ class Run:
         """Append a line to the run's log."""
         append_line(self.folder / "train.log", text)
 
-    def finish(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Write arrays, then the record, and remove the checkpoint. Returns the record with the arrays' digest.
+    def finish(
+        self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray], weights: bytes | None = None
+    ) -> dict[str, Any]:
+        """Write arrays, weights and record, in this order, and remove the checkpoint.
+
+        Args:
+            record: the fields of the record.
+            arrays: content of `arrays.npz`.
+            weights: content of `weights.safetensors`; None: the run keeps none.
+
+        Returns:
+            The record with the digests of both files.
 
         Raises:
             LockLostError: this process no longer holds the run's lock.
@@ -245,6 +244,11 @@ class Run:
         content = packed(arrays)
         written = dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
         write_bytes(self.folder / "arrays.npz", content)
+        if weights is None:
+            (self.folder / WEIGHTS).unlink(missing_ok=True)  # left by a process killed before it wrote the record
+        else:
+            written["weights"] = {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}
+            write_bytes(self.folder / WEIGHTS, weights)
         write_bytes(self.folder / "result.json", to_json(written))
         self.tidy()
         return written

@@ -27,6 +27,7 @@ from lossbench.runs.records import (
     sessions_of,
     verify,
 )
+from lossbench.runs.weights import weights_problems
 from lossbench.system.files import open_file
 
 DAMAGED = "damaged"
@@ -225,6 +226,7 @@ def describe(entry: Entry) -> dict[str, Any]:
         "class_accuracy": by_class,
         "metrics": entry.metrics,
         "files": entry.files,
+        "weights": entry.record.fields.get("weights") if entry.record else None,
         "arrays_sha256": entry.record.fields["arrays_sha256"] if entry.record else None,
         "problems": problems + (_problems(entry.run) if entry.run else []),
     }
@@ -339,6 +341,8 @@ def _problems(run: Run) -> list[str]:
         check_metrics(run.whole_metrics(), config["schedule"]["epochs"] if run.finished and config else None)
     except (OSError, *DAMAGES) as error:
         problems.append(f"{metrics} is not whole ({said(error)})")
+    if run.finished and "run_id" in record:
+        problems += weights_problems(run.folder, record)
     checkpoint = run.folder / "checkpoint.pt"
     if checkpoint.exists() and not _whole_archive(checkpoint):
         problems.append(f"{checkpoint} is damaged; remove it, and the run starts afresh")

@@ -165,6 +165,16 @@ def committed_records(results_dir: str | Path | None) -> Found:
     )
 
 
+def record_in(folder: Path) -> Record:
+    """The record of the finished run in a folder, whatever the folder is called.
+
+    Raises:
+        ValueError: it cannot be trusted.
+    """
+    path = folder / "result.json"
+    return _record(path, folder / "arrays.npz", str(path))
+
+
 def _lines(path: Path) -> list[tuple[bytes, str]]:
     """The nonempty lines of a file, each with its place; none if the file does not exist."""
     lines = content_of(path, FILE_LIMIT).splitlines() if os.path.lexists(path) else []

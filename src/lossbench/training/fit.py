@@ -32,7 +32,8 @@ from lossbench.training.record import arrays_of, circumstances, identity, probab
 from lossbench.training.steps import OnStep, State, train_epoch, train_step
 from lossbench.training.trace import gradient_norms, has_classes_apart, trace
 from lossbench.training.trial import try_loss
-from lossbench.training.warm_start import warm_start, weights_of
+from lossbench.training.warm_start import warm_start
+from lossbench.training.weights import check_savable, weights_of
 
 
 def choose_device(name: str, precision: Precision) -> torch.device:
@@ -176,6 +177,8 @@ def _fit(
     began = time.perf_counter()
     schedule = config.schedule
     state = start_state(config, device)
+    if config.runtime.save_weights:
+        check_savable(state.model)
     if checkpoint is None:
         checkpoint = {
             "epoch": 0,
@@ -222,9 +225,7 @@ def _fit(
     record |= probabilities_of(arrays, config.loss.name) | {"sessions": checkpoint["sessions"]}
     if checkpoint["within_epochs"]:
         record["within_epochs"] = checkpoint["within_epochs"]
-    if config.runtime.keep_weights:
-        run.write_weights(weights_of(run.id, state))
-    record = run.finish(record, arrays)
+    record = run.finish(record, arrays, weights_of(config, run.id, state) if config.runtime.save_weights else None)
     tracker.finish(config, record, arrays)
     return record
 

@@ -56,7 +56,7 @@ def arrays_of(state: State, found: Evaluation, checkpoint: Mapping[str, Any]) ->
         return arrays
     logits = found.logits
     arrays |= {
-        "test_logits": logits.clamp(-65504, 65504).cpu().numpy().astype(np.float16),
+        "test_logits": kept_logits(logits),
         "confusion_matrix": metrics.confusion_matrix(logits, target).cpu().numpy(),
     }
     if bias is not None:
@@ -68,6 +68,11 @@ def arrays_of(state: State, found: Evaluation, checkpoint: Mapping[str, Any]) ->
         for name, means in metrics.mean_probabilities(values, labels).items():
             arrays[f"{split}_mean_{name}"] = means.cpu().numpy()
     return arrays | {name: torch.stack(values).numpy() for name, values in checkpoint["traces"].items()}
+
+
+def kept_logits(logits: torch.Tensor) -> np.ndarray:
+    """Logits [N, K] as a run keeps them and its scores are computed from: float16, clipped to its range."""
+    return logits.clamp(-65504, 65504).cpu().numpy().astype(np.float16)
 
 
 def probabilities_of(arrays: Mapping[str, np.ndarray], loss: str) -> dict[str, Any]:
