@@ -7,8 +7,8 @@ from lossbench.config.run import Config
 
 
 def profile_run() -> None:
-    """`scripts/profile_run.py`: where the time of a run's steps goes; nothing is trained to its end."""
-    hydra_main("profile_run", _profile_run, "config")
+    """`lossbench profile`: where the time of a run's steps goes; nothing is trained to its end."""
+    hydra_main("profile", _profile_run, "config")
 
 
 def _profile_run(composed: Config | list[Config]) -> None:

@@ -12,13 +12,14 @@ from lossbench.cli.printing import say_summary
 from lossbench.config.run import Config, run_id
 from lossbench.studies.options import Reproduce
 from lossbench.system.screen import say
+from lossbench.system.shipped import check_not_shipped
 
 if TYPE_CHECKING:
     from lossbench.studies.measurements import Measurement
 
 
 def reference() -> None:
-    """`scripts/reference.py`: the planned reference runs in order of importance, their records into results/."""
+    """`lossbench reference`: the planned reference runs in order of importance, their records into results/."""
     hydra_main("reference", _reference, "reproduce")
 
 
@@ -28,6 +29,8 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         raise ValueError(
             "the reference runs are those of docs/statistics.md; here only dry, results_dir and runtime are given"
         )
+    if not plan.dry:
+        check_not_shipped(plan.results_dir, "results_dir")
     import torch
 
     from lossbench.runs import archive

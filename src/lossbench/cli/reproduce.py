@@ -12,7 +12,7 @@ from lossbench.system.screen import say
 
 
 def reproduce() -> None:
-    """`scripts/reproduce.py`: train what the tables lack, then write them."""
+    """`lossbench reproduce`: train what the tables lack, then write them."""
     hydra_main("reproduce", _reproduce, "reproduce")
 
 
@@ -32,7 +32,7 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     other = "quick" if profile == "paper" else "paper"
     say(
         f"profile {profile} ({why}): {len(todo)} of {len(configs)} runs to do, {cost}; "
-        f"PROFILE={other} asks for the other"
+        f"profile={other} asks for the other"
     )
     if plan.dry:
         for config in todo:
@@ -51,7 +51,7 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     if profile == "quick":
         print(
             "These are not the paper's tables: the quick profile trains the same networks and losses on small digits, "
-            "briefly. The paper's: make reproduce-tables PROFILE=paper (a GPU is advised)."
+            "briefly. The paper's: lossbench reproduce profile=paper (a GPU is advised)."
         )
 
 

@@ -9,7 +9,7 @@ from lossbench.config.run import Config
 
 
 def train() -> None:
-    """`scripts/train.py`: one run, or with -m and comma lists a sweep."""
+    """`lossbench train`: one run, or with -m and comma lists a sweep."""
     hydra_main("train", _train, "config")
 
 

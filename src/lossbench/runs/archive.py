@@ -37,6 +37,7 @@ from lossbench.runs.records import (
 )
 from lossbench.statistics.calibration import scored
 from lossbench.system.files import check_file, read_file, sha256_of, write_atomically, write_bytes
+from lossbench.system.shipped import check_not_shipped
 
 DROPPED = ("test_logits", "test_labels")
 """What pruning drops of a run's arrays."""
@@ -193,7 +194,12 @@ def _check_sizes(members: Sequence[zipfile.ZipInfo], packed: int) -> None:
 
 @contextmanager
 def held(results_dir: str | Path) -> Iterator[Path]:
-    """The folder of committed records, which nobody else writes meanwhile."""
+    """The folder of committed records, which nobody else writes meanwhile.
+
+    Raises:
+        ValueError: it belongs to the installed package.
+    """
+    check_not_shipped(results_dir, "the folder of committed records")
     folder = Path(results_dir)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
