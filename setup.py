@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent
 
 
 class BuildWithConf(build_py):
-    """Builds the packages afresh and adds `lossbench/conf` and `lossbench/results`; an editable install needs neither."""
+    """Builds the packages and adds `lossbench/conf` and `lossbench/results`; an editable install needs neither."""
 
     def run(self) -> None:
         """Build; modules that an earlier build left are removed, or they would be in the wheel as well."""

@@ -11,6 +11,7 @@ from lossbench.cli.parameters import JSON, OUTPUT_DIR, RESULTS_DIR, filters, run
 from lossbench.cli.printing import echo, num_runs, print_json, print_runs, print_section, print_table, tell
 from lossbench.runs import inspect
 from lossbench.runs.inspect import Entry, Filter
+from lossbench.system.shipped import WHERE_ARRAYS_ARE
 from lossbench.system.spelling import spelled
 
 
@@ -67,7 +68,9 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
     last = {key: shown.rounded(value) for key, value in known["metrics"].items() if not isinstance(value, list)}
     print_section("last epoch", last)
     print_section(f"files, {place}", {key: shown.size(size) for key, size in known["files"].items()})
-    if known["arrays_sha256"] and not known["problems"]:
+    if known["committed"] and known["arrays_sha256"] and not known["files"]:
+        echo(f"\nits arrays are not here; for lossbench's own runs they are in {WHERE_ARRAYS_ARE}")
+    elif known["arrays_sha256"] and not known["problems"]:
         echo(f"\nall whole; the arrays are those that the run wrote (sha256 {known['arrays_sha256'][:12]}...)")
     for problem in known["problems"]:
         echo(f"\nproblem: {spelled(problem)}")

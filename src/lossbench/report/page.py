@@ -27,7 +27,7 @@ _TONES = {
     "ordered": ("higher", "lower"),
     "open": (
         *("too few", "missing", "undecided", "open", "not found"),
-        *("inconclusive", "not yet tested", "not yet run", "nothing to confirm"),
+        *("inconclusive", "not yet tested", "needs arrays", "not yet run", "nothing to confirm"),
     ),
 }
 _TONE = {word: tone for tone, words in _TONES.items() for word in words}

@@ -11,6 +11,7 @@ import os
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from lossbench import NUMERICS
 from lossbench.config.run import name_of
 from lossbench.runs.checks import DAMAGES, FILE_LIMIT, accuracy_in, check_fields, content_of, load_arrays, number
 from lossbench.runs.folder import all_runs
+from lossbench.system.shipped import is_shipped
 
 COUNTED_ANEW = 1e-3
 """How far the accuracy in the arrays may be from the record's: after a stop a GPU may see a few images otherwise."""
@@ -176,16 +178,28 @@ def outdated(records: Iterable[Record]) -> list[str]:
     return [record.id for record in records if record.fields["numerics"] != NUMERICS]
 
 
+def without_arrays(found: Found) -> dict[str, Path]:
+    """The records of folders that keep no arrays at all, as an installed lossbench does not: their folders by name."""
+    folders = {name: record.arrays_path.parent for name, record in found.records.items()}
+    bare = {folder for folder in set(folders.values()) if not os.path.lexists(folder)}
+    return {name: folder.parent for name, folder in folders.items() if folder in bare}
+
+
 def verify(found: Found, read: Callable[[Record], object | None] | None = None) -> list[str]:
-    """All problems, the arrays of every record read, as by `Record.arrays`; a record without arrays is one."""
+    """All problems, the arrays of every record read, as by `Record.arrays`; a record without arrays is one.
+
+    Where a folder keeps no arrays at all that is one problem; where it is the installed lossbench's, none.
+    """
     read, problems = read or Record.arrays, list(found.problems)
-    for record in found.records.values():
+    bare = without_arrays(found)
+    for name, record in found.records.items():
         try:
-            if read(record) is None:
+            if read(record) is None and name not in bare:
                 problems.append(f"{record.arrays_path} is missing")
         except ValueError as error:
             problems.append(str(error))
-    return problems
+    counts = Counter(folder for folder in bare.values() if not is_shipped(folder))
+    return problems + [f"{folder}/arrays is missing, of {count} records" for folder, count in counts.items()]
 
 
 def found_in(

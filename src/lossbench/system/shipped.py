@@ -16,6 +16,12 @@ RESULTS = _ROOT / "results"
 """The folder of the committed records."""
 
 WHERE_ARRAYS_ARE = "results/arrays/ of a clone of lossbench"
+"""Where a wheel's user finds the arrays of the committed runs."""
+
+
+def is_shipped(folder: str | Path) -> bool:
+    """Whether a folder lies inside the installed package."""
+    return Path(folder).resolve().is_relative_to(PACKAGE)
 
 
 def check_not_shipped(folder: str | Path, key: str) -> None:
@@ -24,7 +30,7 @@ def check_not_shipped(folder: str | Path, key: str) -> None:
     Raises:
         ValueError: the folder lies inside the package.
     """
-    if Path(folder).resolve().is_relative_to(PACKAGE):
+    if is_shipped(folder):
         raise ValueError(
             f"{key} must be a folder of yours, got {folder}, which belongs to the installed lossbench; name another, "
             f"such as results"
