@@ -60,7 +60,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from the files of the clone."""
     folder = tmp_path_factory.mktemp("dist")
-    uv("build", "--offline", "--no-build-isolation", "--wheel", "-o", folder, source)
+    uv("build", "--offline", "--no-build-isolation", "--python", sys.executable, "--wheel", "-o", folder, source)
     (found,) = folder.glob("*.whl")
     return found
 
@@ -126,7 +126,9 @@ def test_it_has_every_module_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_wheel_of_the_source_distribution_is_the_same(source: Path, wheel: Path, tmp_path: Path) -> None:
-    uv("build", "--offline", "--no-build-isolation", "-o", tmp_path, source)  # the second is built from the first
+    uv(
+        "build", "--offline", "--no-build-isolation", "--python", sys.executable, "-o", tmp_path, source
+    )  # the second is built from the first
     (other,) = tmp_path.glob("*.whl")
     assert names_of(other) == names_of(wheel)
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(other) as two:
