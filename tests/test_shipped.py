@@ -105,7 +105,7 @@ def test_the_arrays_of_a_wheels_records_are_no_problem(
     elsewhere = ("--output-dir", "elsewhere", "--results-dir", "theirs")
     assert invoke("verify", *elsewhere, code=1).output == "theirs/arrays is missing, of 3 records\n"
     monkeypatch.setattr(shipped, "PACKAGE", Path.cwd())
-    assert invoke("verify", *elsewhere).output == "3 runs, all whole\n"
+    assert invoke("verify", *elsewhere).output == "3 runs, all intact\n"
     said = invoke("show", made["other"].id, *elsewhere).output
-    assert said.endswith(f"its arrays are not here; for lossbench's own runs they are in {shipped.WHERE_ARRAYS_ARE}\n")
-    assert "all whole" not in said
+    assert said.endswith(f"its arrays are not here; those of lossbench's own runs are in {shipped.WHERE_ARRAYS_ARE}\n")
+    assert "all intact" not in said

@@ -206,6 +206,6 @@ def test_nothing_is_written_to_its_own_records(installed: Installed) -> None:
 def test_its_records_are_whole_though_their_arrays_are_elsewhere(installed: Installed) -> None:
     lines = (ROOT / "results" / "records.jsonl").read_text().splitlines()
     name = json.loads(lines[0])["run_id"]
-    assert installed.says("verify").endswith(", all whole\n")
+    assert installed.says("verify").endswith(", all intact\n")
     assert installed.says("show", name).rstrip().endswith("results/arrays/ of a clone of lossbench")
     assert installed.says("runs", "--committed").count("  committed\n") >= len(lines)

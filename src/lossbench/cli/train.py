@@ -9,7 +9,7 @@ from lossbench.config.run import Config
 
 
 def train() -> None:
-    """`lossbench train`: one run, or with -m and comma lists a sweep."""
+    """`lossbench train`: train one run, or with -m and comma lists a sweep."""
     hydra_main("train", _train, "config")
 
 
@@ -25,7 +25,7 @@ def _train_all(configs: Sequence[Config]) -> None:
     for name in summary.skipped:
         print(f"{name}: finished before, test accuracy {_accuracy(configs, name):.4f}")
     if summary.skipped and any(config.runtime.class_trace for config in configs):
-        print("runtime.class_trace adds nothing to runs that are done; remove the folder of one to train it again")
+        print("runtime.class_trace has no effect on finished runs; remove the folder of a run to train it again")
     say_summary(summary)
     if len(configs) == 1:
         print(f"files: {open_run(configs[0]).folder}")

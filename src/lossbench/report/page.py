@@ -15,24 +15,15 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lossbench.report.tone import Tone, Toned
+from lossbench.report.wording import MISSING, NO_NUMBER
 from lossbench.system.files import write_atomically, write_bytes
 from lossbench.system.spelling import csv_cell, spelled
 
 BLACK = "#111111"
 """For what stays black on any page."""
 
-_TONES = {
-    "agrees": ("consistent", "holds", "equivalent", "equal", "remains", "confirmed"),
-    "differs": ("paper higher", "paper lower", "fails", "failed", "gone", "reversed", "contradicted"),
-    "ordered": ("higher", "lower"),
-    "open": (
-        *("too few", "missing", "undecided", "open", "not found"),
-        *("inconclusive", "not yet tested", "needs arrays", "not yet run", "nothing to confirm"),
-    ),
-}
-_TONE = {word: tone for tone, words in _TONES.items() for word in words}
-_VERDICT = re.compile(rf"({'|'.join(_TONE)})(?![\w-])")
-_ABSENT = ("", "–", "missing")
+_ABSENT = ("", NO_NUMBER, MISSING)
 _NUMBER = re.compile(r"[-−+]?\d[\d,.]*(e[-+]?\d+)?( ?%)?")
 _LONG = 32  # letters, from which a cell's text may be broken into lines
 _LEGIBLE = 640  # pixels, below which a wide picture scrolls instead of shrinking
@@ -57,7 +48,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts; its index gives the row headers."""
+    """A table of texts, some of them `Toned`; its index gives the row headers, and columns may share a heading."""
 
     frame: pd.DataFrame
     caption: str
@@ -214,8 +205,10 @@ def _html_table(frame: pd.DataFrame, caption: str) -> str:
         for name, right in zip(frame.columns, to_the_right, strict=True)
     )
     lines = [f"<tr>{head}</tr>\n</thead>\n<tbody>"]
-    for headers, row in zip(_row_headers(frame.index), zip(*columns, strict=True), strict=True):
-        cells = "".join(_cell(text, right) for text, right in zip(row, to_the_right, strict=True))
+    for headers, row, given in zip(
+        _row_headers(frame.index), zip(*columns, strict=True), frame.to_numpy(), strict=True
+    ):
+        cells = "".join(map(_cell, row, map(_tone, given), to_the_right))
         lines.append(f"<tr>{headers}{cells}</tr>")
     said = f"<caption><span>{_html(caption)}</span></caption>"
     return f"<table>\n{said}\n<thead>\n" + "\n".join(lines) + "\n</tbody>\n</table>"
@@ -227,10 +220,13 @@ def _are_ragged_numbers(texts: Sequence[str]) -> bool:
     return len({len(text) for text in there}) > 1 and all(_NUMBER.fullmatch(text) for text in there)
 
 
-def _cell(text: str, right: bool) -> str:
-    verdict = _VERDICT.match(text)
-    tone = {_TONE[verdict[1]]: True} if verdict else {}
-    return f"<td{_classes(number=right, long=len(text) > _LONG, **tone)}>{html.escape(text)}</td>"
+def _cell(text: str, tone: Tone | None, right: bool) -> str:
+    toned = {} if tone is None else {tone: True}
+    return f"<td{_classes(number=right, long=len(text) > _LONG, **toned)}>{html.escape(text)}</td>"
+
+
+def _tone(cell: object) -> Tone | None:
+    return cell.tone if isinstance(cell, Toned) else None
 
 
 def _classes(**applies: bool) -> str:
