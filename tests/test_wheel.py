@@ -185,7 +185,7 @@ def test_its_report_shows_the_papers_tables_from_its_own_records(installed: Inst
     assert '"Figure 1: classes"' in text
     assert "\n## Figure 1: classes" not in text
     assert text.count("the runs' arrays are not here") == 6
-    assert "is missing" not in text
+    assert ".npz is missing" not in text
     assert "with arrays yet" not in text
     assert not (folder / "figure1.png").exists()
     assert (folder / "figure2.png").exists()
