@@ -1,7 +1,7 @@
 # lossbench: `make help` lists the targets. Everything runs in .venv, made from the hash-locked requirements.lock.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test long lint types faults lock reproduce-tables reference report simulate look tensorboard benchmark clean
+.PHONY: help setup test long lint types wheel faults lock reproduce-tables reference report simulate look tensorboard benchmark clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -51,6 +51,9 @@ lint: setup  ## check style and format
 types: setup  ## check types (mypy --strict)
 	$(BIN)/mypy
 
+wheel: setup  ## build the package into dist/, with conf/ and the committed records, without arrays
+	@$(BIN)/uv build --quiet --offline --no-build-isolation --wheel --python $(BIN)/python --out-dir dist
+
 reproduce-tables: setup  ## train missing runs and write Tables 3-5 and Figures 1-2 (PROFILE=paper|quick TABLES="3 5" SEEDS=1 DRY=1)
 	@$(BIN)/python scripts/reproduce.py $(options) $(if $(DRY),dry=true) $(if $(RESULTS),"results_dir=$(RESULTS)") $(ARGS)
 
@@ -80,5 +83,5 @@ lock: setup  ## regenerate requirements.lock from pyproject.toml
 	  --no-annotate --no-header --upgrade --quiet --output-file requirements.lock
 
 clean:  ## remove .venv and caches; run folders, reports and data stay
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache src/*.egg-info
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

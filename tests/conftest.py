@@ -21,6 +21,7 @@ from lossbench.cli.main import lossbench
 from lossbench.runs.folder import Run, open_run
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.results import known_results
+from lossbench.system import shipped
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -35,6 +36,12 @@ settings.register_profile(
     phases=(Phase.explicit, Phase.generate),  # add Phase.shrink to have a counterexample made small
 )
 settings.load_profile("same")
+
+
+@pytest.fixture(autouse=True)
+def results_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no folder of committed records is named, it is `results` of the present folder, not the repository's."""
+    monkeypatch.setattr(shipped, "RESULTS", Path("results"))
 
 
 @pytest.fixture

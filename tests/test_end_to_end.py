@@ -207,7 +207,7 @@ MISTAKES = [
     ("train -m dataset=digits seed=0,-1", "lossbench: seed must be in 0..2147483647, got -1"),
     ("train -m dataset=digits loss=sml,focal", "lossbench: loss=focal: there is no such loss, only lgl, lgl_inr, sml"),
     ("reproduce tables=[6]", "lossbench: tables must be some of [3,4,5], got [6]"),
-    ("reproduce -m tables=[3],[4]", "lossbench: -m is for scripts/train.py"),
+    ("reproduce -m tables=[3],[4]", "lossbench: -m is for lossbench train"),
     ("lossbench import nowhere.zip", "lossbench: nowhere.zip"),
     ("lossbench train seed=-1", "lossbench: seed must be in 0..2147483647, got -1"),
 ]
@@ -239,22 +239,23 @@ def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path
     wanted = configs([5], "quick", 1, Runtime())
     for config in wanted[:2]:
         commit_record(tmp_path / "results", config)
-    before = contents(tmp_path)
-    lines = said(tmp_path, "reproduce", "profile=quick", "tables=[5,3]", "seeds=2", "dry=true").splitlines()
+    before, here = contents(tmp_path), "results_dir=results"
+    lines = said(tmp_path, "reproduce", "profile=quick", "tables=[5,3]", "seeds=2", "dry=true", here).splitlines()
     assert lines[0].startswith("profile quick (as chosen): 20 of 22 runs to do, ")
-    assert lines[0].endswith("PROFILE=paper selects the other")
+    assert lines[0].endswith("profile=paper selects the other")
     ids = [run_id(config) for config in configs([5, 3], "quick", 2, Runtime())]
     assert [line.split()[0] for line in lines[1:]] == [id_ for id_ in ids if id_ not in map(run_id, wanted[:2])]
     assert all(line.endswith("FLOP") for line in lines[1:])
     assert contents(tmp_path) == before
 
     prepare(Digits(), Runtime(output_dir=str(tmp_path / "outputs")))
-    output = said(tmp_path, "reproduce", "tables=[5]", "seeds=1", "runtime.tensorboard=false", "runtime.num_threads=1")
+    short = ("runtime.tensorboard=false", "runtime.num_threads=1")
+    output = said(tmp_path, "reproduce", "tables=[5]", "seeds=1", *short, here)
     lines = output.splitlines()
     assert lines[0].startswith("profile quick (no GPU is present): 1 of 3 runs to do, ")
     assert "runs: 1 finished, 2 were done before, 0 failed" in lines
     assert lines[-1].startswith("These are not the paper's tables: ")
-    assert "make reproduce-tables PROFILE=paper" in lines[-1]
+    assert "lossbench reproduce profile=paper" in lines[-1]
     report = tmp_path / "outputs" / "report" / "quick"
     tables = contents(report)
     assert {"table5.csv", "table5.md", "table5.tex", "table5.html"} < set(tables)
@@ -265,13 +266,13 @@ def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path
     assert [path.name for path in (tmp_path / "outputs" / "runs").iterdir()] == [run_id(wanted[2])]
     for path in report.iterdir():
         path.unlink()
-    assert said(tmp_path, "report", "tables=[5]", "seeds=1") == "tables and figures: outputs/report/quick\n"
+    assert said(tmp_path, "report", "tables=[5]", "seeds=1", here) == "tables and figures: outputs/report/quick\n"
     assert contents(report) == tables
     assert {path.name for path in tmp_path.iterdir()} == {"outputs", "results"}
 
 
 def test_a_report_of_nothing_says_where_it_looked(tmp_path: Path) -> None:
-    lines = said(tmp_path, "report", "tables=[5]", "profile=quick").splitlines()
+    lines = said(tmp_path, "report", "tables=[5]", "profile=quick", "results_dir=results").splitlines()
     assert lines == [
         f"no runs in {tmp_path}/outputs/runs; runtime.output_dir names another folder than outputs",
         f"no committed records in {tmp_path}/results; results_dir names another folder than results",
@@ -285,9 +286,9 @@ def test_what_a_terminal_cannot_write_is_replaced(encoding: str, tmp_path: Path)
         commit_record(tmp_path / "results", config)
     own = environment() | {"PYTHONIOENCODING": encoding}
     for words in (
-        ("reproduce", "profile=quick", "tables=[5]", "seeds=1"),
-        ("report", "profile=quick", "tables=[5]", "seeds=1", "runtime.output_dir='\u0394\u03b2'"),
-        ("lossbench", "runs", "--committed", "--output-dir=\u0394\u03b2"),
+        ("reproduce", "profile=quick", "tables=[5]", "seeds=1", "results_dir=results"),
+        ("report", "profile=quick", "tables=[5]", "results_dir=results", "runtime.output_dir='\u0394\u03b2'"),
+        ("lossbench", "runs", "--committed", "--results-dir=results", "--output-dir=\u0394\u03b2"),
         ("lossbench", "runs", "--output-dir=\u0394\u03b2/none"),
     ):
         done = subprocess.run(command(*words), cwd=tmp_path, env=own, capture_output=True)

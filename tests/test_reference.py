@@ -22,7 +22,7 @@ from lossbench.sweep import run_all as sweep
 
 
 def test_the_reference_plan_is_listed_and_takes_no_other_options(tmp_path: Path) -> None:
-    lines = said(tmp_path, "reference", "dry=true", "runtime.device=cpu").splitlines()
+    lines = said(tmp_path, "reference", "dry=true", "runtime.device=cpu", "results_dir=results").splitlines()
     names = [line.partition(":")[0] for line in lines]
     assert names[:15] == [
         "CNN2C at the paper's learning rate",

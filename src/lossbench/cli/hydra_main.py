@@ -42,11 +42,11 @@ def plain_errors() -> Iterator[None]:
         sys.exit(1)
 
 
-def hydra_main(script: str, task: Callable[[Any], None], config_name: str) -> None:
+def hydra_main(name: str, task: Callable[[Any], None], config_name: str) -> None:
     """Compose the options of the command line and call a task with them.
 
     Args:
-        script: name of the script in scripts/, without .py, for error messages.
+        name: of the command, as in `lossbench NAME`, for error messages.
         task: called once with the composed dataclass, or with a list of them if -m asks for a sweep; not called after
             --cfg, --help and similar options, which only print.
         config_name: the YAML file of conf/ to compose: `config` or `reproduce`, for `Config` or `Reproduce`.
@@ -64,13 +64,14 @@ def hydra_main(script: str, task: Callable[[Any], None], config_name: str) -> No
 
         from lossbench.cli.overrides import Command, explained, job_by_job, with_homes
         from lossbench.cli.plugins import without_plugins
-        from lossbench.cli.schemas import CONF, register_schemas, to_config
+        from lossbench.cli.schemas import register_schemas, to_config
+        from lossbench.system.shipped import CONF
 
         sys.argv[1:] = without_plugins(sys.argv[1:])
         register_schemas()
         to_own = partial(to_config, schema=Config if config_name == "config" else Reproduce)
         sys.argv[1:] = with_homes(sys.argv[1:])
-        with explained(Command(script, CONF, config_name), sys.argv[1:]):
+        with explained(Command(name, CONF, config_name), sys.argv[1:]):
             sys.argv[1:] = job_by_job(sys.argv[1:])
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(keep)()
             configs = [list(map(to_own, one)) if isinstance(one, list) else to_own(one) for one in given]
@@ -109,6 +110,6 @@ def one_plan(composed: Reproduce | list[Reproduce]) -> Reproduce:
     from lossbench.system.files import check_folder
 
     if isinstance(composed, list):
-        raise ValueError("-m is for scripts/train.py; give several tables as tables=[3,5]")
+        raise ValueError("-m is for lossbench train; give several tables as tables=[3,5]")
     check_folder(Path(composed.runtime.output_dir), "runtime.output_dir")
     return composed

@@ -40,7 +40,7 @@ KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "
 class Command:
     """A command whose options Hydra composes."""
 
-    script: str  # of scripts/, without .py
+    name: str  # as `lossbench` calls it
     conf: Path  # the folder of the YAML files
     config_name: str  # which of them is composed
 
@@ -50,7 +50,7 @@ def explained(command: Command, arguments: Sequence[str]) -> Iterator[None]:
     """Whatever is wrong with a command line becomes a ValueError in plain words, ours in the place of Hydra's."""
     overrides, is_sweep = _overrides_of(arguments)
     _refuse_what_hydra_lets_pass(overrides, command)
-    every_option = f"python scripts/{command.script}.py --cfg job shows every option"
+    every_option = f"lossbench {command.name} --cfg job shows every option"
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print
     try:

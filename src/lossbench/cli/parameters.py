@@ -8,6 +8,7 @@ import click
 
 from lossbench.runs.folder import all_runs
 from lossbench.runs.inspect import STATUSES
+from lossbench.system import shipped
 from lossbench.system.files import expanded
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
@@ -33,8 +34,8 @@ OUTPUT_DIR = click.option(
 )
 RESULTS_DIR = click.option(
     "--results-dir",
-    default="results",
-    show_default=True,
+    default=lambda: str(shipped.RESULTS),
+    show_default="those of lossbench",
     type=GivenPath(file_okay=False),
     help="Folder of the committed records.",
 )

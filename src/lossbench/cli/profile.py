@@ -7,8 +7,8 @@ from lossbench.config.run import Config
 
 
 def profile_run() -> None:
-    """`scripts/profile_run.py`: measure where the time of a run's steps is spent."""
-    hydra_main("profile_run", _profile_run, "config")
+    """`lossbench profile`: measure where the time of a run's steps is spent."""
+    hydra_main("profile", _profile_run, "config")
 
 
 def _profile_run(composed: Config | list[Config]) -> None:

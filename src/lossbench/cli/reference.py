@@ -12,13 +12,14 @@ from lossbench.cli.printing import say_summary
 from lossbench.config.run import Config, run_id
 from lossbench.studies.options import Reproduce
 from lossbench.system.screen import say
+from lossbench.system.shipped import check_not_shipped
 
 if TYPE_CHECKING:
     from lossbench.studies.measurements import Measurement
 
 
 def reference() -> None:
-    """`scripts/reference.py`: train the planned reference runs; records go to results/."""
+    """`lossbench reference`: train the planned reference runs; records go to results/."""
     hydra_main("reference", _reference, "reproduce")
 
 
@@ -28,6 +29,8 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         raise ValueError(
             "the reference runs are those of docs/statistics.md; only dry, results_dir and runtime may be set here"
         )
+    if not plan.dry:
+        check_not_shipped(plan.results_dir, "results_dir")
     import torch
 
     from lossbench.runs import archive

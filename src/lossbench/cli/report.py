@@ -5,7 +5,7 @@ from lossbench.studies.options import Profile, Reproduce
 
 
 def report() -> None:
-    """`scripts/report.py`: write tables and figures from the records; nothing is trained."""
+    """`lossbench report`: write tables and figures from the records; nothing is trained."""
     hydra_main("report", _report, "reproduce")
 
 

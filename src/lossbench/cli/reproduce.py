@@ -12,7 +12,7 @@ from lossbench.system.screen import say
 
 
 def reproduce() -> None:
-    """`scripts/reproduce.py`: train missing runs of the paper's tables, then write them."""
+    """`lossbench reproduce`: train missing runs of the paper's tables, then write them."""
     hydra_main("reproduce", _reproduce, "reproduce")
 
 
@@ -32,7 +32,7 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     other = "quick" if profile == "paper" else "paper"
     say(
         f"profile {profile} ({why}): {len(todo)} of {len(configs)} runs to do, {cost}; "
-        f"PROFILE={other} selects the other"
+        f"profile={other} selects the other"
     )
     if plan.dry:
         for config in todo:
@@ -51,7 +51,7 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     if profile == "quick":
         print(
             "These are not the paper's tables: the quick profile trains the same networks and losses briefly, on small "
-            "digits. For the paper's tables: make reproduce-tables PROFILE=paper (a GPU is advised)."
+            "digits. For the paper's tables: lossbench reproduce profile=paper (a GPU is advised)."
         )
 
 

@@ -12,6 +12,7 @@ from lossbench.cli.printing import echo, num_runs, print_json, print_lines, prin
 from lossbench.runs import inspect
 from lossbench.runs.folder import WEIGHTS
 from lossbench.runs.inspect import Entry, Filter
+from lossbench.system.shipped import WHERE_ARRAYS_ARE
 from lossbench.system.spelling import spelled
 
 
@@ -68,7 +69,9 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
     last = {key: shown.rounded(value) for key, value in known["metrics"].items() if not isinstance(value, list)}
     print_section("last epoch", last)
     print_section(f"files, {place}", {key: shown.size(size) for key, size in known["files"].items()})
-    if known["arrays_sha256"] and not known["problems"]:
+    if known["committed"] and known["arrays_sha256"] and not known["files"]:
+        echo(f"\nits arrays are not here; those of lossbench's own runs are in {WHERE_ARRAYS_ARE}")
+    elif known["arrays_sha256"] and not known["problems"]:
         echo(f"\nall intact; the arrays are those that the run wrote (sha256 {known['arrays_sha256'][:12]}...)")
     if known["weights"] and not known["problems"]:
         place = f"are in {WEIGHTS}" if WEIGHTS in known["files"] else "are not here"

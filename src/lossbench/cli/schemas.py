@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -11,9 +10,7 @@ from omegaconf import OmegaConf
 from lossbench.config.registry import DATASETS, LOSSES, MODELS
 from lossbench.config.run import Config, Schedule
 from lossbench.studies.options import Reproduce
-
-CONF = Path(__file__).parents[3] / "conf"
-"""The folder of the YAML files."""
+from lossbench.system.shipped import CONF
 
 
 def register_schemas() -> None:

@@ -7,6 +7,7 @@ import click
 from lossbench.cli.parameters import OUTPUT_DIR, RESULTS_DIR
 from lossbench.cli.printing import echo, print_table
 from lossbench.system.files import check_folder
+from lossbench.system.shipped import check_not_shipped
 
 
 @click.command()
@@ -25,6 +26,7 @@ def simulate(num_repetitions: int, publish: bool, results_dir: str, output_dir: 
     from lossbench.studies.aaai20 import table1
 
     folder = results_dir if publish else output_dir
+    check_not_shipped(folder, "--results-dir" if publish else "--output-dir")
     check_folder(Path(folder), "--results-dir" if publish else "--output-dir")
     done = table1.simulate(num_repetitions)
     head = ["simulation", "training", "reading", "lambda_0 printed", "corrected", "RHS", "LHS (sd)", "paper's (sd)"]

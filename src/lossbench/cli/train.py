@@ -10,7 +10,7 @@ from lossbench.config.run import Config
 
 
 def train() -> None:
-    """`scripts/train.py`: train one run, or with -m and comma lists a sweep."""
+    """`lossbench train`: train one run, or with -m and comma lists a sweep."""
     hydra_main("train", _train, "config")
 
 

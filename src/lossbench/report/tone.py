@@ -23,7 +23,7 @@ TONES: Mapping[str, Tone | None] = {
     **dict.fromkeys(("paper higher", "paper lower", "fails", "failed", "gone", "reversed", "contradicted"), "differs"),
     **dict.fromkeys(("higher", "lower", "higher, within the margin", "lower, within the margin"), "ordered"),
     **dict.fromkeys(("too few", "missing", "undecided", "open", "not found", "inconclusive"), "open"),
-    **dict.fromkeys(("not yet tested", "not yet run", "nothing to confirm"), "open"),
+    **dict.fromkeys(("not yet tested", "needs arrays", "not yet run", "nothing to confirm"), "open"),
     **dict.fromkeys(("yes", "no"), None),
 }
 """Every word that a verdict can be."""

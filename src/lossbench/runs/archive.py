@@ -39,6 +39,7 @@ from lossbench.runs.records import (
 from lossbench.runs.weights import check_weights
 from lossbench.statistics.calibration import scored
 from lossbench.system.files import check_file, read_file, sha256_of, write_atomically, write_bytes
+from lossbench.system.shipped import check_not_shipped
 
 DROPPED = ("test_logits", "test_labels")
 """Arrays of a run that pruning drops."""
@@ -226,7 +227,12 @@ def _check_sizes(members: Sequence[zipfile.ZipInfo], packed: int) -> None:
 
 @contextmanager
 def held(results_dir: str | Path) -> Iterator[Path]:
-    """Hold the lock of the folder of committed records, so that no other process writes to it; yields the folder."""
+    """Hold the lock of the folder of committed records, so that no other process writes to it; yields the folder.
+
+    Raises:
+        ValueError: it belongs to the installed package.
+    """
+    check_not_shipped(results_dir, "the folder of committed records")
     folder = Path(results_dir)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):

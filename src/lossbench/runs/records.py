@@ -11,6 +11,7 @@ import os
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from lossbench.config.run import name_of
 from lossbench.data.labels import test_labels
 from lossbench.runs.checks import DAMAGES, FILE_LIMIT, accuracy_in, check_fields, content_of, load_arrays, number
 from lossbench.runs.folder import all_runs
+from lossbench.system.shipped import is_shipped
 
 ACCURACY_TOLERANCE = 1e-3
 """Largest difference between accuracies of arrays and record: evaluated again, a GPU may predict a few differently."""
@@ -222,8 +224,17 @@ def outdated(records: Iterable[Record]) -> list[str]:
     return [record.id for record in records if record.fields["numerics"] != NUMERICS]
 
 
+def without_arrays(found: Found) -> dict[str, Path]:
+    """Records of folders that have no arrays at all, like the installed package's: their folders by name of the run."""
+    folders = {name: record.arrays_path.parent for name, record in found.records.items()}
+    bare = {folder for folder in set(folders.values()) if not os.path.lexists(folder)}
+    return {name: folder.parent for name, folder in folders.items() if folder in bare}
+
+
 def verify(found: Found, read: Callable[[Record], object | None] | None = None) -> list[Problem]:
     """All problems, including those of reading the arrays of every record; missing arrays are a problem too.
+
+    A folder without any arrays is one problem, and none if it is that of the installed package.
 
     Args:
         found: the records.
@@ -231,13 +242,15 @@ def verify(found: Found, read: Callable[[Record], object | None] | None = None) 
             `Record.arrays`.
     """
     read, problems = read or Record.arrays, list(found.problems)
-    for record in found.records.values():
+    bare = without_arrays(found)
+    for name, record in found.records.items():
         try:
-            if read(record) is None:
+            if read(record) is None and name not in bare:
                 problems.append(Problem(f"{record.arrays_path} is missing", record.id))
         except ValueError as error:
             problems.append(Problem(str(error), record.id))
-    return problems
+    counts = Counter(folder for folder in bare.values() if not is_shipped(folder))
+    return problems + [Problem(f"{folder}/arrays is missing, of {count} records") for folder, count in counts.items()]
 
 
 def found_in(

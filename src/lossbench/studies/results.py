@@ -9,7 +9,7 @@ import numpy as np
 
 from lossbench.config.run import IDENTITY, Config, run_id
 from lossbench.runs.measurements import Identity
-from lossbench.runs.records import Found, Record, all_records, failures, verify
+from lossbench.runs.records import Found, Record, all_records, failures, verify, without_arrays
 from lossbench.statistics import inference
 from lossbench.statistics.inference import Pairs
 from lossbench.studies.cells import Cell
@@ -47,6 +47,7 @@ class Results:
         self.failed = failed
         self.places = tuple(places)  # folders with measurements, own ones first
         self.diverged = frozenset(found.diverged)
+        self.without_arrays = without_arrays(found).keys()  # as an installed lossbench carries none
         self._arrays: dict[str, Mapping[str, np.ndarray] | ValueError | None] = {}
         self._names: dict[str, str] = {}
 

@@ -47,6 +47,7 @@ from lossbench.studies.aaai20.sections.findings import (
     seen_sentence,
     sum_sentence,
 )
+from lossbench.studies.aaai20.sections.without_arrays import all_without, notice
 from lossbench.studies.aaai20.table1 import Simulations
 from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, Verdict
 from lossbench.studies.cells import Cell, cell_key
@@ -120,7 +121,9 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     if 3 in plan.tables:
         filled = fill(grid.figure_cells(profile, plan.seeds))
         matrices = confusions(filled)
-        drawn = [figure1(matrices), figure1_classes(matrices), figure2(filled)]
+        names = {record.id for _, found in filled for record in found}
+        by_class = [] if all_without(results, names) else [figure1(matrices), figure1_classes(matrices)]
+        drawn = [*by_class, figure2(filled)]
     for picture in drawn:
         write_drawn(folder, picture)
     simulations, problems = _simulations(plan)
@@ -175,13 +178,28 @@ def _paper(
     def of_runs(title: str, blocks: Sequence[Block]) -> Section:
         return Section(title, [_told(block, trained) for block in blocks])
 
-    figures = [
-        of_runs("Figure 1: classes", [*pictures[:2], *sections.figure1_text(judge)]),
-        of_runs("Figure 2: curves", [*pictures[2:], *sections.convergence(judge)]),
-    ]
+    classes = of_runs("Figure 1: classes", [*pictures[:-1], *sections.figure1_text(judge)])
+    curves = of_runs("Figure 2: curves", [*pictures[-1:], *sections.convergence(judge)])
     balances, contradictions = context.balances(judge)
     hanging = [head_sentences(judge, judged)]
     hangs_on = [block for place in variants.READ for block in readings.sensitivity(results, place)]
+    learning_property = of_runs(
+        "The learning property on trained networks (Eq. 8 to 10)", context.learning_property(balances, contradictions)
+    )
+    of_studies = {
+        study: [of_runs(one.title, one.blocks) for one in study.sections(results)] for study in other_studies()
+    }
+    mechanism = [
+        of_runs(
+            "Beyond the paper: does the gain follow the mechanism?",
+            [*traces.weights_by_epoch(judge), *beyond.mechanism_blocks(judge)],
+        ),
+        of_runs("Beyond the paper: what the losses do, epoch by epoch", traces.traced(results)),
+    ]
+    computed = [*([classes] if pictures else []), learning_property, *mechanism]
+    computed += [part for study, found in of_studies.items() if study.by_arrays for part in found]
+    by_arrays = [part.title for part in computed]
+    lead += notice(results, used, by_arrays)
     parts = [
         of_runs("Loss or step size?", learning_rates.confound(judge)),
         of_runs("Blind seeds and further contrasts", second_round.second_round(judge)),
@@ -189,20 +207,13 @@ def _paper(
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
         of_runs("Claims", [*sections.claims(verdicts, simulations), *map(Paragraph, filter(None, hanging))]),
         of_runs("Comparisons", sections.comparisons(judge, second_round.blind_words(judge))),
-        *(figures if pictures else []),
+        *([classes, curves] if pictures else []),
         *others,
-        of_runs(
-            "The learning property on trained networks (Eq. 8 to 10)",
-            context.learning_property(balances, contradictions),
-        ),
+        learning_property,
         of_runs("Beyond the paper: what the result hangs on", [*hangs_on, *readings.lgl_row(results)]),
         of_runs("Beyond the paper: beta and the weights", beyond.beta(results)),
-        of_runs(
-            "Beyond the paper: does the gain follow the mechanism?",
-            [*traces.weights_by_epoch(judge), *beyond.mechanism_blocks(judge)],
-        ),
-        of_runs("Beyond the paper: what the losses do, epoch by epoch", traces.traced(results)),
-        *(of_runs(one.title, one.blocks) for study in other_studies() for one in study.sections(results)),
+        *mechanism,
+        *(part for found in of_studies.values() for part in found),
         of_runs("Beyond the paper: calibration", probabilities.calibrated(judge)),
         of_runs("Beyond the paper: noise, and how many seeds", noise_and_seeds.noise_blocks(judge)),
         Section("The large networks without a GPU", large_networks.without_gpu(results)),
@@ -210,6 +221,8 @@ def _paper(
         Section("What it ran on", provenance.provenance(results, sorted(used))),
         Section("What is missing", provenance.missing(done, unused)),
     ]
+    left_out = by_arrays if all_without(results, used) else []
+    parts = [part for part in parts if part.title not in left_out]
     return "Logistic and softmax losses: does the paper hold?", lead, parts
 
 
@@ -302,7 +315,7 @@ def _quick(
     text = "The same networks and losses on small digits, briefly trained: a trial of the machine, not of the paper."
     parts = [Section(_QUICK_TITLES[number].partition(",")[0], [block]) for number, block in tables.items()]
     if pictures:
-        parts += [Section("Figure 1", pictures[:2]), Section("Figure 2", pictures[2:])]
+        parts += [Section("Figure 1", pictures[:-1]), Section("Figure 2", pictures[-1:])]
     parts += [
         *others,
         Section("What it ran on", provenance.provenance(results, sorted(set(used)))),

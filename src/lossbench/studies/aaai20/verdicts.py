@@ -28,8 +28,11 @@ from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import Cell, Key, Part
 from lossbench.studies.results import Results, Statistic, area, best, epochs_to_end, last
 
-State = Literal["holds", "fails", "inconclusive", "not yet tested"]
-"""An outcome where "undecided" is split: "not yet tested" lacks runs, "inconclusive" has them all."""
+State = Literal["holds", "fails", "inconclusive", "not yet tested", "needs arrays"]
+"""An outcome where "undecided" is split: "not yet tested" lacks runs, "inconclusive" has them all.
+
+"needs arrays" has runs whose arrays are not here, as an installed lossbench carries none.
+"""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Verdict:
     curves: Sequence["CurveComparison"] = ()
     proportion: inference.Proportion | None = None
     over_cells: Pairs | None = None  # of the mean over all cells of a seed
+    lacks_arrays: bool = False  # runs that it would be judged by are records alone
 
     @property
     def state(self) -> State | None:
@@ -111,7 +115,7 @@ class Verdict:
         else:
             several = [one.pairs for one in self.comparisons] + ([self.over_cells] if self.over_cells else [])
             whole = all(pairs.n >= MIN_RUNS for pairs in several)
-        return "inconclusive" if whole else "not yet tested"
+        return "inconclusive" if whole else "needs arrays" if self.lacks_arrays else "not yet tested"
 
 
 @dataclass(frozen=True)
@@ -298,7 +302,9 @@ class Judge:
             cells = self.conditions[claim.condition]
             flags = figure1.flags(self.results, claim.id, cells[key], cells[other])
             proportion = inference.proportion(flags)
-            return Verdict(claim, proportion.outcome, proportion=proportion)
+            names = {self.results.name(config) for cell in (cells[key], cells[other]) for config in cell.configs}
+            lacks = not names.isdisjoint(self.results.without_arrays)
+            return Verdict(claim, proportion.outcome, proportion=proportion, lacks_arrays=lacks)
         if claim.kind == "convergence":
             return self._convergence(claim)
         if claim.over_cells:

@@ -17,6 +17,7 @@ class ImbalanceStudy(Study):
     title = "Class weights on imbalanced data (Eq. 9 and 10)"
     rules = "docs/statistics.md#later-changes"
     place = 1
+    by_arrays = True
 
     def plan(self, known: Known) -> Iterator[Planned]:
         return plan.blocks(known.runtime)

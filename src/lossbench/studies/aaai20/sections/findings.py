@@ -149,14 +149,18 @@ def claims_sentence(verdicts: Sequence[Verdict]) -> str:
 
 
 VERBS: tuple[tuple[State, str], ...] = (("holds", "hold"), ("fails", "fail"))
-OPEN: Mapping[State, str] = {"inconclusive": "came out", "not yet tested": "are"}
-"""How a claim without a verdict is reported."""
+OPEN: Mapping[State, str] = {
+    "inconclusive": "came out inconclusive",
+    "not yet tested": "are not yet tested",
+    "needs arrays": "need the runs' arrays",
+}
+"""How claims without a verdict are reported."""
 
 
 def _counted(verdicts: Sequence[Verdict]) -> tuple[int, str]:
     count = Counter(one.state for one in verdicts)
     held, failed = (f"{count[one]} {one if count[one] == 1 else many}" for one, many in VERBS)
-    others = [f"{count[word]} {verb} {word}" for word, verb in OPEN.items() if count[word]]
+    others = [f"{count[word]} {told}" for word, told in OPEN.items() if count[word]]
     return len(verdicts), enumerated([held, failed, *others])
 
 
@@ -217,7 +221,7 @@ def evidence(verdict: Verdict) -> str:
     if verdict.proportion is not None:
         one = verdict.proportion
         if not one.n:
-            return "no runs"
+            return "the runs' arrays are not here" if verdict.lacks_arrays else "no runs"
         return f"in {one.k} of {one.n} seeds; 90 % interval of the share {one.low:.2f} to {one.high:.2f}"
     if verdict.curves:
         return "; ".join(map(_curve_evidence, verdict.curves))

@@ -66,10 +66,11 @@ def calibrated(judge: Judge) -> list[Block]:
         "Overconfidence: mean confidence less accuracy. Logits were kept in half precision."
     )
     rows = ["Data set", "Network", "Loss"]
+    reliable = _reliable(judge)
     return [
         Paragraph(_balanced_posterior(known)),
         table(compared, [*rows, "Temperature"], caption),
-        reliability(_reliable(judge)),
+        *([reliability(reliable)] if reliable else []),
         table(every, [*rows, "Map"], maps),
     ]
 
