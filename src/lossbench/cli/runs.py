@@ -9,6 +9,7 @@ import click
 from lossbench.cli import printing, shown
 from lossbench.cli.parameters import JSON, OUTPUT_DIR, RESULTS_DIR, filters, run_arguments
 from lossbench.cli.printing import echo, num_runs, print_json, print_runs, print_section, print_table, tell
+from lossbench.config.naming import flat
 from lossbench.runs import inspect
 from lossbench.runs.inspect import Entry, Filter
 from lossbench.system.spelling import spelled
@@ -58,8 +59,8 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
         echo("superseded: made under another NUMERICS, no table takes it")
     if known["reason"]:
         echo(f"reason: {known['reason']}")
-    print_section("config", {key: shown.plain(value) for key, value in inspect.flat(known["config"]).items()})
-    print_section("result", {key: shown.rounded(value) for key, value in inspect.flat(known["result"]).items()})
+    print_section("config", {key: shown.plain(value) for key, value in flat(known["config"]).items()})
+    print_section("result", {key: shown.rounded(value) for key, value in flat(known["result"]).items()})
     parts = known["sessions"] if len(known["sessions"]) > 1 else []
     print_section("sessions, from epoch", {part["epoch"]: _listed(part) for part in parts if "epoch" in part})
     if known["class_accuracy"]:
@@ -174,5 +175,5 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
 
 
 def _listed(session: Mapping[str, Any]) -> str:
-    known = inspect.flat(session).items()
+    known = flat(session).items()
     return ", ".join(f"{key} {shown.plain(value)}" for key, value in known if key != "epoch")

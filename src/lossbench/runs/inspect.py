@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lossbench import NUMERICS
+from lossbench.config.naming import flat
 from lossbench.config.run import name_of
 from lossbench.runs.checks import DAMAGES, check_metrics, content_of
 from lossbench.runs.folder import Run, Status, all_runs, runs_dir
@@ -281,14 +282,6 @@ def check(output_dir: str | Path, results_dir: str | Path | None) -> tuple[int, 
     problems += merge(Found(own.records, []), Found(committed.records, [])).problems
     problems += [problem for run in folders for problem in _problems(run)]
     return len({run.id for run in folders} | {*committed.records, *committed.diverged}), problems
-
-
-def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping with dotted keys, such as `loss.beta`."""
-    flattened: dict[str, Any] = {}
-    for key, item in value.items():
-        flattened |= flat(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item}
-    return flattened
 
 
 def _entry(run: Run, own: Found) -> Entry:
