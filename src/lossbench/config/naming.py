@@ -51,8 +51,8 @@ def frozen(value: object) -> str:
 def differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The options in which runs differ, in the order in which words name them.
 
-    An option of the data set or the schedule that follows from the data set's name is left out, and one of a loss or a
-    network that the others do not have.
+    An option of the data set or the schedule that follows from the data set's name is left out, one of a loss or a
+    network that the others do not have, and the plugin of one that has a single one.
     """
     keys = dict.fromkeys(key for one in runs for key in one)
     return in_order(key for key in keys if _differs(key, runs))
@@ -68,14 +68,14 @@ def in_order(keys: Iterable[str]) -> list[str]:
 
 
 def _differs(key: str, runs: Sequence[Mapping[str, Any]]) -> bool:
-    part = key.partition(".")[0]
-    owner = "dataset" if part in ("dataset", "schedule") else part
+    part, _, end = key.partition(".")
+    owner = {"schedule": "dataset", "plugins": end}.get(part, part)
     by_name: dict[object, set[str]] = {}
     for one in runs:
         by_name.setdefault(None if key in IN_NAMES else one.get(owner), set()).add(frozen(one.get(key)))
     if any(len(values) > 1 for values in by_name.values()):
         return True
-    return owner != "dataset" and len({frozen(one[key]) for one in runs if key in one}) > 1
+    return part not in ("dataset", "schedule", "plugins") and len({frozen(one[key]) for one in runs if key in one}) > 1
 
 
 def short(keys: Iterable[str]) -> dict[str, str]:

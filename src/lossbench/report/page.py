@@ -55,6 +55,10 @@ class Items:
     texts: Sequence[str]
 
 
+class Strong(str):
+    """A text of a table's cell that stands out, in bold."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of texts; its index gives the row headers."""
@@ -163,6 +167,10 @@ def _line(text: object) -> str:
     return spelled(text).strip()
 
 
+def _kept(text: object) -> str:
+    return Strong(_line(text)) if isinstance(text, Strong) else _line(text)
+
+
 def _html(text: object) -> str:
     return html.escape(_line(text))
 
@@ -203,7 +211,7 @@ def _scrolling(content: str, caption: str) -> str:
 
 
 def _html_table(frame: pd.DataFrame, caption: str) -> str:
-    columns = [[_line(text) for text in frame.iloc[:, number]] for number in range(frame.shape[1])]
+    columns = [[_kept(text) for text in frame.iloc[:, number]] for number in range(frame.shape[1])]
     to_the_right = [_are_ragged_numbers(column) for column in columns]
     head = "".join(
         f'<th scope="col"{_classes(stays=depth == frame.index.nlevels)}>{_html(name)}</th>' if name else "<td></td>"
@@ -230,7 +238,8 @@ def _are_ragged_numbers(texts: Sequence[str]) -> bool:
 def _cell(text: str, right: bool) -> str:
     verdict = _VERDICT.match(text)
     tone = {_TONE[verdict[1]]: True} if verdict else {}
-    return f"<td{_classes(number=right, long=len(text) > _LONG, **tone)}>{html.escape(text)}</td>"
+    shown = f"<strong>{html.escape(text)}</strong>" if isinstance(text, Strong) else html.escape(text)
+    return f"<td{_classes(number=right, long=len(text) > _LONG, **tone)}>{shown}</td>"
 
 
 def _classes(**applies: bool) -> str:
@@ -335,8 +344,10 @@ def _markdown_block(block: Block) -> str:
 
 def _markdown_table(frame: pd.DataFrame) -> str:
     def entry(text: object) -> str:
-        return _markdown(text).replace("|", r"\|")
+        shown = _markdown(text).replace("|", r"\|")
+        return f"**{shown}**" if isinstance(text, Strong) else shown
 
-    rows = [[*key, *row] for key, row in zip(_keys(frame.index), frame.to_numpy(), strict=True)]
-    whole = pd.DataFrame(rows, columns=[entry(name) for name in [*_names(frame.index), *frame.columns]]).map(entry)
+    pairs = zip(_keys(frame.index), frame.to_numpy(), strict=True)
+    rows = [[*map(entry, key), *map(entry, row)] for key, row in pairs]
+    whole = pd.DataFrame(rows, columns=[entry(name) for name in [*_names(frame.index), *frame.columns]])
     return str(whole.to_markdown(index=False, disable_numparse=True))

@@ -6,7 +6,7 @@ import os
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -150,13 +150,26 @@ class Filter:
 
 def entries(output_dir: str | Path, results_dir: str | Path | None = None) -> list[Entry]:
     """The own runs, and the committed ones that are not among them, by data set, network, loss and seed."""
-    own, committed = own_records(output_dir), committed_records(results_dir)
-    found = {run.id: _entry(run, own) for run in all_runs(output_dir)}
+    return known(output_dir, results_dir)[0]
+
+
+def known(
+    output_dir: str | Path, results_dir: str | Path | None = None, names: Collection[str] | None = None
+) -> tuple[list[Entry], list[str]]:
+    """As `entries`, and a sentence for every committed record that cannot be trusted.
+
+    Args:
+        output_dir: where runs/ is.
+        results_dir: the folder of committed records; None: without them.
+        names: of the own runs that are asked for; None: all.
+    """
+    own, committed = own_records(output_dir, names), committed_records(results_dir)
+    found = {run.id: _entry(run, own) for run in all_runs(output_dir) if names is None or run.id in names}
     for name, record in committed.records.items():
         found.setdefault(name, Entry(name, Status.finished.value, None, record, record.fields["config"]))
     for name, one in committed.diverged.items():
         found.setdefault(name, Entry(name, Status.failed.value, None, None, one.fields["config"], one.reason, one))
-    return sorted(found.values(), key=_order)
+    return sorted(found.values(), key=_order), committed.problems
 
 
 def nothing_in(

@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -103,9 +103,14 @@ class Found(NamedTuple):
     diverged: Mapping[str, Divergence] = MappingProxyType({})
 
 
-def own_records(output_dir: str | Path) -> Found:
-    """The records of the finished runs below `output_dir`, and the others that diverged when they were tried last."""
-    runs = all_runs(output_dir)
+def own_records(output_dir: str | Path, names: Collection[str] | None = None) -> Found:
+    """The records of the finished runs below `output_dir`, and the others that diverged when they were tried last.
+
+    Args:
+        output_dir: where runs/ is.
+        names: of the runs that are asked for; None: all.
+    """
+    runs = [run for run in all_runs(output_dir) if names is None or run.id in names]
     paths = [run.folder / "result.json" for run in runs if run.finished]
     diverged = [run.folder / "diverged.json" for run in runs if not run.finished]
     return found_in(
