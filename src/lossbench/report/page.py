@@ -8,15 +8,17 @@ from importlib.resources import files
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-import matplotlib
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lossbench.system.files import write_atomically, write_bytes
 from lossbench.system.spelling import csv_cell, spelled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BLACK = "#111111"
 """For what stays black on any page."""
@@ -77,7 +79,7 @@ class Picture:
     """
 
     name: str
-    figure: Figure
+    figure: "Figure"
     caption: str
     alt: str
 
@@ -271,7 +273,7 @@ def _keys(index: pd.Index) -> list[tuple[object, ...]]:
     return [key if isinstance(key, tuple) else (key,) for key in index]
 
 
-def _laid_out(figure: Figure) -> Figure:
+def _laid_out(figure: "Figure") -> "Figure":
     """The figure with its layout done for good, which else would shift a little with every file written."""
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
@@ -281,9 +283,11 @@ def _laid_out(figure: Figure) -> Figure:
 
 def _svg(picture: Picture, anchor: str) -> str:
     """The picture as SVG for inside a page, in the page's ink and fonts; its ids begin with the anchor."""
+    from matplotlib import rc_context
+
     file = BytesIO()
     unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": picture.name}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": picture.name}):
         _laid_out(picture.figure).savefig(file, format="svg", transparent=True, metadata=unsaid)
     root = ElementTree.fromstring(file.getvalue())
     width, height = (float(size) for size in root.attrib["viewBox"].split()[2:])

@@ -35,7 +35,6 @@ from lossbench.runs.records import (
     said,
     verify,
 )
-from lossbench.statistics.calibration import scored
 from lossbench.system.files import check_file, read_file, sha256_of, write_atomically, write_bytes
 
 DROPPED = ("test_logits", "test_labels")
@@ -292,6 +291,8 @@ def _pruned(
     record: Record, arrays: Mapping[str, np.ndarray], keep: bool, labels: np.ndarray | None, done: Pruned
 ) -> tuple[Record, bytes | None]:
     """A record with the scores of its logits, and its arrays without them unless they are kept."""
+    from lossbench.statistics.calibration import scored  # not before: it imports scipy
+
     fields, name = dict(record.fields), record.id
     if "scores" not in fields:
         if labels is None or len(labels) != len(arrays["test_logits"]):

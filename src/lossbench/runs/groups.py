@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from lossbench.runs.choose import Choice, order_of
 from lossbench.runs.folder import Status
 from lossbench.runs.inspect import DAMAGED, Entry
 from lossbench.runs.measures import Measure, plugin_fact
-from lossbench.statistics import inference
-from lossbench.statistics.inference import Difference
+
+if TYPE_CHECKING:
+    from lossbench.statistics.inference import Difference
 
 NUMERICS_KEY = "numerics"
 
@@ -146,7 +147,7 @@ class Beside:
     """A group beside its baseline: the difference over common seeds, and its p after Holm over all groups."""
 
     baseline: Group
-    difference: Difference
+    difference: "Difference"
     p_holm: float
 
 
@@ -159,6 +160,8 @@ def beside(groups: Sequence[Group], baseline: Sequence[Choice], measure: Measure
     Raises:
         ValueError: no group fits the baseline.
     """
+    from lossbench.statistics import inference
+
     fitting = [group for group in groups if all(choice.takes(group.options) for choice in baseline)]
     if not fitting:
         raise ValueError(f"no runs fit the baseline {' '.join(map(str, baseline))}; the table has no such row")
@@ -183,7 +186,9 @@ def _equal_else(group: Group, other: Group, named: set[str]) -> bool:
     return True
 
 
-def _difference(group: Group, other: Group, measure: Measure) -> Difference:
+def _difference(group: Group, other: Group, measure: Measure) -> "Difference":
+    from lossbench.statistics import inference
+
     ours, theirs = group.values(measure), other.values(measure)
     seeds = [
         seed

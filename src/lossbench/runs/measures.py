@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossbench.config.registry import LOSSES
-from lossbench.statistics import inference
 
 UNNORMALISED = ("sigmoid", "shifted")
 """Maps whose probabilities do not sum to 1."""
@@ -73,8 +72,16 @@ def _tempered(key: str) -> Callable[[Mapping[str, Any]], Any]:
     return lambda record: record["scores"]["tempered"][key]
 
 
-def _curve(of: Callable[[Any], float], split: str) -> Callable[[Mapping[str, Any]], Any]:
-    return lambda record: of(record["curves"][f"{split}/accuracy"])
+def _area(record: Mapping[str, Any]) -> float:
+    from lossbench.statistics.inference import area_under_curve  # not before: it imports scipy
+
+    return area_under_curve(record["curves"]["test/accuracy"])
+
+
+def _epochs_to_end(record: Mapping[str, Any]) -> float:
+    from lossbench.statistics.inference import epochs_to_end
+
+    return epochs_to_end(record["curves"]["test/accuracy"])
 
 
 _PERCENT: dict[str, Any] = {"factor": 100.0, "best": max}
@@ -86,8 +93,8 @@ MEASURES: Mapping[str, Measure] = {
         Measure("accuracy", "Test accuracy (%)", _field("test_accuracy"), **_PERCENT),
         Measure("best", "Test accuracy (%), best epoch", _field("test_accuracy_best"), **_PERCENT),
         Measure("train_accuracy", "Training accuracy (%)", _field("train_accuracy"), **_PERCENT),
-        Measure("area", "Test accuracy (%), mean over epochs", _curve(inference.area_under_curve, "test"), **_PERCENT),
-        Measure("epochs_to_end", "Epochs to the end", _curve(inference.epochs_to_end, "test"), digits=1, best=min),
+        Measure("area", "Test accuracy (%), mean over epochs", _area, **_PERCENT),
+        Measure("epochs_to_end", "Epochs to the end", _epochs_to_end, digits=1, best=min),
         Measure("test_loss", "Test loss (nats)", _field("test_loss"), digits=4),
         *(Measure(key, label, _score(key), digits=4, best=min) for key, label in _SCORES.items()),
         Measure("overconfidence", "Mean confidence less accuracy", _score("overconfidence"), digits=4),
