@@ -269,7 +269,6 @@ USAGE = [
     "remove a --loss sml",
     "nothing",
     "export",
-    "runs extra",
 ]
 
 
@@ -289,7 +288,7 @@ def test_help_names_every_command_and_those_of_hydra_first(capsys: pytest.Captur
         line.split()[0] for line in capsys.readouterr().out.partition("Commands:\n")[2].splitlines() if line[2] != " "
     ]
     of_hydra = "train reproduce reference report profile"
-    others = "runs show diff remove verify studies export import publish prune simulate"
+    others = "runs table show diff remove verify studies export import publish prune simulate"
     assert " ".join(shown) == f"{of_hydra} {others}"
     for name in others.split():
         with pytest.raises(SystemExit) as stop:

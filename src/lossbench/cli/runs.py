@@ -10,31 +10,49 @@ from lossbench.cli import printing, shown
 from lossbench.cli.parameters import JSON, OUTPUT_DIR, RESULTS_DIR, filters, run_arguments
 from lossbench.cli.printing import echo, num_runs, print_json, print_runs, print_section, print_table, tell
 from lossbench.config.naming import flat
-from lossbench.runs import inspect
+from lossbench.runs import choose, inspect
 from lossbench.runs.inspect import Entry, Filter
 from lossbench.system.spelling import spelled
 
 
 @click.command()
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @filters
+@click.option("--sort", metavar="OPTION", help="Sort by it, such as accuracy; -schedule.lr has the highest first.")
 @click.option("--committed", is_flag=True, help="Show the committed records, too.")
 @RESULTS_DIR
 @OUTPUT_DIR
 @JSON
-def runs(committed: bool, results_dir: str, output_dir: str, as_json: bool, **wanted: Sequence[str]) -> None:
+def runs(
+    options: Sequence[str],
+    sort: str | None,
+    committed: bool,
+    results_dir: str,
+    output_dir: str,
+    as_json: bool,
+    **wanted: Sequence[str],
+) -> None:
     """List the runs.
 
-    How they stand, their last test accuracy (a fraction), how long ago they wrote something, and their size.
-    The options that choose may be given several times: --loss sml --loss lgl --status failed.
+    How they stand, their last test accuracy (a fraction), how long ago they wrote something, and their size. Where the
+    runs' names do not tell them apart, what differs.
+
+    OPTION=VALUE chooses runs by any option of theirs: loss.beta=4 dataset=fmnist,kmnist. The options that choose may be
+    given several times: --loss sml --loss lgl --status failed.
     """
     every = inspect.entries(output_dir, results_dir if committed else None)
-    found = [entry for entry in every if Filter(**wanted).takes(entry)]
+    facts = [choose.facts_of(entry) for entry in every]
+    chosen = choose.choices(options, facts)
+    fitting = choose.chosen(chosen, every, facts)
+    found = [entry for entry in fitting if Filter(**wanted).takes(entry)]
+    if sort is not None:
+        found = choose.sorted_by(sort, found, facts)
     if as_json:
         print_json([entry.summary() for entry in found])
     elif found:
         print_runs(found)
     elif every:
-        echo(f"none of {len(every)} runs fits")
+        echo(choose.none_fits(chosen, facts))
     tell(inspect.nothing_in(output_dir, results_dir if committed else None), beside=as_json)
 
 

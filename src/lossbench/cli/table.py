@@ -88,7 +88,9 @@ def _grouped(
     groups = grouped(found)
     known = [key for key in choose.known_options(group.options for group in groups) if _names_a_row(key)]
     for key in (*rows, *columns):
-        choose.check_option(key, known, "option for a row or a column" if not _names_a_row(key) else "option")
+        if not _names_a_row(key):
+            raise ValueError(f"{key} names no row or column: a row has its runs of all seeds, whatever their runtime")
+        choose.check_option(key, known)
     others = choose.choices(baseline, [group.options for group in groups])
     if not groups:
         if entries:

@@ -122,7 +122,9 @@ def _cells(table: Grouped, line: Line) -> dict[str, str]:
         return {_head(table, line.group): Strong(text) if line.is_best else text}
     found: dict[str, str] = {table.measure.label: Strong(text) if line.is_best else text}
     if table.baseline:
-        found[f"Less {_baseline(table)}"] = difference(line.beside, table.measure) if line.beside else NO_NUMBER
+        found[f"Difference to {_baseline(table)}"] = (
+            difference(line.beside, table.measure) if line.beside else NO_NUMBER
+        )
         found["p (Holm)"] = probability(line.beside.p_holm) if line.beside else NO_NUMBER
     return found
 
@@ -171,10 +173,11 @@ def caption(table: Grouped, mark: str = "bold") -> str:
     """
     words = [f"{table.measure.label}: mean ± standard deviation (ddof 1) over seeds, n runs"]
     if any(line.is_best for line in table.lines):
-        words.append(f"{mark}, the best of each data set")
+        differ = any(key.startswith("dataset.") for key in (*table.rows, *table.columns))
+        words.append(f"{mark}, the best of each data set{' with its options' if differ else ''}")
     if table.baseline:
         words.append(
-            f"less {_baseline(table)}, seed by seed, with the 95 % interval of n pairs"
+            f"differences to {_baseline(table)} seed by seed, with the 95 % interval of n pairs"
             + ("" if table.columns else " and the p of a paired t test, after Holm over the rows")
         )
     return f"{'; '.join(words)}. {' '.join([*_common(table), *_circumstances(table)])}".strip()

@@ -12,6 +12,8 @@ from lossbench.config.registry import DATASETS, LOSSES, MODELS
 from lossbench.config.run import Runtime, Schedule
 from lossbench.runs.inspect import RESULT, Entry
 
+_REGISTRIES: Mapping[str, Mapping[str, Any]] = {"dataset": DATASETS, "model": MODELS, "loss": LOSSES}
+
 MOST_NAMED = 8
 """Values that a message lists."""
 
@@ -49,13 +51,15 @@ def choices(texts: Sequence[str], every: Iterable[Mapping[str, Any]]) -> list[Ch
         every: facts of all runs, for what there is.
 
     Raises:
-        ValueError: one is no key=value, or there is no such option.
+        ValueError: one has no "=", or there is no such option.
     """
     found, known = [], known_options(every) if texts else []
     for text in texts:
         key, sign, values = text.partition("=")
         if not sign:
-            raise ValueError(f"{text} is no key=value; runs are chosen as in loss.beta=4{_hint(key, known)}")
+            part = next((part for part, registry in _REGISTRIES.items() if text in registry), None)
+            hint = f"; did you mean {part}={text}?" if part else _hint(text, known)
+            raise ValueError(f"{text} is no OPTION=VALUE, such as loss.beta=4{hint}")
         check_option(key, known)
         found.append(Choice(key, tuple(_split(values))))
     return found
@@ -90,19 +94,24 @@ def none_fits(wanted: Sequence[Choice], facts: Sequence[Mapping[str, Any]]) -> s
     return f"none of {len(facts)} runs fits"
 
 
-def sorted_by(key: str, entries: Sequence[Entry], facts: Sequence[Mapping[str, Any]]) -> list[Entry]:
+def sorted_by(key: str, entries: Sequence[Entry], every: Sequence[Mapping[str, Any]]) -> list[Entry]:
     """Runs by an option, rising, or falling with a "-" before its name; those that lack it come last.
+
+    Args:
+        key: the option.
+        entries: the runs.
+        every: facts of all runs, for what there is.
 
     Raises:
         ValueError: there is no such option.
     """
     name = key.removeprefix("-")
-    check_option(name, known_options(facts))
-    pairs = list(zip(entries, facts, strict=True))
-    there = [pair for pair in pairs if pair[1].get(name) is not None]
-    others = [pair for pair in pairs if pair[1].get(name) is None]
-    there.sort(key=lambda pair: order_of(pair[1][name]), reverse=key.startswith("-"))
-    return [entry for entry, _ in there + others]
+    check_option(name, known_options(every))
+    values = {entry.id: facts_of(entry).get(name) for entry in entries}
+    there = [entry for entry in entries if values[entry.id] is not None]
+    others = [entry for entry in entries if values[entry.id] is None]
+    there.sort(key=lambda entry: order_of(values[entry.id]), reverse=key.startswith("-"))
+    return there + others
 
 
 def order_of(value: Any) -> tuple[int, float, str]:
@@ -116,9 +125,8 @@ def order_of(value: Any) -> tuple[int, float, str]:
 
 def known_options(facts: Iterable[Mapping[str, Any]]) -> list[str]:
     """All options that these runs have, and those of all registered losses, networks and data sets."""
-    registered: dict[str, Any] = {"dataset": DATASETS, "model": MODELS, "loss": LOSSES}
     known = dict.fromkeys((*PARTS, "seed"))
-    for part, registry in registered.items():
+    for part, registry in _REGISTRIES.items():
         options = (one.name for name in registry for one in fields(registry[name].options))
         known |= dict.fromkeys(f"{part}.{option}" for option in options if option != "name")
     known |= dict.fromkeys(f"schedule.{one.name}" for one in fields(Schedule))
