@@ -104,11 +104,11 @@ def _names_a_row(key: str) -> bool:
     return key != "seed" and not key.startswith("runtime.")
 
 
-def print_grouped(grouped: "Grouped") -> None:
+def print_grouped(grouped: "Grouped", brief: bool = False) -> None:
     """The table on the terminal, and what its numbers are."""
     from lossbench.report.grouped import on_terminal
 
-    head, lines, caption = on_terminal(grouped)
+    head, lines, caption = on_terminal(grouped, brief)
     print_table(head, lines)
     echo(caption)
 
@@ -123,4 +123,4 @@ def print_sweep(output_dir: str, names: Sequence[str]) -> None:
     groups: Any = grouped(entries)
     if groups:
         echo("")
-        print_grouped(arranged(groups, MEASURES["accuracy"]))
+        print_grouped(arranged(groups, MEASURES["accuracy"]), brief=True)

@@ -164,12 +164,13 @@ def _baseline(table: Grouped) -> str:
     return ", ".join(words)
 
 
-def caption(table: Grouped, mark: str = "bold") -> str:
+def caption(table: Grouped, mark: str = "bold", brief: bool = False) -> str:
     """What the numbers of a table are, and what the runs have in common.
 
     Args:
         table: the table.
         mark: how the best is marked.
+        brief: without what the runs were done on.
     """
     words = [f"{table.measure.label}: mean ± standard deviation (ddof 1) over seeds, n runs"]
     if any(line.is_best for line in table.lines):
@@ -180,7 +181,8 @@ def caption(table: Grouped, mark: str = "bold") -> str:
             f"differences to {_baseline(table)} seed by seed, with the 95 % interval of n pairs"
             + ("" if table.columns else " and the p of a paired t test, after Holm over the rows")
         )
-    return f"{'; '.join(words)}. {' '.join([*_common(table), *_circumstances(table)])}".strip()
+    rest = _common(table) + ([] if brief else _circumstances(table))
+    return f"{'; '.join(words)}. {' '.join(rest)}".strip()
 
 
 def _common(table: Grouped) -> list[str]:
@@ -212,8 +214,8 @@ def _circumstances(table: Grouped) -> list[str]:
     return [f"Device {device}, precision {precision}, torch {torch}, commit {commits}."]
 
 
-def on_terminal(table: Grouped) -> tuple[list[str], list[list[str]], str]:
-    """Head, rows and caption, the best marked with an asterisk."""
+def on_terminal(table: Grouped, brief: bool = False) -> tuple[list[str], list[list[str]], str]:
+    """Head, rows and caption, the best marked with an asterisk; `brief`: without what the runs were done on."""
     frame = block(table).frame
     names = [str(name) for name in frame.index.names]
     keys = [key if isinstance(key, tuple) else (key,) for key in frame.index]
@@ -221,7 +223,7 @@ def on_terminal(table: Grouped) -> tuple[list[str], list[list[str]], str]:
         [*map(str, key), *(f"{text} *" if isinstance(text, Strong) else str(text) for text in row)]
         for key, row in zip(keys, frame.to_numpy(), strict=True)
     ]
-    return [*names, *map(str, frame.columns)], rows, caption(table, mark="*")
+    return [*names, *map(str, frame.columns)], rows, caption(table, "*", brief)
 
 
 def written(table: Grouped, form: str) -> str:

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from lossbench.config.registry import LOSSES
+from lossbench.config.registry import LOSSES, Map
 
 UNNORMALISED = ("sigmoid", "shifted")
 """Maps whose probabilities do not sum to 1."""
@@ -44,13 +44,13 @@ class Measure:
         return f"{self.factor * value:{sign}.{self.digits}f}"
 
 
-def compared_map(record: Mapping[str, Any]) -> str:
+def compared_map(record: Mapping[str, Any]) -> Map:
     """The map by which the probabilities of a run are compared with those of other losses; they sum to 1."""
     name, own = record["config"]["loss"]["name"], plugin_fact(record, "loss", "compared")
     if own is not None or name in LOSSES:
-        return str(own or LOSSES[name].compared)
+        return cast("Map", own or LOSSES[name].compared)
     maps = [one for one in record.get("scores", {}) if one not in (*UNNORMALISED, "tempered")]
-    return maps[0] if maps else "softmax"
+    return cast("Map", maps[0] if maps else "softmax")
 
 
 def plugin_fact(record: Mapping[str, Any], part: str, key: str) -> Any:
