@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from lossbench.config.naming import PARTS, short
+from lossbench.config.naming import PARTS, short, told_apart
 from lossbench.config.registry import DATASETS
 from lossbench.report.grouped import Grouped, arranged, block, cell, written
 from lossbench.report.own_figures import confusion_matrices, learning_curves, reliability
@@ -98,18 +98,19 @@ def write_own(folder: Path, entries: Sequence[Entry]) -> None:
 
 
 def parts_of(groups: Sequence[Group]) -> list[Part]:
-    """The groups by data set, each named by what tells it from the others."""
+    """The groups by data set, each named by what tells it from the others on it."""
     keys = keys_of(groups)
     of_data = [key for key in keys if key.partition(".")[0] == "dataset"]
-    others = [key for key in keys if key not in of_data] or ["loss"]
     measure = MEASURES["accuracy"]
     found: dict[str, Part] = {}
     for group in groups:
         if group.dataset not in found:
             words = _named(group, list(dict.fromkeys(["dataset", *of_data])))
             found[group.dataset] = Part(words, f"data{len(found) + 1}")
-        found[group.dataset].groups.append((_named(group, others), group))
+        found[group.dataset].groups.append(("", group))
     for part in found.values():
+        here = keys_of([group for _, group in part.groups]) or ["loss"]
+        part.groups = [(_named(group, here), group) for _, group in part.groups]
         part.groups.sort(key=lambda pair: -np.nan_to_num(moments(pair[1].values(measure).values()).mean, nan=-1.0))
     return list(found.values())
 
@@ -132,9 +133,14 @@ def _lead(entries: Sequence[Entry], arrangement: Grouped) -> list[Block]:
         for line in arrangement.lines
         if line.is_best
     ]
-    text = f"{len(entries)} runs that were made for no study, in {len(arrangement.lines)} rows: {', '.join(counts)}."
+    runs, rows = _counted(len(entries), "run"), _counted(len(arrangement.lines), "row")
+    text = f"{runs} made for no study, in {rows}: {', '.join(counts)}."
     blocks: list[Block] = [Paragraph(text)]
     return [*blocks, Paragraph("The best test accuracy (%):"), Items(best)] if best else blocks
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _row(arrangement: Grouped, group: Group) -> str:
@@ -244,8 +250,10 @@ def _scores(parts: Sequence[Part]) -> list[Block]:
 
 
 def _unfinished(entries: Sequence[Entry], problems: Sequence[str]) -> list[Block]:
+    words = told_apart({entry.id: entry.config for entry in entries})
+    names = {entry.id: f"{entry.id} ({words[entry.id]})" if words else entry.id for entry in entries}
     lines = [
-        f"{entry.id}: {entry.status}, {entry.reason or f'epoch {entry.epoch} of {entry.epochs}'}"
+        f"{names[entry.id]}: {entry.status}, {entry.reason or f'epoch {entry.epoch} of {entry.epochs}'}"
         for entry in entries
         if not entry.record
     ]

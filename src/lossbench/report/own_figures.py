@@ -1,7 +1,8 @@
 """Figures of groups of runs: learning curves, confusion matrices and reliability, for any data set and loss."""
 
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Mapping, Sequence, Sized
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +14,12 @@ from lossbench.statistics.calibration import Calibration
 
 Curves = Mapping[str, np.ndarray]
 """Accuracies by split, "test" and "train": fractions, [runs, epochs]."""
+
+_LETTERS = 46
+"""Of the smallest text, in half of a figure's width."""
+
+_DARKEST = 0.7
+"""Of the colours of a matrix, on which black is still read."""
 
 _WIDTH = 7.4
 """Inches of every figure."""
@@ -26,7 +33,7 @@ def learning_curves(name: str, title: str, groups: Mapping[str, Curves]) -> Pict
         title: what the runs were trained on, in words.
         groups: by their names.
     """
-    figure = Figure(figsize=(_WIDTH, 3.4 + 0.22 * math.ceil(len(groups) / 2)), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 3.2 + _height_of_legend(groups)), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True)
     told = []
     for axes, split, words in zip(panels, ("test", "train"), ("test", "training"), strict=True):
@@ -36,15 +43,19 @@ def learning_curves(name: str, title: str, groups: Mapping[str, Curves]) -> Pict
             mean = values.mean(axis=0)
             marker = style["marker"] if len(epochs) == 1 else None
             axes.plot(
-                epochs, mean, color=style["color"], linestyle=style["linestyle"], marker=marker, label=_n(group, values)
+                epochs,
+                mean,
+                color=style["color"],
+                linestyle=style["linestyle"],
+                marker=marker,
+                label=_in_legend(group, values),
             )
             axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.2, lw=0)
             told.append(f"{group}, {words}: {mean[0]:.2f} % after epoch 1, {mean[-1]:.2f} % after epoch {len(epochs)}.")
         axes.set(xlabel="epoch", ylabel=f"{words} accuracy (%)")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(color=FAINT, alpha=0.3)
-    lines, labels = panels[0].get_legend_handles_labels()
-    figure.legend(lines, labels, loc="outside upper left", ncols=2, fontsize=SMALL, frameon=False)
+    _add_legend(figure, panels[0])
     caption = f"{title}: accuracy over the epochs; line, the mean over seeds; band, their range."
     return Picture(name, figure, caption, f"Learning curves. {' '.join(told)}")
 
@@ -62,7 +73,10 @@ def confusion_matrices(name: str, title: str, groups: Mapping[str, np.ndarray], 
     rows = math.ceil(len(groups) / columns)
     side = _WIDTH / columns
     longest = max(map(len, classes))
-    figure = Figure(figsize=(_WIDTH, rows * min(side, 4.6) + 0.06 * longest + 0.3), layout="constrained")
+    titles = {group: textwrap.fill(group, _LETTERS * 2 // columns) for group in groups}
+    above = 0.15 * max(title.count("\n") + 1 for title in titles.values())
+    size = _WIDTH, rows * (min(side, 4.6) + above) + 0.06 * longest
+    figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     told = []
     for axes in grid.flat[len(groups) :]:
@@ -71,7 +85,7 @@ def confusion_matrices(name: str, title: str, groups: Mapping[str, np.ndarray], 
         sizes = counts.sum(axis=1, keepdims=True)
         shares = 100 * np.divide(counts, sizes, out=np.zeros(counts.shape), where=sizes > 0)
         _draw_matrix(axes, shares, classes)
-        axes.set_title(group, fontsize=SMALL + 1)
+        axes.set_title(titles[group], fontsize=SMALL)
         told.append(f"{group}: {_confused(shares, classes)}")
     caption = (
         f"{title}: confusion matrices of the last epoch, in percent of a class's test samples, all seeds together; "
@@ -85,14 +99,14 @@ def _draw_matrix(axes: Axes, shares: np.ndarray, classes: Sequence[str]) -> None
     high = max(float(off.max(initial=0.0)), 1e-9)
     colours = shares.copy()
     np.fill_diagonal(colours, 0.0)
-    axes.pcolormesh(np.arange(len(shares) + 1), np.arange(len(shares) + 1), colours, cmap="Oranges", vmax=high, vmin=0)
+    edges = np.arange(len(shares) + 1)
+    axes.pcolormesh(edges, edges, colours, cmap="Oranges", vmin=0, vmax=high / _DARKEST)
     size = SMALL - 2 if len(shares) <= 10 else SMALL - 4
     for (row, column), value in np.ndenumerate(shares):
         if value >= 0.05 or row == column:
-            dark = row != column and value > 0.6 * high
             text = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
             place = column + 0.5, row + 0.5
-            axes.text(*place, text, ha="center", va="center", fontsize=size, color="white" if dark else BLACK)
+            axes.text(*place, text, ha="center", va="center", fontsize=size, color=BLACK)
     ticks = np.arange(len(shares)) + 0.5
     axes.set_xticks(ticks, labels=classes, fontsize=size, rotation=90 if max(map(len, classes)) > 2 else 0)
     axes.set_yticks(ticks, labels=classes, fontsize=size)
@@ -117,7 +131,7 @@ def reliability(name: str, title: str, groups: Mapping[str, Sequence[Calibration
         title: what the runs were trained on, in words.
         groups: a calibration a run, by the groups' names.
     """
-    figure = Figure(figsize=(_WIDTH, 4.4 + 0.22 * math.ceil(len(groups) / 2)), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 4.2 + _height_of_legend(groups)), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
     told = []
@@ -129,7 +143,7 @@ def reliability(name: str, title: str, groups: Mapping[str, Sequence[Calibration
             (np.nan_to_num([getattr(run, key) for run in runs]) * by_run).sum(axis=0)[known] / counts[known]
             for key in ("confidence", "accuracy")
         )
-        axes.plot(confidence, accuracy, markersize=4, label=f"{group} (n={len(runs)})", **style)
+        axes.plot(confidence, accuracy, markersize=4, label=_in_legend(group, runs), **style)
         below.plot(confidence, 100 * counts[known] / counts.sum(), markersize=3, **style)
         ece = np.mean([run.scores.ece for run in runs])
         told.append(f"{group}: ECE {ece:.4f}, mean over n={len(runs)}.")
@@ -137,8 +151,7 @@ def reliability(name: str, title: str, groups: Mapping[str, Sequence[Calibration
     below.set(xlabel="confidence", ylabel="samples (%)", yscale="log")
     for one in (axes, below):
         one.grid(color=FAINT, alpha=0.3)
-    lines, labels = axes.get_legend_handles_labels()
-    figure.legend(lines, labels, loc="outside upper left", ncols=2, fontsize=SMALL, frameon=False)
+    _add_legend(figure, axes)
     caption = (
         f"{title}: accuracy of the test samples over the probability of the predicted class, in 15 bins of equal "
         "width, all seeds together; on the diagonal both are equal. Below, how many samples a bin has."
@@ -146,5 +159,17 @@ def reliability(name: str, title: str, groups: Mapping[str, Sequence[Calibration
     return Picture(name, figure, caption, f"Reliability. {' '.join(told)}")
 
 
-def _n(group: str, values: np.ndarray) -> str:
-    return f"{group} (n={len(values)})"
+def _in_legend(group: str, runs: Sized) -> str:
+    return textwrap.fill(f"{group} (n={len(runs)})", _LETTERS)
+
+
+def _height_of_legend(groups: Mapping[str, object]) -> float:
+    """Inches of a legend in two columns."""
+    lines = [len(textwrap.wrap(f"{group} (n=10)", _LETTERS)) for group in groups]
+    half = math.ceil(len(lines) / 2)
+    return 0.2 + 0.14 * max(sum(lines[:half]), sum(lines[half:])) + 0.05 * half
+
+
+def _add_legend(figure: Figure, axes: Axes) -> None:
+    lines, labels = axes.get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside upper left", ncols=2, fontsize=SMALL, frameon=False)
