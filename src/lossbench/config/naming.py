@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, fields
 from typing import Any
 
+from lossbench.config.registry import LOSSES, MODELS
 from lossbench.config.run import Config, canonical
 
 PARTS = ("dataset", "model", "loss")
@@ -52,7 +53,7 @@ def differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The options in which runs differ, in the order in which words name them.
 
     An option of the data set or the schedule that follows from the data set's name is left out, one of a loss or a
-    network that the others do not have, and the plugin of one that has a single one.
+    network that the others do not have or that is each one's default, and the plugin of one that has a single one.
     """
     keys = dict.fromkeys(key for one in runs for key in one)
     return in_order(key for key in keys if _differs(key, runs))
@@ -75,7 +76,20 @@ def _differs(key: str, runs: Sequence[Mapping[str, Any]]) -> bool:
         by_name.setdefault(None if key in IN_NAMES else one.get(owner), set()).add(frozen(one.get(key)))
     if any(len(values) > 1 for values in by_name.values()):
         return True
-    return part not in ("dataset", "schedule", "plugins") and len({frozen(one[key]) for one in runs if key in one}) > 1
+    if part in ("dataset", "schedule", "plugins") or all(is_default(one, key) for one in runs if key in one):
+        return False
+    return len({frozen(one[key]) for one in runs if key in one}) > 1
+
+
+def is_default(options: Mapping[str, Any], key: str) -> bool:
+    """Whether an option of a network or a loss is as its class has it; False where that is not registered."""
+    part, _, name = key.partition(".")
+    registries: dict[str, Mapping[str, Any]] = {"loss": LOSSES, "model": MODELS}
+    registry = registries.get(part, {})
+    if options.get(part) not in registry:
+        return False
+    known = {one.name: one for one in fields(registry[options[part]].options)}
+    return name in known and same(options.get(key), _default(known[name]))
 
 
 def short(keys: Iterable[str]) -> dict[str, str]:

@@ -140,8 +140,8 @@ def _hint(key: str, known: Sequence[str]) -> str:
     ends: dict[str, list[str]] = {}
     for option in known:
         ends.setdefault(option.rpartition(".")[2], []).append(option)
-    near = ends.get(key.rpartition(".")[2], []) or difflib.get_close_matches(key, known, n=3, cutoff=0.7)
-    near = near or [option for end in difflib.get_close_matches(key, ends, n=3, cutoff=0.7) for option in ends[end]]
+    near = ends.get(key.rpartition(".")[2], []) or difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+    near = near or [option for end in difflib.get_close_matches(key, ends, n=1, cutoff=0.7) for option in ends[end]]
     return f"; did you mean {' or '.join(near[:3])}?" if near else ""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lossbench import NUMERICS
-from lossbench.config.naming import PARTS, differing, frozen, options_of, same, text_of
+from lossbench.config.naming import PARTS, differing, frozen, is_default, options_of, same, text_of
 from lossbench.config.registry import LABELS
 from lossbench.runs.choose import Choice, order_of
 from lossbench.runs.folder import Status
@@ -94,7 +94,7 @@ def grouped(entries: Iterable[Entry]) -> list[Group]:
             seed = options.pop("seed")
             runs = found.setdefault(frozen(options), Group(options, {})).runs
             assert isinstance(runs, dict)
-            runs[seed] = entry
+            runs[int(seed)] = entry
     groups = list(found.values())
     keys = differing([group.options for group in groups])
     return sorted(groups, key=lambda group: tuple(order_of(group.options.get(key)) for key in keys))
@@ -175,11 +175,16 @@ def beside(groups: Sequence[Group], baseline: Sequence[Choice], measure: Measure
 
 
 def _equal_else(group: Group, other: Group, named: set[str]) -> bool:
-    """Whether two groups are equal in the options that are not named, those aside that a named part's other lacks."""
+    """Whether two groups are equal in the options that are not named.
+
+    Of a loss or a network that is named, an option that only one side has does not count, nor one at its default on
+    either side.
+    """
     for key in {**group.options, **other.options}:
         part, _, end = key.partition(".")
         one_has_it = (key in group.options) != (key in other.options)
-        if key in named or (part in named and one_has_it) or (part == "plugins" and end in named):
+        own = one_has_it or (is_default(group.options, key) and is_default(other.options, key))
+        if key in named or (part in named and own) or (part == "plugins" and end in named):
             continue
         if not same(group.options.get(key), other.options.get(key)):
             return False

@@ -317,7 +317,7 @@ def _config(run: Run) -> dict[str, Any]:
     """The config of a run; empty where it cannot be read."""
     config = _read(run.folder / "config.json")
     try:
-        name_of(config, NUMERICS), int(config["schedule"]["epochs"])
+        name_of(config, NUMERICS), int(config["schedule"]["epochs"]), int(config["seed"])
     except DAMAGES:
         return {}
     return config

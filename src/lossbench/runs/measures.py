@@ -124,7 +124,8 @@ def measure(name: str, records: list[Mapping[str, Any]]) -> Measure:
     """
     if name in MEASURES:
         return MEASURES[name]
-    own = dict.fromkeys(key.removeprefix("test/") for record in records for key in record.get("metrics") or {})
+    given = (record.get("metrics") for record in records)
+    own = dict.fromkeys(key.removeprefix("test/") for one in given if isinstance(one, Mapping) for key in one)
     if name not in own:
         known = [*MEASURES, *own]
         raise ValueError(f"there is no metric {name}; there are {', '.join(known)}")
