@@ -251,11 +251,11 @@ def _scores(parts: Sequence[Part]) -> list[Block]:
 
 def _unfinished(entries: Sequence[Entry], problems: Sequence[str]) -> list[Block]:
     words = told_apart({entry.id: entry.config for entry in entries})
-    names = {entry.id: f"{entry.id} ({words[entry.id]})" if words else entry.id for entry in entries}
-    lines = [
-        f"{names[entry.id]}: {entry.status}, {entry.reason or f'epoch {entry.epoch} of {entry.epochs}'}"
-        for entry in entries
-        if not entry.record
-    ]
+    lines = []
+    for entry in entries:
+        if not entry.record:
+            name = f"{entry.id} ({words[entry.id]})" if words else entry.id
+            status = "diverged" if entry.divergence else entry.status
+            lines.append(f"{name}: {status}, {entry.reason or f'epoch {entry.epoch} of {entry.epochs}'}")
     texts = [*lines, *dict.fromkeys(problems)]
     return [Items(texts)] if texts else []
