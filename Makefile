@@ -26,11 +26,11 @@ help:  ## list the targets
 
 setup: .venv/ready  ## create .venv and install the locked packages
 
-# The lock's own uv and setuptools come first, by hash as well; the rest then builds without fetching anything else.
+# uv and setuptools are installed first, also by hash, so that the rest needs no other downloads to build.
 .venv/ready: requirements.lock pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "lossbench needs Python 3.11 or later, and $(PYTHON) is $$("$(PYTHON)" --version 2>&1); name another with PYTHON=..."; exit 1; }
-	@echo "installing the locked packages into .venv (about 5 GB with a plain torch; under a minute on a quick network)"
+	  { echo "lossbench needs Python 3.11 or later, and $(PYTHON) is $$("$(PYTHON)" --version 2>&1); choose another with PYTHON=..."; exit 1; }
+	@echo "installing the locked packages into .venv (about 5 GB with a plain torch; under a minute with a fast connection)"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@awk '/^[a-z]/ {keep = /^(uv|setuptools)==/} keep' requirements.lock > .venv/first.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/first.lock
@@ -38,26 +38,26 @@ setup: .venv/ready  ## create .venv and install the locked packages
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-test: setup  ## run the tests but the long ones, several files at a time; a few minutes (ARGS="-k npz")
+test: setup  ## run the tests except the long ones; a few minutes (ARGS="-k npz")
 	$(BIN)/python -m pytest -m "not long" $(at_a_time) $(ARGS)
 
-long: setup  ## run the long tests: killed sweeps, whole commands, fuzzing, pages in a browser, LaTeX
+long: setup  ## run the long tests: killed sweeps, complete commands, fuzzing, pages in a browser, LaTeX
 	$(BIN)/python -m pytest -m long $(at_a_time) $(ARGS)
 
 lint: setup  ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: setup  ## check types, strictly
+types: setup  ## check types (mypy --strict)
 	$(BIN)/mypy
 
-reproduce-tables: setup  ## train what is missing and write Tables 3-5 and Figures 1-2 (PROFILE=paper|quick TABLES="3 5" SEEDS=1 DRY=1)
+reproduce-tables: setup  ## train missing runs and write Tables 3-5 and Figures 1-2 (PROFILE=paper|quick TABLES="3 5" SEEDS=1 DRY=1)
 	@$(BIN)/python scripts/reproduce.py $(options) $(if $(DRY),dry=true) $(if $(RESULTS),"results_dir=$(RESULTS)") $(ARGS)
 
-reference: setup  ## do the planned reference runs, in order of importance, into results/ (BUDGET_MIN=60 DRY=1)
+reference: setup  ## train the planned reference runs, in order of importance, into results/ (BUDGET_MIN=60 DRY=1)
 	@$(BIN)/python scripts/reference.py $(if $(BUDGET_MIN),runtime.budget_min=$(BUDGET_MIN)) $(if $(DRY),dry=true) $(ARGS)
 
-report: setup  ## rebuild tables and figures from the records, nothing is trained (PROFILE=paper|quick)
+report: setup  ## write tables and figures from the records without training (PROFILE=paper|quick)
 	@$(BIN)/python scripts/report.py $(if $(PROFILE),profile=$(PROFILE)) $(if $(RESULTS),"results_dir=$(RESULTS)") $(ARGS)
 
 simulate: setup  ## simulate Table 1, about a minute on two cores (ARGS="--publish")
@@ -69,10 +69,10 @@ look: setup  ## open the report in headless Chromium at two widths, light and da
 tensorboard: setup  ## show all runs in TensorBoard (PORT=6006)
 	$(BIN)/tensorboard --logdir outputs/runs --samples_per_plugin images=0,scalars=0 --port $(PORT)
 
-benchmark: setup  ## measure the runner beside the conventional loop and the hardware's bound (ARGS="--device cuda")
+benchmark: setup  ## compare speed with a conventional training loop and the hardware's limit (ARGS="--device cuda")
 	@$(BIN)/python benchmarks/benchmark.py $(ARGS)
 
-faults: setup  ## kill real sweeps 100 times and compare what they end with (ARGS="--kills 20")
+faults: setup  ## kill real sweeps 100 times and compare their results (ARGS="--kills 20")
 	@$(BIN)/python tools/killing.py $(ARGS)
 
 lock: setup  ## regenerate requirements.lock from pyproject.toml

@@ -1,4 +1,4 @@
-"""The conventional training loop, written as PyTorch's examples write it: what a user would have without lossbench.
+"""The conventional training loop as in PyTorch's examples, with which lossbench is compared.
 
 torchvision data sets with `ToTensor` and `Normalize` for every image, a `DataLoader`, the loss with Python loops over
 the classes, `torch.optim.SGD`, and `loss.item()` in every step; network, batch size and hyper-parameters of a config.
@@ -14,27 +14,31 @@ from torch.utils.data import DataLoader, Sampler
 from torchvision import datasets, transforms
 from torchvision.datasets import VisionDataset
 
+from lossbench.config.options import LossConfig
 from lossbench.config.run import Config
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.load import load_data
+from lossbench.losses.build import build_loss
+from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
 from lossbench.models.build import build_model
 from lossbench.system.seeds import derived_seed
 
 
 def looped_sml(logits: Tensor, target: Tensor) -> Tensor:
-    """SML: torch's own."""
+    """SML by PyTorch's own function."""
     return F.cross_entropy(logits, target)
 
 
 def looped_lgl(logits: Tensor, target: Tensor) -> Tensor:
-    """LGL, one class after the other."""
+    """LGL with a loop over the classes."""
     terms = [F.binary_cross_entropy_with_logits(logits[:, k], (target == k).float()) for k in range(logits.shape[1])]
     return torch.stack(terms).mean()
 
 
 def looped_lgl_inr(logits: Tensor, target: Tensor) -> Tensor:
-    """LGL-INR at beta = 1 (Eq. 11), one classifier and one class after the other."""
+    """LGL-INR with beta = 1 (Eq. 11), with loops over classifiers and classes."""
     probability = torch.sigmoid(logits)
     classes = [int(k) for k in target.unique()]
     loss = logits.new_zeros(())
@@ -49,11 +53,25 @@ def looped_lgl_inr(logits: Tensor, target: Tensor) -> Tensor:
     return loss
 
 
-LOSSES = {"sml": looped_sml, "lgl": looped_lgl, "lgl_inr": looped_lgl_inr}
+LOOPED: dict[type[LossConfig], Callable[[Tensor, Tensor], Tensor]]
+LOOPED = {Sml: looped_sml, Lgl: looped_lgl, LglInr: looped_lgl_inr}
+"""Losses as a conventional loop has them, at their defaults."""
+
+
+def conventional_loss(config: LossConfig, class_counts: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss as a conventional loop has it; the registered one where none is written here.
+
+    Args:
+        config: the loss and its options.
+        class_counts: training images of each class, int64 [K].
+    """
+    if type(config) in LOOPED and config == type(config)():
+        return LOOPED[type(config)]
+    return build_loss(config, class_counts)
 
 
 def dataset(config: Config) -> VisionDataset:
-    """The training images behind torchvision's own classes, which hand them out one at a time."""
+    """The training images as a torchvision data set, which returns them one at a time."""
     data = load_data(config.dataset, config.runtime, torch.device("cpu"))
     steps: list[Callable[[Any], Any]] = [transforms.ToTensor()]
     if isinstance(config.dataset, Cifar10):
@@ -70,29 +88,30 @@ def dataset(config: Config) -> VisionDataset:
 
 
 class Baseline:
-    """A conventional run that is advanced by a number of steps at a time.
+    """A conventional run that is trained a number of steps at a time.
 
     Args:
-        config: network, loss (at its defaults), batch size and SGD.
-        num_workers: of the DataLoader.
-        device: where it trains.
+        config: network, loss, batch size and SGD.
+        num_workers: number of the DataLoader's workers.
+        device: the device to train on.
         sampler: order of the images; None: shuffled.
     """
 
     def __init__(
         self, config: Config, num_workers: int, device: str = "cpu", sampler: Sampler[int] | None = None
     ) -> None:
-        assert not isinstance(config.loss, LglInr) or config.loss == LglInr(), "the loop knows the default only"
         shape = (3, 32, 32) if isinstance(config.dataset, Cifar10) else (1, 28, 28)
         seed = derived_seed(config.seed, 0, "initial weights")
         self.device, schedule = device, config.schedule
         self.model = build_model(config.model, shape, 10, seed).to(device)
-        self.loss = LOSSES[config.loss.name]
+        images = dataset(config)
+        counts = torch.bincount(torch.as_tensor(images.targets), minlength=10)
+        self.loss = conventional_loss(config.loss, counts.to(device))
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), schedule.lr, schedule.momentum, weight_decay=schedule.weight_decay
         )
         self.loader = DataLoader(
-            dataset(config),
+            images,
             schedule.batch_size,
             shuffle=sampler is None,
             sampler=sampler,
@@ -106,7 +125,7 @@ class Baseline:
             yield from self.loader
 
     def steps(self, num: int) -> list[float]:
-        """Train so many batches; returns their losses."""
+        """Train a number of batches; returns their losses."""
         self.model.train()
         losses = []
         for _ in range(num):

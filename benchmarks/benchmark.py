@@ -1,4 +1,4 @@
-"""`make benchmark`: how fast is the runner, beside the conventional loop and beside what the hardware can do?
+"""`make benchmark`: compares the speed of training with a conventional loop and with the limits of the hardware.
 
 Prints tables and writes them to `<out>/<device>.md`, with the raw repetitions in `<device>.json`.
 """
@@ -33,23 +33,23 @@ PARTS: dict[str, dict[str, Part]] = {
     },
     "cuda": {"formats": formats, "networks": gpu.networks},
 }
-"""What there is to measure, by device; each is given the report, a runtime, repetitions and networks."""
+"""Parts of the benchmark by device; each is called with the report, a runtime, repetitions and networks."""
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--models", nargs="+", default=list(cpu.STEPS), choices=list(cpu.STEPS))
     known = "; ".join(f"{device}: {', '.join(parts)}" for device, parts in PARTS.items())
-    parser.add_argument("--parts", nargs="+", help=f"{known}; default: all of the device's")
+    parser.add_argument("--parts", nargs="+", help=f"{known}; default: all for the device")
     parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")
     parser.add_argument("--out", type=lambda text: Path(text).expanduser(), default=Path("outputs/benchmark"))
     chosen = parser.parse_args()
     parts = PARTS[chosen.device]
     if unknown := [name for name in chosen.parts or () if name not in parts]:
-        parser.error(f"--parts {unknown[0]}: of {chosen.device} there are {', '.join(parts)}")
+        parser.error(f"--parts {unknown[0]} is unknown; on {chosen.device} there are {', '.join(parts)}")
     began, report = time.monotonic(), Report(chosen.out / chosen.device)
     with tempfile.TemporaryDirectory() as scratch:
         data_dir = chosen.data_dir and str(Path(chosen.data_dir).expanduser().resolve())
@@ -57,8 +57,8 @@ def main() -> None:
         processor = device_name(torch.device(chosen.device))
         facts = ", ".join(f"{package} {version}" for package, version in versions().items())
         report.say(
-            f"{processor}, {num_cores()} cores; {facts}; commit {commit()}; batch 64, LGL-INR, median (least-greatest) "
-            f"of {chosen.repetitions} repetitions that alternate."
+            f"{processor}, {num_cores()} cores; {facts}; commit {commit()}; batch 64, LGL-INR, median "
+            f"(minimum-maximum) of {chosen.repetitions} alternating repetitions."
         )
         for name in chosen.parts or parts:
             parts[name](report, runtime, chosen.repetitions, chosen.models)

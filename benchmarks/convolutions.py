@@ -1,7 +1,7 @@
-"""Where a CNN5C step loses on a CPU: each convolution's passes, and other ways to the last one's weight gradient.
+"""Times of CNN5C's convolutions on a CPU, and alternatives for the last one's weight gradient.
 
 `python benchmarks/convolutions.py [--threads 1] [--repetitions 9]`. The last convolution (256 to 512 channels, 10 x 10
-pixels) ends in a maximum over its whole 8 x 8 map, so only one pixel in 64 of its output has a gradient.
+pixels) is followed by a maximum over its entire 8 x 8 map, so only one pixel in 64 of its output has a gradient.
 """
 
 import argparse
@@ -15,13 +15,13 @@ from lossbench.system.machine import device_name, keep_freed_memory, versions
 
 BATCH = 64
 LAYERS = ((1, 32, 28, 1), (32, 64, 28, 0), (64, 128, 26, 0), (128, 256, 12, 0), (256, 512, 10, 0))
-"""Channels in and out, side and padding of CNN5C's convolutions."""
+"""Channels in and out, side length and padding of CNN5C's convolutions."""
 
 Passes = dict[str, Callable[[], object]]
 
 
 def passes(layer: tuple[int, int, int, int], precision: torch.dtype) -> Passes:
-    """Forward pass and both gradients of a convolution, as the step has them."""
+    """Forward pass and both gradients of a convolution, as in a training step."""
     x, w, padding = _operands(layer, precision)
     gradient = torch.randn_like(torch.conv2d(x, w, padding=padding))
 
@@ -38,7 +38,7 @@ def passes(layer: tuple[int, int, int, int], precision: torch.dtype) -> Passes:
 
 
 def last_weight_gradients(precision: torch.dtype) -> Passes:
-    """The weight gradient of the last convolution: oneDNN's, as one matrix product, and as a sparse one (fp32)."""
+    """The last convolution's weight gradient: oneDNN's, as a matrix product, and as a sparse product (fp32)."""
     x, w, _ = _operands(LAYERS[-1], precision)
     y = torch.conv2d(x, w)
     num, channels, side = y.shape[0], y.shape[1], y.shape[2]
@@ -110,7 +110,7 @@ def main() -> None:
 
 
 def _timed(ways: Passes, repetitions: int) -> dict[str, Spread]:
-    """Times of every way in ms, in turns."""
+    """Times of all ways in ms, measured alternately."""
     cpu = torch.device("cpu")
     return alternate({name: lambda way=way: 1e3 * seconds(way, cpu) for name, way in ways.items()}, repetitions)
 

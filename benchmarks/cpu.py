@@ -1,4 +1,4 @@
-"""The part of `make benchmark` that runs on a CPU."""
+"""The parts of `make benchmark` for a CPU."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from baseline import LOSSES as LOOPED
+from baseline import looped_lgl_inr
 from measure import alternate, copy_rate, cost_of_step, matmul_rate, seconds, table
 from runners import BaselineSpeed, Change, Report, Runner, Together, config_of, default_format
 from torch import nn
@@ -23,11 +23,11 @@ from lossbench.training.steps import State
 
 HERE = Path(__file__).parent
 STEPS = {"cnn2c": 100, "cnn5c": 4, "mobilenetv2": 3, "resnet18": 2}
-"""Steps a repetition on a CPU, about a second each."""
+"""Steps per repetition on a CPU; a repetition takes about a second."""
 
 
 def networks(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:
-    """Each network against the conventional loop, and against the hardware's bound."""
+    """Speed of each network, compared with the conventional loop and with the hardware's limit."""
     cores, device = num_cores(), torch.device("cpu")
     torch.set_num_threads(cores)
     rates = {"fp32": matmul_rate(device, torch.float32), "bf16": matmul_rate(device, torch.bfloat16)}
@@ -67,7 +67,7 @@ def networks(report: Report, runtime: Runtime, repetitions: int, models: list[st
 
 
 def losses(report: Report, runtime: Runtime, repetitions: int) -> None:
-    """Forward and backward of the losses alone, on one core, beside a CNN2C step on one core."""
+    """Forward and backward pass of the losses, compared with a CNN2C step; both on one core."""
     step = 64 / Runner(config_of("cnn2c", "fp32", 60, runtime), 1)()
     rows = []
     torch.set_num_threads(1)
@@ -79,7 +79,7 @@ def losses(report: Report, runtime: Runtime, repetitions: int) -> None:
             for name, facts in LOSSES.items()
         }
         if num_classes == 10:
-            losses["lgl_inr, looped"] = LOOPED["lgl_inr"]
+            losses["lgl_inr, looped"] = looped_lgl_inr
 
         def timed(loss: Any, logits: Any = logits, target: Any = target) -> Callable[[], float]:
             def work() -> None:
@@ -97,7 +97,7 @@ def losses(report: Report, runtime: Runtime, repetitions: int) -> None:
 
 
 def evaluation(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:
-    """Test images against the forward pass of training."""
+    """Evaluation of images, compared with the forward pass of training."""
     rows = []
     for model in models:
         num = STEPS[model]
@@ -124,7 +124,7 @@ def evaluation(report: Report, runtime: Runtime, repetitions: int, models: list[
 
 
 class TorchSgd(torch.optim.SGD):
-    """torch's own optimiser where lossbench's stood."""
+    """PyTorch's own optimiser in place of lossbench's."""
 
     def __init__(self, state: State, schedule: Schedule, foreach: bool) -> None:
         super().__init__(state.model.parameters(), schedule.lr, schedule.momentum, foreach=foreach)
@@ -139,7 +139,7 @@ def _relu_before_pooling(state: State, _: Schedule) -> None:
 
 
 def _looped_loss(state: State, _: Schedule) -> None:
-    state.loss = LOOPED["lgl_inr"]
+    state.loss = looped_lgl_inr
 
 
 def _optimiser(foreach: bool) -> Change:
@@ -166,14 +166,14 @@ ALTERNATIVES: dict[str, Change | None] = {
 
 
 def alternatives(report: Report, runtime: Runtime, repetitions: int) -> None:
-    """What each choice in a CNN2C step brings: the step with one of them undone, or another one made."""
+    """Effect of each choice in a CNN2C step: the step with one choice reverted or another one made."""
     variants: dict[str, Callable[[], float]] = {}
     for name, change in ALTERNATIVES.items():
         config = config_of("cnn2c", "fp32", STEPS["cnn2c"] // 2, runtime)
         variants[name] = Runner(config, num_cores(), change)
     try:
         variants["torch.compile of network and loss"]()
-    except Exception as error:  # it wants a C++ compiler
+    except Exception as error:  # it needs a C++ compiler
         report.say(f"torch.compile does not work here: {type(error).__name__}.")
         del variants["torch.compile of network and loss"]
     found = report.keep("alternatives", alternate(variants, repetitions))
@@ -182,7 +182,7 @@ def alternatives(report: Report, runtime: Runtime, repetitions: int) -> None:
 
 
 def sizes(report: Report, runtime: Runtime, repetitions: int) -> None:
-    """Images/s of CNN2C against batch size, and of several runs at a time."""
+    """Images/s of CNN2C by batch size, and of several runs in parallel."""
     config = config_of("cnn2c", "fp32", STEPS["cnn2c"], runtime)
     variants: dict[str, Callable[[], float]] = {
         f"batch {size}": Runner(replace(config, schedule=replace(config.schedule, batch_size=size)), num_cores())
@@ -198,7 +198,7 @@ def sizes(report: Report, runtime: Runtime, repetitions: int) -> None:
 
 
 def start_up(report: Report, runtime: Runtime, repetitions: int) -> None:
-    """From a fresh interpreter to the end of the first step, beside `import torch`."""
+    """Time from the interpreter's start to the end of the first step, compared with `import torch`."""
     overrides = [f"runtime.{key}={value}" for key, value in vars(runtime).items() if key in ("output_dir", "device")]
     overrides += [f"runtime.data_dir={runtime.data_dir}"] if runtime.data_dir else []
 

@@ -1,6 +1,6 @@
-"""Print how long a run takes from a fresh interpreter to the end of its first step, in seconds; for cpu.py.
+"""Prints the time from the interpreter's start to the end of a run's first step, in s; used by cpu.py.
 
-Takes the system clock's reading at the start, then the overrides of scripts/train.py.
+Arguments: the system clock's time at the start, then overrides as for scripts/train.py.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The part of `make benchmark` that asks which memory format is the faster in fp32, by network; on any device."""
+"""The part of `make benchmark` that compares memory formats in fp32, by network, on any device."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from lossbench.system.machine import num_cores
 
 
 def formats(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:
-    """Channels-last, as lossbench has it, beside PyTorch's default; on a GPU in less than a minute."""
+    """Channels-last, which lossbench uses, compared with PyTorch's default; on a GPU less than a minute."""
     steps = cpu.STEPS if runtime.device == "cpu" else gpu.STEPS
     for model in models:
         config = config_of(model, "fp32", steps[model], runtime)

@@ -1,6 +1,6 @@
-"""The part of `make benchmark` that needs a GPU: each network alone and packed, and what whole campaigns would take.
+"""The parts of `make benchmark` for a GPU: each network alone, several runs in parallel, and times of entire tables.
 
-Some hundred steps of each are measured; the times of whole runs and tables are extrapolated from them, and say so.
+A few hundred steps of each are measured; times of complete runs and tables are extrapolated and marked as such.
 """
 
 from collections.abc import Callable
@@ -25,13 +25,13 @@ PACKED_PRECISION = "bf16"
 
 
 def seconds_of_run(config: Config, images_per_s: float, test_s: float) -> float:
-    """A whole run of the paper's length: training and a test after every epoch."""
+    """Seconds of a complete run of the paper's length, with a test after every epoch."""
     num_train = sizes(replace(config.dataset, num_train=None)).num_train
     return config.schedule.epochs * (num_train / images_per_s + test_s)
 
 
 def networks(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:
-    """Each network alone and packed, and whole campaigns, in about 8 minutes."""
+    """Each network alone and in parallel, and entire tables; about 8 minutes."""
     device = torch.device("cuda")
     _yardsticks(report, device)
     alone = _alone(report, runtime, repetitions, models)
@@ -54,7 +54,7 @@ def _yardsticks(report: Report, device: torch.device) -> None:
 
 
 def _alone(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> dict[tuple[str, str], float]:
-    """Each network by itself; returns the extrapolated seconds of a run, by network and precision."""
+    """Each network alone; returns the extrapolated seconds of a run, by network and precision."""
     runs = {}
     header = ["network", "variant", "images/s", "over the baseline", "step, ms", "of the bound (bytes as in fp32)"]
     for model in models:
@@ -82,7 +82,7 @@ def _alone(report: Report, runtime: Runtime, repetitions: int, models: list[str]
                 whole = f"{runs[model, name]:.1f}"
             gain, share = speed.over(found["baseline"]), f"{100 * bound / step:.0f} %"
             rows.append([model, name, speed, gain, f"{1e3 * step:.3f}", share, whole])
-        report.say(table([*header, "whole run with its tests, s (extrapolated)"], rows))  # a call may be cut short
+        report.say(table([*header, "complete run with tests, s (extrapolated)"], rows))  # now, as it may be interrupted
         del runners, plain, variants
         torch.cuda.empty_cache()
     return runs
@@ -95,7 +95,7 @@ def _test_seconds(runner: Runner) -> float:
 
 
 def _packed(report: Report, runtime: Runtime, models: list[str]) -> dict[str, tuple[int, float]]:
-    """Several runs on the GPU, a process each; returns the best number of runs and its gain, by network."""
+    """Several runs on the GPU, one process each; returns the best number of runs and its gain, by network."""
     best = {}
     for model in models:
         config = config_of(model, PACKED_PRECISION, STEPS[model], runtime)

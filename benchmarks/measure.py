@@ -1,4 +1,4 @@
-"""Yardsticks of the hardware, and timings that alternate so that a machine's moods meet every variant alike."""
+"""Limits of the hardware, and alternating measurements, so that changes of the machine affect all variants alike."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from lossbench.models.build import build_model, count_parameters, flops_per_imag
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and greatest of repeated measurements."""
+    """Repeated measurements, shown as median, minimum and maximum."""
 
     values: tuple[float, ...]
 
@@ -28,12 +28,12 @@ class Spread:
         return median(self.values)
 
     def over(self, other: "Spread") -> "Spread":
-        """Ratios, repetition by repetition."""
+        """Ratios to another variant, repetition by repetition."""
         return Spread(tuple(mine / its for mine, its in zip(self.values, other.values, strict=True)))
 
 
 def alternate(variants: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, Spread]:
-    """Measure every variant in turn, again and again, after one round that does not count."""
+    """Measure all variants in turn, `repetitions` times after one warm-up round."""
     found: dict[str, list[float]] = {name: [] for name in variants}
     for repetition in range(repetitions + 1):
         for name, measure in variants.items():
@@ -44,7 +44,7 @@ def alternate(variants: Mapping[str, Callable[[], float]], repetitions: int) -> 
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Wall time of some work, the device's part of it included."""
+    """Wall time of some work, including what it starts on the device, in s."""
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     wait()
     began = time.perf_counter()
@@ -54,7 +54,7 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Best rate of a square matrix product, FLOP/s, in the number of threads and the precision that are set."""
+    """Best rate of a square matrix product, FLOP/s, with the present number of threads and precision."""
     sizes = (2048, 4096, 8192) if device.type == "cuda" else (512, 1024, 2048)
     rates = []
     for size in sizes:
@@ -65,7 +65,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def copy_rate(device: torch.device) -> float:
-    """Best rate of a copy between large tensors, bytes/s, read and written ones counted."""
+    """Best rate of a copy between large tensors, bytes/s, counting bytes read and written."""
     source = torch.zeros(2**26, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / min(seconds(lambda: target.copy_(source), device) for _ in range(8))
@@ -73,14 +73,14 @@ def copy_rate(device: torch.device) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training step needs at least."""
+    """Minimum work of a training step."""
 
     flops: float
     bytes: float
 
 
 def cost_of_step(config: Config) -> Cost:
-    """FLOPs of a training step's products, and bytes of what memory bounds.
+    """FLOPs of a training step's matrix products, and bytes moved by its memory-bound operations.
 
     FLOPs: direct convolution, without the gradient of the images. Bytes, float32: what normalisation, activation and
     pooling read and write, once forward and twice backward, and five passes of the update over the weights.

@@ -1,9 +1,9 @@
-"""Same seed, same number: what changes a run's bits, and by how much? Prints a table for docs/reliability.md.
+"""Measures how settings change the results of a run with the same seed; prints a table for docs/reliability.md.
 
     python benchmarks/repeat.py [--device cuda]
 
 CNN2C with LGL-INR on 12,800 images of Fashion-MNIST, two epochs, seed 0, trained under settings that should not matter,
-each in a process of its own, which chooses its kernels anew.
+each in a separate process, which chooses its own kernels.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from lossbench.training.fit import fit
 
 
 def main() -> None:
-    """Train, compare with the first, print."""
+    """Train all variants, compare them with the first, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")

@@ -1,4 +1,4 @@
-"""Runs that are advanced by a number of steps at a time, alone or together, and the report of what was measured."""
+"""Runs that are trained a number of steps at a time, alone or in parallel, and the report of measurements."""
 
 import json
 import time
@@ -39,7 +39,7 @@ def config_of(model: str, precision: str, num_steps: int, runtime: Runtime) -> C
 
 
 Change = Callable[[State, Schedule], None]
-"""What is done otherwise than lossbench does it, on a run before its first step."""
+"""A change of lossbench's usual training, applied to a run before its first step."""
 
 
 class DefaultFormatData(Data):
@@ -53,11 +53,11 @@ def default_format(state: State, schedule: Schedule) -> None:
     """PyTorch's default memory format (channels first) in place of channels-last."""
     state.data = DefaultFormatData(**{field.name: getattr(state.data, field.name) for field in fields(Data)})
     state.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    state.optimizer = Sgd(state.model, schedule)  # whose velocities lie as the weights do
+    state.optimizer = Sgd(state.model, schedule)  # its velocities then have the weights' memory format
 
 
 class Runner:
-    """A run of lossbench that is advanced an epoch, which is a number of steps, at a time."""
+    """A run of lossbench that is trained one (short) epoch at a time."""
 
     def __init__(self, config: Config, num_threads: int, change: Change | None = None) -> None:
         keep_freed_memory()
@@ -84,7 +84,7 @@ _baseline: Baseline | None = None
 def _start_baseline(config: Config, num_workers: int, num_threads: int) -> None:
     global _baseline
     warnings.filterwarnings("ignore", message="This DataLoader will create")
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # else it is tf32 on a GPU, and the rows beside it are not
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # otherwise tf32 on a GPU, unlike the other rows
     torch.set_num_threads(num_threads)
     _baseline = Baseline(config, num_workers, config.runtime.device)
 
@@ -97,7 +97,7 @@ def _baseline_speed(num_steps: int) -> float:
 
 
 class BaselineSpeed:
-    """Images/s of the conventional loop, all cores its own, in a process that lossbench has not touched."""
+    """Images/s of the conventional loop on all cores, in a process without lossbench's settings."""
 
     def __init__(self, config: Config, num_workers: int, num_steps: int) -> None:
         config = replace(config, dataset=replace(config.dataset, num_train=None))
@@ -119,7 +119,7 @@ _runner: Runner | None = None
 
 
 START_S = 180
-"""Seconds within which processes that run together must be ready."""
+"""Time within which parallel processes must be ready, in s."""
 
 
 def _start(config: Config, num_threads: int, ready: Any) -> None:
@@ -130,7 +130,7 @@ def _start(config: Config, num_threads: int, ready: Any) -> None:
 
 
 def _until(end: float) -> tuple[int, float]:
-    """Train whole epochs until the system's clock shows `end`; returns images and seconds."""
+    """Train full epochs until the time `end` of the system's clock; returns images and seconds."""
     assert _runner is not None
     began, images = time.time(), 0
     while time.time() < end:
@@ -140,14 +140,14 @@ def _until(end: float) -> tuple[int, float]:
 
 
 class Together:
-    """Several runs at a time, a process of one thread each."""
+    """Several runs in parallel, each in a process with one thread."""
 
     def __init__(self, config: Config, num: int, duration: float, num_threads: int = 1) -> None:
         self._num, self._duration = num, duration
         context = get_context("spawn")
         ready = context.Barrier(num + 1)
         self._pool = context.Pool(num, _start, (config, num_threads, ready))
-        ready.wait(START_S)  # else the first measure would see them start
+        ready.wait(START_S)  # otherwise the first measurement would include their start
 
     def __call__(self) -> float:
         """Images/s of all runs, each over its own time."""
@@ -161,10 +161,10 @@ class Together:
 
 
 class Report:
-    """Sections, printed and written as they come, so that a benchmark that is cut short leaves what it had.
+    """Sections, printed and written as soon as they are measured, so that an interrupted benchmark keeps its results.
 
     Args:
-        path: of the files, without their endings.
+        path: path of the files, without suffix.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where the time of a run's steps goes: python scripts/profile_run.py dataset=fmnist model=cnn2c loss=lgl_inr."""
+"""Profiles the training steps of a run: python scripts/profile_run.py dataset=fmnist model=cnn2c loss=lgl_inr."""
 
 from lossbench.cli.profile import profile_run
 

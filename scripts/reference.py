@@ -1,4 +1,4 @@
-"""The planned reference runs, by importance, into results/: python scripts/reference.py runtime.budget_min=60."""
+"""Trains the planned reference runs; records go to results/: python scripts/reference.py runtime.budget_min=60."""
 
 from lossbench.cli.reference import reference
 

@@ -1,4 +1,4 @@
-"""Tables and figures from the records, nothing is trained: python scripts/report.py."""
+"""Writes tables and figures from the records: python scripts/report.py."""
 
 from lossbench.cli.report import report
 

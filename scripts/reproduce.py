@@ -1,4 +1,4 @@
-"""The paper's tables and figures: python scripts/reproduce.py profile=quick tables=[3,5] seeds=1."""
+"""Reproduces the paper's tables and figures: python scripts/reproduce.py profile=quick tables=[3,5] seeds=1."""
 
 from lossbench.cli.reproduce import reproduce
 

@@ -1,4 +1,4 @@
-"""One run, or with -m and comma lists a sweep: python scripts/train.py dataset=fmnist model=cnn2c loss=sml seed=0."""
+"""Trains a run, or with -m and comma lists a sweep: python scripts/train.py dataset=fmnist model=cnn2c loss=sml."""
 
 from lossbench.cli.train import train
 

@@ -1,4 +1,4 @@
-"""What a part of the report holds."""
+"""Content of a part of the report, for tests."""
 
 from typing import Any
 

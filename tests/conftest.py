@@ -1,6 +1,6 @@
-"""One thread: on tensors this small more threads only wait for each other, and the bits are those of one thread.
+"""Settings and fixtures of all tests: one thread, which is fastest for small tensors and repeatable to the bit.
 
-The property tests try the same examples every time, and keep none.
+Property tests try the same examples every time and store none.
 """
 
 from pathlib import Path

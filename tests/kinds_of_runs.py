@@ -1,4 +1,4 @@
-"""Runs of every kind as the `lossbench` command finds them, without the training."""
+"""Runs in every state, as the `lossbench` command finds them, made without training."""
 
 from collections.abc import Callable
 from dataclasses import asdict

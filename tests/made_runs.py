@@ -1,4 +1,4 @@
-"""Run folders as training leaves them, without the training."""
+"""Run folders as training leaves them, made without training."""
 
 from dataclasses import asdict
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A page read back as a tree, and small blocks to make one of."""
+"""A report page parsed into a tree, and small blocks to make one."""
 
 from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser

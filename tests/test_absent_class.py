@@ -1,4 +1,4 @@
-"""A class without test images has no accuracy and no mean, wherever one is taken: null, nan, no point, "-"."""
+"""A class without test images has no accuracy and no mean: null, nan, no point, or "-"."""
 
 import json
 from pathlib import Path

@@ -73,7 +73,8 @@ def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:
     assert f"KMNIST ({controls.mean():+.2f})" in said[sign]
     assert f"KMNIST ({np.mean([one.gain_weight for one in found]):+.2f})" in asked
     assert line["Gain and weight, less control"].startswith(f"{controls.mean():+.2f}")
-    assert line["Control "].startswith(f"{np.mean([one.control_weight for one in found]):+.2f}")
+    of_both = [np.mean([getattr(one, f"control_{what}") for one in found]) for what in ("confusability", "weight")]
+    assert [cell.partition(" ")[0] for cell in line["Control"]] == [f"{mean:+.2f}" for mean in of_both]
 
 
 def test_accuracy_notices_beta_or_not() -> None:

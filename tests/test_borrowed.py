@@ -1,4 +1,4 @@
-"""Calls on a machine without network: what travels arrives whole, a step is done once and stopped with its children."""
+"""Calls on a machine without network: files arrive complete, a step is done once and stopped with its children."""
 
 import gzip
 import json
@@ -54,7 +54,7 @@ def published(folder: Path) -> dict[str, bytes]:
     return contents
 
 
-def test_lots_arrive_one_by_one_and_whole(here: ModuleType, far: ModuleType, tmp_path: Path) -> None:
+def test_lots_arrive_one_by_one_and_complete(here: ModuleType, far: ModuleType, tmp_path: Path) -> None:
     contents = published(tmp_path / "here")
     lots = here.pack(tmp_path / "here", tmp_path / "carry", 7000)
     assert set(lots) == set(contents)
@@ -62,7 +62,7 @@ def test_lots_arrive_one_by_one_and_whole(here: ModuleType, far: ModuleType, tmp
     for number in range(1, max(lots.values()) + 1):
         sizes = [path.stat().st_size for path in (tmp_path / "carry" / f"lot{number}").rglob("*.xz")]
         assert 0 < sum(sizes) <= 7000
-    with pytest.raises(SystemExit, match="must come along"):
+    with pytest.raises(SystemExit, match="must be copied along"):
         far.take_lots()
     (tmp_path / "carry" / "site").mkdir()
     (tmp_path / "carry" / "lots.json").write_text(json.dumps(lots))
@@ -81,11 +81,11 @@ def test_lots_arrive_one_by_one_and_whole(here: ModuleType, far: ModuleType, tmp
 def test_a_file_that_is_not_there_is_named(here: ModuleType, tmp_path: Path) -> None:
     published(tmp_path / "here")
     (tmp_path / "here" / "cifar-10-batches-py" / "data_batch_2").unlink()
-    with pytest.raises(SystemExit, match="data_batch_2 is not there"):
+    with pytest.raises(SystemExit, match="data_batch_2 is missing"):
         here.pack(tmp_path / "here", tmp_path / "carry", 5000)
 
 
-def test_the_packages_that_travel_are_whole(here: ModuleType, tmp_path: Path) -> None:
+def test_the_copied_packages_are_complete(here: ModuleType, tmp_path: Path) -> None:
     for name in here.PACKAGES:
         here.copy_package(name, tmp_path / "site")
     code = """
@@ -146,7 +146,7 @@ def test_a_call_does_what_its_data_allow_and_without_graphs_where_their_tests_fa
     assert "runtime.download=false" in done[2]
     assert call("cifar-10-batches-py/x", more=["--benchmark"]) == ["repeat", "formats-mnist", "reference", "export"]
     assert done[1][-3:] == ["--models", "cnn2c", "cnn5c"]
-    assert "1 files are not here yet, of the lots [2]" in capsys.readouterr().out
+    assert "1 files of the lots [2] are missing" in capsys.readouterr().out
     assert call(more=["--benchmark"]) == ["formats-cifar10", "networks", "reference", "export"]
     assert [command[-1] for command in done[:2]] == ["mobilenetv2", "networks"]
     assert "runtime.cuda_graphs=false" in done[2]
@@ -242,7 +242,7 @@ def test_the_commit_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.Monk
     assert machine.commit.__wrapped__() == f"{clean}-dirty"
 
 
-def test_a_copy_without_history_is_told_its_commit(
+def test_a_copy_without_history_takes_its_commit_from_the_environment(
     far: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "carry").mkdir()
@@ -264,7 +264,7 @@ def test_a_lot_gets_what_the_repository_and_the_packages_leave(
     for words in (["init"], ["add", "code", "arrays"]):
         git(repo, *words)
     monkeypatch.setattr(here, "SPARE", 100)
-    monkeypatch.setattr(here, "LEAST_ROOM", 1000)
+    monkeypatch.setattr(here, "LEAST_SPACE", 1000)
     assert here.left_for_a_lot(repo, site, 60_000) == 60_000 - 53_000 - 200 - 100
     with pytest.raises(SystemExit, match="git sparse-checkout set"):
         here.left_for_a_lot(repo, site, 54_000)

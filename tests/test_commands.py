@@ -1,4 +1,4 @@
-"""The `lossbench` command as it looks after runs: what it shows, chooses, refuses and removes."""
+"""The `lossbench` commands that manage runs: what they show, select, refuse and remove."""
 
 import hashlib
 import json
@@ -87,7 +87,7 @@ def test_filters_choose(options: str, kinds: str, made: Made, invoke: Invoke) ->
 
 
 def test_nothing_to_list_is_said(made: Made, invoke: Invoke) -> None:
-    assert invoke("runs", "--loss", "lgl").output == "none of 5 runs fits\n"
+    assert invoke("runs", "--loss", "lgl").output == "none of 5 runs matches\n"
     here = Path.cwd()
     own = f"no runs in {here}/elsewhere/runs; --output-dir names another folder than elsewhere\n"
     records = f"no committed records in {here}/results; --results-dir names another folder than results\n"
@@ -97,7 +97,7 @@ def test_nothing_to_list_is_said(made: Made, invoke: Invoke) -> None:
     assert invoke("runs", "--committed", *elsewhere, "--json").stdout == "[]\n"
     assert invoke("runs", "--committed", *elsewhere, "--json").stderr == own + records
     assert invoke("runs", "--committed").output == invoke("runs").output + records
-    assert invoke("verify", *elsewhere).output == f"0 runs, all whole\n{own}{records}"
+    assert invoke("verify", *elsewhere).output == f"0 runs, all intact\n{own}{records}"
     assert invoke("export", "none.zip", *elsewhere).stderr == invoke("publish", "none", *elsewhere).stderr == own
     assert not Path("elsewhere").exists()
     publish("outputs", "results")
@@ -135,7 +135,7 @@ def test_show_tells_all_of_a_run(made: Made, invoke: Invoke) -> None:
     assert output.startswith(f"{run.id}: finished, epoch 3/3, 0 s ago\n")
     assert re.search(r"^  loss\.beta +2\.0$", output, re.MULTILINE)
     assert "\naccuracy by class\n  0  0.2500\n  1  0.7500\n" in output
-    assert "all whole; the arrays are those that the run wrote" in output
+    assert "all intact; the arrays are those that the run wrote" in output
     assert "reason: FloatingPointError: the loss is nan\n" in invoke("show", made["failed"].id).output
     assert "superseded: made under another NUMERICS" in invoke("show", made["superseded"].id).output
 
@@ -181,11 +181,11 @@ def test_compare_says_that_it_is_diff_now(words: str, invoke: Invoke) -> None:
     assert result.stderr == "lossbench: `lossbench diff` shows two runs or more side by side\n"
 
 
-def test_remove_says_what_would_go_and_takes_it_only_when_told(made: Made, invoke: Invoke) -> None:
+def test_remove_lists_runs_and_removes_them_only_with_yes(made: Made, invoke: Invoke) -> None:
     output = invoke("remove").output
     assert [line.split()[0] for line in output.splitlines()[1:-1]] == [made["superseded"].id, made["failed"].id]
     assert output.splitlines()[-1].startswith("2 runs, ")
-    assert output.endswith(" would go; nothing is removed without --yes\n")
+    assert output.endswith(" would be removed; nothing is removed without --yes\n")
     wanted = {made[kind].id for kind in ("superseded", "failed")}
     found = json.loads(invoke("remove", "--json").stdout)
     assert (set(found["chosen"]), found["removed"], found["bytes"]) == (wanted, [], 0)

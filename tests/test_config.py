@@ -1,4 +1,4 @@
-"""The name of a run: what changes it, what does not, and that it stays; the learning rate of an epoch."""
+"""The name of a run: what changes it, what does not, and that it is stable; the learning rate of an epoch."""
 
 import json
 import re
@@ -259,7 +259,7 @@ def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: p
         ("results_dir", lambda path: Reproduce(results_dir=path)),
         ("dataset.path", lambda path: Npz(path=path)),
     ):
-        with pytest.raises(ValueError, match=f"^{key} must be a path, got ~nobody-there/x, and there is no home"):
+        with pytest.raises(ValueError, match=f"^{key} must be a path, got ~nobody-there/x, but there is no home"):
             make("~nobody-there/x")
         with pytest.raises(ValueError, match=f"^{key} must be a path in UTF-8, got b'o.xff'; name another$"):
             make("o\udcff")

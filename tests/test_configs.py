@@ -1,4 +1,4 @@
-"""Every YAML composes to its dataclass's defaults and builds; whatever is not a choice, a key or a value is refused."""
+"""Every YAML file composes to its dataclass's defaults and builds; invalid choices, keys and values are refused."""
 
 import math
 import re
@@ -143,12 +143,11 @@ def test_options_arrive() -> None:
     assert composed("model=cnn5c", "model.padding=valid_k7").model == Cnn5c(padding=Padding.valid_k7)
 
 
-def test_hydra_writes_nothing_and_uses_our_launcher() -> None:
+def test_hydra_writes_nothing_and_uses_our_sweeper() -> None:
     for name in ("config", "reproduce"):
         settings = compose(name, return_hydra_config=True).hydra
         assert settings.output_subdir is None
         assert settings.run.dir == settings.sweep.dir == settings.sweep.subdir == "."
-        assert settings.launcher._target_ == "hydra_plugins.lossbench_plugin.LossbenchLauncher"
         assert settings.sweeper._target_ == "hydra_plugins.lossbench_plugin.LossbenchSweeper"
         assert settings.job_logging.get("handlers") is None
         assert settings.hydra_logging.get("handlers") is None

@@ -1,4 +1,4 @@
-"""How many cores a process may use: those it may run on, or the quota of its container, of control groups 1 and 2."""
+"""Number of cores that a process may use: its CPU affinity or its container's quota, of control groups 1 and 2."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Data sets: verified files, fixed splits, caches, normalisation, and what an epoch shows."""
+"""Data sets: verified files, fixed splits, caches, normalisation, and the order of an epoch."""
 
 import gzip
 import hashlib
@@ -328,7 +328,7 @@ def crop_and_flip(image: Tensor, padding: int, top: int, left: int, flip: bool) 
 
 
 @pytest.mark.parametrize("padding", [0, 1, 4])
-def test_augmentation_equals_its_twin(padding: int, tmp_path: Path) -> None:
+def test_augmentation_equals_a_plain_version(padding: int, tmp_path: Path) -> None:
     loaded = load(Digits(num_train=60, image_shape=[3, 8, 11], augment=True, crop_padding=padding), tmp_path)
     plan = plan_epoch(loaded, seed=1, epoch=5)
     inputs, target = batch(loaded, plan[:, 12:30])
@@ -339,7 +339,7 @@ def test_augmentation_equals_its_twin(padding: int, tmp_path: Path) -> None:
         assert target[i] == loaded.train.labels[index]
 
 
-def test_crops_and_flips_are_drawn_anew_over_their_whole_range(tmp_path: Path) -> None:
+def test_crops_and_flips_differ_by_epoch_and_cover_their_range(tmp_path: Path) -> None:
     loaded = load(Digits(image_shape=[1, 8, 11], augment=True, crop_padding=2), tmp_path)
     plan, again, other = (plan_epoch(loaded, seed=1, epoch=epoch) for epoch in (1, 1, 2))
     assert torch.equal(plan, again)

@@ -1,6 +1,6 @@
 """The learning property against autograd, stationary points, the paper's own example, and every committed record."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from scipy.optimize import root
 from torch import Tensor
 
+from lossbench.config import registry
 from lossbench.config.options import ClassWeights, LossConfig, Reduction
 from lossbench.config.run import Config, Schedule
 from lossbench.data import labels
@@ -88,7 +89,7 @@ def test_the_gradient_is_that_of_autograd(loss: LossConfig) -> None:
 
 @pytest.mark.parametrize("decay_bias", [True, False])
 @pytest.mark.parametrize("loss", LOSSES, ids=words)
-def test_what_is_left_at_a_stationary_point_is_foretold(loss: LossConfig, decay_bias: bool) -> None:
+def test_the_residual_at_a_stationary_point_is_predicted(loss: LossConfig, decay_bias: bool) -> None:
     inputs = torch.randn(len(TARGET), 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     function, weight_decay = build.build_loss(loss, COUNTS), 0.01
 
@@ -173,15 +174,30 @@ def test_what_is_not_of_the_run_is_refused() -> None:
     run, counts, true = arrays(logits, torch.zeros(4, dtype=torch.float64)), COUNTS.numpy(), TARGET.numpy()
     own = config(Sml())
     other = own | {"loss": {"name": "brier"}}
-    with pytest.raises(ValueError, match="known for the losses sml, lgl and lgl_inr, not for brier"):
+    with pytest.raises(ValueError, match="known for the losses lgl, lgl_inr, sml, not for brier"):
         balances(other, run, counts)
     for wrong in ([1, 2, 3], [1, 2, 0, 3]):
-        with pytest.raises(ValueError, match=r"train_counts must be 4 numbers >= 1, one a class, got \[1\.0, 2\.0"):
+        with pytest.raises(
+            ValueError, match=r"train_counts must be 4 numbers >= 1, one for each class, got \[1\.0, 2\.0"
+        ):
             balances(own, run, np.array(wrong))
     swapped, negative, beyond = true[::-1].copy(), true - 1, true + 4
     for wrong_labels in (true[1:], swapped, negative, beyond):
         with pytest.raises(ValueError, match="test_labels must be the classes of the run's 24 test images"):
             balances(own, run, counts, wrong_labels)
+
+
+def test_a_loss_says_which_law_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(len(TARGET), 4, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    run, counts = arrays(logits, torch.zeros(4, dtype=torch.float64)), COUNTS.numpy()
+    for name, options in (("sml", Sml()), ("lgl", Lgl()), ("lgl_inr", LglInr())):
+        monkeypatch.setitem(registry.LOSSES._load(), "another", registry.LOSSES[name])
+        own = config(options)
+        found = balances(own | {"loss": own["loss"] | {"name": "another"}}, run, counts)
+        assert found["train"].residual.tolist() == balances(own, run, counts)["train"].residual.tolist()
+    monkeypatch.setitem(registry.LOSSES._load(), "another", replace(registry.LOSSES["sml"], law=None))
+    with pytest.raises(ValueError, match="known for the losses lgl, lgl_inr, sml, not for another"):
+        balances(own | {"loss": own["loss"] | {"name": "another"}}, run, counts)
 
 
 def test_committed_records_have_their_balances() -> None:

@@ -1,4 +1,4 @@
-"""Runs that diverged: a result that is published, carried and shown, and that the reference plan does not try again."""
+"""Diverged runs: a result that is published, exported and shown, and that the reference plan does not repeat."""
 
 import json
 import zipfile
@@ -17,7 +17,7 @@ from lossbench.config.run import Config, Runtime, Schedule, run_id
 from lossbench.data.digits import Digits
 from lossbench.runs.archive import export_archive, import_archive, publish
 from lossbench.runs.folder import DIVERGED_FILES, Status, open_run
-from lossbench.runs.records import all_records, committed_records, failures, own_records, verify
+from lossbench.runs.records import Problem, all_records, committed_records, failures, own_records, verify
 from lossbench.studies.aaai20.grid import cells
 from lossbench.studies.aaai20.report import write_report
 from lossbench.studies.options import Profile, Reproduce
@@ -99,7 +99,9 @@ def test_a_damaged_divergence_is_named(changes: dict[str, Any], tmp_path: Path) 
         (own_records(own), write_own),
     ):
         assert list(found.diverged) == [other.id]
-        assert [problem.partition(" (")[0] for problem in found.problems] == [f"{place} holds a damaged divergence"]
+        assert [problem.message.partition(" (")[0] for problem in found.problems] == [
+            f"{place} holds a damaged divergence"
+        ]
         assert verify(found) == found.problems
     with pytest.raises(ValueError, match=r"failures\.jsonl, line 1 holds a damaged divergence"):
         publish(tmp_path / "nothing", results)  # else what is left of the line were lost
@@ -120,14 +122,13 @@ def test_a_divergence_under_another_runs_name_or_a_second_time_is_named(tmp_path
     path.write_text(line + line + line.replace('"seed": 0', '"seed": 1'))
     found = committed_records(results)
     assert list(found.diverged) == [run.id]
-    assert found.problems[0] == f"{path}, line 2 holds {run.id} a second time; remove one"
-    assert found.problems[1].startswith(f"{path}, line 3 holds a record named {run.id!a} whose config is that of ")
-    moved = run.folder.rename(run.folder.with_name("digits-cnn2c-sml-s7-00000000"))
-    assert own_records(own) == (
-        {},
-        [f"{moved}/diverged.json is the record of {run.id}; rename the folder, or remove it"],
-        {},
+    assert found.problems[0].message == f"{path}, line 2 holds {run.id} a second time; remove one"
+    assert found.problems[1].message.startswith(
+        f"{path}, line 3 holds a record named {run.id!a} whose config is that of "
     )
+    moved = run.folder.rename(run.folder.with_name("digits-cnn2c-sml-s7-00000000"))
+    message = f"{moved}/diverged.json is the record of {run.id}; rename the folder, or remove it"
+    assert own_records(own) == ({}, [Problem(message, moved.name)], {})
 
 
 def test_an_archive_carries_runs_that_diverged(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
     assert (list(found.records), list(found.diverged), found.problems) == ([run_id(good)], [run_id(sick)], [])
     fields = found.diverged[run_id(sick)].fields
     assert (fields["epoch"], fields["step"], fields["device"], fields["num_threads"]) == (1, 2, "cpu", 1)
-    assert fields["reason"].startswith("epoch 1, step 2: the loss sml is nan at lr 1e+20; the last whole epoch is 0")
+    assert fields["reason"].startswith("epoch 1, step 2: the loss sml is nan at lr 1e+20; the last finished epoch is 0")
     assert str(tmp_path) not in (results / "failures.jsonl").read_text()
     published = contents(results)
 
@@ -205,7 +206,7 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
         _reference(plan)
         _, elsewhere = reference(tmp_path / "elsewhere", results, patch)
         _reference(elsewhere)
-        said = "two runs: 0 of 2 runs to do, 0 TFLOP; 1 diverged, which is a result, and are not tried again\n"
+        said = "two runs: 0 of 2 runs to do, 0 TFLOP; 1 diverged, which is a result, and are not repeated\n"
         assert capsys.readouterr().out == 2 * f"{said}0 records added to {results}\n"
         assert contents(results) == published
         (results / "failures.jsonl").unlink()
@@ -235,7 +236,7 @@ def test_runs_that_diverged_are_listed_and_shown(made: Made, invoke: Invoke) -> 
     assert invoke("export", "runs.zip").output == "3 finished runs and 1 that diverged written to runs.zip\n"
     (line,) = json.loads(invoke("runs", "--seed", "7", "--json").stdout)
     assert (line["status"], line["epoch"], line["committed"]) == ("failed", 2, False)
-    assert invoke("verify").output == "6 runs, all whole\n"
+    assert invoke("verify").output == "6 runs, all intact\n"
     run.remove()
     assert json.loads(invoke("runs", "--seed", "7", "--json").stdout) == []
     (line,) = json.loads(invoke("runs", "--seed", "7", "--committed", "--json").stdout)
@@ -244,7 +245,7 @@ def test_runs_that_diverged_are_listed_and_shown(made: Made, invoke: Invoke) -> 
     known = json.loads(invoke("show", run.id, "--json").stdout)
     assert (known["result"]["device_name"], known["result"]["num_threads"], known["problems"]) == ("a processor", 1, [])
     assert f"reason: {line['reason']}\n" in invoke("show", run.id).output
-    assert invoke("verify").output == "6 runs, all whole\n"
+    assert invoke("verify").output == "6 runs, all intact\n"
     invoke("import", "runs.zip")
     assert run.status() is Status.failed
     assert "1 run, " in invoke("remove", "--seed", "7", "--yes").output

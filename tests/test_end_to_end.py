@@ -1,4 +1,4 @@
-"""The commands as a user gives them: what they write and say, what they refuse, and how they go on after Ctrl-C."""
+"""The commands as a user runs them: what they write, print and refuse, and how they continue after Ctrl-C."""
 
 import json
 import os
@@ -99,14 +99,14 @@ def interrupt_after(num_epochs: int, folder: Path, metrics: Path, *arguments: st
     return process.returncode, output, errors
 
 
-def test_a_run_goes_on_after_ctrl_c_and_leaves_its_files_and_nothing_else(tmp_path: Path) -> None:
+def test_a_run_continues_after_ctrl_c_and_leaves_only_its_files(tmp_path: Path) -> None:
     epochs = 30
     arguments = (*SMALL, "loss=lgl_inr", f"schedule.epochs={epochs}")
     config = small(loss=LglInr(), schedule=Schedule(epochs=epochs, batch_size=32))
     folder = tmp_path / "outputs" / "runs" / run_id(config)
     code, output, errors = interrupt_after(2, tmp_path, folder / "metrics.jsonl", *arguments)
     assert code == 130
-    assert "stopped; every run stands at its last finished epoch, and the same command goes on from there" in output
+    assert "stopped; run the same command again to continue every run after its last finished epoch" in output
     assert "Traceback" not in output + errors
     assert (folder / "checkpoint.pt").exists()
     assert not (folder / "result.json").exists()
@@ -191,8 +191,8 @@ def test_a_sweep_makes_all_runs_and_an_archive_carries_them(tmp_path: Path) -> N
     there = tmp_path / "there"
     there.mkdir()
     assert "4 finished runs written to runs.zip" in said(tmp_path, "lossbench", "export", "runs.zip")
-    assert "4 runs added to outputs/runs, 0 were there already" in said(there, "lossbench", "import", "../runs.zip")
-    assert "0 runs added to outputs/runs, 4 were there already" in said(there, "lossbench", "import", "../runs.zip")
+    assert "4 runs added to outputs/runs, 0 existed already" in said(there, "lossbench", "import", "../runs.zip")
+    assert "0 runs added to outputs/runs, 4 existed already" in said(there, "lossbench", "import", "../runs.zip")
     carried = {f"outputs/runs/{id_}/{name}" for id_ in ids for name in FILES - {"train.log", ".lock"}}
     before = contents(tmp_path / "outputs")
     assert contents(there) == {name: before[name.removeprefix("outputs/")] for name in carried}
@@ -243,8 +243,8 @@ def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path
         commit_record(tmp_path / "results", config)
     before = contents(tmp_path)
     lines = said(tmp_path, "reproduce", "profile=quick", "tables=[5,3]", "seeds=2", "dry=true").splitlines()
-    assert lines[0].startswith("profile quick (as asked): 20 of 22 runs to do, ")
-    assert lines[0].endswith("PROFILE=paper asks for the other")
+    assert lines[0].startswith("profile quick (as chosen): 20 of 22 runs to do, ")
+    assert lines[0].endswith("PROFILE=paper selects the other")
     ids = [run_id(config) for config in configs([5, 3], "quick", 2, Runtime())]
     assert [line.split()[0] for line in lines[1:]] == [id_ for id_ in ids if id_ not in map(run_id, wanted[:2])]
     assert all(line.endswith("FLOP") for line in lines[1:])
@@ -281,7 +281,7 @@ def test_a_report_of_nothing_says_where_it_looked(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.long)])
 def test_what_a_terminal_cannot_write_is_replaced(encoding: str, tmp_path: Path) -> None:
     for config in configs([5], "quick", 1, Runtime()):
         commit_record(tmp_path / "results", config)

@@ -1,4 +1,4 @@
-"""The example study of docs/studies.md works as it stands there; the registered studies are listed."""
+"""The example study of docs/studies.md works as printed there; the registered studies are listed."""
 
 import json
 import re

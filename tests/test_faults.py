@@ -1,4 +1,4 @@
-"""Real sweeps that are killed, started twice, told to stop, and run out of disk: nothing is lost, nothing is wrong."""
+"""Real sweeps that are killed, started twice, stopped, and run out of disk: nothing is lost, nothing is wrong."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     return undisturbed(tmp_path_factory.mktemp("reference") / "sweep")
 
 
-def test_a_sweep_that_is_killed_inside_every_kind_of_write_goes_on(reference: Reference, tmp_path: Path) -> None:
+def test_a_sweep_that_is_killed_inside_every_kind_of_write_continues(reference: Reference, tmp_path: Path) -> None:
     for name, stage in PLACES:
         assert attempt(tmp_path / "sweep", Kill(name, stage)) == -signal.SIGKILL, f"there was no {stage} {name}"
     assert attempt(tmp_path / "sweep") == 0
@@ -83,7 +83,7 @@ def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_polite_stop_takes_three_seconds_and_says_how_to_go_on(
+def test_a_stop_takes_three_seconds_and_says_how_to_continue(
     number: signal.Signals, started: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     began = time.monotonic()
@@ -91,7 +91,7 @@ def test_a_polite_stop_takes_three_seconds_and_says_how_to_go_on(
     said, _ = started.communicate()
     assert time.monotonic() - began < 3
     assert started.returncode == 130
-    assert "the same command goes on from there" in said
+    assert "run the same command again to continue" in said
     assert "Traceback" not in said
     done, begun = epochs_done(tmp_path / "sweep"), starts(tmp_path / "sweep")
     assert attempt(tmp_path / "sweep") == 0
@@ -104,11 +104,11 @@ def test_the_harness_notices_lost_epochs(tmp_path: Path) -> None:
     (run,) = all_runs(tmp_path)
     (run.folder / "checkpoint.pt").unlink()
     assert attempt(tmp_path) == 0
-    assert lost_epochs(done, begun, tmp_path) == [f"{run.id} had 3 epochs and went on with epoch 1"]
+    assert lost_epochs(done, begun, tmp_path) == [f"{run.id} had 3 epochs and continued with epoch 1"]
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.5, 2.0])
-def test_a_stop_while_the_program_starts_is_polite_too(delay: float, tmp_path: Path) -> None:
+def test_a_stop_while_the_program_starts_prints_no_traceback(delay: float, tmp_path: Path) -> None:
     with subprocess.Popen(
         command_line(tmp_path / "sweep"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -124,7 +124,7 @@ def test_a_stop_while_the_program_starts_is_polite_too(delay: float, tmp_path: P
     assert "Traceback" not in said
 
 
-def test_a_stop_while_a_worker_starts_is_polite_too(tmp_path: Path) -> None:
+def test_a_stop_while_a_worker_starts_prints_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import pathlib, sys, time\n"
         "if 'spawn_main' in ' '.join(sys.orig_argv):\n"
@@ -167,7 +167,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_disk_fails_runs_with_a_sentence_and_they_go_on_later(reference: Reference, small_disk: Path) -> None:
+def test_a_full_disk_fails_runs_with_a_sentence_and_they_continue_later(reference: Reference, small_disk: Path) -> None:
     folder = small_disk / "sweep"
     done = subprocess.run(
         [*command_line(folder)[:-3], "runtime.parallel=1", "runtime.num_threads=1", "runtime.device=cpu"],
@@ -178,7 +178,7 @@ def test_a_full_disk_fails_runs_with_a_sentence_and_they_go_on_later(reference: 
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert said.count("FAILED") == 3
-    assert "the disk is full; make room, and the same command goes on from the last whole epoch" in said
+    assert "the disk is full; free some space and run the same command again to continue after the last epoch" in said
     assert "Traceback" not in said
     assert sorted(epochs_done(folder).values())[-1] >= 1
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
@@ -194,5 +194,5 @@ def test_unwritable_events_do_not_stop_a_run(reference: Reference, tmp_path: Pat
     in_the_way = run.folder / "events.out.tfevents.a.folder"
     in_the_way.mkdir()
     assert attempt(folder) == 0
-    assert "the run goes on without them" in (run.folder / "train.log").read_text()
+    assert "the run continues without it" in (run.folder / "train.log").read_text()
     assert differences(reference[0], folder) == []

@@ -142,7 +142,11 @@ def record(seed: int, curve: list[float], folder: Path) -> Record:
     content = BytesIO()
     np.savez(content, confusion_matrix=matrix((10 + seed, 0), (0, 0)))
     (folder / f"{seed}.npz").write_bytes(content.getvalue())
-    fields: dict[str, Any] = {"run_id": "some", "config": {"seed": seed}, "test_accuracy": 1.0}
+    fields: dict[str, Any] = {
+        "run_id": "some",
+        "config": {"seed": seed, "dataset": {"name": "digits"}},
+        "test_accuracy": 1.0,
+    }
     fields["arrays_sha256"] = hashlib.sha256(content.getvalue()).hexdigest()
     fields["curves"] = {"test/accuracy": curve, "train/accuracy": [value + 0.01 for value in curve]}
     return Record(fields, folder / f"{seed}.npz")

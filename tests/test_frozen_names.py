@@ -1,4 +1,4 @@
-"""Every committed run keeps its name: its config, built anew from the dataclasses, has the name of its record."""
+"""Every committed run keeps its name: its config, rebuilt from the dataclasses, has the name of its record."""
 
 import json
 from collections.abc import Mapping

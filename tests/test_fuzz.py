@@ -1,4 +1,4 @@
-"""What lies on disk may be anything: it is named, or has the same numbers; each property catches a fault."""
+"""Files on disk may be anything: damage is named, or the numbers are the same; each property catches a fault."""
 
 import hashlib
 import json
@@ -115,7 +115,7 @@ def outcome(function: Callable[..., Any], *args: Any) -> Any:
 
 def check_found(found: Found, good: Mapping[str, Any], place: Path) -> None:
     """The record with the results that the run wrote, or a problem."""
-    assert all(is_sentence(problem, place) for problem in found.problems)
+    assert all(is_sentence(problem.message, place) for problem in found.problems)
     assert len(found.records) + len(found.problems) >= 1
     for name, record in found.records.items():
         assert name == record.id == good["run_id"]
@@ -124,7 +124,7 @@ def check_found(found: Found, good: Mapping[str, Any], place: Path) -> None:
             assert record.fields[key] == good[key]
         assert name_of(record.fields["config"], record.fields["numerics"]) == name
         assert not re.search("[\ud800-\udfff]", json.dumps(record.fields, ensure_ascii=False))
-    assert all(is_sentence(problem) for problem in verify(found))
+    assert all(is_sentence(problem.message) for problem in verify(found))
 
 
 @given(st.data())
@@ -156,7 +156,7 @@ def test_touched_lines_of_committed_records_are_named(whole: Run, data: st.DataO
         if all(part == line for part in lines):
             assert len(found.problems) == len(lines) - 1
         merged = merge(found, own_records(whole.folder.parents[1]))
-        assert all(is_sentence(problem) for problem in merged.problems)
+        assert all(is_sentence(problem.message) for problem in merged.problems)
         assert merged.records or merged.problems
 
 
@@ -171,7 +171,7 @@ def test_touched_lines_of_committed_failures_are_named(data: st.DataObject) -> N
         path.write_bytes(b"\n".join(lines))
         found = committed_records(folder)
     assert found.records == {}
-    assert all(is_sentence(problem, path) for problem in found.problems)
+    assert all(is_sentence(problem.message, path) for problem in found.problems)
     assert found.diverged or found.problems or not any(part.strip() for part in lines)
     for name, one in found.diverged.items():
         assert name == one.id == good["run_id"]
@@ -195,12 +195,12 @@ def test_odd_names_of_runs_are_refused(whole: Run, data: st.DataObject) -> None:
         path = Path(folder, "records.jsonl")
         path.write_text(json.dumps(fields) + "\n")
         found = committed_records(folder)
-        assert all(is_sentence(problem, path) for problem in found.problems)
+        assert all(is_sentence(problem.message, path) for problem in found.problems)
         assert len(found.records) + len(found.problems) == 1
         for record in found.records.values():
             assert record.arrays_path.parent == Path(folder, "arrays")
             assert not {*name} & {*"/\\\0\n"}
-        assert all(is_sentence(problem) for problem in verify(found))
+        assert all(is_sentence(problem.message) for problem in verify(found))
 
 
 @given(st.data())
@@ -219,7 +219,7 @@ def test_touched_arrays_are_named(whole: Run, data: st.DataObject) -> None:
         path.write_bytes(before)
     if after != before and record["arrays_sha256"] == whole.record()["arrays_sha256"]:
         assert problems
-    assert all(is_sentence(problem, path) for problem in problems)
+    assert all(is_sentence(problem.message, path) for problem in problems)
 
 
 @given(st.data())
@@ -278,7 +278,7 @@ def test_metrics_are_those_of_the_checkpoints_epochs(
 
 
 @given(st.data())
-def test_damaged_metrics_are_a_sentence_or_whole(data: st.DataObject) -> None:
+def test_damaged_metrics_are_an_error_or_complete(data: st.DataObject) -> None:
     text = b"".join(json.dumps({"epoch": epoch}).encode() + b"\n" for epoch in (1, 2, 3))
     with TemporaryDirectory() as folder:
         run, path = Run(Path(folder)), Path(folder, "metrics.jsonl")

@@ -1,4 +1,4 @@
-"""What holds for every config and all logits: names, round trips, losses; each property catches a fault."""
+"""Properties of every config and all logits: names, round trips, losses; each property catches a fault."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Whatever records hold, the report is written, can be read, and counts and averages what it was given."""
+"""Whatever the records contain, the report is written, can be read, and counts and averages what it was given."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""What only a GPU can show; the rest of the tests does without one."""
+"""Tests that need a GPU; all other tests run without one."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How long runs will take."""
+"""Estimates of how long runs will take."""
 
 from pathlib import Path
 
@@ -21,5 +21,5 @@ def test_hours_come_from_the_median_of_runs_of_a_kind(tmp_path: Path) -> None:
     assert total == pytest.approx(2 * 0.012 * 1497 * 20 / 3600)
     assert (unknown, hours([made], known, "cuda")) == (0, (0.0, 1))
     assert in_words([made, made], known, "cpu") == "about 0.2 core-hours"
-    assert in_words([made], {}, "cpu") == "hours not known, as no such run has finished"
+    assert in_words([made], {}, "cpu") == "hours unknown, as no similar run has finished"
     assert in_words([], {}, "cpu") == ""

@@ -1,4 +1,4 @@
-"""What is damaged is found and named, and what a kill leaves is not."""
+"""Damaged runs are found and named; what a kill leaves is not reported as damage."""
 
 import json
 from io import BytesIO
@@ -23,13 +23,13 @@ def test_what_a_kill_leaves_of_a_removal_is_no_finished_run(made: Made, monkeypa
     assert not made["finished"].finished
 
 
-def test_verify_finds_all_whole(made: Made, invoke: Invoke) -> None:
-    assert invoke("verify").output == "5 runs, all whole\n"
+def test_verify_finds_all_intact(made: Made, invoke: Invoke) -> None:
+    assert invoke("verify").output == "5 runs, all intact\n"
     publish("outputs", "results")
     made["other"].remove()
-    assert invoke("verify").output == "5 runs, all whole\n"
+    assert invoke("verify").output == "5 runs, all intact\n"
     assert json.loads(invoke("verify", "--json").stdout) == {"runs": 5, "problems": []}
-    assert invoke("verify", "--output-dir", "no", "--results-dir", "no").output.startswith("0 runs, all whole\n")
+    assert invoke("verify", "--output-dir", "no", "--results-dir", "no").output.startswith("0 runs, all intact\n")
     assert not Path("no").exists()
 
 
@@ -61,7 +61,7 @@ DAMAGES: list[tuple[str, str, bytes | None, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "file", "content", "words"), DAMAGES)
-def test_verify_names_what_is_not_whole(
+def test_verify_names_what_is_damaged(
     kind: str, file: str, content: bytes | None, words: str, made: Made, invoke: Invoke
 ) -> None:
     path = made[kind].folder / file
@@ -75,11 +75,11 @@ def test_verify_names_what_is_not_whole(
     assert known["problems"] == [line]
 
 
-def test_what_a_kill_leaves_of_an_unfinished_run_is_whole(made: Made, invoke: Invoke) -> None:
+def test_what_a_kill_leaves_of_an_unfinished_run_is_intact(made: Made, invoke: Invoke) -> None:
     with (made["stopped"].folder / "metrics.jsonl").open("ab") as file:
         file.write(b'{"epoch": 3, "test/acc')
     made["stopped"].write_checkpoint(_checkpoint())
-    assert invoke("verify").output == "5 runs, all whole\n"
+    assert invoke("verify").output == "5 runs, all intact\n"
     (line,) = json.loads(invoke("runs", "--status", "stopped", "--json").stdout)
     assert line["epoch"] == 2
 
@@ -97,3 +97,14 @@ def test_a_folder_under_another_name_is_damaged_and_goes_only_when_asked_for(mad
     assert "s7" not in invoke("remove").output
     invoke("remove", "--status", "damaged", "--yes")
     assert [run.name for run in runs_dir("outputs").glob("*s7*")] == ["digits-cnn2c-sml-s7-stopped"]
+
+
+def test_damage_that_names_another_folder_is_not_the_damage_of_that_run(made: Made, invoke: Invoke) -> None:
+    path = made["finished"].folder / "result.json"
+    record = json.loads(path.read_text())
+    record["config"]["seed"] = f"{made['stopped'].folder}/"  # the message repeats it
+    path.write_text(json.dumps(record))
+    assert str(made["stopped"].folder) in invoke("verify", code=1).stdout
+    problems = {kind: json.loads(invoke("show", made[kind].id, "--json").stdout)["problems"] for kind in made}
+    assert [kind for kind in made if problems[kind]] == ["finished"]
+    assert "holds a damaged record" in problems["finished"][0]

@@ -1,4 +1,4 @@
-"""TensorBoard's HParams table: one type an option, columns of all runs, and sorting and filtering by any of them."""
+"""TensorBoard's HParams table: one type per option, columns of all runs, sorting and filtering by any of them."""
 
 import os
 import re

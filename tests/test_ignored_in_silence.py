@@ -1,4 +1,4 @@
-"""Command lines of which a part would be ignored: jobs of a sweep, ranges, home folders, keys that nothing reads."""
+"""Command lines of which a part would be ignored: jobs of a sweep, ranges, home folders, keys without effect."""
 
 import sys
 from collections.abc import Callable
@@ -115,6 +115,7 @@ RUNTIME = [field.name for field in fields(Runtime)]
         ("-m hydra.sweeper.max_batch_size=1", "has no effect here"),
         ("-m +hydra.sweeper.params.seed='0,1'", "has no effect here"),
         ("hydra/launcher=basic", "has no effect here"),
+        ("-m schedule.lr=interval(0.1,0.2)", "interval(0.1,0.2) has no values to go over one by one"),
         ("-m schedule.lr=range(0.1,inf,0.1)", "none of them is infinite or nan"),
         *((f"--config-name{sign}reproduce", "--config-name names a config that is not of one run") for sign in "= "),
         ("runtime.output_dir=o\udcff", "is no text in UTF-8"),

@@ -1,4 +1,4 @@
-"""The labels that travel with the package: those of the published files, and of every committed record."""
+"""The labels in the package: those of the published files, and of every committed record."""
 
 import os
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""LaTeX tables: what they need is said, every text is escaped, and each one compiles."""
+"""LaTeX tables: required packages are named, every text is escaped, and each table compiles."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Pages with one planted fault each, which is named, and a page that only seems to have some; then a whole report."""
+"""Pages with one deliberate fault each, which is named; a page that only seems to have some; a complete report."""
 
 import struct
 import sys
@@ -74,11 +74,11 @@ PLANTED = [
     (figure('<defs><path id="m" d="M0 0h1"/></defs><use href="#n"/>'), "a link goes to #n, which is not there"),
     ('<p aria-describedby="no">a</p>', "p names #no in aria-describedby, which is not there"),
     ("<link rel=preconnect href=http://a.invalid/>", "link asks for a connection to http://a.invalid/"),
-    ("<img alt=a src=http://a.invalid/a.png>", "the page asks for http://a.invalid/a.png"),
-    ("<p style='height: 9999px'></p><img alt=a loading=lazy src=http://[::1]:9/>", "the page asks for http://[::1]:9/"),
-    ("<style>@import 'http://a.invalid/a.css'</style>", "the page asks for http://a.invalid/a.css"),
-    ("<style>@media print {h1::after {content: url(http://a.invalid/a)}}</style>", "the page asks for http://a.invalid/a"),
-    ("<script>new WebSocket('ws://a.invalid/a')</script>", "the page asks for ws://a.invalid/a"),
+    ("<img alt=a src=http://a.invalid/a.png>", "the page requests http://a.invalid/a.png"),
+    ("<p style='height: 9999px'></p><img alt=a loading=lazy src=http://[::1]:9/>", "the page requests http://[::1]:9/"),
+    ("<style>@import 'http://a.invalid/a.css'</style>", "the page requests http://a.invalid/a.css"),
+    ("<style>@media print {h1::after {content: url(http://a.invalid/a)}}</style>", "the page requests http://a.invalid/a"),
+    ("<script>new WebSocket('ws://a.invalid/a')</script>", "the page requests ws://a.invalid/a"),
     ("<script>console.error('woe')</script>", 'console: "woe"'),
     ("<script>nothing()</script>", "console: Uncaught ReferenceError: nothing is not defined"),
     (f"{SCROLLED}<p style='width: 500px'>a</p>", "390 px: the page is 508 px wide; p “a” is the widest"),
@@ -95,7 +95,7 @@ def test_a_planted_fault_is_named(inside: str, fault: str, browser: Browser, tmp
 def test_a_missing_file_is_named(browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "a table.csv").touch()
     page = write(tmp_path, '<p><a href="a%20table.csv">a</a> <a href="none.csv">b</a></p>')
-    assert look(browser, page) == [f"a link goes to {tmp_path / 'none.csv'}, which is not there"]
+    assert look(browser, page) == [f"a link goes to {tmp_path / 'none.csv'}, which does not exist"]
 
 
 CUT = ['<text x="180" y="30">right</text>', '<text x="-9" y="30">left</text>', '<text x="9" y="1">top</text>']
@@ -105,9 +105,9 @@ WHOLE = ['<text x="170" y="30">end</text>', '<text transform="translate(20 50) r
 def test_text_that_a_figure_cuts_off_is_named(browser: Browser, tmp_path: Path) -> None:
     ink = "<style>svg {background: #fff}</style>"
     found = look(browser, write(tmp_path, ink, *(figure(text) for text in CUT + WHOLE)))
-    rooms = ("390 px", "1280 px", "paper")
+    views = ("390 px", "1280 px", "paper")
     words = ("right", "left", "top")
-    assert found == [f"{room}: svg cuts off its text “{word}”" for room in rooms for word in words]
+    assert found == [f"{view}: svg cuts off its text “{word}”" for view in views for word in words]
 
 
 def test_text_too_small_to_read_is_named(browser: Browser, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_the_command_says_what_it_lacks(
     assert call(tmp_path / "none.html", monkeypatch) == 2
     assert f"there is no page {tmp_path / 'none.html'}; make report writes one" in capsys.readouterr().err
     assert call(write(tmp_path), monkeypatch) == 2
-    assert "there is no chromium here; on Debian: apt-get install chromium chromium-driver" in capsys.readouterr().err
+    assert "chromium not found; on Debian: apt-get install chromium chromium-driver" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("profile", ["quick", "paper"])

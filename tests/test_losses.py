@@ -1,4 +1,4 @@
-"""Losses against twins with plain loops, the published implementation's values, and what every loss promises."""
+"""Losses against plain loops, the published implementation's values, and properties that every loss must have."""
 
 import json
 import math
@@ -133,7 +133,7 @@ def assert_same(loss: Tensor, expected: Tensor, logits: Tensor) -> None:
 
 
 @pytest.mark.parametrize("present", TARGETS)
-def test_sml_and_lgl_equal_their_twins(present: str) -> None:
+def test_sml_and_lgl_equal_plain_loops(present: str) -> None:
     logits, target = random_logits(7, 4), torch.tensor(TARGETS[present])
     assert_same(sml(logits, target), sml_as_defined(logits, target), logits)
     for reduction in ("mean", "sum_classes"):
@@ -147,7 +147,9 @@ def test_sml_and_lgl_equal_their_twins(present: str) -> None:
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("detach_weights", [False, True])
 @pytest.mark.parametrize("eps", [None, 1e-7])
-def test_lgl_inr_equals_its_twin(num: int, present: str, beta: float, detach_weights: bool, eps: float | None) -> None:
+def test_lgl_inr_equals_plain_loops(
+    num: int, present: str, beta: float, detach_weights: bool, eps: float | None
+) -> None:
     logits, target = random_logits(num, 4), torch.tensor(TARGETS[present][:num])
     options = {"beta": beta, "detach_weights": detach_weights, "eps": eps}
     assert_same(lgl_inr(logits, target, **options), lgl_inr_as_defined(logits, target, **options), logits)
@@ -158,7 +160,7 @@ def test_lgl_inr_equals_its_twin(num: int, present: str, beta: float, detach_wei
 @pytest.mark.parametrize("missing", ["drop", "keep"])
 @pytest.mark.parametrize("class_counts", [None, COUNTS], ids=["batch", "dataset"])
 @pytest.mark.parametrize("reduction", ["sum_classes", "mean"])
-def test_lgl_inr_options_equal_the_twin(
+def test_lgl_inr_options_equal_plain_loops(
     num: int, present: str, missing: str, class_counts: Tensor | None, reduction: str
 ) -> None:
     logits, target = random_logits(num, 4, seed=1), torch.tensor(TARGETS[present][:num])
@@ -177,7 +179,7 @@ def test_lgl_inr_equals_the_published_implementation(case: dict) -> None:
 
 
 @pytest.mark.parametrize(("num", "num_classes"), [(6, 2), (2, 1000), (1, 5)], ids=["K=2", "K=1000", "one sample"])
-def test_extreme_shapes_equal_the_twins(num: int, num_classes: int) -> None:
+def test_extreme_shapes_equal_plain_loops(num: int, num_classes: int) -> None:
     logits = random_logits(num, num_classes)
     target = torch.randint(num_classes, (num,), generator=torch.Generator().manual_seed(0))
     assert_same(lgl_inr(logits, target), lgl_inr_as_defined(logits, target), logits)
@@ -309,6 +311,15 @@ def test_unknown_options_are_refused_by_name() -> None:
     for name, value in (("reduction", "sum"), ("missing", "skip"), ("beta", -0.5)):
         with pytest.raises(ValueError, match=f"{name} must be .* got '?{value}"):
             lgl_inr(logits, target, **{name: value})
+
+
+def test_a_word_is_looked_up_where_the_words_are_listed() -> None:
+    assert Reduction("mean") is Reduction.mean
+    said = "class weights must be inverse, sqrt_inverse or effective, got 'even'"
+    with pytest.raises(ValueError, match=said):
+        ClassWeights("even")
+    with pytest.raises(ValueError, match="missing must be drop or keep, got 3"):
+        Missing(3)
 
 
 def weighted_by_hand(counts: list[float], kind: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""Measurements that are no training run: done once, whole or not at all, and one that fails leaves the others alone."""
+"""Measurements that are no training runs: done once, completely or not at all; a failure does not stop the others."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Kinds that the suite itself has none of: losses of features, tokens, many classes, runs in two phases."""
+"""Kinds of parts that the suite itself lacks: losses of features, tokens, many classes, runs in two phases."""
 
 import json
 import math
@@ -226,7 +226,7 @@ def test_a_run_begins_with_the_weights_and_labels_of_another(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="that run has another network than this one"):
         start_state(other, CPU)
     fewer = replace(relabelled, dataset=Digits(num_train=64))
-    with pytest.raises(ValueError, match="was trained on 96 samples, and this one has 64"):
+    with pytest.raises(ValueError, match="was trained on 96 samples, but this one has 64"):
         start_state(fewer, CPU)
     (open_run(first).folder / "weights.pt").unlink()
     with pytest.raises(ValueError, match=r"that run kept no weights in .*; train it with runtime\.keep_weights=true"):
@@ -263,7 +263,7 @@ def test_a_record_of_a_later_format_is_refused_in_a_sentence(tmp_path: Path) -> 
     assert own_records(tmp_path).problems == []  # as all were before
     path.write_text(json.dumps(record | {"format": 3}))
     (problem,) = own_records(tmp_path).problems
-    assert "its format is 3, and this lossbench reads 1 to 2; update lossbench" in problem
+    assert "its format is 3, but this lossbench reads 1 to 2; update lossbench" in problem.message
 
 
 def test_a_few_images_of_some_classes_only_train(tmp_path: Path) -> None:

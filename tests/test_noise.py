@@ -1,4 +1,4 @@
-"""What can be seen with n seeds: against simulation and the textbook's values."""
+"""Differences that n seeds can detect, against simulation and textbook values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A data set of one's own: layouts, values, its name, a whole run, and every way in which a file can be wrong."""
+"""A user's own data set: layouts, values, its name, a complete run, and every way in which a file can be wrong."""
 
 import hashlib
 import json
@@ -286,7 +286,7 @@ WRONG: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "huge label": (change("train_labels", np.array([2**64 - 1, 0] * 15, np.uint64)), "to 18446744073709551615"),
     "unknown test label": (
         change("test_labels", np.arange(12) % 4),
-        r"test_labels holds the label 3, which train_labels never shows, expected labels in 0\.\.2",
+        r"test_labels holds the label 3, which train_labels does not hold, expected labels in 0\.\.2",
     ),
     "negative test label": (change("test_labels", np.arange(12) - 1), "test_labels holds the label -1, which"),
     "NaN": (with_value("train_images", np.nan), "train_images holds 1 values that are NaN or infinite, expected none"),

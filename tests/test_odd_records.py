@@ -1,4 +1,4 @@
-"""One odd record costs no more than itself: it is left out and named, and the other runs are shown."""
+"""A damaged record affects only itself: it is left out and named, and the other runs are shown."""
 
 import errno
 import hashlib
@@ -50,7 +50,7 @@ ODD_FIELDS: dict[str, Callable[[Fields], Fields]] = {
 
 def check_the_others_are_shown(made: Made, invoke: Invoke, place: Path) -> None:
     """All commands go on, the odd run is named with its file, and no other is touched by it."""
-    (problem,) = verify(own_records("outputs"))
+    (problem,) = map(str, verify(own_records("outputs")))
     assert str(place) in problem
     assert invoke("verify", code=1).stdout.splitlines()[0] == problem
     assert len(invoke("runs").output.splitlines()) == 1 + len(made)
@@ -148,7 +148,8 @@ def test_odd_arrays_are_named_and_the_others_are_shown(odd: str, made: Made, inv
 def test_committed_records_that_cannot_be_read_are_named(made: Made, invoke: Invoke) -> None:
     publish("outputs", "results")
     Path("results/failures.jsonl").mkdir()
-    assert committed_records("results").problems == ["results/failures.jsonl is not a file; remove it"]
+    (problem,) = committed_records("results").problems
+    assert problem.message == "results/failures.jsonl is not a file; remove it"
     assert len(invoke("runs", "--committed").output.splitlines()) == 1 + len(made)
     assert "results/failures.jsonl is not a file" in invoke("verify", code=1).stdout
     with pytest.raises(ValueError, match="is not a file"):
@@ -221,7 +222,7 @@ def test_a_folder_that_may_only_be_read_is_listed(made: Made, invoke: Invoke, mo
             made["stopped"].id: "running",
         }
         assert invoke("show", made["failed"].id).stdout.startswith(f"{made['failed'].id}: failed, epoch 1/3")
-        assert invoke("verify").output == "5 runs, all whole\n"
+        assert invoke("verify").output == "5 runs, all intact\n"
         assert sorted(Path().rglob("*")) == before, "nothing was written"
     finally:
         done.set()
@@ -244,7 +245,7 @@ def test_a_long_file_of_metrics_is_listed_in_bounded_memory(made: Made, invoke: 
         tracemalloc.stop()
         assert peak < most
         assert "30000" in shown
-    assert invoke("verify").output == "5 runs, all whole\n"
+    assert invoke("verify").output == "5 runs, all intact\n"
 
 
 @pytest.mark.parametrize(
@@ -262,7 +263,7 @@ def test_a_long_file_of_metrics_is_listed_in_bounded_memory(made: Made, invoke: 
     ],
     ids=range(9),
 )
-def test_the_last_whole_line_is_found(content: bytes, line: bytes | None, tmp_path: Path) -> None:
+def test_the_last_complete_line_is_found(content: bytes, line: bytes | None, tmp_path: Path) -> None:
     assert Run(tmp_path).last_metrics() is None
     (tmp_path / "metrics.jsonl").write_bytes(content)
     assert Run(tmp_path).last_metrics() == line

@@ -1,4 +1,4 @@
-"""The optimizer against SGD written out, with plain loops."""
+"""The optimiser against SGD with plain loops."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""200 wrong command lines, made from the real options: each is refused in one message that says what was meant."""
+"""200 wrong command lines, made from the real options: each is refused in one message that names a valid one."""
 
 import random
 import re

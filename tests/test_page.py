@@ -1,10 +1,11 @@
-"""A report's page: what it says can be read by all, and nothing comes from elsewhere."""
+"""A report's page: it can be read by everybody, and nothing is loaded from elsewhere."""
 
 import re
 from collections.abc import Sequence
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -24,11 +25,18 @@ from lossbench.report.page import (
     Picture,
     Section,
     Table,
+    blocks_to_markdown,
     page,
     to_html,
     to_markdown,
     write_picture,
 )
+from lossbench.report.table import table as of_lines
+from lossbench.report.tone import toned
+from lossbench.report.wording import MISSING
+from lossbench.statistics.inference import CellOutcome, Headline, Outcome, Word
+from lossbench.studies.aaai20.second_verdicts import Answer, Status
+from lossbench.studies.aaai20.verdicts import State
 
 ODD = [
     "<b>&amp;</b><script>",
@@ -148,39 +156,48 @@ def test_numbers_line_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "tone"),
+    ("cell", "tone"),
     [
-        ("consistent", "agrees"),
-        ("holds (p = 0.9)", "agrees"),
-        ("equivalent", "agrees"),
-        ("remains", "agrees"),
-        ("paper higher", "differs"),
-        ("paper lower, by 0.3", "differs"),
-        ("fails", "differs"),
-        ("failed (2 of 5)", "differs"),
-        ("gone", "differs"),
-        ("reversed", "differs"),
-        ("higher", "ordered"),
-        ("lower", "ordered"),
-        ("too few", "open"),
-        ("missing", "open"),
-        ("undecided", "open"),
-        ("open", "open"),
-        ("not found", "open"),
-        ("not higher", None),
-        ("open-set", None),
-        ("holdsfast", None),
-        ("paper", None),
-        ("Holds", None),
+        (toned("consistent"), "agrees"),
+        (toned("holds", " (p = 0.9)"), "agrees"),
+        (toned("paper lower", ", by 0.3"), "differs"),
+        (toned("failed", " (2 of 5)"), "differs"),
+        (toned("higher, within the margin"), "ordered"),
+        (toned("too few"), "open"),
+        (MISSING, "open"),
+        (toned("yes"), None),
+        ("holds", None),  # a text that says no verdict, whatever its words
+        ("higher after Holm", None),
         ("99.15", None),
     ],
 )
-def test_verdicts_are_tinted_and_said(text: str, tone: str | None) -> None:
-    tree = page_of(table({"x": [text]}))
-    cell = tree.all("td")[1]
-    assert cell["text"] == text
-    assert cell["attrs"].get("class") == tone
+def test_verdicts_are_tinted_and_said(cell: str, tone: str | None) -> None:
+    tree = page_of(table({"x": [cell]}))
+    shown = tree.all("td")[1]
+    assert shown["text"] == cell
+    assert shown["attrs"].get("class") == tone
     assert tone is None or f".{tone} {{ color: var(--" in tree.texts("style")[0]
+    assert blocks_to_markdown([table({"x": [cell]})]) == blocks_to_markdown([table({"x": [str(cell)]})])
+
+
+def test_every_word_of_a_verdict_has_its_tone() -> None:
+    kinds = (CellOutcome, Word, Outcome, Headline, State, Status, Answer)
+    for word in (word for kind in kinds for word in get_args(kind)):
+        assert toned(word) == word
+    assert {toned(word).tone for word in get_args(CellOutcome)} == {"agrees", "differs", "open"}
+    assert toned("contradicted").tone == toned("fails").tone == "differs"
+    with pytest.raises(KeyError):
+        toned("holdsfast")
+
+
+def test_columns_may_share_a_heading() -> None:
+    lines = {"a": {"n": "1", "p, first": "0.1", "p, second": "0.2"}, "b": {"n": "2", "p, second": "0.4"}}
+    block = of_lines(lines, ["Row"], "Table 1.", dict.fromkeys(("p, first", "p, second"), "p"))
+    assert list(block.frame.columns) == ["n", "p", "p"]
+    tree = page_of(block)
+    assert [head["text"] for head in tree.all("th") if "thead" in head["inside"]] == ["Row", "n", "p", "p"]
+    assert tree.texts("td")[:3] == ["1", "0.1", "0.2"]
+    assert "| a     | 1   | 0.1 | 0.2 |" in blocks_to_markdown([block])
 
 
 def luminance(color: str) -> float:

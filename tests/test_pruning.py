@@ -1,4 +1,4 @@
-"""Lean records: logits go, what is computed from them stays, and a full copy of a run still agrees."""
+"""Pruned records: logits are dropped, results computed from them stay, and a full copy of a run still agrees."""
 
 from pathlib import Path
 

@@ -8,6 +8,7 @@ from blocks import table, text
 from invented import Known, level
 
 from lossbench.report.page import Picture
+from lossbench.studies.aaai20 import variants
 from lossbench.studies.aaai20.keys import labelled
 from lossbench.studies.aaai20.sections import readings
 from lossbench.studies.aaai20.variants import READ, defaults, lgl_factors
@@ -93,7 +94,7 @@ def test_the_picture_has_a_row_a_reading_and_the_papers_number(known: Known) -> 
     assert f"LGL, {', '.join(SUMMED)}: +5.00 points, n=3." in picture.alt
 
 
-def test_the_row_of_lgl_is_searched_for_a_factor(cnn2c: Known) -> None:
+def test_the_row_of_lgl_is_searched_for_a_factor(cnn2c: Known, monkeypatch: pytest.MonkeyPatch) -> None:
     row = table(readings.lgl_row(cnn2c)).loc["FMNIST"]
     assert (row["Paper"], row["x 2"]) == ("89.44", "missing")
     assert row["x 1"].endswith("(n=3), consistent ±2.45")
@@ -121,6 +122,10 @@ def test_the_row_of_lgl_is_searched_for_a_factor(cnn2c: Known) -> None:
     assert said(3.0).endswith(f"{widths} {met}")
     assert said(3.0, 5.0).startswith("Of 5 factors tried on LGL, x 3 and x 5 can be the paper's")
     assert said(3.0, failing="FMNIST").startswith("None of 5 factors tried on LGL can be the paper's")
+    monkeypatch.setattr(variants, "LGL_SCALES", (1.0, 3.0))
+    monkeypatch.setattr(variants, "PLACES", variants.PLACES[:1])
+    assert said(3.0).startswith("Of 2 factors tried on LGL, x 3 can be the paper's: none of the two numbers of LGL")
+    monkeypatch.undo()
     results = Known()
     for cell in lgl_factors()[2.0]:
         results.add(cell.config, math.nan)

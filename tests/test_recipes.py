@@ -1,4 +1,4 @@
-"""The documentation's files for a loss, a network and a data set work as they stand there, with no edit elsewhere."""
+"""The documentation's files for a loss, a network and a data set work as printed, with no edit elsewhere."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Records: what is at hand, what is refused, and what travels."""
+"""Records: which are found, which are refused, and which are exported."""
 
 import json
 import zipfile
@@ -8,13 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_runs import ARRAYS, config, contents, finished
+from made_runs import ARRAYS, config, contents, finished, result
 
 from lossbench import NUMERICS
+from lossbench.config.options import DatasetConfig
 from lossbench.config.run import name_of, run_id
+from lossbench.data.digits import Digits
+from lossbench.data.mnist_type import MnistType
 from lossbench.runs.archive import export_archive, import_archive, publish
 from lossbench.runs.folder import FILES, open_run
-from lossbench.runs.records import Found, all_records, committed_records, merge, outdated, own_records, verify
+from lossbench.runs.records import Found, Record, all_records, committed_records, merge, outdated, own_records, verify
+from lossbench.studies.results import known_results
+
+
+def known(found: Any) -> Any:
+    assert found is not None
+    return found
 
 
 def test_a_run_is_where_its_name_says(tmp_path: Path) -> None:
@@ -54,10 +63,10 @@ def test_a_run_with_two_results_on_one_machine_is_in_no_table(tmp_path: Path) ->
     merged = merge(own, committed)
     assert merged.records == {}
     (problem,) = merged.problems
-    assert "disagree: test_accuracy 0.9 " in problem
-    assert " and 0.8 " in problem
+    assert "disagree: test_accuracy 0.9 " in problem.message
+    assert " and 0.8 " in problem.message
     for each in (own, committed):
-        assert str(next(iter(each.records.values())).arrays_path) in problem
+        assert str(next(iter(each.records.values())).arrays_path) in problem.message
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -96,7 +105,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
         whole = own_records(tmp_path)
         assert list(whole.records) == [other.id]
         (problem,) = whole.problems
-        assert problem.startswith(f"{path} holds a damaged record")
+        assert problem.message.startswith(f"{path} holds a damaged record")
 
 
 def test_a_record_under_another_runs_name_is_refused(tmp_path: Path) -> None:
@@ -106,8 +115,8 @@ def test_a_record_under_another_runs_name_is_refused(tmp_path: Path) -> None:
         path.write_text(json.dumps(good | changes))
         records, (problem,), _ = own_records(tmp_path)
         assert records == {}
-        assert problem.startswith(f"{path} holds a record named ")
-        assert problem.endswith("remove it")
+        assert problem.message.startswith(f"{path} holds a record named ")
+        assert problem.message.endswith("remove it")
 
 
 @pytest.mark.parametrize("accuracy", [-0.1, 91.4, float("nan"), float("inf")])
@@ -115,7 +124,7 @@ def test_an_accuracy_that_cannot_be_is_refused(accuracy: float, tmp_path: Path) 
     finished(tmp_path, test_accuracy=accuracy)
     records, (problem,), _ = own_records(tmp_path)
     assert records == {}
-    assert "not in 0..1" in problem
+    assert "not in 0..1" in problem.message
 
 
 def test_arrays_that_another_hand_has_touched_are_named(tmp_path: Path) -> None:
@@ -137,10 +146,44 @@ def test_arrays_that_another_hand_has_touched_are_named(tmp_path: Path) -> None:
             publish(tmp_path, tmp_path / "results")
         assert contents(tmp_path / "results") == {}
     path.unlink()
-    assert verify(found) == [f"{path} is missing"]
+    assert list(map(str, verify(found))) == [f"{path} is missing"]
 
 
-def test_runs_of_another_numerics_are_told_apart(tmp_path: Path) -> None:
+def run_on(folder: Path, dataset: DatasetConfig, kept: Mapping[str, np.ndarray]) -> Record:
+    """The record of a run on a data set, with these arrays."""
+    made = config(folder)
+    made.dataset = dataset
+    run = open_run(made)
+    run.start(made)
+    run.finish(result(made), ARRAYS | kept)
+    return own_records(folder).records[run.id]
+
+
+def test_a_run_knows_what_its_test_images_are(tmp_path: Path) -> None:
+    own = np.array([1, 0, 1], np.uint8)
+    record = run_on(tmp_path / "own", MnistType("mnist"), {"test_predictions": own, "test_labels": own})
+    assert known(record.test_labels(known(record.arrays()))).tolist() == [1, 0, 1]  # not MNIST's 10,000
+    record = run_on(tmp_path / "old", MnistType("fmnist", classes=[4, 6]), {"test_predictions": np.zeros(2000, int)})
+    labels = known(record.test_labels(known(record.arrays())))
+    assert np.bincount(labels).tolist() == [1000, 1000]
+    record = run_on(tmp_path / "digits", Digits(), {"test_predictions": own})
+    assert record.test_labels(known(record.arrays())) is None
+
+
+@pytest.mark.parametrize("name", ["test_predictions", "test_logits"])
+def test_predictions_of_other_images_than_the_data_sets_are_named(name: str, tmp_path: Path) -> None:
+    kept = np.zeros((9, 2), np.float16) if name == "test_logits" else np.zeros(9, np.uint8)
+    record = run_on(tmp_path, MnistType("mnist"), {name: kept})
+    (problem,) = verify(own_records(tmp_path))
+    assert problem.run == record.id
+    assert problem.message == (
+        f"{record.arrays_path} holds {name} of 9 images, and {record.id} is tested on 10000; remove it"
+    )
+    results = known_results(tmp_path, None)
+    assert results.problems() == [problem.message]
+
+
+def test_runs_of_another_numerics_are_not_used(tmp_path: Path) -> None:
     run = finished(tmp_path)
     path = run.folder / "result.json"
     fields = json.loads(path.read_text())
@@ -158,7 +201,7 @@ def test_a_damaged_line_of_committed_records_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     records, (problem,), _ = committed_records(tmp_path / "results")
     assert records == {}
-    assert problem.startswith(f"{path}, line 1 holds a damaged record")
+    assert problem.message.startswith(f"{path}, line 1 holds a damaged record")
     with pytest.raises(ValueError, match="damaged"):  # publishing would lose what is left of the line
         publish(tmp_path / "own", tmp_path / "results")
     assert committed_records(None) == committed_records(tmp_path / "elsewhere") == Found({}, [])
@@ -171,7 +214,7 @@ def test_a_record_that_is_committed_twice_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() * 2)
     records, problems, _ = committed_records(tmp_path / "results")
     assert list(records) == [run.id]
-    assert problems == [f"{path}, line 2 holds {run.id} a second time; remove one"]
+    assert list(map(str, problems)) == [f"{path}, line 2 holds {run.id} a second time; remove one"]
 
 
 def test_export_and_import_keep_every_byte(tmp_path: Path) -> None:
@@ -236,7 +279,7 @@ def test_an_archive_with_foreign_paths_is_refused(foreign: str, tmp_path: Path) 
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr(foreign.format(run.id, "result.json"), "{}")
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match=f"{archive} is not an archive of whole runs"):
+    with pytest.raises(ValueError, match=f"{archive} is not an archive of complete runs"):
         import_archive(archive, tmp_path / "b")
     assert contents(tmp_path) == before
 

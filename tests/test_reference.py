@@ -1,4 +1,4 @@
-"""`make reference`: its plan, what waits, and what is published."""
+"""`make reference`: its plan, runs that are left out, and what is published."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ from lossbench.studies.options import Reproduce
 from lossbench.sweep import run_all as sweep
 
 
-def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -> None:
+def test_the_reference_plan_is_listed_and_takes_no_other_options(tmp_path: Path) -> None:
     lines = said(tmp_path, "reference", "dry=true", "runtime.device=cpu").splitlines()
     names = [line.partition(":")[0] for line in lines]
     assert names[:15] == [
@@ -44,7 +44,7 @@ def test_the_reference_plan_is_told_and_takes_no_other_options(tmp_path: Path) -
         "class weights on imbalanced data",
         "class weights on other imbalances",
     ]
-    assert lines[-1].endswith("hours not known, as no such run has finished")
+    assert lines[-1].endswith("hours unknown, as no similar run has finished")
     assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
     assert list(tmp_path.iterdir()) == []
     done = run(tmp_path, "reference", "seeds=1")
@@ -74,7 +74,7 @@ def test_reference_runs_in_bf16_wait_for_a_device_with_kernels_for_it(
     assert [line.partition("; ")[2] for line in lines] == [f"3{waits}", "", f"27{waits}", *[""] * 4, *[""] * 7]
 
 
-def test_reference_runs_whose_data_are_not_to_be_had_wait_and_the_others_are_done(
+def test_reference_runs_without_data_are_left_out_and_the_others_are_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -91,7 +91,7 @@ def test_reference_runs_whose_data_are_not_to_be_had_wait_and_the_others_are_don
     assert lines == ["2 wait for their data", "1 wait for their data"]
     assert [line.partition(": ")[0] for line in told.err.splitlines() if "mnist" in line] == [
         "mnist",  # why, once
-        "not all could be done, for want of data",
+        "some runs could not be done, because data are missing",
     ]
     assert len(committed_records(tmp_path / "results").records) == 1
 

@@ -1,4 +1,4 @@
-"""Runs that go on: whose a checkpoint and its metrics are, whether they are whole, and what is kept of each part."""
+"""Resumed runs: whose a checkpoint and its metrics are, whether they are complete, and the record of sessions."""
 
 import json
 import math

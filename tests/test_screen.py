@@ -1,4 +1,4 @@
-"""Training goes on without its screen, and no worker goes on without its parent."""
+"""Training continues without its terminal, and no worker continues without its parent."""
 
 import errno
 import os
@@ -71,7 +71,7 @@ def test_progress_that_cannot_be_written_fails_no_run(
     assert screen.tried > 0
     log = (open_run(made[0]).folder / "train.log").read_text()
     assert log.count("train loss") == 2
-    assert "the run goes on without them" in log
+    assert "the run continues without it" in log
 
 
 def test_what_cannot_be_said_is_dropped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -251,11 +251,11 @@ def test_the_command_finds_a_wrong_folder_before_it_works(
     for words, name in ((["--publish", "--results-dir"], "--results-dir"), (["--output-dir"], "--output-dir")):
         result = invoke("simulate", *words, str(tmp_path / "file" / "below"), code=1)
         assert isinstance(result.exception, ValueError)
-        assert str(result.exception).startswith(f"{name} must be a folder, there or new, got {tmp_path}/file/below")
+        assert str(result.exception).startswith(f"{name} must be a folder, got {tmp_path}/file/below")
     invoke("simulate", "--num-repetitions", "1", code=2)
 
 
-def test_the_committed_simulations_are_whole_and_sim1_is_the_same_today() -> None:
+def test_the_committed_simulations_are_complete_and_sim1_is_the_same_today() -> None:
     found = load("nowhere", Path(__file__).parents[1] / "results")
     assert found is not None
     assert (found.num_repetitions, found.seed, found.stopped_after, found.converged_within) == (100, 0, 100, 1000)

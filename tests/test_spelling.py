@@ -1,4 +1,4 @@
-"""Text of somebody else's stays text: on a terminal, in Markdown, and in a spreadsheet."""
+"""Text from outside stays plain text: on a terminal, in Markdown, and in a spreadsheet."""
 
 import csv
 import re

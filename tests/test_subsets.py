@@ -1,4 +1,4 @@
-"""Classes picked out, training sets made imbalanced: which images stay, and that sizes and labels agree everywhere."""
+"""Selected classes and imbalanced training sets: which images stay, and that sizes and labels agree everywhere."""
 
 import re
 from dataclasses import asdict, replace
@@ -42,7 +42,7 @@ def test_sizes_are_those_of_the_definitions() -> None:
         sizes_left(counts, "none", 2)
 
 
-def test_images_of_an_imbalanced_set_are_among_those_of_the_whole(tmp_path: Path) -> None:
+def test_images_of_an_imbalanced_set_are_among_those_of_the_full_set(tmp_path: Path) -> None:
     whole = load_data(Digits(), runtime(tmp_path), CPU)
     for changes in (STEP, TAIL):
         data = load_data(Digits(**changes), runtime(tmp_path), CPU)
@@ -59,7 +59,7 @@ def test_images_of_an_imbalanced_set_are_among_those_of_the_whole(tmp_path: Path
     assert {image.tobytes() for image in harder.train.images.numpy()} <= images  # nested
 
 
-def test_classes_are_picked_out_and_numbered_anew(tmp_path: Path) -> None:
+def test_classes_are_selected_and_renumbered(tmp_path: Path) -> None:
     whole = load_data(Digits(), runtime(tmp_path), CPU)
     config = Digits(classes=[6, 4])
     data = load_data(config, runtime(tmp_path), CPU)
@@ -133,6 +133,6 @@ def test_classes_without_an_image_are_named_and_that_n_is_0(part: str) -> None:
         "test_labels": np.array([0, 1, 2, 3]),
     }
     arrays[f"{part}_labels"] = np.array([0, 0, 1, 1])
-    said = f"that digits has {'training' if part == 'train' else part} images of, got [2, 3], of which N is 0"
+    said = f"that digits has {'training' if part == 'train' else part} images of, got [2, 3], which have none"
     with pytest.raises(ValueError, match=rf"^dataset\.classes must be classes {re.escape(said)}$"):
         select(arrays, Digits(classes=[2, 3]))

@@ -1,4 +1,4 @@
-"""A list of runs: what is skipped, what fails alone, how many go at a time, and what survives a kill or Ctrl-C."""
+"""Lists of runs: which are skipped, which fail alone, how many run in parallel, and what survives a kill or Ctrl-C."""
 
 import math
 import multiprocessing
@@ -124,7 +124,7 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("kernels", [True, False])
-def test_bf16_without_kernels_for_it_is_told_once_and_done_all_the_same(
+def test_bf16_without_kernels_is_reported_once_and_done(
     kernels: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fits = Fits(monkeypatch)
@@ -134,7 +134,7 @@ def test_bf16_without_kernels_for_it_is_told_once_and_done_all_the_same(
     assert with_kernels([plain, *low]) == ([plain, *low] if kernels else [plain])
     assert run_all([plain, *low]).failed == {}
     assert fits.seeds == [0, 1, 2]
-    assert capsys.readouterr().out.count("2 of 3 runs ask for schedule.precision=bf16") == (not kernels)
+    assert capsys.readouterr().out.count("2 of 3 runs use schedule.precision=bf16") == (not kernels)
 
 
 def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
@@ -149,7 +149,7 @@ def test_after_a_gpu_broke_down_no_run_is_begun_in_the_same_process(
     assert summary.broken
     assert summary.postponed == [run_id(configs[2])]
     say_summary(summary)
-    assert "the GPU broke down; 1 runs are left, and the same command goes on with them" in capsys.readouterr().out
+    assert "the GPU failed; 1 runs are left; run the same command again to continue them" in capsys.readouterr().out
     ended: list[int] = []
     monkeypatch.setattr(pool, "_attempt", sweep.attempt, raising=False)
     monkeypatch.setattr(pool, "_messages", queue.Queue())
@@ -204,7 +204,7 @@ def test_runs_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert [each.runtime.num_threads for each in fits.given] == [8, 8, 8, 5]
 
 
-def test_a_gpu_does_one_run_at_a_time_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_does_one_run_at_a_time_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     for device in ("auto", "cuda", "cuda:0"):
@@ -224,8 +224,8 @@ def test_runs_are_dealt_out_over_all_gpus(tmp_path: Path, monkeypatch: pytest.Mo
     assert sweep._devices(config(tmp_path, device="cpu")) == ["cpu"]
 
 
-@pytest.mark.parametrize("parallel", [1, 2])
-def test_a_budget_stops_in_time_and_the_same_command_goes_on(parallel: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("parallel", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_a_budget_stops_in_time_and_the_same_command_continues(parallel: int, tmp_path: Path) -> None:
     budget_s = 20.0
     configs = [
         longer(config(tmp_path / "a", seed, parallel=parallel, budget_min=budget_s / 60), 1000) for seed in range(3)
@@ -280,7 +280,7 @@ def test_sigterm_stops_like_ctrl_c_and_only_here(tmp_path: Path, monkeypatch: py
     assert fits.seeds == [1, 2]
 
 
-def test_ctrl_c_leaves_runs_that_go_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_ctrl_c_runs_continue_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configs = [longer(replace(config(tmp_path / "a", seed), loss=LglInr()), 3) for seed in (0, 1)]
     whole = moved(configs, tmp_path / "b")
     assert len(run_all(whole).finished) == 2
@@ -327,6 +327,7 @@ def epochs_done(config: Config) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.long
 def test_neither_a_kill_nor_a_stop_costs_anything_but_time(tmp_path: Path) -> None:
     configs = [longer(replace(config(tmp_path / "a", parallel=2), loss=loss), 40) for loss in (LglInr(), Lgl())]
     whole = moved(configs, tmp_path / "b")

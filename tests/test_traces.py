@@ -1,4 +1,4 @@
-"""Whole networks in training: the golden first losses, and an accuracy on real data."""
+"""Complete networks in training: reference values of the first losses, and an accuracy on real data."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a run keeps of every epoch: class weights, class means and gradient norms, also across a stop."""
+"""What a run keeps of every epoch: class weights, class means and gradient norms, also after a stop."""
 
 from dataclasses import replace
 from pathlib import Path

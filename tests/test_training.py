@@ -1,4 +1,4 @@
-"""Training: stopping and going on, runs that do not touch each other, and each step as the schedule says."""
+"""Training: stopping and continuing, runs that do not affect each other, and each step as the schedule says."""
 
 import io
 import json

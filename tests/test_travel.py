@@ -1,4 +1,4 @@
-"""Results that travel while something else goes on, or of which a part is damaged."""
+"""Exporting and publishing while other processes are active, or with damaged parts."""
 
 import multiprocessing
 import os
@@ -73,7 +73,7 @@ def test_one_damaged_run_costs_the_export_itself_alone(damage: str, tmp_path: Pa
     found = export_archive(tmp_path / "runs.zip", tmp_path / "a")
     assert (list(found.records), list(found.diverged)) == ([whole.id], [other.id])
     (problem,) = found.problems
-    assert str(damaged.folder) in problem
+    assert str(damaged.folder) in problem.message
     assert import_archive(tmp_path / "runs.zip", tmp_path / "b") == (2, 0, [])
     assert verify(own_records(tmp_path / "b")) == []
 
@@ -88,7 +88,7 @@ def packed_as_is(file: Path, *runs: Run) -> None:
 
 
 @pytest.mark.parametrize("damage", [name for name in DAMAGES if "missing" not in name])
-def test_an_import_takes_what_is_whole_and_names_the_rest(damage: str, tmp_path: Path) -> None:
+def test_an_import_takes_intact_runs_and_names_the_rest(damage: str, tmp_path: Path) -> None:
     damaged, whole = finished(tmp_path / "a", 0), finished(tmp_path / "a", 1)
     DAMAGES[damage](damaged.folder)
     file = tmp_path / "runs.zip"
@@ -108,7 +108,7 @@ def test_a_failure_that_says_something_else_than_its_divergence_is_not_taken(con
     run = diverged(tmp_path / "a")
     (run.folder / "failure.txt").write_bytes(content)
     packed_as_is(tmp_path / "runs.zip", run)
-    with pytest.raises(ValueError, match=r"failure\.txt is not whole"):
+    with pytest.raises(ValueError, match=r"failure\.txt is damaged"):
         import_archive(tmp_path / "runs.zip", tmp_path / "b")
     assert not (tmp_path / "b").exists()
     assert len(export_archive(tmp_path / "runs.zip", tmp_path / "a").problems) == 1
@@ -127,7 +127,7 @@ def test_an_archive_that_would_unpack_to_far_more_than_its_size_is_refused(name:
             member.write(bytes(10**6))
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match=f"{file} is not a whole archive of runs .* bytes would unpack to 100"):
+        with pytest.raises(ValueError, match=f"{file} is damaged or no archive of runs .* bytes would unpack to 100"):
             import_archive(file, tmp_path / "b")
         assert tracemalloc.get_traced_memory()[1] < 10e6
     finally:
@@ -160,7 +160,7 @@ def test_an_import_leaves_a_run_alone_that_is_trained_here(tmp_path: Path, capsy
             main(["import", str(file), "--output-dir", str(tmp_path / "b")])
         assert stop.value.code == 1
         said = capsys.readouterr()
-        assert said.out == f"1 runs added to {tmp_path}/b/runs, 0 were there already\n"
+        assert said.out == f"1 runs added to {tmp_path}/b/runs, 0 existed already\n"
         assert said.err == f"left out: {here.id} is running here; import {file} again when it has ended\n"
         assert contents(here.folder) == before
     finally:
@@ -181,7 +181,7 @@ def test_an_export_replaces_nothing_but_files(tmp_path: Path) -> None:
     folder.mkdir()
     os.mkfifo(pipe)
     for path, kind in ((link, "link"), (dangling, "link"), (folder, "folder"), (pipe, "pipe")):
-        with pytest.raises(ValueError, match=rf"must be a file, there or new, got {path}, which is a .*{kind}"):
+        with pytest.raises(ValueError, match=rf"must be a regular file or a new path, got {path}, which is a .*{kind}"):
             export_archive(path, tmp_path / "a")
     assert target.read_bytes() == b"mine"
     assert link.is_symlink()

@@ -8,6 +8,7 @@ from invented import FAMILY, LEVEL, Known, give_own_lr, level, unknown
 from scipy import stats
 
 from lossbench.config.run import run_id
+from lossbench.data import labels as known_labels
 from lossbench.statistics import inference
 from lossbench.studies.aaai20 import figure1 as classes
 from lossbench.studies.aaai20.claims import FAMILIES, claims, contrasts_of
@@ -226,7 +227,7 @@ def test_similar_classes_are_counted_both_ways(cnn2c: Known) -> None:
 def test_images_are_compared_where_the_true_classes_are_known(cnn2c: Known) -> None:
     paper = cells("paper", unknown)
     inr, sml = paper[labelled("CNN2C", "KMNIST", "LGL-INR")], paper[labelled("CNN2C", "KMNIST", "SML")]
-    labels = classes.test_labels({"name": "kmnist"})
+    labels = known_labels.test_labels({"name": "kmnist"})
     assert labels is not None
     assert classes.images(cnn2c, inr, sml) is None
     for cell, wrong in ((inr, 300), (sml, 500)):
@@ -239,6 +240,13 @@ def test_images_are_compared_where_the_true_classes_are_known(cnn2c: Known) -> N
     assert (found.seeds.first, found.seeds.second, found.seeds.n) == (3, 0, 3)
     assert found.bootstrap.value == pytest.approx(0.02)
     assert found.bootstrap.low == pytest.approx(0.02 - 1.96 * math.sqrt(0.02 * 0.98 / 10_000), abs=4e-4)
+    first = cnn2c.given[run_id(inr.configs[0])]
+    first["test_predictions"] = labels[:-1]
+    with pytest.raises(ValueError, match=f"holds test_predictions of 9999 images, and {run_id(inr.configs[0])} is"):
+        classes.images(cnn2c, inr, sml)
+    first |= {"test_predictions": labels, "test_labels": labels[::-1]}  # which count before the data set's
+    with pytest.raises(ValueError, match=f"{run_id(inr.configs[0])} and .* were not tested on the same images as"):
+        classes.images(cnn2c, inr, sml)
 
 
 def test_statistics_read_a_record() -> None:

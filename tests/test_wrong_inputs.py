@@ -1,4 +1,4 @@
-"""Damaged data files and values that cannot be: refused by name before any work, and nothing is left behind."""
+"""Damaged data files and invalid values: refused by name before any work, and nothing is left behind."""
 
 import gzip
 import hashlib
@@ -132,7 +132,7 @@ def test_every_damage_of_every_file_is_refused_by_name(
         assert said.startswith(f"{path} "), damage
         digest = SOURCES[name].digests[file]
         assert said.endswith(
-            f"expected SHA-256 {digest[:12]}... unpacked; remove it, and the next run fetches it again"
+            f"expected SHA-256 {digest[:12]}... unpacked; remove it, and the next run downloads it again"
         )
     for other in folder.iterdir():
         if other != path:
@@ -180,10 +180,10 @@ def test_a_data_folder_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch
     (tmp_path / "file").touch()
     for place in ("nowhere", "file", "file/below"):
         runtime = replace(run_of(MnistType(), tmp_path).runtime, data_dir=str(tmp_path / place))
-        with pytest.raises(ValueError, match=r"^runtime\.data_dir must be a folder that is there, got .*make it"):
+        with pytest.raises(ValueError, match=r"^runtime\.data_dir must be an existing folder, got .*create it"):
             run_all([replace(run_of(MnistType(), tmp_path), runtime=runtime)])
         monkeypatch.setenv("LOSSBENCH_DATA", str(tmp_path / place))
-        with pytest.raises(ValueError, match=r"^LOSSBENCH_DATA must be a folder that is there, got .*make it"):
+        with pytest.raises(ValueError, match=r"^LOSSBENCH_DATA must be an existing folder, got .*create it"):
             prepare(MnistType(), replace(runtime, data_dir=None))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -241,31 +241,31 @@ REFUSED = [
     (
         "train",
         "dataset=digits dataset.image_shape=[1,15,28]",
-        "model=cnn2c needs images of at least 16 x 16 pixels, and the data set's have 15 x 28; enlarge them, or choose "
+        "model=cnn2c needs images of at least 16 x 16 pixels, but the data set's have 15 x 28; enlarge them, or choose "
         "another network",
     ),
     (
         "train",
         "runtime.data_dir=nowhere",
-        "runtime.data_dir must be a folder that is there, got nowhere; make it, and the published files are fetched "
+        "runtime.data_dir must be an existing folder, got nowhere; create it, and the published files are downloaded "
         "into it",
     ),
     (
         "train",
         "dataset=digits runtime.output_dir=file",
-        "runtime.output_dir must be a folder, there or new, got file, and file is none; name another",
+        "runtime.output_dir must be a folder, got file, but file is none; choose another path",
     ),
     (
         "train",
         "dataset=digits runtime.output_dir=file/below/it",
-        "runtime.output_dir must be a folder, there or new, got file/below/it, and file is none; name another",
+        "runtime.output_dir must be a folder, got file/below/it, but file is none; choose another path",
     ),
-    ("train", "-m seed=range(3,3)", "the sweep holds no run: one of its ranges or globs gives nothing"),
+    ("train", "-m seed=range(3,3)", "the sweep holds no run: one of its ranges or globs is empty"),
     ("profile_run", "dataset=digits schedule.batch_size=2000", "schedule.batch_size must be <= 1497"),
-    ("profile_run", "runtime.output_dir=file", "runtime.output_dir must be a folder, there or new, got file"),
-    ("reproduce", "runtime.output_dir=file", "runtime.output_dir must be a folder, there or new, got file"),
+    ("profile_run", "runtime.output_dir=file", "runtime.output_dir must be a folder, got file"),
+    ("reproduce", "runtime.output_dir=file", "runtime.output_dir must be a folder, got file"),
     ("reproduce", "seeds=0", "seeds must be null or >= 1, got 0"),
-    ("report", "runtime.output_dir=file", "runtime.output_dir must be a folder, there or new, got file"),
+    ("report", "runtime.output_dir=file", "runtime.output_dir must be a folder, got file"),
 ]
 
 
@@ -295,9 +295,7 @@ def test_a_value_that_cannot_be_is_one_sentence(
 
 def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
-    with pytest.raises(
-        ValueError, match=rf"^runtime\.output_dir must be a folder to write to, .*{tmp_path} is read-only"
-    ):
+    with pytest.raises(ValueError, match=rf"^runtime\.output_dir must be a writable folder, .*{tmp_path} is read-only"):
         run_all([run_of(MnistType(), tmp_path)])
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "out").symlink_to(tmp_path / "nowhere")

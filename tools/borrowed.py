@@ -1,24 +1,24 @@
-"""The tests, measurements and runs that need a GPU, in calls of a few minutes, without network.
+"""GPU tests, measurements and reference runs on a machine without network, in calls of a few minutes.
 
     python tools/borrowed.py --out DIR [--minutes 9] [--benchmark]
 
-Every call takes the lots of data that came along (carry.py), does what is left in this order, as far as the data are
-there, and leaves copies in DIR:
+Every call unpacks the lots of data that were copied along (see carry.py), does the remaining steps in this order, as
+far as their data are present, and leaves copies of the results in DIR:
 
-1. graphs.log: whether a step recorded as a CUDA graph equals the plain one: once
-2. tests.log: the rest of tests/test_gpu.py, and repeat.log with its table: once
-3. formats-mnist.log and formats-cifar10.log, which memory format is the faster: once
-4. with --benchmark, which takes most of a call, networks.log, how fast each network is: once
-5. the planned reference runs, resumed from where the last call stopped; records.zip has all that are finished
+1. once: graphs.log, whether a step recorded as a CUDA graph equals the plain one
+2. once: tests.log, the rest of tests/test_gpu.py, and repeat.log with the table of repeat.py
+3. once: formats-mnist.log and formats-cifar10.log, which memory format is faster
+4. once, only with --benchmark, and taking most of a call: networks.log, how fast each network is
+5. the planned reference runs, continued from the last call; records.zip has all finished ones
 
-The first lot is enough for CNN5C. For Table 4 all lots are carried, in calls back to back; --minutes 2 keeps those
-short that only bring data.
+The first lot of data is enough for CNN5C. Table 4 needs all lots, in consecutive calls; --minutes 2 keeps calls that
+only bring data short.
 
-Once means once a machine: what a call did is noted in outputs/borrowed.json. A step that fails is reported and not
-tried again; where 1 finds a difference, the reference runs do without CUDA graphs. `lossbench import records.zip` and
-`lossbench publish results` bring the records home; a commit of them goes along with the next machine, which then does
-not repeat them. What is mended between two calls is committed, and its commit written into carry/commit, before the
-next, else records name another.
+"Once" means once per machine: completed steps are noted in outputs/borrowed.json. A step that fails is reported and
+not repeated; if step 1 finds a difference, the reference runs are trained without CUDA graphs. `lossbench import
+records.zip` and `lossbench publish results` add the records to the repository; once committed, they are not repeated on
+another machine. Changes between two calls must be committed, and the commit written to carry/commit, so that records
+name the right one.
 """
 
 import argparse
@@ -35,25 +35,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CARRY, DATA, NOTES = ROOT / "carry", ROOT / "data", ROOT / "outputs" / "borrowed.json"
-LAST_S = 30  # kept for the export
-EARLIER_S = 20  # that the reference runs are told to end before they are made to
+LAST_S = 30  # reserved for the export
+EARLIER_S = 20  # budget of the reference runs ends this long before they are stopped
 ZIP_LIMIT = 16 * 2**20
 STOP_S = 10  # between asking a step to stop and ending it
 
 GRAPHS_S, TESTS_S, REPEAT_S, FORMATS_S, NETWORKS_S = 240, 180, 180, 90, 450
-"""Seconds that a step is given, and without which it is left for the next call."""
+"""Time limits of the steps, in s; with less time left, a step is postponed to the next call."""
 
 
 FASHION, CIFAR = "FashionMNIST/", "cifar-10-batches-py/"
 FORMATS = {"formats-mnist": (FASHION, ("cnn2c", "cnn5c")), "formats-cifar10": (CIFAR, ("resnet18", "mobilenetv2"))}
-"""Measured with which data, for which networks."""
+"""Folder of the data and networks of each measurement."""
 
 GRAPHS = "recorded or replayed"  # in the names of the tests of CUDA graphs
-DIFFERS = "FAILED with code 1"  # as pytest ends where a test fails; out of time says nothing of graphs
+DIFFERS = "FAILED with code 1"  # pytest's exit code for failed tests; a timeout says nothing about graphs
 
 
 class Call:
-    """One call on the machine, and the time that is left of it."""
+    """One call on the machine and its remaining time."""
 
     def __init__(self, minutes: float, out: Path) -> None:
         self._ends = time.monotonic() + 60 * minutes - LAST_S
@@ -73,7 +73,7 @@ class Call:
         return self._ends - time.monotonic()
 
     def once(self, name: str, command: Sequence[str], limit_s: float) -> str:
-        """Do a step that is done once a machine, if there is time for it; returns how it ended, at last."""
+        """Do a step that is done once per machine, if there is time for it; returns how it ended, now or earlier."""
         notes = json.loads(_text(NOTES) or "{}")
         if name not in notes and self.left_s >= limit_s:
             notes[name] = self.do(name, command, limit_s)
@@ -84,7 +84,7 @@ class Call:
         return ended
 
     def do(self, name: str, command: Sequence[str], limit_s: float) -> str:
-        """Do a step, its output into a log; returns how it ended."""
+        """Do a step, with its output in a log; returns how it ended."""
         began, log = time.monotonic(), self.out / f"{name}.log"
         with log.open("ab") as stream:
             process = subprocess.Popen(
@@ -93,7 +93,7 @@ class Call:
                 env=self.environment,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that the processes that it starts can be stopped with it
+                start_new_session=True,  # so that its child processes can be stopped too
             )
             try:
                 code = process.wait(limit_s)
@@ -104,8 +104,8 @@ class Call:
         return f"{ended} after {time.monotonic() - began:.0f} s, see {log.name}"
 
     def _stop(self, process: subprocess.Popen[bytes]) -> None:
-        """Ask, then end it and all that it started."""
-        process.terminate()  # not SIGINT, which what a shell has put in the background ignores
+        """Terminate a step, then kill it and all its child processes."""
+        process.terminate()  # not SIGINT, which background processes of a shell ignore
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_S)
         with contextlib.suppress(ProcessLookupError):
@@ -114,7 +114,7 @@ class Call:
 
 
 def main() -> None:
-    """One call."""
+    """Do one call."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--out", type=lambda text: Path(text).expanduser(), required=True, help="where logs, tables and records.zip go"
@@ -137,8 +137,8 @@ def main() -> None:
         if not _lacks(missing, folder):
             call.once(name, [*measure, "formats", "--models", *models], FORMATS_S)  # the log has its tables
     if missing:
-        print(f"data: {len(missing)} files are not here yet, of the lots {sorted(set(missing.values()))}; ", end="")
-        print("what needs them waits; reference runs that do end the step with code 1", flush=True)
+        print(f"data: {len(missing)} files of the lots {sorted(set(missing.values()))} are missing; ", end="")
+        print("what needs them is postponed; the step of the reference runs then ends with code 1", flush=True)
     elif chosen.benchmark:
         call.once("networks", [*measure, "networks"], NETWORKS_S)
     if call.left_s > 60:
@@ -151,17 +151,17 @@ def main() -> None:
     print(f"records: {call.do('export', ['-c', export, 'export', str(call.out / 'records.zip')], LAST_S)}", flush=True)
     records = call.out / "records.zip"
     if records.exists() and records.stat().st_size > ZIP_LIMIT:
-        print("records: more than what comes back; publish and commit what there is before the next call", flush=True)
+        print("records: too large to be copied back; publish and commit them before the next call", flush=True)
 
 
 def take_lots() -> dict[str, int]:
-    """Unpack the files that came along to where they belong; returns those that are still missing, with their lots.
+    """Unpack the data files that were copied along; returns those that are still missing, with their lots.
 
     Raises:
-        SystemExit: what carry.py made has not come along.
+        SystemExit: the files that carry.py writes are missing.
     """
     if not (CARRY / "lots.json").exists() or not (CARRY / "site").is_dir():
-        raise SystemExit("carry/site and carry/lots.json, which carry.py makes, must come along with every call")
+        raise SystemExit("carry/site and carry/lots.json, written by carry.py, must be copied along with every call")
     lots: dict[str, int] = json.loads(_text(CARRY / "lots.json"))
     for relative, number in lots.items():
         carried, target = CARRY / f"lot{number}" / f"{relative}.xz", DATA / relative
@@ -169,7 +169,7 @@ def take_lots() -> dict[str, int]:
             target.parent.mkdir(parents=True, exist_ok=True)
             part = target.with_name(f"{target.name}.part")
             part.write_bytes(lzma.decompress(carried.read_bytes()))
-            part.replace(target)  # whole, or not there
+            part.replace(target)  # so that no incomplete file has this name
             carried.unlink()
     return {relative: number for relative, number in lots.items() if not (DATA / relative).exists()}
 

@@ -1,11 +1,11 @@
-"""The packages and data that a machine without network lacks, packed for the way.
+"""Packs the packages and data that a machine without network needs, for borrowed.py.
 
     python tools/carry.py [--data-dir DIR] [--limit-mb 64]
 
-writes `carry/` in a few minutes: `site`, the pure Python packages that such machines lack; `lot1`, `lot2`, ..., the
-published data files, compressed, in lots that can travel one by one; `lots.json`, which lot has which file; `commit`.
-borrowed.py takes them. The repository, `site` and a lot travel together and must be smaller than the limit. The first
-lot has all of MNIST's type; gzipped, as they are published, those files would need two.
+writes `carry/` in a few minutes: `site`, pure Python packages that such machines lack; `lot1`, `lot2`, ..., the
+published data files, compressed, in lots that can be copied one by one; `lots.json`, which lot has which file;
+`commit`. The repository, `site` and a lot are copied together and must be smaller than the limit. The first lot has all
+MNIST-type data; in the published gzip files they would need two.
 """
 
 import argparse
@@ -23,57 +23,57 @@ from lossbench.data.published import SOURCES, data_dir
 from lossbench.system.machine import commit
 
 PACKAGES = ("hydra-core", "omegaconf", "antlr4-python3-runtime")
-ORDER = ("fmnist", "kmnist", "mnist", "cifar10")  # a short lease does the runs of CNN5C with the first lot alone
+ORDER = ("fmnist", "kmnist", "mnist", "cifar10")  # the first lot is enough for the runs of CNN5C
 ROOT = Path(__file__).parents[1]
 CARRY = ROOT / "carry"
-SPARE = 2**20  # for what else travels, such as names
-LEAST_ROOM = 40 * 2**20  # the largest file takes 30
+SPARE = 2**20  # for everything else that is copied, such as names
+LEAST_SPACE = 40 * 2**20  # the largest file takes 30
 
 
 def main() -> None:
-    """Pack, and say what travels with which call."""
+    """Pack, and print what to copy with each call."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", default=os.environ.get("LOSSBENCH_DATA"), help="default: LOSSBENCH_DATA, data/")
     parser.add_argument(
-        "--limit-mb", type=float, default=64, help="the most that travels with a call, MB of 2^20 bytes"
+        "--limit-mb", type=float, default=64, help="most that can be copied with a call, MB of 2^20 bytes"
     )
     chosen = parser.parse_args()
     code = commit() or ""
     if code.endswith("-dirty"):
-        raise SystemExit("files differ from the commit, and records would say so for good; commit them first")
+        raise SystemExit("files differ from the commit, which records would keep; commit them first")
     shutil.rmtree(CARRY, ignore_errors=True)
     CARRY.mkdir()
     for name in PACKAGES:
         copy_package(name, CARRY / "site")
-    room = left_for_a_lot(ROOT, CARRY / "site", int(2**20 * chosen.limit_mb))
-    lots = pack(data_dir(Runtime(data_dir=chosen.data_dir)), CARRY, room)
+    space = left_for_a_lot(ROOT, CARRY / "site", int(2**20 * chosen.limit_mb))
+    lots = pack(data_dir(Runtime(data_dir=chosen.data_dir)), CARRY, space)
     (CARRY / "lots.json").write_text(json.dumps(lots, indent=1))
     (CARRY / "commit").write_text(code)
-    print(f"carry/site and carry/commit with every call; lots, one a call: {max(lots.values())}")
+    print(f"copy carry/site and carry/commit with every call, and one of {max(lots.values())} lots per call")
 
 
 def left_for_a_lot(root: Path, site: Path, limit: int) -> int:
-    """Bytes that a lot may have beside the files of the repository that are there, and the packages.
+    """Bytes left for a lot besides the repository's files and the packages.
 
     Raises:
-        SystemExit: too few.
+        SystemExit: too few are left.
     """
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
     tracked = [path for name in listed.split(b"\0") if name and (path := root / os.fsdecode(name)).exists()]
     tree = sum(path.stat().st_size for path in tracked)
     packages = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
-    room = limit - tree - packages - SPARE
-    if room < LEAST_ROOM:
+    space = limit - tree - packages - SPARE
+    if space < LEAST_SPACE:
         raise SystemExit(
-            f"of {limit / 2**20:.0f} MB the repository takes {tree / 2**20:.0f}, which leaves a lot of data no room; "
-            "`git sparse-checkout set --no-cone '/*' '!/results/arrays/'` leaves arrays out that no run needs, and "
-            "`git sparse-checkout disable` brings them back"
+            f"of {limit / 2**20:.0f} MB the repository takes {tree / 2**20:.0f}, which leaves too little for a lot of "
+            "data; `git sparse-checkout set --no-cone '/*' '!/results/arrays/'` leaves out arrays that no run needs, "
+            "and `git sparse-checkout disable` brings them back"
         )
-    return room
+    return space
 
 
 def copy_package(name: str, site: Path) -> None:
-    """The files of an installed package, as they are; those that lie elsewhere, such as scripts, stay behind."""
+    """Copy the files of an installed package, except those outside its folder, such as scripts."""
     for file in distribution(name).files or []:
         if ".." not in file.parts and file.suffix != ".pyc":
             target = site / file
@@ -85,7 +85,7 @@ def pack(data: Path, carry: Path, limit: int) -> dict[str, int]:
     """Compress the published files into lots of at most `limit` bytes; returns each file's lot.
 
     Raises:
-        SystemExit: a file is not there.
+        SystemExit: a file is missing.
     """
     lots: dict[str, int] = {}
     filled: list[int] = []
@@ -95,7 +95,7 @@ def pack(data: Path, carry: Path, limit: int) -> dict[str, int]:
             packed = path.with_name(f"{name}.gz")
             if not path.exists() and not packed.exists():
                 raise SystemExit(
-                    f"{path} is not there; a run with this data set fetches it, or --data-dir names another"
+                    f"{path} is missing; train with this data set to download it, or give another --data-dir"
                 )
             content = lzma.compress(gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes())
             number = next((n for n, size in enumerate(filled, 1) if size + len(content) <= limit), len(filled) + 1)

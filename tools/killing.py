@@ -1,8 +1,8 @@
-"""The kill harness: real sweeps, killed at random moments and inside every kind of write, then gone on with.
+"""Kill tests: real sweeps, killed at random moments and inside every kind of write, then continued.
 
-`make faults` runs it at length; `test_kills.py` in short. A sweep is killed with SIGKILL, together with its workers,
-and the same call is made again until it is done; results, metrics, arrays and tables must then be those of a sweep that
-nobody disturbed, to the bit.
+`make faults` runs them at length, tests/test_faults.py in short. A sweep is killed with SIGKILL, together with its
+workers, and the same call is repeated until it finishes; results, metrics, arrays and tables must then be bitwise those
+of an undisturbed sweep.
 """
 
 import argparse
@@ -31,14 +31,14 @@ from lossbench.studies.options import Reproduce
 from lossbench.system import files
 
 ROOT = Path(__file__).parents[1]
-FORK = multiprocessing.get_context("forkserver")  # a child starts with torch imported, in no time
+FORK = multiprocessing.get_context("forkserver")  # children start quickly, with torch imported
 FORK.set_forkserver_preload(
     ["lossbench.studies.aaai20.report", "lossbench.sweep.run_all", "torch.utils.tensorboard.writer", "killing"]
 )
 
 WRITES = ("cache", "config.json", "metrics.jsonl", "checkpoint.pt", "arrays.npz", "result.json", "table5.csv")
 STAGES = ("half", "written", "synced", "renamed")
-"""Before the second half of a file, before it is flushed, before it is renamed, just after; appending knows two."""
+"""Before the second half of a file, before it is flushed, before it is renamed, and after; appends have only two."""
 
 PLACES = [(name, stage) for name in WRITES for stage in STAGES[: 2 if name == "metrics.jsonl" else 4]]
 TIMES = {"wall_s", "images_per_s", "step_ms", "peak_memory_mb"}
@@ -46,7 +46,7 @@ TIMES = {"wall_s", "images_per_s", "step_ms", "peak_memory_mb"}
 
 @dataclass(frozen=True)
 class Kill:
-    """Inside which write a sweep dies: of which file, at which stage, the how manyth time."""
+    """The write in which a sweep is killed: the file, the stage, and after how many of these writes."""
 
     name: str
     stage: str
@@ -65,7 +65,7 @@ def _die() -> None:
 
 
 def arm(kill: Kill) -> None:
-    """Have this process die inside a write; the writing code stays as it is, what it calls is watched."""
+    """Make this process kill itself inside a write, by patching the functions that the writing code calls."""
     left, current = kill.count, ""
     opened, fsync, replace = Path.open, os.fsync, Path.replace
 
@@ -77,7 +77,7 @@ def arm(kill: Kill) -> None:
         return left == 0
 
     class Halved:
-        """A file that takes half of what is written at once, and no more."""
+        """A file of which only half is written before the process is killed."""
 
         def __init__(self, file: Any) -> None:
             self._file = file
@@ -123,7 +123,7 @@ def arm(kill: Kill) -> None:
 
 
 def write_in_place(path: Path, write: Callable[[Any], object]) -> None:
-    """The planted fault: a file written where it will be read."""
+    """A deliberate fault: the file is not written atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         write(file)
@@ -147,7 +147,7 @@ def _child(plan: Reproduce, kill: Kill | None, planted: bool) -> None:
 def attempt(
     folder: Path, kill: Kill | None = None, after: float | None = None, planted: bool = False, parallel: int = 1
 ) -> int:
-    """One call of the sweep, killed inside a write or after some seconds; returns its exit code, -9 where killed."""
+    """One call of the sweep, killed inside a write or after some seconds; returns its exit code, -9 if killed."""
     child = FORK.Process(target=_child, args=(sweep_of(folder, parallel), kill, planted))
     child.start()
     child.join(after)
@@ -163,7 +163,7 @@ def attempt(
 
 
 def command_line(folder: Path) -> list[str]:
-    """The same sweep as a user starts it, two runs at a time."""
+    """The same sweep as a user starts it, with two runs in parallel."""
     options = ["profile=quick", "tables=[5]", "seeds=1", "results_dir=null", f"runtime.output_dir={folder}"]
     options += ["runtime.parallel=2", "runtime.num_threads=1", "runtime.device=cpu"]
     return [sys.executable, str(ROOT / "scripts" / "reproduce.py"), *options]
@@ -182,12 +182,12 @@ def attempt_as_user(folder: Path, after: float) -> int:
 
 
 def epochs_done(folder: Path) -> dict[str, int]:
-    """Whole lines of metrics of every run."""
+    """Number of complete lines of metrics of every run."""
     return {run.id: len(list(run.whole_metrics())) for run in all_runs(folder)}
 
 
 def starts(folder: Path) -> dict[str, list[int]]:
-    """The epochs with which every run was begun or gone on with, from its log."""
+    """The epochs with which every run was begun or continued, from its log."""
     found = {}
     for run in all_runs(folder):
         log = run.folder / "train.log"
@@ -197,7 +197,7 @@ def starts(folder: Path) -> dict[str, list[int]]:
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """All that a sweep is for, without the times: records, metrics, arrays, tables, and which files there are."""
+    """Everything that a sweep produces, except times: records, metrics, arrays, tables, and names of files."""
     found: dict[str, Any] = {}
     for run in all_runs(folder):
         names = sorted(path.name for path in run.folder.iterdir() if not is_view(path.name))
@@ -217,12 +217,12 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 
 def is_view(name: str) -> bool:
-    """Whether a file is TensorBoard's, which is rebuilt or lacks what a kill cut short."""
+    """Whether a file is TensorBoard's, which may be rebuilt or incomplete after a kill."""
     return "tfevents" in name or name == "hparams"
 
 
 def differences(reference: dict[str, Any], folder: Path) -> list[str]:
-    """What is not as in the reference; nothing, if all is well."""
+    """Names of what differs from the reference."""
     try:
         found = outcome(folder)
     except (OSError, ValueError, KeyError) as error:
@@ -232,7 +232,7 @@ def differences(reference: dict[str, Any], folder: Path) -> list[str]:
 
 @dataclass
 class Tally:
-    """What a campaign of kills came to."""
+    """Result of a campaign of kills."""
 
     kills: Counter[str] = field(default_factory=Counter)
     sweeps: int = 0
@@ -240,22 +240,24 @@ class Tally:
 
 
 def lost_epochs(done: dict[str, int], begun: dict[str, list[int]], folder: Path) -> list[str]:
-    """At most the epoch in flight is lost: a run goes on with the epoch after its last line, or does that one again.
+    """Runs that lost more than the epoch in progress.
+
+    A run must continue with the epoch after its last line, or repeat the last one.
 
     Args:
-        done: whole lines of metrics before the last attempt.
+        done: complete lines of metrics before the last attempt.
         begun: starts before the last attempt.
-        folder: after it.
+        folder: the folder after it.
     """
     return [
-        f"{name} had {done[name]} epochs and went on with epoch {begins[-1]}"
+        f"{name} had {done[name]} epochs and continued with epoch {begins[-1]}"
         for name, begins in starts(folder).items()
         if len(begins) > len(begun.get(name, [])) and begins[-1] < done.get(name, 0)
     ]
 
 
 def campaign(reference: dict[str, Any], reference_s: float, kills: int, seed: int, scratch: Path) -> Tally:
-    """Kill sweeps that many times, go on with each until it is done, and compare."""
+    """Kill sweeps the given number of times, continue each until it finishes, and compare its results."""
     draw, tally = random.Random(seed), Tally()
     while sum(tally.kills.values()) < kills or tally.sweeps == 0:
         folder = scratch / f"sweep{tally.sweeps}"
@@ -286,7 +288,7 @@ def campaign(reference: dict[str, Any], reference_s: float, kills: int, seed: in
 
 
 def undisturbed(folder: Path) -> tuple[dict[str, Any], float]:
-    """The outcome of a sweep that nobody kills, and how long it takes."""
+    """The outcome of a sweep that is not killed, and its duration in s."""
     first = FORK.Process(target=time.sleep, args=(0,))  # the fork server starts
     first.start()
     first.join()
@@ -296,7 +298,7 @@ def undisturbed(folder: Path) -> tuple[dict[str, Any], float]:
 
 
 def main() -> None:
-    """Kill, go on, compare, tell."""
+    """Run a campaign and print its result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,7 +1,7 @@
-// What is wrong with this page: the body of a function that looking.py calls in the page with the names of the room
-// ("390 px", "paper") and of the colours ("light", "dark"). Returns a line for each fault, the files the page links to,
-// and its own address.
-const [room, colours] = arguments;
+// Checks of a page: the body of a function that looking.py calls in the page with the names of the view ("390 px",
+// "paper") and of the colours ("light", "dark"). Returns a line for each fault, the files that the page links to, and its
+// own address.
+const [view, colours] = arguments;
 const LEAST_CONTRAST = 4.5;
 const LEAST_SIZE = 6; // px of the window
 const faults = [];
@@ -61,7 +61,7 @@ for (const attribute of ["aria-labelledby", "aria-describedby", "aria-controls",
 for (const link of all("link[rel~=preconnect], link[rel~=dns-prefetch]"))
   faults.push(`${name(link)} asks for a connection to ${link.href}`);
 
-// Room: what is wider than the window, what paper cannot scroll to, and what a figure cuts off.
+// Space: content wider than the window, content that paper cannot show by scrolling, and text that a figure cuts off.
 const right = (element) => element.getBoundingClientRect().right + scrollX;
 const confines = (element) => getComputedStyle(element).overflowX !== "visible";
 const confined = (element) => {
@@ -81,19 +81,19 @@ const needed = Math.max(document.scrollingElement.scrollWidth, document.body.scr
 if (needed > innerWidth) {
   const wide = all("body *").filter((element) => right(element) > innerWidth + 0.5 && !confined(element));
   const widest = wide.sort((a, b) => right(a) - right(b)).at(-1) ?? document.body;
-  faults.push(`${room}: the page is ${needed} px wide; ${name(widest)} ${short(widest.textContent)} is the widest`);
+  faults.push(`${view}: the page is ${needed} px wide; ${name(widest)} ${short(widest.textContent)} is the widest`);
 }
-if (room === "paper")
+if (view === "paper")
   for (const box of all("body *").filter((element) => confines(element) && shown(element)))
     if (box.clientWidth && box.scrollWidth > box.clientWidth + 1)
-      faults.push(`${room}: ${name(box)} ${short(box.textContent)} shows ${box.clientWidth} of ${box.scrollWidth} px`);
+      faults.push(`${view}: ${name(box)} ${short(box.textContent)} shows ${box.clientWidth} of ${box.scrollWidth} px`);
 for (const text of all("svg text").filter((element) => element.textContent.trim() && shown(element))) {
   const [inner, outer] = [text, text.ownerSVGElement].map((element) => element.getBoundingClientRect());
   const rows = inner.height / 4; // a line's box is taller than its letters
   const beside = Math.max(outer.left - inner.left, inner.right - outer.right) > 1;
   const above = Math.max(outer.top - inner.top, inner.bottom - outer.bottom) > rows;
   if ((beside || above) && confines(text.ownerSVGElement))
-    faults.push(`${room}: ${name(text.ownerSVGElement)} cuts off its text ${short(text.textContent)}`);
+    faults.push(`${view}: ${name(text.ownerSVGElement)} cuts off its text ${short(text.textContent)}`);
 }
 
 // Contrast: colours are [red, green, blue, alpha], 0 to 1, and lie over each other as they are painted.
@@ -222,7 +222,7 @@ while (texts.nextNode()) {
   const figure = element instanceof SVGElement ? element.ownerSVGElement : null;
   const scale = figure ? Math.hypot(element.getScreenCTM().a, element.getScreenCTM().b) : 1;
   const size = scale * parseFloat(getComputedStyle(element).fontSize);
-  if (size < LEAST_SIZE) add("size", size, `${room}: text of ${size.toFixed(1)} px: ${where}`);
+  if (size < LEAST_SIZE) add("size", size, `${view}: text of ${size.toFixed(1)} px: ${where}`);
   const ink = (own) => (figure ? drawn(element, own) : [over(colour(getComputedStyle(element).color), own), own]);
   const result = painted(chain(figure ?? element), canvas, ink)?.map(bytes);
   const ratio = result ? contrast(...result) : 0;
@@ -230,7 +230,7 @@ while (texts.nextNode()) {
   const pair = result ? result.map(hex).join(" on ") : "unknown, for a picture, gradient or filter";
   const what = result ? `${(Math.floor(100 * ratio) / 100).toFixed(2)}, ${pair}` : pair;
   const key = result && figure ? `${hex(result[0])} in ${figures.indexOf(figure)}` : pair;
-  add(key, ratio, `${room === "paper" ? room : colours}: contrast ${what}: ${where}`);
+  add(key, ratio, `${view === "paper" ? view : colours}: contrast ${what}: ${where}`);
 }
 for (const found of weak.values()) {
   const [worst, ...more] = found.sort((a, b) => a.value - b.value);

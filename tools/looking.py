@@ -1,8 +1,9 @@
-"""A report page as headless Chromium shows it: pictures at two widths, light and dark, and every fault in a line.
+"""Checks a report page in headless Chromium: screenshots at two widths, light and dark, and a line for every fault.
 
-`make look` looks at the last report; `test_looking.py` at small pages with one fault each, and at a whole report. What
-is looked for stands in `looking.js`; here, that the page asks for no other file, that nothing is wrong on its console,
-and that the files it links to are there. Generated content, and text over what is not its ancestor, need the eye.
+`make look` checks the last report; tests/test_looking.py small pages with one fault each, and a complete report.
+`looking.js` has most checks. Here it is checked that the page requests no other file, that its console has no errors,
+and that the files it links to exist. Generated content, and text over elements that are not its ancestors, are not
+checked.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 View = tuple[str, str, int, str]
-"""Room, colours, width in px, and medium."""
+"""Name, colours, width in px, and medium."""
 
 VIEWS = [(f"{width} px", scheme, width, "screen") for width in (390, 1280) for scheme in ("light", "dark")]
 VIEWS += [("paper", "light", 718, "print")]
@@ -28,12 +29,12 @@ VIEWS += [("paper", "light", 718, "print")]
 
 HEIGHT = 844
 PART = 1500
-"""Of the window, and the most of a picture, in px; higher ones are made smaller where they are looked at."""
+"""Height of the window, and largest height of a screenshot, in px."""
 
 CHECKS = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 FLAGS += " --disable-component-update --disable-sync --hide-scrollbars"
-OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND"  # what a page asks for is seen, and not sent
+OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND"  # requests of a page are logged but not sent
 
 
 class BrowserMissingError(RuntimeError):
@@ -48,10 +49,10 @@ class Browser:
     path: str
 
     def call(self, command: str, **parameters: Any) -> Any:
-        """The value that a WebDriver command gives back.
+        """Execute a WebDriver command and return its value.
 
         Raises:
-            RuntimeError: the browser refused; its own words.
+            RuntimeError: the browser's error.
         """
         self.connection.request("POST", f"{self.path}{command}", json.dumps(parameters))
         value = json.loads(self.connection.getresponse().read())["value"]
@@ -60,25 +61,25 @@ class Browser:
         return value
 
     def devtools(self, command: str, **parameters: Any) -> Any:
-        """The value that a command of the DevTools protocol gives back."""
+        """Execute a command of the DevTools protocol and return its value."""
         return self.call("/goog/cdp/execute", cmd=command, params=parameters)
 
     def log(self, kind: str) -> list[dict[str, Any]]:
-        """What was logged since the last call: "browser" is the console, "performance" the network."""
+        """Entries logged since the last call: "browser" is the console, "performance" the network."""
         return list(self.call("/se/log", type=kind))
 
 
 @contextmanager
 def opened() -> Iterator[Browser]:
-    """A headless Chromium with a new profile, which ends with the block.
+    """Run headless Chromium with a new profile in the block.
 
     Raises:
-        BrowserMissingError: there is none here.
+        BrowserMissingError: it is not installed.
     """
     driver, chromium = shutil.which("chromedriver"), shutil.which("chromium") or shutil.which("google-chrome")
     if driver is None or chromium is None:
         absent = " and ".join(name for name, path in (("chromium", chromium), ("chromedriver", driver)) if not path)
-        raise BrowserMissingError(f"there is no {absent} here; on Debian: apt-get install chromium chromium-driver")
+        raise BrowserMissingError(f"{absent} not found; on Debian: apt-get install chromium chromium-driver")
     options = {"binary": chromium, "args": [*FLAGS.split(), OFFLINE]}
     wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
     with subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True) as process:
@@ -99,36 +100,36 @@ def _port(process: subprocess.Popen[str]) -> int:
     for line in process.stdout:
         if found := re.search(r"started successfully on port (\d+)", line):
             return int(found[1])
-    raise RuntimeError("chromedriver ended before it could be asked for anything")
+    raise RuntimeError("chromedriver ended before it was ready")
 
 
 def look(browser: Browser, page: Path, out: Path | None = None, views: Sequence[View] = VIEWS) -> list[str]:
-    """Every fault of a page in a line, as it opens in each view; none, if all is well.
+    """Faults of a page over all views, one line each.
 
     Args:
-        browser: as `opened` gives it.
+        browser: from `opened`.
         page: an HTML file.
-        out: where `<width>-<colours>-<part>.png` and `print.pdf` are written, if anywhere.
-        views: rooms and colours to open it in.
+        out: folder for `<width>-<colours>-<part>.png` and `print.pdf`; None: they are not written.
+        views: the views in which to open the page.
     """
     for kind in ("browser", "performance"):
         browser.log(kind)
     faults, here = [], ""
-    for room, colours, width, medium in views:
+    for view, colours, width, medium in views:
         window = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
         browser.devtools("Emulation.setDeviceMetricsOverride", **window)
         _open(browser, page, medium, colours)
         if out is not None and medium == "screen":
             _photograph(browser, out, f"{width}-{colours}")
-        found, files, here = browser.call("/execute/sync", script=CHECKS, args=[room, colours])
-        faults += found + [f"a link goes to {file}, which is not there" for file in files if not Path(file).exists()]
+        found, files, here = browser.call("/execute/sync", script=CHECKS, args=[view, colours])
+        faults += found + [f"a link goes to {file}, which does not exist" for file in files if not Path(file).exists()]
     browser.devtools("Emulation.clearDeviceMetricsOverride")
     if out is not None:
         _open(browser, page, medium="", colours="")
         a4 = {"paperWidth": 21 / 2.54, "paperHeight": 29.7 / 2.54}
         printed = browser.devtools("Page.printToPDF", preferCSSPageSize=True, **a4)  # no backgrounds, as by default
         (out / "print.pdf").write_bytes(base64.b64decode(printed["data"]))
-    faults += [f"the page asks for {url}" for url in _requests(browser) if url != here]
+    faults += [f"the page requests {url}" for url in _requests(browser) if url != here]
     faults += [
         "console: " + re.sub(r"^\S+ \d+:\d+ ", "", entry["message"])  # without the place
         for entry in browser.log("browser")
@@ -156,7 +157,7 @@ def _photograph(browser: Browser, out: Path, name: str) -> None:
 
 
 def _requests(browser: Browser) -> list[str]:
-    """Addresses the page asked for since the last call, without what it holds itself."""
+    """Addresses that the page requested since the last call, without data within the page."""
     found = []
     for entry in browser.log("performance"):
         message = json.loads(entry["message"])["message"]
@@ -168,13 +169,13 @@ def _requests(browser: Browser) -> list[str]:
 
 
 def main() -> None:
-    """Look, tell, and fail where there are faults."""
+    """Check a page, print its faults, and exit with code 1 if there are any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", type=Path, help="an HTML file")
     parser.add_argument(
         "--out",
         type=lambda text: Path(text).expanduser(),
-        help="a folder for the pictures and the PDF; without it none are made",
+        help="folder for screenshots and PDF; by default none are written",
     )
     chosen = parser.parse_args()
     if not chosen.page.is_file():

@@ -1,6 +1,6 @@
-"""The factors of the scale-matched conditions, `SCALES` in conditions.py: python tools/measure_scales.py.
+"""Measures the factors of the scale-matched conditions, `SCALES` in conditions.py: python tools/measure_scales.py.
 
-The data are looked for where LOSSBENCH_DATA, or data/, has them.
+The data are read from LOSSBENCH_DATA or data/.
 """
 
 from lossbench.config.run import Runtime

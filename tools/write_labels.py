@@ -1,6 +1,6 @@
-"""The labels of the published data sets, as `labels.py` reads them: python tools/write_labels.py.
+"""Writes the labels of the published data sets to src/lossbench/data/labels.npz: python tools/write_labels.py.
 
-Looks for the data where LOSSBENCH_DATA, or data/, has them, and writes src/lossbench/data/labels.npz.
+The data are read from LOSSBENCH_DATA or data/.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""The layers of the networks for Table 2, computed: python tools/write_networks.py.
+"""Computes the layers of the networks for Table 2: python tools/write_networks.py.
 
-They go into src/lossbench/studies/aaai20/paper/networks.csv, where the report reads them, so that it needs no torch.
+Writes src/lossbench/studies/aaai20/paper/networks.csv, from which the report reads them without torch.
 """
 
 import csv
@@ -24,7 +24,7 @@ NETWORKS = {
 
 
 def rows() -> list[list[str]]:
-    """Network, layer, output shape and number of parameters, layer by layer."""
+    """Network, layer, output shape and number of parameters for each layer."""
     return [
         [network, layer.text, " x ".join(map(str, layer.shape)), str(layer.num_parameters)]
         for network, (config, shape) in NETWORKS.items()

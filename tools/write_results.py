@@ -1,4 +1,4 @@
-"""docs/results.md and the finding in the README, from the committed records: python tools/write_results.py."""
+"""Writes docs/results.md and the README's finding from the committed records: python tools/write_results.py."""
 
 import textwrap
 from pathlib import Path

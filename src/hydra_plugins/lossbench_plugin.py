@@ -1,16 +1,15 @@
 """Hydra's `-m` goes through lossbench's own sweep: all runs in one list, several at a time, and no files of Hydra's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from itertools import product
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep, ValueType
-from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
@@ -47,39 +46,42 @@ def _numbers(start: Decimal, stop: Decimal, step: Decimal) -> Iterator[Decimal]:
         place += 1
 
 
-class LossbenchSweeper(BasicSweeper):
-    """Hydra's own expansion of comma lists, without the multirun.yaml that it leaves behind."""
+class LossbenchSweeper(Sweeper):
+    """Every combination of the values in a command line; all are composed before the task is called with their list.
 
-    def sweep(self, arguments: list[str]) -> Any:
-        """Hand every combination to the launcher at once."""
-        assert self.hydra_context is not None
-        assert self.launcher is not None
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = [_decimal(override) for override in parser.parse_overrides(list(map(_single, arguments)))]
-        (jobs,) = self.split_arguments(overrides, None)
-        return self.launcher.launch(jobs, initial_job_idx=0)
-
-
-class LossbenchLauncher(Launcher):
-    """Composes all jobs first, so that a bad one is refused before any starts, and hands them to the task as a list."""
+    So a wrong one is refused before any starts. No launcher and no folder of Hydra's is needed.
+    """
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra says of the sweep."""
         self._loader, self._task, self._config = hydra_context.config_loader, task_function, config
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Do all jobs."""
-        jobs = [self._loader.load_sweep_config(self._config, list(overrides)) for overrides in job_overrides]
+    def sweep(self, arguments: list[str]) -> None:
+        """Compose all jobs and hand them to the task.
+
+        Raises:
+            HydraException: one of them cannot be composed.
+        """
+        parser = OverridesParser.create(config_loader=self._loader)
+        values = {}
+        for override in map(_decimal, parser.parse_overrides(list(map(_single, arguments)))):
+            values[override.get_key_element()] = list(_strings(override))
+        keys = [[f"{key}={value}" for value in given] for key, given in values.items()]
+        jobs = [self._loader.load_sweep_config(self._config, list(job)) for job in product(*keys)]
         for job in jobs:
             with open_dict(job):
                 del job["hydra"]
         self._task(jobs)
-        return []
 
 
-store = ConfigStore.instance()
-for group, plugin in (("sweeper", LossbenchSweeper), ("launcher", LossbenchLauncher)):
-    node: dict[str, Any] = {"_target_": f"{plugin.__module__}.{plugin.__name__}"}
-    if group == "sweeper":
-        node["max_batch_size"] = None
-    store.store(group=f"hydra/{group}", name="lossbench", node=node, provider="lossbench")
+def _strings(override: Override) -> Iterable[str]:
+    """The values of an override as they are written on a command line."""
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        raise HydraException(f"{override.input_line} has no values to go over one by one; name them, or use range(...)")
+    return override.sweep_string_iterator()
+
+
+node = {"_target_": f"{LossbenchSweeper.__module__}.{LossbenchSweeper.__name__}"}
+ConfigStore.instance().store(group="hydra/sweeper", name="lossbench", node=node, provider="lossbench")

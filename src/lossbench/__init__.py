@@ -3,4 +3,4 @@
 __version__ = "0.1.0"
 
 NUMERICS = 2
-"""Raised whenever the same config would give other numbers; part of every run's name."""
+"""Increased whenever the same config would give different numbers; part of every run's name."""

@@ -1,4 +1,4 @@
-"""The frame of every command: options composed by Hydra, stop signals, a user's mistake in one sentence."""
+"""Common parts of all commands: options composed by Hydra, stop signals, and one-sentence error messages."""
 
 import os
 import sys
@@ -18,9 +18,10 @@ from lossbench.system.stops import stops_interrupt
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """A user's mistake is one sentence and exit code 1, no traceback; LOSSBENCH_TRACEBACK=1 shows it.
+    """Print a user's mistake as one sentence and exit with code 1; LOSSBENCH_TRACEBACK=1 shows the traceback.
 
-    Ctrl-C, SIGTERM and SIGUSR1 stop politely from here on. What the terminal's encoding lacks is written as "?".
+    In the block, Ctrl-C, SIGTERM and SIGUSR1 end the program with a message. Characters that the terminal's encoding
+    lacks are written as "?".
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -29,9 +30,9 @@ def plain_errors() -> Iterator[None]:
         with stops_interrupt():
             yield
     except KeyboardInterrupt:
-        say("stopped; every run stands at its last finished epoch, and the same command goes on from there")
+        say("stopped; run the same command again to continue every run after its last finished epoch")
         sys.exit(130)
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+    except BrokenPipeError:  # the reader of a pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (ValueError, OSError) as error:
@@ -45,10 +46,10 @@ def hydra_main(script: str, task: Callable[[Any], None], config_name: str) -> No
     """Compose the options of the command line and call a task with them.
 
     Args:
-        script: name of the script in scripts/, without .py; error messages mention it.
-        task: called once with the composed dataclass, or with a list of them where -m makes a sweep; not called after
-            --cfg, --help and the like, which only print.
-        config_name: which YAML file of conf/ is composed: `config` or `reproduce`, for `Config` or `Reproduce`.
+        script: name of the script in scripts/, without .py, for error messages.
+        task: called once with the composed dataclass, or with a list of them if -m asks for a sweep; not called after
+            --cfg, --help and similar options, which only print.
+        config_name: the YAML file of conf/ to compose: `config` or `reproduce`, for `Config` or `Reproduce`.
 
     Raises:
         SystemExit: with code 1 after one sentence on a wrong option or value, 130 after Ctrl-C.
@@ -73,19 +74,19 @@ def hydra_main(script: str, task: Callable[[Any], None], config_name: str) -> No
             configs = [list(map(to_own, one)) if isinstance(one, list) else to_own(one) for one in given]
         for config in configs:  # one, or none after --cfg and the like
             if config == []:
-                raise ValueError("the sweep holds no run: one of its ranges or globs gives nothing")
+                raise ValueError("the sweep holds no run: one of its ranges or globs is empty")
             task(config)
 
 
 def one_plan(composed: Reproduce | list[Reproduce]) -> Reproduce:
-    """The composed plan, checked.
+    """Check and return the composed plan.
 
     Raises:
-        ValueError: -m made a sweep of it, or its output folder is a file or cannot be written.
+        ValueError: -m was used, or the output folder is a file or is not writable.
     """
     from lossbench.system.files import check_folder
 
     if isinstance(composed, list):
-        raise ValueError("-m is for scripts/train.py; here name several tables as tables=[3,5]")
+        raise ValueError("-m is for scripts/train.py; give several tables as tables=[3,5]")
     check_folder(Path(composed.runtime.output_dir), "runtime.output_dir")
     return composed

@@ -1,4 +1,4 @@
-"""The `lossbench` program: the commands that Hydra composes, then the commands that look after runs."""
+"""The `lossbench` program with all its commands."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from lossbench.cli.transfer import export, import_, prune, publish
 
 
 class HydraCommand(click.Command):
-    """A command whose arguments are passed to Hydra as they are, `--help` among them."""
+    """A command that passes its arguments to Hydra unchanged, including `--help`."""
 
     def __init__(self, name: str, callback: Callable[[], None]) -> None:
         text = (callback.__doc__ or "").partition(": ")[2]
@@ -37,7 +37,7 @@ class HydraCommand(click.Command):
 
 
 class InOrder(click.Group):
-    """A group that lists its commands as they were added."""
+    """A group that lists its commands in the order in which they were added."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)
@@ -63,14 +63,13 @@ _COMMANDS: tuple[click.Command, ...] = (
 )
 @click.version_option(__version__, prog_name="lossbench", message="%(prog)s %(version)s")
 def lossbench() -> None:
-    """Compare classification losses fairly: train runs, look after them, and make tables of them.
+    """Compare classification losses fairly: train runs, manage them, and make tables from them.
 
-    RUN is a run's name, or a beginning of it that fits no other. Exit codes: 0 fine, 1 a mistake, or problems found,
-    2 wrong usage.
+    RUN is a run's name or a unique beginning of it. Exit codes: 0 success, 1 an error or problems found, 2 wrong usage.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The `lossbench` program."""
+    """Run the `lossbench` program with the given arguments; None: those of the command line."""
     with plain_errors():
         lossbench.main(arguments, prog_name="lossbench")

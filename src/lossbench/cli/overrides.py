@@ -71,7 +71,7 @@ def explained(command: Command, arguments: Sequence[str]) -> Iterator[None]:
 
 def _overrides_of(arguments: Sequence[str]) -> tuple[list[str], bool]:
     """The overrides among a command line's arguments, and whether commas make a sweep."""
-    parser = get_args_parser()
+    parser = get_args_parser()  # `hydra.main` reads sys.argv by it; Hydra has no public way to it
 
     def refuse(message: str) -> NoReturn:
         raise ValueError(f"{message}; an override is written key=value, without dashes")

@@ -14,10 +14,10 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
 class GivenPath(click.Path):
-    """A path, as click reads it; a `~` is the home folder, and a name that is no text is refused."""
+    """Click's path with `~` expanded to the home folder; a path that is not valid UTF-8 is refused."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path that is meant."""
+        """The expanded path."""
         key = (
             "the path"
             if param is None
@@ -29,19 +29,19 @@ class GivenPath(click.Path):
 
 
 OUTPUT_DIR = click.option(
-    "--output-dir", default="outputs", show_default=True, type=GivenPath(file_okay=False), help="Where runs/ is."
+    "--output-dir", default="outputs", show_default=True, type=GivenPath(file_okay=False), help="Folder of runs/."
 )
 RESULTS_DIR = click.option(
     "--results-dir",
     default="results",
     show_default=True,
     type=GivenPath(file_okay=False),
-    help="Where the committed records are.",
+    help="Folder of the committed records.",
 )
 
 
 def _known_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """For the shell's completion."""
+    """Names of runs for shell completion."""
     found = all_runs(context.params.get("output_dir") or "outputs")
     return [run.id for run in found if run.id.startswith(incomplete) and run.id.isprintable()]
 
@@ -51,12 +51,14 @@ def run_arguments(name: str, number: int, required: bool = True) -> Callable[[_D
     return click.argument(name, nargs=number, required=required, metavar=metavar, shell_complete=_known_runs)
 
 
-JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def filters(command: _Decorated) -> _Decorated:
     texts = {"dataset": "such as fmnist", "model": "such as cnn2c", "loss": "such as lgl_inr", "seed": "such as 0"}
-    command = click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Only these.")(command)
+    command = click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Only runs in this state.")(
+        command
+    )
     for name in reversed(texts):
-        command = click.option(f"--{name}", multiple=True, help=f"Only these, {texts[name]}.")(command)
+        command = click.option(f"--{name}", multiple=True, help=f"Only runs with this {name}, {texts[name]}.")(command)
     return command

@@ -1,4 +1,4 @@
-"""Lines, tables and JSON on the terminal or into a pipe."""
+"""Printing lines, tables and JSON to a terminal or a pipe."""
 
 import json
 import sys
@@ -17,7 +17,8 @@ from lossbench.system.spelling import spelled, spelled_lines
 _COLORS = {"finished": "green", "running": "cyan", "stopped": "yellow", "failed": "red", "damaged": "red"}
 
 
-def tell(sentences: Sequence[str], beside: bool = False) -> None:
+def print_lines(sentences: Sequence[str], beside: bool = False) -> None:
+    """Print sentences, on standard error if `beside` is true."""
     for sentence in sentences:
         echo(spelled(sentence), err=beside)
 
@@ -27,7 +28,7 @@ def on_terminal() -> bool:
 
 
 def echo(text: str, err: bool = False) -> None:
-    """Write text on a terminal or into a pipe; what cannot be printed is spelled out."""
+    """Print text; characters that cannot be printed are replaced by escape sequences."""
     click.echo(spelled_lines(text), err=err)
 
 
@@ -62,7 +63,7 @@ def print_section(title: str, values: Mapping[Any, str]) -> None:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """A table on a terminal, the same as aligned text elsewhere; an empty row is an empty line."""
+    """Print a table: formatted on a terminal, aligned text otherwise; an empty row gives an empty line."""
     head, rows = [*map(spelled, head)], [[*map(spelled, row)] for row in rows]
     if sys.stdout.isatty():
         print_rich(head, rows, right)
@@ -92,15 +93,18 @@ def num_runs(count: int) -> str:
 
 
 def say_summary(summary: Any) -> None:
-    """Say how a list of runs ended: counts, what is postponed, and a line for each failed run."""
+    """Print the outcome of a list of runs: counts, postponed runs, and a line for each failed run."""
     if len(summary.finished) + len(summary.skipped) + len(summary.failed) > 1:
         counts = (
             f"{len(summary.finished)} finished, {len(summary.skipped)} were done before, {len(summary.failed)} failed"
         )
         say(f"runs: {counts}")
     if summary.broken:
-        say(f"the GPU broke down; {len(summary.postponed)} runs are left, and the same command goes on with them")
+        say(f"the GPU failed; {len(summary.postponed)} runs are left; run the same command again to continue them")
     elif summary.postponed:
-        say(f"runtime.budget_min is spent: {len(summary.postponed)} runs are left; the same command goes on with them")
+        say(
+            f"runtime.budget_min is spent; {len(summary.postponed)} runs are left; run the same command again to "
+            f"continue them"
+        )
     for name, reason in summary.failed.items():
-        say(f"failed: {name}: {spelled(reason)} (the whole story is in its failure.txt)", sys.stderr)
+        say(f"failed: {name}: {spelled(reason)} (details are in its failure.txt)", sys.stderr)

@@ -7,12 +7,12 @@ from lossbench.config.run import Config
 
 
 def profile_run() -> None:
-    """`scripts/profile_run.py`: where the time of a run's steps goes; nothing is trained to its end."""
+    """`scripts/profile_run.py`: measure where the time of a run's steps is spent."""
     hydra_main("profile_run", _profile_run, "config")
 
 
 def _profile_run(composed: Config | list[Config]) -> None:
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # before torch is imported, or its profiler talks
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # before torch is imported, to silence its profiler
     from lossbench.training.profile import profile_run
 
     for config in composed if isinstance(composed, list) else [composed]:

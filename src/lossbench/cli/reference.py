@@ -1,4 +1,4 @@
-"""`lossbench reference`: does the planned reference runs and adds their records to the committed ones."""
+"""`lossbench reference`: executes the planned reference runs and adds their records to the committed ones."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def reference() -> None:
-    """`scripts/reference.py`: the planned reference runs in order of importance, their records into results/."""
+    """`scripts/reference.py`: train the planned reference runs; records go to results/."""
     hydra_main("reference", _reference, "reproduce")
 
 
@@ -26,7 +26,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     plan = one_plan(composed)
     if plan.results_dir is None or plan != Reproduce(dry=plan.dry, results_dir=plan.results_dir, runtime=plan.runtime):
         raise ValueError(
-            "the reference runs are those of docs/statistics.md; here only dry, results_dir and runtime are given"
+            "the reference runs are those of docs/statistics.md; only dry, results_dir and runtime may be set here"
         )
     import torch
 
@@ -38,27 +38,27 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     from lossbench.sweep.cost import flops
     from lossbench.system.machine import is_bf16_faster
 
-    at_hand = results.known_results(plan.runtime.output_dir, plan.results_dir)
+    available = results.known_results(plan.runtime.output_dir, plan.results_dir)
 
     def accuracy(config: Config) -> float | None:
-        return at_hand.accuracy(config)
+        return available.accuracy(config)
 
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
     bf16 = is_bf16_faster(torch.device("cuda" if has_gpu else "cpu"))
     device = "cuda" if has_gpu else "cpu"
-    rates = hours.rates(at_hand.records.values())
+    rates = hours.rates(available.records.values())
     began, failed, left = time.monotonic(), 0, 0
     lacking: set[str] = set()
     planned: list[Config] = []
     known_so_far = Known(has_gpu, plan.runtime, accuracy, bf16)
     for name, configs in (block for study in studies() for block in study.plan(known_so_far)):
         if not configs:
-            say(f"{name}: none, as far as is known")
+            say(f"{name}: no runs known yet")
             continue
-        known = at_hand.found
+        known = available.found
         todo = sweep.remaining(configs, {*known.records, *known.diverged})
         num_diverged = sum(run_id(config) in known.diverged for config in configs)
-        others = f"; {num_diverged} diverged, which is a result, and are not tried again" if num_diverged else ""
+        others = f"; {num_diverged} diverged, which is a result, and are not repeated" if num_diverged else ""
         able = sweep.with_kernels(todo)
         ready = able if plan.dry else sweep.with_data(able, lacking)
         if waiting := len(todo) - len(able):
@@ -75,14 +75,14 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
                 summary = sweep.run_all(_with_budget_left(ready, began))
                 say_summary(summary)
                 failed, left = failed + len(summary.failed), left + len(summary.postponed)
-        finally:  # also what was finished before a stop
+        finally:  # also runs that finished before a stop
             new = archive.publish(plan.runtime.output_dir, plan.results_dir, set(map(run_id, configs)))
             say(f"{new} records added to {plan.results_dir}")
-        at_hand = results.known_results(plan.runtime.output_dir, plan.results_dir)
+        available = results.known_results(plan.runtime.output_dir, plan.results_dir)
         if left:
             break
     if plan.dry and planned:
-        print(f"in all {len(planned)} runs, as far as is known, {hours.in_words(planned, rates, device)}")
+        print(f"in all {len(planned)} runs known so far, {hours.in_words(planned, rates, device)}")
     if not plan.dry and not left:
         for study in studies():
             failed += _measure(study.measurements(known_so_far), plan)
@@ -91,13 +91,13 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         if pruned.dropped or pruned.unknown:
             say(pruning.in_words(pruned))
     if lacking:
-        print(f"not all could be done, for want of data: {', '.join(sorted(lacking))}", file=sys.stderr)
+        print(f"some runs could not be done, because data are missing: {', '.join(sorted(lacking))}", file=sys.stderr)
     if failed or lacking:
         sys.exit(1)
 
 
 def _measure(chosen: "Iterable[Measurement]", plan: Reproduce) -> int:
-    """Do a study's measurements that are no training run; returns how many failed."""
+    """Execute a study's measurements, which are not training runs; returns how many failed."""
     from lossbench.studies.measurements import measure_all
 
     done = measure_all(chosen, plan.runtime.output_dir, plan.results_dir)
@@ -111,7 +111,7 @@ def _measure(chosen: "Iterable[Measurement]", plan: Reproduce) -> int:
 
 
 def _with_budget_left(configs: Sequence[Config], began: float) -> list[Config]:
-    """The same runs with what is left of their time budget since `began`."""
+    """The runs with their time budget reduced by the time since `began`."""
     budget = configs[0].runtime.budget_min
     left = None if budget is None else max(1e-3, budget - (time.monotonic() - began) / 60)
     return [replace(config, runtime=replace(config.runtime, budget_min=left)) for config in configs]

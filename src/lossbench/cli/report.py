@@ -7,7 +7,7 @@ from lossbench.studies.options import Profile, Reproduce
 
 
 def report() -> None:
-    """`scripts/report.py`: tables and figures from the records, nothing is trained."""
+    """`scripts/report.py`: write tables and figures from the records; nothing is trained."""
     hydra_main("report", _report, "reproduce")
 
 

@@ -1,4 +1,4 @@
-"""`lossbench reproduce`: trains the runs that the paper's tables lack, then writes tables and figures."""
+"""`lossbench reproduce`: trains the missing runs of the paper's tables, then writes tables and figures."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from lossbench.system.screen import say
 
 
 def reproduce() -> None:
-    """`scripts/reproduce.py`: train what the tables lack, then write them."""
+    """`scripts/reproduce.py`: train missing runs of the paper's tables, then write them."""
     hydra_main("reproduce", _reproduce, "reproduce")
 
 
@@ -32,7 +32,7 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     other = "quick" if profile == "paper" else "paper"
     say(
         f"profile {profile} ({why}): {len(todo)} of {len(configs)} runs to do, {cost}; "
-        f"PROFILE={other} asks for the other"
+        f"PROFILE={other} selects the other"
     )
     if plan.dry:
         for config in todo:
@@ -41,7 +41,7 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
     summary = sweep.run_all(configs, committed)
     say_summary(summary)
     if profile == "paper" and table1.load(plan.runtime.output_dir, plan.results_dir) is None:
-        say("Table 1 is simulated, about a minute")
+        say("simulating Table 1, about a minute")
         table1.write(table1.simulate(), plan.runtime.output_dir)
     folder = report.write_report(profile, plan)
     print((folder / "summary.md").read_text())
@@ -50,8 +50,8 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
         sys.exit(1)
     if profile == "quick":
         print(
-            "These are not the paper's tables: the quick profile trains the same networks and losses on small digits, "
-            "briefly. The paper's: make reproduce-tables PROFILE=paper (a GPU is advised)."
+            "These are not the paper's tables: the quick profile trains the same networks and losses briefly, on small "
+            "digits. For the paper's tables: make reproduce-tables PROFILE=paper (a GPU is advised)."
         )
 
 
@@ -68,7 +68,7 @@ def _hours(plan: Reproduce, todo: Sequence[Config]) -> str:
 
 def _choose_profile(plan: Reproduce) -> tuple[str, str]:
     if plan.profile is not Profile.auto:
-        return plan.profile.value, "as asked"
+        return plan.profile.value, "as chosen"
     import torch
 
     if torch.cuda.is_available() and plan.runtime.device != "cpu":

@@ -1,4 +1,4 @@
-"""The commands that look after runs: list, show, diff, remove and verify them."""
+"""Commands that manage runs: list, show, diff, remove and verify."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ import click
 
 from lossbench.cli import printing, shown
 from lossbench.cli.parameters import JSON, OUTPUT_DIR, RESULTS_DIR, filters, run_arguments
-from lossbench.cli.printing import echo, num_runs, print_json, print_runs, print_section, print_table, tell
+from lossbench.cli.printing import echo, num_runs, print_json, print_lines, print_runs, print_section, print_table
 from lossbench.config.naming import flat
 from lossbench.runs import choose, inspect
 from lossbench.runs.inspect import Entry, Filter
@@ -19,7 +19,7 @@ from lossbench.system.spelling import spelled
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @filters
 @click.option("--sort", metavar="OPTION", help="Sort by it, such as accuracy; -schedule.lr has the highest first.")
-@click.option("--committed", is_flag=True, help="Show the committed records, too.")
+@click.option("--committed", is_flag=True, help="Also list committed records.")
 @RESULTS_DIR
 @OUTPUT_DIR
 @JSON
@@ -34,11 +34,11 @@ def runs(
 ) -> None:
     """List the runs.
 
-    How they stand, their last test accuracy (a fraction), how long ago they wrote something, and their size. Where the
-    runs' names do not tell them apart, what differs.
+    Shows status, last test accuracy (a fraction), time since the last write, and size; where the names of the runs do
+    not tell them apart, also what differs.
 
-    OPTION=VALUE chooses runs by any option of theirs: loss.beta=4 dataset=fmnist,kmnist. The options that choose may be
-    given several times: --loss sml --loss lgl --status failed.
+    OPTION=VALUE selects runs by any option: loss.beta=4 dataset=fmnist,kmnist. Filters may be given several times:
+    --loss sml --loss lgl --status failed.
     """
     every = inspect.entries(output_dir, results_dir if committed else None)
     facts = [choose.facts_of(entry) for entry in every]
@@ -53,7 +53,7 @@ def runs(
         print_runs(found)
     elif every:
         echo(choose.none_fits(chosen, facts))
-    tell(inspect.nothing_in(output_dir, results_dir if committed else None), beside=as_json)
+    print_lines(inspect.nothing_in(output_dir, results_dir if committed else None), beside=as_json)
 
 
 @click.command()
@@ -62,9 +62,9 @@ def runs(
 @OUTPUT_DIR
 @JSON
 def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
-    """Show a run whole.
+    """Show everything about a run.
 
-    Its config, result, accuracy by class, last epoch, files, and what is wrong with them.
+    Its config, result, accuracy by class, last epoch, files, and any problems with them.
     """
     known = inspect.describe(inspect.find(name, inspect.entries(output_dir, results_dir)))
     if as_json:
@@ -74,7 +74,7 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
     age = "" if known["age_s"] is None else f", {shown.age(known['age_s'])} ago"
     echo(f"{spelled(known['run_id'])}: {known['status']}, epoch {known['epoch']}/{known['epochs'] or '?'}{age}")
     if known["superseded"]:
-        echo("superseded: made under another NUMERICS, no table takes it")
+        echo("superseded: made under another NUMERICS, not used in tables")
     if known["reason"]:
         echo(f"reason: {known['reason']}")
     print_section("config", {key: shown.plain(value) for key, value in flat(known["config"]).items()})
@@ -87,7 +87,7 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
     print_section("last epoch", last)
     print_section(f"files, {place}", {key: shown.size(size) for key, size in known["files"].items()})
     if known["arrays_sha256"] and not known["problems"]:
-        echo(f"\nall whole; the arrays are those that the run wrote (sha256 {known['arrays_sha256'][:12]}...)")
+        echo(f"\nall intact; the arrays are those that the run wrote (sha256 {known['arrays_sha256'][:12]}...)")
     for problem in known["problems"]:
         echo(f"\nproblem: {spelled(problem)}")
 
@@ -100,7 +100,7 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
 def diff(names: Sequence[str], results_dir: str, output_dir: str, as_json: bool) -> None:
     """Show runs side by side.
 
-    The options in which they differ, and what came of it.
+    The options in which they differ, and their results.
     """
     if len(names) < 2:
         raise click.UsageError("name two runs or more")
@@ -126,16 +126,17 @@ def compare(words: Sequence[str]) -> None:
 @click.command()
 @run_arguments("names", -1, required=False)
 @filters
-@click.option("--yes", is_flag=True, help="Remove them, and do not ask.")
+@click.option("--yes", is_flag=True, help="Remove them without asking.")
 @OUTPUT_DIR
 @JSON
 def remove(names: Sequence[str], yes: bool, output_dir: str, as_json: bool, **wanted: Sequence[str]) -> None:
     """Remove failed and superseded runs.
 
-    Or those of a --status, or the ones that are named; superseded is what another NUMERICS made.
+    If runs are named or selected with --status, those are removed instead. Runs made under another NUMERICS are
+    superseded.
 
-    Without --yes it says what would go; on a terminal it asks. A running run is never removed, a finished one only
-    where it is named or superseded.
+    Without --yes the command lists what it would remove, and asks if on a terminal. A running run is never removed, a
+    finished one only if it is named or superseded.
     """
     chosen = _chosen(names, wanted, inspect.entries(output_dir))
     sizes = {entry.id: sum(entry.files.values()) for entry in chosen}
@@ -149,7 +150,7 @@ def remove(names: Sequence[str], yes: bool, output_dir: str, as_json: bool, **wa
     elif not chosen:
         echo("nothing to remove")
     elif not yes:
-        echo(f"{total} would go; nothing is removed without --yes")
+        echo(f"{total} would be removed; nothing is removed without --yes")
     else:
         echo(f"{len(gone)} of {total} removed" if kept else f"{total} removed")
     for name, why in kept.items():
@@ -163,7 +164,7 @@ def _chosen(names: Sequence[str], wanted: Mapping[str, Sequence[str]], every: Se
         fitting = [entry for entry in every if Filter(**wanted).takes(entry)]
         return [entry for entry in fitting if inspect.may_go(entry, status_named=bool(wanted["status"]))]
     if any(wanted.values()):
-        raise click.UsageError("either name runs or choose them by options")
+        raise click.UsageError("either name runs or select them by options, not both")
     named = {entry.id: entry for entry in (inspect.find(name, every) for name in names)}
     running = [name for name, entry in named.items() if entry.status == "running"]
     if running:
@@ -176,16 +177,16 @@ def _chosen(names: Sequence[str], wanted: Mapping[str, Sequence[str]], every: Se
 @OUTPUT_DIR
 @JSON
 def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
-    """Check that all runs are whole.
+    """Check that the files of all runs are intact.
 
-    Every file of own runs and committed records is read; a line for everything that is wrong.
+    Every file of own runs and committed records is read; each problem is printed on a line.
     """
     count, problems = inspect.check(output_dir, results_dir)
     if as_json:
         print_json({"runs": count, "problems": problems})
     elif not problems:
-        echo(f"{num_runs(count)}, all whole")
-        tell([] if count else inspect.nothing_in(output_dir, results_dir))
+        echo(f"{num_runs(count)}, all intact")
+        print_lines([] if count else inspect.nothing_in(output_dir, results_dir))
     else:
         echo("\n".join(map(spelled, problems)))
     if problems:

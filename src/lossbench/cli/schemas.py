@@ -1,4 +1,4 @@
-"""YAML files and overrides as the plain dataclasses of `config`."""
+"""Conversion of Hydra's YAML files and overrides to the plain dataclasses of `config`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,7 +17,7 @@ CONF = Path(__file__).parents[3] / "conf"
 
 
 def register_schemas() -> None:
-    """Give Hydra the dataclasses above as the schemas that the YAML files name."""
+    """Register the dataclasses with Hydra as the schemas that the YAML files name."""
     store = ConfigStore.instance()
     store.store(group="schema", name="run", node=Config)
     store.store(group="schema", name="reproduce", node=Reproduce)
@@ -27,7 +27,7 @@ def register_schemas() -> None:
         for name in registry:
             options: Any = registry[name].options
             store.store(group=f"schema/{group}", name=name, node=options)
-            if not (CONF / group / f"{name}.yaml").exists():  # a plugin's: its defaults are those of its dataclass
+            if not (CONF / group / f"{name}.yaml").exists():  # a plugin, whose defaults are those of its dataclass
                 store.store(group=group, name=name, node=options(name=name) if group == "dataset" else options)
             if group == "dataset" and not (CONF / "schedule" / f"{name}.yaml").exists():
                 store.store(group="schedule", name=name, node=Schedule)
@@ -37,20 +37,20 @@ def to_config(composed: Any, schema: type[Config] | type[Reproduce] | None = Non
     """The composed Hydra config as the plain, validated dataclass of its schema, `Config` or `Reproduce`.
 
     Raises:
-        ValueError: a value is out of its range, a key was added that nothing reads, or it is not of the given schema.
+        ValueError: a value is out of range, an unknown key was added, or the config is not of the given schema.
     """
     if schema is not None and OmegaConf.get_type(composed) is not schema:
         known = "one run" if schema is Config else "the paper's tables"
         raise ValueError(f"--config-name names a config that is not of {known}, as this command needs; leave it out")
     config: Any = OmegaConf.to_object(composed)
-    _refuse_strangers(OmegaConf.to_container(composed), asdict(config), "")
+    _refuse_unknown(OmegaConf.to_container(composed), asdict(config), "")
     return config
 
 
-def _refuse_strangers(given: Any, known: Mapping[str, Any], path: str) -> None:
-    """Hydra's `+key=value` adds keys past the schema; they would silently do nothing."""
+def _refuse_unknown(given: Any, known: Mapping[str, Any], path: str) -> None:
+    """Refuse keys added by Hydra's `+key=value` that are not in the schema; they would have no effect."""
     for key, value in given.items():
         if key not in known:
             raise ValueError(f"{path}{key} is no option; there are {', '.join(path + name for name in known)}")
         if isinstance(value, Mapping):
-            _refuse_strangers(value, known[key], f"{path}{key}.")
+            _refuse_unknown(value, known[key], f"{path}{key}.")

@@ -1,4 +1,4 @@
-"""`lossbench simulate`: simulates Table 1 of the paper."""
+"""`lossbench simulate`: simulates the paper's Table 1."""
 
 from pathlib import Path
 
@@ -10,15 +10,17 @@ from lossbench.system.files import check_folder
 
 
 @click.command()
-@click.option("--num-repetitions", default=100, show_default=True, type=click.IntRange(min=2), help="Of every cell.")
-@click.option("--publish", is_flag=True, help="Write to the committed results, not to the output folder.")
+@click.option(
+    "--num-repetitions", default=100, show_default=True, type=click.IntRange(min=2), help="Repetitions of every cell."
+)
+@click.option("--publish", is_flag=True, help="Write to the committed results instead of the output folder.")
 @RESULTS_DIR
 @OUTPUT_DIR
 def simulate(num_repetitions: int, publish: bool, results_dir: str, output_dir: str) -> None:
     """Simulate the paper's Table 1.
 
-    Both simulations of Eq. 10 under three weights: the mean left-hand side of the repetitions, its standard deviation,
-    and what the paper prints.
+    Both simulations of Eq. 10 under three weights: mean and standard deviation of the left-hand side over the
+    repetitions, and the paper's numbers.
     """
     from lossbench.studies.aaai20 import table1
 

@@ -1,4 +1,4 @@
-"""`lossbench studies`: which studies there are, and how far their runs are."""
+"""`lossbench studies`: lists the studies and the progress of their runs."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from lossbench.cli.printing import print_json, print_table
 def studies(results_dir: str, output_dir: str, as_json: bool) -> None:
     """List the studies.
 
-    Of each: what it asks, where its rules are written, and how many of its planned runs have finished or diverged.
+    For each: its question, where its rules are written, and how many of its planned runs have finished or diverged.
     """
     from lossbench.studies.results import known_results
     from lossbench.studies.study import studies as registered

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lossbench.cli.parameters import OUTPUT_DIR, GivenPath
-from lossbench.cli.printing import echo, num_runs, print_table, tell
+from lossbench.cli.printing import echo, num_runs, print_lines, print_table
 from lossbench.runs import inspect
 from lossbench.runs.inspect import Entry
 
@@ -49,8 +49,8 @@ def table(
     """
     folder = results_dir or ("results" if committed else None)
     entries, problems = inspect.known(output_dir, folder)
-    tell(inspect.nothing_in(output_dir, folder), beside=True)
-    tell([*problems, *_unreadable(entries)], beside=True)
+    print_lines(inspect.nothing_in(output_dir, folder), beside=True)
+    print_lines([*problems, *_unreadable(entries)], beside=True)
     grouped = _grouped(entries, options, rows, columns, metric, baseline)
     if grouped is None:
         return

@@ -13,7 +13,7 @@ from lossbench.system.spelling import spelled
 
 
 def train() -> None:
-    """`scripts/train.py`: one run, or with -m and comma lists a sweep."""
+    """`scripts/train.py`: train one run, or with -m and comma lists a sweep."""
     hydra_main("train", _train, "config")
 
 
@@ -31,7 +31,7 @@ def _train_all(configs: Sequence[Config]) -> None:
         said = f"{name} ({spelled(words[name])})" if name in words else name
         print(f"{said}: finished before, test accuracy {_accuracy(configs, name):.4f}")
     if summary.skipped and any(config.runtime.class_trace for config in configs):
-        print("runtime.class_trace adds nothing to runs that are done; remove the folder of one to train it again")
+        print("runtime.class_trace has no effect on finished runs; remove the folder of a run to train it again")
     say_summary(summary)
     if len(configs) == 1:
         print(f"files: {open_run(configs[0]).folder}")

@@ -1,1 +1,1 @@
-"""What a run is and what it is called: options, registry, identity."""
+"""Options of a run, registries of what can be chosen, and the run's name."""

@@ -1,5 +1,6 @@
-"""The options of a data set, a network and a loss: what all of them share. Each one adds its own in its own file."""
+"""Options that all data sets, all networks or all losses share; each adds its own options in its own file."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,43 +10,53 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     Loss = Callable[..., Tensor]
-    """(logits [B, K], target [B]) -> scalar in nats; of a loss that needs features (features [B, F], head, target)."""
+    """(logits [B, K], target [B]) -> scalar in nats; with `needs="features"`: (features [B, F], head, target)."""
 
 Shape = tuple[int, ...]
-"""Of one input: channels, height and width of an image; the length of a text."""
+"""Shape of one input: channels, height and width of an image, or the length of a text."""
 
 
-class Imbalance(StrEnum):
-    """How a training set is made imbalanced on purpose (data/imbalance.py)."""
+class Words(StrEnum):
+    """The words that an option can be; a function that takes one as text looks it up here, `Reduction("mean")`."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        name = re.sub(r"(?<!^)(?=[A-Z])", " ", cls.__name__).lower()
+        *others, last = cls
+        raise ValueError(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
+
+
+class Imbalance(Words):
+    """Kinds of deliberate imbalance of a training set (data/imbalance.py)."""
 
     step = "step"  # half of the classes keep one sample in `imbalance_ratio`
     long_tail = "long_tail"  # from all of the first class down to one in `imbalance_ratio` of the last
 
 
-class Normalization(StrEnum):
-    """How pixels in 0..1 are shifted and scaled before the network sees them."""
+class Normalization(Words):
+    """Normalisation of the network's input, pixels in 0..1."""
 
-    mnist = "mnist"  # 0.1307 and 0.3081, as PyTorch's public MNIST example
+    mnist = "mnist"  # 0.1307 and 0.3081, as in PyTorch's public MNIST example
     dataset = "dataset"  # mean and standard deviation of the training images, per channel
     none = "none"  # pixels stay in 0..1
 
 
-class Init(StrEnum):
+class Init(Words):
     """Initial weights."""
 
-    default = "default"  # what PyTorch's layers do by themselves
-    he_fan_out = "he_fan_out"  # He et al. 2015 for convolutions, N(0, 0.01) for linear layers, as torchvision's ResNet
+    default = "default"  # PyTorch's own for each layer
+    he_fan_out = "he_fan_out"  # He et al. 2015 for convolutions, N(0, 0.01) for linear layers; as in torchvision
 
 
-class Reduction(StrEnum):
-    """How the B x K terms of a one-vs-all loss become one number."""
+class Reduction(Words):
+    """Reduction of the B x K terms of a one-vs-all loss to one number."""
 
     mean = "mean"  # over batch and classes
     sum_classes = "sum_classes"  # mean over the batch, sum over classes
 
 
-class ClassWeights(StrEnum):
-    """How much a sample of each class counts, by the size of the class (losses/weighting.py)."""
+class ClassWeights(Words):
+    """Weights of samples by the size of their class (losses/weighting.py)."""
 
     inverse = "inverse"
     sqrt_inverse = "sqrt_inverse"
@@ -60,7 +71,7 @@ def require(condition: bool, key: str, rule: str, value: object) -> None:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is known of a data set before anything of it is read."""
+    """Sizes of a data set, known before its samples are read."""
 
     num_train: int
     num_test: int
@@ -70,17 +81,17 @@ class Sizes:
 
 @dataclass
 class DatasetConfig:
-    """A data set: inputs with a class each."""
+    """Options of a data set: inputs that have a class each."""
 
     name: str = "???"
     num_train: int | None = None  # the first n of a fixed stratified permutation; None: all
     num_validation: int | None = None  # number of training samples held out and used as the test set; None: none
-    classes: list[int] | None = None  # these alone, numbered anew in this order; None: all
-    imbalance: Imbalance | None = None  # of the training samples; None: as they are
+    classes: list[int] | None = None  # only these, renumbered 0, 1, ... in this order; None: all
+    imbalance: Imbalance | None = None  # of the training samples; None: unchanged
     imbalance_ratio: float | None = None  # of the largest class to the smallest, > 1; with `imbalance`
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
-    """What runs on it are measured by, names of `lossbench.training.metrics.METRICS`; "accuracy" is among them."""
+    """Metrics of runs on it, names in `lossbench.training.metrics.METRICS`; must contain "accuracy"."""
 
     def __post_init__(self) -> None:
         require(self.name in self.names(), "dataset.name", " or ".join(self.names()), self.name)
@@ -99,30 +110,30 @@ class DatasetConfig:
         require(0 <= padding <= 16, "dataset.crop_padding", "in 0..16", padding)
 
     def names(self) -> tuple[str, ...]:
-        """The names that these options may have: one, unless several data sets share a file format."""
+        """The names that `name` may take: one, unless several data sets share these options."""
         return (type(self).name,)
 
     def sizes(self) -> Sizes:
-        """Sizes of the whole data set, before a subset is taken; nothing but headers may be read.
+        """Sizes of the full data set, before a subset is taken, without reading more than labels and headers.
 
         Raises:
-            ValueError: the data set's file is not one.
+            ValueError: the file is no data set.
         """
         raise NotImplementedError
 
     def class_names(self) -> tuple[str, ...] | None:
-        """Names of the classes in the order of their labels; None: they have none."""
+        """Names of the classes in the order of their labels; None: the classes have no names."""
         return None
 
     def variant(self) -> str:
-        """What distinguishes data sets of this name in the cache of prepared ones."""
+        """Distinguishes cached data sets of the same name, such as different image sizes."""
         return "published"
 
     def read(self, runtime: Any) -> "Mapping[str, Any]":
-        """The whole data set: train_images, train_labels, test_images, test_labels (NumPy arrays).
+        """The full data set as NumPy arrays: train_images, train_labels, test_images, test_labels.
 
         Args:
-            runtime: the run's `Runtime`: where files are, and whether they may be downloaded.
+            runtime: the run's `Runtime`: where the files are, and whether they may be downloaded.
 
         Raises:
             ValueError: the files are missing or wrong.
@@ -132,18 +143,18 @@ class DatasetConfig:
 
 @dataclass
 class ImageDataset(DatasetConfig):
-    """A data set of images, uint8 [N, C, H, W]."""
+    """Options of a data set of images, uint8 [N, C, H, W]."""
 
     normalization: Normalization = Normalization.mnist
 
 
 @dataclass
 class ModelConfig:
-    """A network."""
+    """Options of a network."""
 
     name: str = "???"
     init: Init = Init.default
-    init_seed: int | None = None  # of the initial weights, apart from the order of the samples; None: the run's seed
+    init_seed: int | None = None  # of the initial weights only, not of the samples' order; None: the run's seed
 
     def __post_init__(self) -> None:
         require(self.name == type(self).name, "model.name", type(self).name, self.name)
@@ -151,25 +162,25 @@ class ModelConfig:
         require(valid, "model.init_seed", "null or in 0..2147483647", self.init_seed)
 
     def smallest_side(self) -> int:
-        """Of an image, in pixels; with fewer nothing, or a single pixel for batch normalisation, would be left."""
+        """Smallest height and width of an image, in pixels, that the network's layers can process."""
         return 1
 
     def build(self, shape: Shape, num_classes: int) -> "nn.Module":
-        """The network on the CPU, from inputs [B, *shape] to logits [B, num_classes]; its last linear layer gives them.
+        """The network on the CPU, from inputs [B, *shape] to logits [B, num_classes], given by its last linear layer.
 
-        Its initial weights are drawn again afterwards, by `init`.
+        Its weights are drawn again afterwards, according to `init`.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class TrainingClasses:
-    """What a loss may know of the training samples.
+    """Facts about the training samples that a loss may use.
 
     Args:
         num_classes: K.
         counts: training samples of each class, int64 [K], on the device of the logits.
-        weights: of `loss.class_weights`, lambda_k of Eq. 1, float64 [K]; None: all classes alike.
+        weights: class weights by `loss.class_weights`, lambda_k of Eq. 1, float64 [K]; None: all classes count equally.
     """
 
     num_classes: int
@@ -179,17 +190,17 @@ class TrainingClasses:
 
 @dataclass
 class LossConfig:
-    """A loss."""
+    """Options of a loss."""
 
     name: str = "???"
     scale: float = 1.0  # factor on the loss, > 0; without weight decay the same as a factor on lr
-    class_weights: ClassWeights | None = None  # None: all classes alike
+    class_weights: ClassWeights | None = None  # None: all classes count equally
 
     takes_class_weights: ClassVar[bool] = False
-    """Whether `build` uses the weights of `TrainingClasses`; if not, loss.class_weights is refused."""
+    """Whether `build` uses `TrainingClasses.weights`; if not, loss.class_weights is refused."""
 
     needs: ClassVar[str] = "logits"
-    """"logits", or "features": the loss is given the features, the output layer and the target, and no logits."""
+    """Arguments of the loss: "logits" for logits and target, "features" for features, output layer and target."""
 
     def __post_init__(self) -> None:
         require(self.name == type(self).name, "loss.name", type(self).name, self.name)
@@ -204,7 +215,7 @@ class LossConfig:
         raise NotImplementedError
 
     def trace(self, means: "Tensor", present: "Tensor") -> "dict[str, Tensor]":
-        """What to keep of an epoch, by name: vectors [K] or matrices [K, K].
+        """Diagnostics of an epoch to keep in the run's trace, by name: vectors [K] or matrices [K, K].
 
         Args:
             means: mean probability of class k over the test samples of class j, float64 [K, K] (row j, column k), by

@@ -1,4 +1,4 @@
-"""Which losses, networks and data sets there are. Each registers itself in its own file; nothing lists them."""
+"""Registries of losses, networks and data sets. Each registers itself in its own file; there is no central list."""
 
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
@@ -12,25 +12,25 @@ T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
 Map = Literal["softmax", "sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised"]
-"""From logits to probabilities; statistics/calibration.py defines each."""
+"""A map from logits to probabilities, defined in statistics/calibration.py."""
 
 Law = Literal["softmax", "sigmoid", "reweighted"]
-"""Which form of the learning property (Eq. 8 to 10) a loss has; statistics/learning_property.py defines each."""
+"""A form of the learning property (Eq. 8 to 10), defined in statistics/learning_property.py."""
 
 
 @dataclass(frozen=True)
 class LossFacts:
-    """What is known of a loss beside its options.
+    """Facts about a loss besides its options.
 
     Args:
-        options: its dataclass.
-        label: as tables write it.
-        probabilities: the map inside the loss, whose class means a run keeps.
-        maps: those that its probabilities are scored and shown through, in this order.
-        posterior: the map through which the population minimiser gives the posterior.
-        compared: the same, normalised to sum 1: what is compared between losses.
-        law: the form of its learning property; None: not known.
-        style: its place in the colours and markers of `report.style`; None: the next free one.
+        options: the dataclass of its options.
+        label: its name in tables.
+        probabilities: the map inside the loss; a run keeps the class means of these probabilities.
+        maps: the maps through which its probabilities are scored and shown, in this order.
+        posterior: the map that turns the logits of the population minimiser into the posterior.
+        compared: the same with probabilities that sum to 1, used to compare losses.
+        law: the form of its learning property; None: unknown.
+        style: index of its colour and marker in `report.style`; None: the next free one.
     """
 
     options: type[LossConfig]
@@ -45,7 +45,7 @@ class LossFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What is known of a network beside its options."""
+    """Facts about a network besides its options."""
 
     options: type[ModelConfig]
     label: str
@@ -53,19 +53,19 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What is known of a data set beside its options."""
+    """Facts about a data set besides its options."""
 
     options: type[DatasetConfig]
     label: str
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Facts by name; looking for one imports every module of its package, once.
+    """Facts by name. The first look-up imports every module of a package, which register what they define.
 
     Args:
         word: what is registered, for messages.
-        package: the package whose modules register themselves.
-        inner: the module of a package within it that registers itself; None: only modules do.
+        package: the package whose modules are imported.
+        inner: the module that is imported from each of its subpackages; None: only the subpackage itself.
     """
 
     def __init__(self, word: str, package: str, inner: str | None = None) -> None:
@@ -73,10 +73,10 @@ class Registry(Mapping[str, T], Generic[T]):
         self._known: dict[str, T] = {}
 
     def add(self, name: str, facts: T) -> None:
-        """Register a name.
+        """Register facts under a name.
 
         Raises:
-            ValueError: it is taken.
+            ValueError: the name is taken.
         """
         if name in self._known:
             raise ValueError(f"there is already a {self._word} {name}; give the new one another name")
@@ -105,7 +105,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def labelled_loss(label: str) -> LossFacts:
-    """The loss that tables write so."""
+    """The loss that has this label in tables."""
     return next(facts for facts in LOSSES.values() if facts.label == label)
 
 
@@ -124,16 +124,17 @@ def register_loss(
     law: Law | None = None,
     style: int | None = None,
 ) -> Callable[[C], C]:
-    """Register the options of a loss, a dataclass below `LossConfig`, under its `name`.
+    """Register the options of a loss, a subclass of `LossConfig`, under its `name`.
 
     Args:
-        label: as tables write it.
-        probabilities: "softmax", or "sigmoid" where the loss has a classifier for each class against the others.
-        maps: how its logits are read as probabilities; None: softmax, and for "sigmoid" the sigmoids before it.
-        posterior: the map through which its population minimiser gives the posterior; None: `probabilities`.
+        label: its name in tables.
+        probabilities: "softmax", or "sigmoid" for a loss with one classifier for each class against the others.
+        maps: the maps through which its logits are read as probabilities; None: softmax; with "sigmoid" the sigmoids
+            and the normalised sigmoids come before it.
+        posterior: the map that turns the logits of its population minimiser into the posterior; None: `probabilities`.
         compared: the same with probabilities that sum to 1; None: softmax or the normalised sigmoids.
-        law: the form of its learning property (Eq. 8 to 10), where known.
-        style: its place among the colours of figures; None: the next free one.
+        law: the form of its learning property (Eq. 8 to 10); None: unknown.
+        style: index of its colour and marker in figures; None: the next free one.
     """
     one_vs_all = probabilities == "sigmoid"
     usual: tuple[Map, ...] = ("sigmoid", "sigmoid_normalised", "softmax") if one_vs_all else ("softmax",)
@@ -156,7 +157,11 @@ def register_loss(
 
 
 def register_model(*, label: str) -> Callable[[C], C]:
-    """Register the options of a network, a dataclass below `ModelConfig`, under its `name`."""
+    """Register the options of a network, a subclass of `ModelConfig`, under its `name`.
+
+    Args:
+        label: its name in tables.
+    """
 
     def register(options: C) -> C:
         MODELS.add(_name(options), ModelFacts(options, label))
@@ -166,10 +171,10 @@ def register_model(*, label: str) -> Callable[[C], C]:
 
 
 def register_dataset(*, label: str | Mapping[str, str]) -> Callable[[C], C]:
-    """Register the options of a data set, a dataclass below `DatasetConfig`.
+    """Register the options of a data set, a subclass of `DatasetConfig`, under its `name`.
 
     Args:
-        label: as tables write it; by name, where several data sets share the options.
+        label: its name in tables; a mapping from name to label if several data sets share the options.
     """
 
     def register(options: C) -> C:

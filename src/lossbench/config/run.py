@@ -1,4 +1,4 @@
-"""What a run is and what it is called: its schedule, its runtime, and the name that follows from all that counts."""
+"""The config of a run (schedule, runtime, seed) and the run's name, which is derived from it."""
 
 import hashlib
 import json
@@ -13,13 +13,13 @@ from lossbench.config.options import DatasetConfig, LossConfig, ModelConfig, req
 from lossbench.system.files import expanded
 
 IDENTITY = ("dataset", "model", "loss", "schedule", "seed")
-"""The keys of a config that can change a number; `runtime` cannot, beyond rounding."""
+"""The keys of a config that can change results; `runtime` cannot, apart from rounding."""
 
 
 class Precision(StrEnum):
-    """Arithmetic of the matrix products and convolutions; weights and losses stay in float32.
+    """Arithmetic of matrix products and convolutions; weights and losses stay in float32.
 
-    With tf32 the two products within LGL-INR are in it too.
+    tf32 also applies to the two matrix products inside LGL-INR.
     """
 
     fp32 = "fp32"
@@ -29,7 +29,7 @@ class Precision(StrEnum):
 
 @dataclass
 class Schedule:
-    """How the weights move: SGD. The defaults are the paper's for MNIST-type data."""
+    """The training schedule, with SGD; the defaults are the paper's for MNIST-type data."""
 
     epochs: int = 20
     batch_size: int = 64
@@ -42,9 +42,9 @@ class Schedule:
     nesterov: bool = False
     decay_bias: bool = True  # weight decay acts on biases and batch-norm parameters too, as PyTorch's SGD does
     drop_last: bool = False  # leave out the last, smaller batch of an epoch
-    evaluate_every_steps: int | None = None  # test within epochs as well, every n steps of the run; None: after epochs
-    warm_start: str | None = None  # a finished run, by name: begin with its last weights; None: with fresh ones
-    relabel: bool | None = None  # train on the classes that the run `warm_start` predicts; None: on the true ones
+    evaluate_every_steps: int | None = None  # test within epochs too, every n steps of the run; None: only after epochs
+    warm_start: str | None = None  # name of a finished run whose last weights to begin with; None: initial weights
+    relabel: bool | None = None  # train on the classes that the run `warm_start` predicts; None: on the true labels
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "schedule.epochs", ">= 1", self.epochs)
@@ -72,24 +72,24 @@ class Schedule:
 
 @dataclass
 class Runtime:
-    """How and where a run is done; no part of its name."""
+    """Options of how and where a run is executed; they are not part of its name."""
 
-    device: str = "auto"  # auto | cpu | cuda | cuda:1; auto: a GPU where there is one
+    device: str = "auto"  # auto | cpu | cuda | cuda:1; auto: a GPU if there is one
     output_dir: str = "outputs"
     data_dir: str | None = None  # None: the environment variable LOSSBENCH_DATA, else data/
-    download: bool = True  # fetch a published data set that is not there; false: refuse at once, as without network
-    num_threads: int | None = None  # CPU threads a run; None: the cores shared out among the runs at a time
-    parallel: int | str = "auto"  # runs at a time; auto: as many as fill the cores, `runs_per_gpu` on each GPU
+    download: bool = True  # download a published data set that is missing; false: fail with a message
+    num_threads: int | None = None  # CPU threads per run; None: the cores divided among the parallel runs
+    parallel: int | str = "auto"  # number of parallel runs; auto: as many as fill the cores, or `runs_per_gpu` per GPU
     runs_per_gpu: int = 1
-    budget_min: float | None = None  # minutes after which a sweep stops, everything resumable
-    deterministic: bool = False  # on a GPU: the same bits every time, slower
-    cuda_graphs: bool = True  # on a GPU: record the step once and replay it; false: the plain step
+    budget_min: float | None = None  # minutes after which a sweep stops; it can be resumed
+    deterministic: bool = False  # on a GPU: bitwise reproducible, slower
+    cuda_graphs: bool = True  # on a GPU: record the training step once and replay it; false: run each step normally
     tensorboard: bool = True
-    keep_weights: bool = False  # keep the last weights in the run's folder, for runs that begin with them
+    keep_weights: bool = False  # keep the last weights in the run's folder, for `schedule.warm_start` of other runs
     class_trace: bool = False  # keep class means and gradient norms by class of every epoch
-    experiment: str | None = None  # what the run was made for; kept in its record
-    profile: str | None = None  # likewise
-    num_seeds: int | None = None  # likewise
+    experiment: str | None = None  # set by a sweep: the experiment that the run belongs to; kept in its record
+    profile: str | None = None  # likewise, the sweep's profile
+    num_seeds: int | None = None  # likewise, the sweep's number of seeds
 
     def __post_init__(self) -> None:
         valid = self.num_threads is None or 1 <= self.num_threads <= 1024
@@ -107,7 +107,7 @@ class Runtime:
 
 @dataclass
 class Config:
-    """A run, whole."""
+    """The complete config of a run."""
 
     dataset: DatasetConfig
     model: ModelConfig
@@ -121,21 +121,21 @@ class Config:
 
 
 def run_id(config: Config) -> str:
-    """Name of a run: words for people and a hash of all that can change a number."""
+    """Name of a run: readable words and a hash of everything that can change its results."""
     return name_of(asdict(config), NUMERICS)
 
 
 def name_of(config: Mapping[str, Any], numerics: int) -> str:
-    """Name of the run that a config, as a plain mapping, describes under the given `NUMERICS`."""
+    """Name of the run that a config, given as a plain mapping, describes under the given `NUMERICS`."""
     identity = {key: canonical(config[key]) for key in IDENTITY} | {"numerics": numerics}
-    identity["dataset"].pop("path", None)  # where a file lies; what is in it, its sha256 says
+    identity["dataset"].pop("path", None)  # the sha256 identifies the file; its place does not matter
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     words = (config["dataset"]["name"], config["model"]["name"], config["loss"]["name"], f"s{config['seed']}", digest)
     return "-".join(words)
 
 
 def canonical(value: Any) -> Any:
-    """The same value in the one form that is hashed: numbers as floats (1 is 1.0), no keys that are None."""
+    """The value in the form that is hashed: numbers as floats (1 becomes 1.0), keys whose value is None left out."""
     if isinstance(value, Mapping):
         return {key: canonical(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):

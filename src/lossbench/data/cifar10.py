@@ -25,11 +25,11 @@ class Cifar10(ImageDataset):
     crop_padding: int = 4  # pixels
 
     def sizes(self) -> Sizes:
-        """Of the published files."""
+        """Sizes of the published files."""
         return Sizes(50_000, 10_000, (3, 32, 32), 10)
 
     def class_names(self) -> tuple[str, ...]:
-        """As the publishers name them."""
+        """Class names as published."""
         return ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
     def read(self, runtime: Any) -> Mapping[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""scikit-learn's digits, which need no network."""
+"""scikit-learn's digits, which need no download."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ NUM_IMAGES, NUM_TRAIN = 1797, 1497
 @register_dataset(label="digits")
 @dataclass
 class Digits(ImageDataset):
-    """scikit-learn's 1,797 real 8 x 8 digits, enlarged: 1,497 to train and 300 to test. Needs no network."""
+    """scikit-learn's 1,797 real 8 x 8 digits, enlarged: 1,497 to train and 300 to test. Needs no download."""
 
     name: str = "digits"
     normalization: Normalization = Normalization.dataset
@@ -31,7 +31,7 @@ class Digits(ImageDataset):
         require(valid, "dataset.image_shape", "[1 or 3, height, width] with sides in 8..224", shape)
 
     def sizes(self) -> Sizes:
-        """Of scikit-learn's set."""
+        """Sizes of the two parts of scikit-learn's set."""
         return Sizes(NUM_TRAIN, NUM_IMAGES - NUM_TRAIN, tuple(self.image_shape), 10)
 
     def class_names(self) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class Digits(ImageDataset):
         return "x".join(map(str, self.image_shape))
 
     def read(self, runtime: Any) -> Mapping[str, np.ndarray]:
-        """The images, enlarged and split."""
+        """The images, enlarged and split into training and test set."""
         import torch
         import torch.nn.functional as F
         from sklearn.datasets import load_digits

@@ -1,6 +1,6 @@
-"""Which class is each test image, and how many training images has each? Known without the data sets' files.
+"""Test labels and training class sizes of published data sets, known without their files.
 
-`paper/labels.npz` holds it for the data sets of the paper; tools/write_labels.py made it.
+tools/write_labels.py writes them to `labels.npz` beside this module.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ def test_labels(dataset: Mapping[str, Any]) -> np.ndarray | None:
         dataset: `config["dataset"]` of the run's record.
 
     Returns:
-        The labels; None where they are not those of a published test set: other data, or held-out training images.
+        The labels; None if the run was tested on other data or on held-out training images.
     """
     labels = None if dataset.get("num_validation") else _labels().get(f"{dataset['name']}_test")
     classes = dataset.get("classes")
@@ -31,13 +31,13 @@ def test_labels(dataset: Mapping[str, Any]) -> np.ndarray | None:
 
 
 def train_counts(dataset: Mapping[str, Any]) -> np.ndarray | None:
-    """Images of each class that a run was trained on, int64 [K].
+    """Number of images of each class that a run was trained on, int64 [K].
 
     Args:
         dataset: `config["dataset"]` of the run's record.
 
     Returns:
-        The counts; None where it was not trained on the whole of a published training set.
+        The counts; None for other data, or if the run used `num_train` or `num_validation`.
     """
     if dataset.get("num_validation") or dataset.get("num_train"):
         return None
@@ -54,5 +54,5 @@ def _labels() -> dict[str, np.ndarray]:
     with as_file(files("lossbench.data").joinpath("labels.npz")) as path, np.load(path) as arrays:
         found = dict(arrays)
     for array in found.values():
-        array.flags.writeable = False  # every caller gets the same one
+        array.flags.writeable = False  # the cached arrays are shared
     return found

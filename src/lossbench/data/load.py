@@ -27,19 +27,19 @@ class Split:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set on the training device, with what turns its pixels into the network's input."""
+    """A data set on the training device, with the factors that turn pixels into the network's input."""
 
     train: Split
     test: Split
     shape: Shape
     num_classes: int
     class_counts: "Tensor"  # training images of each class, int64 [K]
-    scale: "Tensor | None"  # of images, [C, 1, 1]; input = pixel * scale + shift. None: tokens, which stay as they are
+    scale: "Tensor | None"  # of images, [C, 1, 1]; input = pixel * scale + shift. None: tokens, used as they are
     shift: "Tensor | None"
     padded: "Tensor | None"  # training images with a zero border, for random crops; None: no augmentation
 
     def inputs(self, given: "Tensor") -> "Tensor":
-        """What the network sees: of uint8 images [B, C, H, W] normalised float32, channels last in memory."""
+        """The network's input: uint8 images [B, C, H, W] become normalised float32, channels last; tokens stay."""
         import torch
 
         if self.scale is None or self.shift is None:
@@ -49,11 +49,11 @@ class Data:
 
 
 def plan_epoch(data: Data, seed: int, epoch: int) -> "Tensor":
-    """What an epoch shows, in which order: a function of (seed, epoch), drawn on the CPU, sent to the device at once.
+    """Order and augmentation of an epoch's samples: a function of (seed, epoch), drawn on the CPU.
 
     Returns:
-        Int64 [1, N], indices of training images; with augmentation [4, N], below them each one's crop offsets from the
-        top and from the left of the padded image, and whether it is flipped.
+        Int64 [1, N] on the training device: indices of training images. With augmentation [4, N]: also each image's
+        crop offset from the top and from the left of the padded image, and whether it is flipped (1) or not (0).
     """
     import torch
 
@@ -67,7 +67,7 @@ def plan_epoch(data: Data, seed: int, epoch: int) -> "Tensor":
 
 
 def batch(data: Data, plan: "Tensor") -> "tuple[Tensor, Tensor]":
-    """Inputs [B, C, H, W] and target [B] that the columns of a plan, [1, B] or [4, B], name; augmented."""
+    """Inputs [B, C, H, W] and target [B] of some columns of an epoch's plan, [1, B] or [4, B], augmented."""
     import torch
 
     target = data.train.labels[plan[0]]
@@ -97,7 +97,7 @@ def load_data(config: DatasetConfig, runtime: Runtime, device: "torch.device") -
     import torch
     import torch.nn.functional as F
 
-    known = sizes(config)  # refuses numbers that the data set does not have
+    known = sizes(config)  # raises if the config asks for more than there is
     arrays = select(prepared_arrays(config, runtime), config)
     images, labels = arrays["train_images"], arrays["train_labels"]
     test_images, test_labels = arrays["test_images"], arrays["test_labels"]

@@ -34,11 +34,11 @@ class MnistType(ImageDataset):
         return tuple(CLASS_NAMES)
 
     def sizes(self) -> Sizes:
-        """Of the published files."""
+        """Sizes of the published files."""
         return Sizes(60_000, 10_000, (1, 28, 28), 10)
 
     def class_names(self) -> tuple[str, ...]:
-        """As the publishers name them."""
+        """Class names as published."""
         return CLASS_NAMES[self.name]
 
     def read(self, runtime: Any) -> Mapping[str, np.ndarray]:

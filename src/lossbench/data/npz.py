@@ -16,12 +16,12 @@ from lossbench.system.files import expanded, sha256_of
 @register_dataset(label="npz")
 @dataclass
 class Npz(ImageDataset):
-    """Images and labels of one's own in a NumPy .npz file; docs/data.md says what it has to hold."""
+    """Images and labels of your own in a NumPy .npz file; docs/data.md describes the format."""
 
     name: str = "npz"
     normalization: Normalization = Normalization.dataset
     path: str | None = None  # of the file; no part of a run's name
-    sha256: str | None = None  # of the file, and so in its place in the name; None: what is found at `path`
+    sha256: str | None = None  # of the file, part of the run's name instead of the path; None: computed from the file
     augment: bool = False
     crop_padding: int = 4  # pixels
 
@@ -30,7 +30,7 @@ class Npz(ImageDataset):
         require(bool(self.path), "dataset.path", "the .npz file with images and labels, such as my.npz", self.path)
         self.path = expanded(str(self.path), "dataset.path")
         if self.sha256 is None:
-            require(Path(self.path).is_file(), "dataset.path", "a file that is there", self.path)
+            require(Path(self.path).is_file(), "dataset.path", "an existing file (.npz)", self.path)
             self.sha256 = sha256_of(Path(self.path))
         valid = len(self.sha256) == 64 and set(self.sha256) <= set("0123456789abcdef")
         require(valid, "dataset.sha256", "null or 64 digits 0-9a-f", self.sha256)
@@ -41,7 +41,7 @@ class Npz(ImageDataset):
         return self.path, self.sha256
 
     def sizes(self) -> Sizes:
-        """Of the file; of its images only the header is read."""
+        """Sizes of the file's arrays; only the header of the images is read."""
         return Sizes(*npz_file.sizes(*self._file()))
 
     def variant(self) -> str:

@@ -1,4 +1,4 @@
-"""Is a user's own .npz file a data set, and what is in it? Nothing in it is ever unpickled."""
+"""Reading and checking a user's own .npz file; nothing in it is ever unpickled."""
 
 import hashlib
 import io
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Header(NamedTuple):
-    """What is known of an array before it is read."""
+    """Shape and type of an array, known before it is read."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -70,7 +70,7 @@ def _wrong(path: str, array: str, found: str, expected: str) -> ValueError:
 
 
 def _verified(path: str, sha256: str) -> bytes:
-    """The file's bytes, read once: what is verified is what is used."""
+    """The file's bytes, read once, so that the bytes used are those verified."""
     try:
         content = read_file(path)
     except OSError as error:
@@ -85,7 +85,7 @@ def _verified(path: str, sha256: str) -> bytes:
 
 
 def _read(path: str, content: bytes, names: Sequence[str], read: Callable[[zipfile.ZipFile, str], T]) -> dict[str, T]:
-    """What `read` gives for each name; whatever can be wrong with a file's bytes becomes one sentence."""
+    """Apply `read` to each named array; any damage of the file becomes a ValueError with one sentence."""
     found: list[str] = []
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:  # its checksums are verified as it is read
@@ -95,7 +95,7 @@ def _read(path: str, content: bytes, names: Sequence[str], read: Callable[[zipfi
     except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f"dataset.path={path} is no whole .npz file ({reason}); write it anew with np.savez"
+            f"dataset.path={path} is no complete .npz file ({reason}); write it again with np.savez"
         ) from error
     missing = ", ".join(name for name in names if name not in found)
     raise ValueError(f"dataset.path={path} lacks {missing}; it holds {', '.join(found) or 'nothing'}")
@@ -113,7 +113,7 @@ def header_of(archive: zipfile.ZipFile, member: str) -> Header:
             raise ValueError(f"{member} has a damaged header") from error
         size = file.tell() + math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and size != archive.getinfo(member).file_size:
-        raise ValueError(f"{member} has {archive.getinfo(member).file_size} bytes where its header asks for {size}")
+        raise ValueError(f"{member} has {archive.getinfo(member).file_size} bytes, but its header requires {size}")
     return Header(shape, dtype)
 
 
@@ -124,7 +124,7 @@ def _array(archive: zipfile.ZipFile, member: str) -> np.ndarray:
 
 
 def _check_headers(path: str, headers: dict[str, Header]) -> tuple[int, int, int]:
-    """The image shape [C, H, W], once all shapes and types are known to be right."""
+    """Check all shapes and types; returns the image shape [C, H, W]."""
     shapes = {}
     for part in ("train", "test"):
         images, labels = headers[f"{part}_images"], headers[f"{part}_labels"]
@@ -135,7 +135,7 @@ def _check_headers(path: str, headers: dict[str, Header]) -> tuple[int, int, int
         if _channels_axis(images.shape) is None:
             raise _wrong(path, f"{part}_images", _found(images), IMAGES)
         if images.shape[0] == 0:
-            raise _wrong(path, f"{part}_images", _found(images), "at least one image, and here N is 0")
+            raise _wrong(path, f"{part}_images", _found(images), "at least one image, but N is 0")
         if labels.shape != images.shape[:1]:
             raise _wrong(path, f"{part}_labels", _found(labels), f"[{images.shape[0]}], a label for each image")
         shapes[part] = _image_shape(images.shape)
@@ -155,7 +155,7 @@ def _dimensions(shape: tuple[int, ...]) -> str:
 
 
 def _channels_axis(shape: tuple[int, ...]) -> int | None:
-    """Which axis the channels are, 0 where there is none; None: these are no images."""
+    """The axis of the channels, 0 if there is none; None: not the shape of images."""
     for axis, sides in ((3, shape[1:3]), (1, shape[2:])):
         if len(shape) == 4 and shape[axis] in (1, 3) and min(sides) >= SMALLEST_SIDE:
             return axis
@@ -170,7 +170,7 @@ def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _check_labels(path: str, train: np.ndarray, test: np.ndarray) -> int:
-    """The number of classes, once the labels are known to be 0..K-1."""
+    """Check that the labels are 0..K-1; returns K."""
     labels = np.unique(train)
     if len(labels) < 2:
         raise _wrong(path, "train_labels", f"holds one class only, {labels[0]}", "at least two")
@@ -179,7 +179,7 @@ def _check_labels(path: str, train: np.ndarray, test: np.ndarray) -> int:
         raise _wrong(path, "train_labels", found, f"all of 0..{len(labels) - 1}, without a gap")
     strange = np.setdiff1d(test, labels)
     if len(strange):
-        found = f"holds the label {strange[0]}, which train_labels never shows"
+        found = f"holds the label {strange[0]}, which train_labels does not hold"
         raise _wrong(path, "test_labels", found, f"labels in 0..{len(labels) - 1}")
     return len(labels)
 

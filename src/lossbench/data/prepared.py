@@ -1,4 +1,4 @@
-"""Data sets prepared once: verified, unpacked and cached as one file, whose content is checked when it is read."""
+"""The cache of prepared data sets: verified, unpacked and stored in one file, which is checked whenever it is read."""
 
 import hashlib
 import zipfile
@@ -14,19 +14,19 @@ from lossbench.data.npz_file import ARRAYS
 from lossbench.data.subsets import Arrays, select
 from lossbench.system.files import open_file, remove_leftovers, write_atomically
 
-CACHE_VERSION = 2  # raised when the prepared arrays change, or what is kept beside them
+CACHE_VERSION = 2  # increased when the content of the cache files changes
 UNREADABLE = (
     *(AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError),
     *(zipfile.BadZipFile, zlib.error),
 )
-"""What reading a damaged cache raises; a header may claim any size."""
+"""Errors of reading a damaged cache; MemoryError, for instance, where a damaged header claims a huge size."""
 
 
 def prepare(config: DatasetConfig, runtime: Runtime) -> Path:
-    """Verify, unpack and cache a data set, unless that has been done; returns the cache file.
+    """Verify, unpack and cache a data set, unless it is cached already; returns the cache file.
 
     Raises:
-        ValueError: the files are neither there nor to be had, or not the published ones.
+        ValueError: the files are missing and cannot be downloaded, or they are not the published ones.
     """
     path = _cache(config, runtime)
     if not path.exists():
@@ -39,15 +39,15 @@ def _cache(config: DatasetConfig, runtime: Runtime) -> Path:
 
 
 def _make(config: DatasetConfig, runtime: Runtime) -> Arrays:
-    """The data set from its own files; the cache file is written, or written over, with the digest of what is in it."""
+    """Read the data set from its own files, and write the arrays and their digest to the cache file."""
     found = config.read(runtime)
-    arrays = {name: np.array(found[name], order="C") for name in ARRAYS}  # as they will be read
+    arrays = {name: np.array(found[name], order="C") for name in ARRAYS}  # as the cache will return them
     path = _cache(config, runtime)
-    whole = arrays | {"digest": _digest(path.name, arrays)}
+    content = arrays | {"digest": _digest(path.name, arrays)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / ".lock"):  # whoever writes here holds it
+    with FileLock(path.parent / ".lock"):
         remove_leftovers(path.parent)
-        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **whole))
+        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **content))
     return arrays
 
 
@@ -62,19 +62,19 @@ def _digest(name: str, arrays: Arrays) -> np.ndarray:
 
 
 def prepared_arrays(config: DatasetConfig, runtime: Runtime) -> Arrays:
-    """What the cache holds, or, where it does not hold what was once prepared, the data set made again."""
+    """The arrays in the cache; if it is missing or damaged, the data set is prepared again."""
     path = _cache(config, runtime)
     try:
         with open_file(path) as file, np.load(file) as content:  # the archive's checksums are verified as it is read
             arrays = {name: content[name] for name in ARRAYS}
-            whole = np.array_equal(content["digest"], _digest(path.name, arrays))
+            intact = np.array_equal(content["digest"], _digest(path.name, arrays))
     except UNREADABLE:
-        whole = False
-    return arrays if whole else _make(config, runtime)
+        intact = False
+    return arrays if intact else _make(config, runtime)
 
 
 def labels_tested_on(config: DatasetConfig, runtime: Runtime) -> np.ndarray:
-    """True classes of the test images, or of those held out in their place, integers [N].
+    """True classes of the images that a config tests on (test set or held-out training images), integers [N].
 
     Raises:
         ValueError: the files are missing or wrong.

@@ -17,16 +17,23 @@ from lossbench.system.screen import say
 
 @dataclass(frozen=True)
 class Source:
-    """Where a published data set's files lie below the data folder, and what they are."""
+    """The files of a published data set.
 
-    torchvision: str  # the class that downloads it
+    Args:
+        torchvision: name of the class in `torchvision.datasets` that downloads them.
+        folder: where they lie below the data folder.
+        digests: SHA-256 of each file's unpacked bytes, as published.
+        parse: from the files' unpacked bytes, by name, to the arrays.
+    """
+
+    torchvision: str
     folder: str
-    digests: Mapping[str, str]  # file -> SHA-256 of its unpacked bytes, as published
+    digests: Mapping[str, str]
     parse: Callable[[Mapping[str, bytes]], Arrays]
 
 
 SOURCES: dict[str, Source] = {}
-"""By the name of the data set, whose own module adds it."""
+"""By name of the data set; the data set's own module adds it."""
 
 
 def data_dir(runtime: Runtime) -> Path:
@@ -35,15 +42,15 @@ def data_dir(runtime: Runtime) -> Path:
 
 
 def _read(path: Path, digest: str) -> bytes:
-    """The unpacked bytes of a published file, raw or gzipped, whichever is there; verified.
+    """The unpacked bytes of a published file, stored raw or gzipped, verified.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: neither is there.
+        FileNotFoundError, NotADirectoryError: neither form exists.
         ValueError: the file is not the published one.
     """
     packed = path.with_name(path.name + ".gz")
     found = path if path.exists() else packed
-    again = f"expected SHA-256 {digest[:12]}... unpacked; remove it, and the next run fetches it again"
+    again = f"expected SHA-256 {digest[:12]}... unpacked; remove it, and the next run downloads it again"
     try:
         content = read_file(found) if found == path else gzip.decompress(read_file(found))
     except (FileNotFoundError, NotADirectoryError):
@@ -58,7 +65,7 @@ def _read(path: Path, digest: str) -> bytes:
     return content
 
 
-WAY_OUT = "put the published files there, or name the folder that has them with runtime.data_dir or LOSSBENCH_DATA"
+WAY_OUT = "put the published files there, or set runtime.data_dir or LOSSBENCH_DATA to the folder that has them"
 
 
 def _download(name: str, source: Source, folder: Path) -> None:
@@ -72,8 +79,8 @@ def _download(name: str, source: Source, folder: Path) -> None:
             with contextlib.suppress(OSError):
                 empty.rmdir()
         reason = " ".join(str(error).split())
-        told = f"{_lacking(name, source, folder)}, and the download failed ({reason}); {WAY_OUT}"
-        raise ValueError(told) from error
+        message = f"{_lacking(name, source, folder)}, and the download failed ({reason}); {WAY_OUT}"
+        raise ValueError(message) from error
 
 
 def _lacking(name: str, source: Source, folder: Path) -> str:
@@ -81,20 +88,20 @@ def _lacking(name: str, source: Source, folder: Path) -> str:
 
 
 def _check_data_dir(runtime: Runtime) -> None:
-    """Nothing is fetched into a folder that is there by its name only: the name may be misspelt."""
+    """Refuse to download into a folder that was named but does not exist: the name may be misspelt."""
     place = "runtime.data_dir" if runtime.data_dir else "LOSSBENCH_DATA"
     if data_dir(runtime) != Path("data") and not data_dir(runtime).is_dir():
         raise ValueError(
-            f"{place} must be a folder that is there, got {data_dir(runtime)}; make it, and the published files are "
-            f"fetched into it"
+            f"{place} must be an existing folder, got {data_dir(runtime)}; create it, and the published files are "
+            f"downloaded into it"
         )
 
 
 def load(name: str, runtime: Runtime) -> Arrays:
-    """The images and labels of a published data set, fetched where they are not there and may be.
+    """The images and labels of a published data set, downloaded if missing and if `runtime.download` allows it.
 
     Raises:
-        ValueError: the files are neither there nor to be had, or not the published ones.
+        ValueError: the files are missing and cannot be downloaded, or they are not the published ones.
     """
     source, folder = SOURCES[name], data_dir(runtime)
 
@@ -107,7 +114,7 @@ def load(name: str, runtime: Runtime) -> Arrays:
         _check_data_dir(runtime)
         if not runtime.download:
             raise ValueError(
-                f"{_lacking(name, source, folder)}, and runtime.download=false forbids to fetch them; {WAY_OUT}"
+                f"{_lacking(name, source, folder)}, and runtime.download=false forbids downloading them; {WAY_OUT}"
             ) from None
         _download(name, source, folder)
         files = read()

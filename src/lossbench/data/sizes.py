@@ -1,4 +1,4 @@
-"""Sizes of what a config will train and test on, known before anything is read."""
+"""Sizes of the subset that a config trains and tests on, known before samples are read."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ from lossbench.data.imbalance import sizes_left
 def sizes(config: DatasetConfig) -> Sizes:
     """Sizes of the subset that a config describes.
 
-    Of some classes, or imbalanced ones, numbers as of classes of equal size.
+    With `classes` or `imbalance` the numbers assume classes of equal size.
 
     Raises:
         ValueError: it asks for more training samples than there are, or names a file that is no data set.
     """
-    whole = config.sizes()
-    num_train, num_test, num_classes = whole.num_train, whole.num_test, whole.num_classes
+    full = config.sizes()
+    num_train, num_test, num_classes = full.num_train, full.num_test, full.num_classes
     if config.classes is not None:
         if max(config.classes) >= num_classes:
             known = f"in 0..{num_classes - 1} for {config.name}"
@@ -28,7 +28,7 @@ def sizes(config: DatasetConfig) -> Sizes:
         num_train, num_test = num_train - config.num_validation, config.num_validation
     if config.imbalance is not None and config.imbalance_ratio is not None:
         share = np.full(num_classes, num_train // num_classes)
-        num_train = int(sizes_left(share, config.imbalance.value, config.imbalance_ratio).sum())
+        num_train = int(sizes_left(share, config.imbalance, config.imbalance_ratio).sum())
     if config.num_train is not None and config.num_train > num_train:
         raise ValueError(f"dataset.num_train must be <= {num_train} for {config.name}, got {config.num_train}")
-    return Sizes(config.num_train or num_train, num_test, whole.shape, num_classes)
+    return Sizes(config.num_train or num_train, num_test, full.shape, num_classes)

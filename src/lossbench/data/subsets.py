@@ -1,4 +1,4 @@
-"""Which of a data set's images are trained on, and which tested? Classes, imbalance, validation and fewer images."""
+"""The subset of a data set that a config trains and tests on: classes, validation, imbalance, number of images."""
 
 import numpy as np
 
@@ -6,19 +6,23 @@ from lossbench.config.options import DatasetConfig
 from lossbench.data.imbalance import renumbered, sizes_left
 from lossbench.system.seeds import generator
 
-VALIDATION_SEED = 1000  # of the split, see docs/statistics.md; no reported run has it
+VALIDATION_SEED = 1000  # of the split, see docs/statistics.md; no reported run has this seed
 
 Arrays = dict[str, np.ndarray]
 """train_images and test_images, uint8 [N, C, H, W]; train_labels and test_labels, integers [N]."""
 
 
 def stratified_permutation(labels: np.ndarray, seed: int = 0) -> np.ndarray:
-    """A fixed random order of the samples in which every beginning has the classes in proportion; indices [N]."""
+    """A fixed random order of the samples in which the first n have the classes in proportion, for every n.
+
+    Returns:
+        Indices of the samples, int64 [N].
+    """
     import torch
 
     labels = np.asarray(labels, np.int64)
     shuffled = torch.randperm(len(labels), generator=generator(seed, 0, "stratified permutation")).numpy()
-    place = np.empty(len(labels))  # how far through its own class a sample comes, in 0..1
+    place = np.empty(len(labels))  # relative position of a sample within its class, in 0..1
     for label in np.unique(labels):
         members = shuffled[labels[shuffled] == label]
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
@@ -26,7 +30,7 @@ def stratified_permutation(labels: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def select(arrays: Arrays, config: DatasetConfig) -> Arrays:
-    """The images and labels that a config asks for, in this order: classes, validation, imbalance, number.
+    """The images and labels that a config asks for; steps in this order: classes, validation, imbalance, number.
 
     Raises:
         ValueError: no image is left to train or to test on.
@@ -38,14 +42,14 @@ def select(arrays: Arrays, config: DatasetConfig) -> Arrays:
         test_images, test_labels = _of_classes(test_images, test_labels, config.classes)
         for part, number in (("training", len(labels)), ("test", len(test_labels))):
             if number == 0:
-                told = f"dataset.classes must be classes that {config.name} has {part} images of, got {config.classes}"
-                raise ValueError(f"{told}, of which N is 0")
+                rule = f"dataset.classes must be classes that {config.name} has {part} images of, got {config.classes}"
+                raise ValueError(f"{rule}, which have none")
     if config.num_validation is not None:
         order = stratified_permutation(labels, VALIDATION_SEED)
         held, rest = order[: config.num_validation], order[config.num_validation :]
         test_images, test_labels, images, labels = images[held], labels[held], images[rest], labels[rest]
     if config.imbalance is not None and config.imbalance_ratio is not None:
-        left = sizes_left(np.bincount(labels), config.imbalance.value, config.imbalance_ratio)
+        left = sizes_left(np.bincount(labels), config.imbalance, config.imbalance_ratio)
         order = stratified_permutation(labels)
         chosen = np.sort(np.concatenate([order[labels[order] == label][:n] for label, n in enumerate(left)]))
         images, labels = images[chosen], labels[chosen]
@@ -56,6 +60,6 @@ def select(arrays: Arrays, config: DatasetConfig) -> Arrays:
 
 
 def _of_classes(images: np.ndarray, labels: np.ndarray, classes: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The images of some classes, which are numbered anew in the order given."""
+    """The images of some classes, renumbered in the given order."""
     labels = renumbered(labels, classes)
     return images[labels >= 0], labels[labels >= 0]

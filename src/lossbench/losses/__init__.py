@@ -1,1 +1,1 @@
-"""Losses: one file each, pure functions of logits and target."""
+"""Losses: one file each, with options and a pure function of logits and target."""

@@ -1,4 +1,4 @@
-"""The loss of a run: what its options build, times its scale."""
+"""Building the loss of a run from its options."""
 
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,11 @@ def build_loss(config: LossConfig, class_counts: "Tensor") -> "Loss":
     """The loss that a config describes, times its `scale`.
 
     Args:
-        config: the loss and its options.
+        config: the loss's options.
         class_counts: training samples of each class, int64 [K], on the device of the logits.
     """
     kind = config.class_weights
-    weights = None if kind is None else weights_by_size(class_counts.double(), kind.value)
+    weights = None if kind is None else weights_by_size(class_counts.double(), kind)
     loss = config.build(TrainingClasses(len(class_counts), class_counts, weights))
     if config.scale == 1.0:
         return loss

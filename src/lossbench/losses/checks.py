@@ -1,4 +1,4 @@
-"""What every loss asks of its arguments; nothing here waits for the device."""
+"""Checks of a loss's arguments, and one-hot targets; nothing here synchronises with a GPU."""
 
 from typing import TYPE_CHECKING
 
@@ -7,18 +7,18 @@ if TYPE_CHECKING:
 
 
 def checked(logits: "Tensor", target: "Tensor") -> "Tensor":
-    """The logits in at least float32, float64 staying float64.
+    """Check logits and target; returns the logits as float32, or float64 if they are float64.
 
-    On a GPU the classes in target are not looked at, since that would wait for the device: there a class outside
-    0..K-1 goes wrong unseen, and whoever makes the target checks it (a data set's labels are, when it is read).
+    On a GPU the classes in `target` are not checked, since that would wait for the device: a class outside 0..K-1 then
+    gives wrong values without an error. A data set's labels are checked when it is read; check targets of your own.
 
     Raises:
-        ValueError: logits are not [B, K] with K >= 2, target is not [B], or on a CPU holds a class outside 0..K-1.
+        ValueError: logits are not [B, K] with K >= 2, or target is not [B], or, on a CPU, has a class outside 0..K-1.
     """
     import torch
 
     if logits.ndim != 2 or logits.shape[0] < 1 or logits.shape[1] < 2:
-        raise ValueError(f"logits must be [batch, classes] with at least 1 and 2, got {list(logits.shape)}")
+        raise ValueError(f"logits must be [batch, classes] with batch >= 1 and classes >= 2, got {list(logits.shape)}")
     if target.shape != logits.shape[:1]:
         raise ValueError(
             f"target must be [{logits.shape[0]}] for logits {list(logits.shape)}, got {list(target.shape)}"
@@ -33,7 +33,7 @@ def checked(logits: "Tensor", target: "Tensor") -> "Tensor":
 
 
 def one_hot(logits: "Tensor", target: "Tensor") -> "Tensor":
-    """1 where a column is the sample's class, else 0; [B, K] in the dtype of the logits."""
+    """One-hot targets, [B, K] in the dtype of the logits."""
     import torch
 
     return (target[:, None] == torch.arange(logits.shape[1], device=logits.device)).to(logits.dtype)

@@ -23,21 +23,20 @@ class Lgl(LossConfig):
 
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
-        reduction, weights = self.reduction.value, classes.weights
-        return lambda logits, target: lgl(logits, target, reduction=reduction, class_weights=weights)
+        return lambda logits, target: lgl(logits, target, reduction=self.reduction, class_weights=classes.weights)
 
 
 def lgl(
     logits: "Tensor", target: "Tensor", *, reduction: str = "mean", class_weights: "Tensor | None" = None
 ) -> "Tensor":
-    """LGL: logistic loss, one sigmoid a class against all others (section "Preliminaries", one-vs-all).
+    """LGL: logistic loss with one sigmoid for each class against all others (section "Preliminaries", one-vs-all).
 
     Args:
         logits: raw scores, [B, K].
         target: class indices in 0..K-1, int64 [B].
-        reduction: "mean" over batch and classes, torch's default; "sum_classes": mean over the batch, sum over classes,
-            K times larger. The paper is silent; with "mean" LGL falls behind SML as in Table 3.
-        class_weights: lambda_k of Eq. 1, [K], for all K terms of a sample of class k; None: all 1.
+        reduction: "mean": over batch and classes, torch's default; "sum_classes": mean over the batch, sum over
+            classes, K times larger. The paper does not say; with "mean" LGL falls behind SML as in Table 3.
+        class_weights: lambda_k of Eq. 1, [K], a factor on all K terms of a sample of class k; None: all 1.
 
     Returns:
         Scalar loss in nats.
@@ -47,9 +46,8 @@ def lgl(
     """
     import torch.nn.functional as F
 
-    if reduction not in ("mean", "sum_classes"):
-        raise ValueError(f"reduction must be mean or sum_classes, got {reduction!r}")
+    summed = Reduction(reduction) is Reduction.sum_classes
     logits = checked(logits, target)
     weights = None if class_weights is None else class_weights.to(logits.dtype)[target][:, None]
     loss = F.binary_cross_entropy_with_logits(logits, one_hot(logits, target), weights)
-    return loss * logits.shape[1] if reduction == "sum_classes" else loss
+    return loss * logits.shape[1] if summed else loss

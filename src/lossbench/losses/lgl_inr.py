@@ -1,10 +1,9 @@
-"""LGL-INR, in matrix form: three products of [G, B] and [B, K], no loop, no wait for the device."""
+"""LGL-INR in matrix form: three products of [G, B] and [B, K] matrices, without loops or GPU synchronisation."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from lossbench.config.options import LossConfig, Reduction, TrainingClasses, require
+from lossbench.config.options import LossConfig, Reduction, TrainingClasses, Words, require
 from lossbench.config.registry import register_loss
 from lossbench.losses.checks import checked, one_hot
 
@@ -12,28 +11,28 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS = "class_weights"
-"""Name of what a run keeps of an epoch: the weights lambda_jk of the test images, [K, K]."""
+"""Name, in a run's trace, of the weights lambda_jk of the test images, [K, K]."""
 
 
-class Counts(StrEnum):
-    """Which class sizes N_j LGL-INR divides by."""
+class Counts(Words):
+    """The class sizes N_j that LGL-INR divides by."""
 
-    batch = "batch"  # of the batch, as the published implementation
-    dataset = "dataset"  # of the training set, as Eq. 11 is printed
+    batch = "batch"  # of the batch, as in the published implementation
+    dataset = "dataset"  # of the training set, as in Eq. 11
 
 
-class Missing(StrEnum):
-    """What happens to a class without samples in the batch when LGL-INR shares out its weights."""
+class Missing(Words):
+    """Treatment of classes without samples in the batch by LGL-INR's weights."""
 
-    drop = "drop"  # gets no weight, as the published implementation
-    keep = "keep"  # takes part with mean probability 0, and its share is lost
+    drop = "drop"  # it gets no weight, as in the published implementation
+    keep = "keep"  # it gets the weight of mean probability 0, which then has no effect
 
 
 @register_loss(
     label="LGL-INR",
     probabilities="sigmoid",
     maps=("sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised", "softmax"),
-    posterior="shifted",  # at beta 0, of classes of equal size
+    posterior="shifted",  # with beta 0 and classes of equal size
     compared="shifted_normalised",
     law="reweighted",
     style=2,
@@ -45,7 +44,7 @@ class LglInr(LossConfig):
     name: str = "lgl_inr"
     beta: float = 1.0  # sharpness of the class weights, >= 0
     detach_weights: bool = False  # the weights count as constants in the gradient
-    eps: float | None = None  # inside the logarithm, as the published code (1e-7); None: log-sigmoid
+    eps: float | None = None  # added inside the logarithm, 1e-7 in the published code; None: exact log-sigmoid
     counts: Counts = Counts.batch
     missing: Missing = Missing.drop
     reduction: Reduction = Reduction.sum_classes  # over the K classifiers
@@ -65,8 +64,8 @@ class LglInr(LossConfig):
             detach_weights=self.detach_weights,
             eps=self.eps,
             class_counts=counts,
-            missing=self.missing.value,
-            reduction=self.reduction.value,
+            missing=self.missing,
+            reduction=self.reduction,
         )
 
     def trace(self, means: "Tensor", present: "Tensor") -> "dict[str, Tensor]":
@@ -85,24 +84,24 @@ def lgl_inr(
     missing: str = "drop",
     reduction: str = "sum_classes",
 ) -> "Tensor":
-    """LGL-INR: one-vs-all logistic loss that weighs each non-target class by how hard it is (Eq. 11).
+    """LGL-INR: one-vs-all logistic loss that weights each non-target class by how hard it is (Eq. 11).
 
-    Classifier k pays the mean of -log p_k over the samples of class k, plus for every other class j the mean of
-    -log(1 - p_k) over its samples, weighted by lambda_jk = softmax over j != k of beta * (mean p_k over class j).
+    The loss of classifier k is the mean of -log p_k over the samples of class k, plus for every other class j the mean
+    of -log(1 - p_k) over its samples, weighted by lambda_jk = softmax over j != k of beta * (mean p_k over class j).
 
-    Deviation: Eq. 11 divides by the data set's class sizes, the published implementation by the batch's; the default
-    follows the implementation, `class_counts` the equation.
+    Deviation: Eq. 11 divides by the data set's class sizes, the published implementation by those of the batch. The
+    default follows the implementation; with `class_counts` the loss follows the equation.
 
     Args:
         logits: raw scores, [B, K].
         target: class indices in 0..K-1, int64 [B].
-        beta: sharpness of the weights, >= 0; at 0 all non-target classes weigh the same.
-        detach_weights: treat the weights as constants in the gradient (the paper is silent; the published code does
-            not). Attached, a far from hard class can get a negative's gradient reversed once beta is large.
+        beta: sharpness of the weights, >= 0; at 0 all non-target classes have the same weight.
+        detach_weights: treat the weights as constants in the gradient (the paper does not say; the published code does
+            not). If they are not constant, the gradient of easy negatives can change sign with large beta.
         eps: added inside the logarithms, as 1e-7 in the published code; None: exact log-sigmoid.
         class_counts: training images of each class, [K]; None: the counts of the batch.
-        missing: "drop": classes without samples in the batch get no weight; "keep": they take part with mean
-            probability 0, and their share of the weight is lost.
+        missing: "drop": classes without samples in the batch get no weight; "keep": they get the weight of mean
+            probability 0, which then has no effect.
         reduction: "sum_classes": sum over the K classifiers; "mean": their mean.
 
     Returns:
@@ -116,22 +115,19 @@ def lgl_inr(
 
     if beta < 0:
         raise ValueError(f"beta must be >= 0, got {beta}")
-    if missing not in ("drop", "keep"):
-        raise ValueError(f"missing must be drop or keep, got {missing!r}")
-    if reduction not in ("sum_classes", "mean"):
-        raise ValueError(f"reduction must be sum_classes or mean, got {reduction!r}")
+    keeps_missing, averaged = Missing(missing) is Missing.keep, Reduction(reduction) is Reduction.mean
     logits = checked(logits, target)
     num_classes = logits.shape[1]
     samples = one_hot(logits, target)  # [B, K]
     counts = samples.sum(dim=0)  # [K]
-    own = samples / counts.clamp_min(1)  # [B, K]: its transpose takes means over the classes of the batch
+    own = samples / counts.clamp_min(1)  # [B, K]; its transpose averages over the samples of each class
     classes = torch.arange(num_classes, device=logits.device)
-    if num_classes <= len(target):  # G groups of samples over which means are taken: the classes ...
+    if num_classes <= len(target):  # means are taken over G groups of samples: one group per class ...
         label, mass, averages = classes, (counts > 0).to(logits.dtype), own.T
-    else:  # ... or, where there are more classes than samples, one a sample, so that nothing is [K, K]
+    else:  # ... or, if there are more classes than samples, one group per sample, so that nothing is [K, K]
         label, mass = target, 1 / counts[target]
         averages = (target[:, None] == target) * mass[:, None]
-    others = mass[:, None] * (label[:, None] != classes)  # [G, K]: how often a group counts among the negatives
+    others = mass[:, None] * (label[:, None] != classes)  # [G, K]: how much a group counts among the negatives
 
     probabilities = torch.sigmoid(logits)  # [B, K]
     if eps is None:
@@ -140,7 +136,7 @@ def lgl_inr(
         log_p, log_not_p = torch.log(probabilities + eps), torch.log(1 - probabilities + eps)
 
     absent = None
-    if missing == "keep":
+    if keeps_missing:
         absent = (counts == 0).to(logits.dtype)
         absent = absent.sum() - absent
     weights = _weights(averages @ probabilities, beta, others, absent)
@@ -148,12 +144,12 @@ def lgl_inr(
         weights = weights.detach()
     if class_counts is not None:
         size = class_counts.to(logits.dtype).clamp_min(1)
-        share = counts * (size.sum() / (len(target) * size))  # of a class in the batch, over that in the data set
+        share = counts * (size.sum() / (len(target) * size))  # fraction of the batch over that of the data set
         own, weights = own * share, weights * share[label, None]
     positives = (own * log_p).sum()
     negatives = (weights * (averages @ log_not_p)).sum()
     loss = -(positives + negatives)
-    return loss / num_classes if reduction == "mean" else loss
+    return loss / num_classes if averaged else loss
 
 
 def class_weights(mean_probability: "Tensor", beta: float, present: "Tensor | None" = None) -> "Tensor":
@@ -162,10 +158,10 @@ def class_weights(mean_probability: "Tensor", beta: float, present: "Tensor | No
     Args:
         mean_probability: mean sigmoid of classifier k over the samples of class j, [K, K] (row j, column k).
         beta: sharpness, >= 0.
-        present: which classes take part, bool [K]; None: all.
+        present: classes that have samples, bool [K]; None: all.
 
     Returns:
-        Weights [K, K], zero on the diagonal; each column sums to 1, or to 0 where no other class is present.
+        Weights [K, K], zero on the diagonal; each column sums to 1, or to 0 if no other class is present.
     """
     import torch
 
@@ -179,19 +175,19 @@ def _weights(means: "Tensor", beta: float, others: "Tensor", absent: "Tensor | N
     Args:
         means: mean sigmoid of classifier k over group g, [G, K].
         beta: sharpness, >= 0.
-        others: how often group g counts among the negatives of k, [G, K].
-        absent: how many other classes take part with mean probability 0, [K].
+        others: how much group g counts among the negatives of k, [G, K].
+        absent: number of other classes that get the weight of mean probability 0, [K].
     """
     import torch
 
     scores = torch.add(_log(others), means, alpha=beta)
-    if absent is not None:  # one more group, of which only the share of the weight matters
+    if absent is not None:  # one more group, which only takes up its share of the weight
         scores = torch.cat([scores, _log(absent)[None]])
     return torch.softmax(scores, dim=0)[: len(others)] * (others > 0)
 
 
 def _log(counts: "Tensor") -> "Tensor":
-    """Logarithm, finite at 0 yet far below any score: there a softmax is exactly 0, or uniform where all are 0."""
+    """Logarithm with -1e30 at 0, where a softmax becomes exactly 0, or uniform if all counts are 0."""
     import torch
 
     return torch.log(counts).clamp_min(-1e30)

@@ -28,7 +28,7 @@ class Sml(LossConfig):
 
 
 def sml(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":
-    """SML: softmax loss, the cross-entropy of the softmax (Eq. 1, Eq. 2).
+    """SML: softmax cross-entropy (Eq. 1, Eq. 2).
 
     Args:
         logits: raw scores, [B, K].
@@ -36,7 +36,7 @@ def sml(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = 
         class_weights: lambda_k of Eq. 1, [K]; None: all 1.
 
     Returns:
-        Scalar loss in nats, mean over the batch of each sample's loss times its class's weight.
+        Scalar loss in nats: the mean over the batch of each sample's loss times the weight of its class.
 
     Raises:
         ValueError: logits and target disagree in shape.

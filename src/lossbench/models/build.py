@@ -1,4 +1,4 @@
-"""A run's network: built, initialised, counted and described, for any network that is registered."""
+"""Building, initialising, counting and describing the network of a run."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,47 +9,47 @@ if TYPE_CHECKING:
 
 
 def check_shape(config: ModelConfig, shape: Shape) -> None:
-    """Refuse images that would be nothing, or a single pixel for batch normalisation, before a network's last layer.
+    """Check that images are large enough for a network.
 
     Raises:
-        ValueError: a side is too short.
+        ValueError: height or width is below the network's `smallest_side`.
     """
     smallest = config.smallest_side()
     if len(shape) == 3 and min(shape[1:]) < smallest:
         raise ValueError(
-            f"model={config.name} needs images of at least {smallest} x {smallest} pixels, and the data set's have "
+            f"model={config.name} needs images of at least {smallest} x {smallest} pixels, but the data set's have "
             f"{shape[1]} x {shape[2]}; enlarge them, or choose another network"
         )
 
 
 def example(shape: Shape) -> "Tensor":
-    """One input of a shape, all zeros: an image [1, C, H, W], or tokens int64 [1, L]."""
+    """A batch of one input, all zeros: an image, float32 [1, C, H, W], or tokens, int64 [1, L]."""
     import torch
 
     return torch.zeros(1, *shape, dtype=torch.float32 if len(shape) == 3 else torch.int64)
 
 
 def build_model(config: ModelConfig, shape: Shape, num_classes: int, seed: int) -> "nn.Module":
-    """The network that a config names, on the CPU, its initial weights a function of `seed` alone.
+    """Build the network of a config on the CPU; its initial weights depend on `seed` alone.
 
     Args:
-        config: the network and its options.
-        shape: channels, height, width of an image.
-        num_classes: outputs, >= 2.
-        seed: of the initial weights; the global generator is left as it was.
+        config: the network's options.
+        shape: shape of one input.
+        num_classes: number of outputs, >= 2.
+        seed: of the initial weights; the state of PyTorch's global generator is restored.
     """
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = config.build(shape, num_classes)
-        torch.default_generator.manual_seed(seed)  # what a builder drew before its layers were replaced does not count
+        torch.default_generator.manual_seed(seed)  # the weights do not depend on draws made while building
         model.apply(_initialise if config.init is Init.default else _initialise_he_fan_out)
     return model
 
 
 def _initialise(layer: "nn.Module") -> None:
-    """PyTorch's own initialisation, also where torchvision's networks bring another."""
+    """Apply PyTorch's default initialisation, also to torchvision's networks, which use another."""
     from torch import nn
 
     if isinstance(layer, (nn.Conv2d, nn.Linear, nn.BatchNorm2d)):
@@ -70,15 +70,15 @@ def _initialise_he_fan_out(layer: "nn.Module") -> None:
 
 
 def count_parameters(model: "nn.Module") -> int:
-    """Trained numbers of a network."""
+    """Number of trained parameters of a network."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def flops_per_image(config: ModelConfig, shape: Shape, num_classes: int) -> tuple[float, float]:
-    """Floating-point operations an image, forward and in a training step, counted as one image goes through.
+    """Floating-point operations for one image, in the forward pass and in a training step.
 
-    Direct convolution: products and sums count one each, and only convolutions and matrix products count. A training
-    step is the forward pass thrice, less the gradient of the images, which nobody needs.
+    Only convolutions, computed directly, and matrix products count; a product and a sum are one operation each. A
+    training step is three forward passes less the gradient with respect to the images, which is not computed.
     """
     import torch
     from torch import nn
@@ -98,18 +98,19 @@ def flops_per_image(config: ModelConfig, shape: Shape, num_classes: int) -> tupl
 
 
 class Layer(NamedTuple):
-    """A row of Table 2: a layer as the paper writes it, what comes out of it for one image, its trained numbers."""
+    """A row of Table 2: a layer as the paper writes it, its output for one image, and its trained parameters."""
 
     text: str
-    shape: tuple[int, ...]  # channels, height, width; or features
+    shape: tuple[int, ...]  # of the output: channels, height, width; or features
     num_parameters: int
 
 
 def describe(config: ModelConfig, shape: Shape, num_classes: int) -> list[Layer]:
-    """The layers of a network as Table 2 writes them, with computed shapes and sizes, in the order they are passed.
+    """The layers of a network as Table 2 writes them, in the order of the forward pass, with shapes and parameters.
 
-    As in the paper, C is channels, K kernel size, S stride, BN batch normalisation, MP max pooling, a number so many
-    features; P is padding where there is any, AP average pooling. A block of a larger network is one row, by its name.
+    As in the paper, C is channels, K kernel size, S stride, BN batch normalisation, MP max pooling, and a number alone
+    is a number of features. In addition P is padding, if any, and AP average pooling. A block of a larger network is
+    one row with the block's name.
     """
     import torch
     from torch import nn
@@ -128,7 +129,7 @@ def describe(config: ModelConfig, shape: Shape, num_classes: int) -> list[Layer]
         elif not isinstance(layer, (nn.Identity, nn.Dropout)):
             layer.register_forward_hook(note)
     with torch.no_grad():
-        model(example(shape))  # for real, as in num_features
+        model(example(shape))
     return rows
 
 

@@ -1,10 +1,9 @@
 """CNN2C of the paper's Table 2."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from lossbench.config.options import ModelConfig, Shape
+from lossbench.config.options import ModelConfig, Shape, Words
 from lossbench.config.registry import register_model
 from lossbench.models.features import num_features
 
@@ -12,10 +11,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Head(StrEnum):
+class Head(Words):
     """Layers after CNN2C's 800 features."""
 
-    hidden = "hidden"  # 800-500-10, as PyTorch's public MNIST example of 2019
+    hidden = "hidden"  # 800-500-10, as in PyTorch's public MNIST example of 2019
     direct = "direct"  # 800-10, as printed in Table 2
 
 
@@ -28,20 +27,20 @@ class Cnn2c(ModelConfig):
     head: Head = Head.hidden
 
     def smallest_side(self) -> int:
-        """In pixels."""
+        """Smallest height and width of an image, in pixels."""
         return 16
 
     def build(self, shape: Shape, num_classes: int) -> "nn.Module":
-        """CNN2C of Table 2: CV(C20K5S1)-MP(K2S2)-CV(C50K5S1)-MP(K2S2)-800-10, 28 x 28 giving 800 features.
+        """CNN2C of Table 2: CV(C20K5S1)-MP(K2S2)-CV(C50K5S1)-MP(K2S2)-800-10; images of 28 x 28 give 800 features.
 
-        Deviation: the default head is 800-500-10, as in PyTorch's public MNIST example of 2019, which has the paper's
-        channels, kernels and every hyper-parameter; `head=direct` is the table as printed. ReLU is not printed either.
+        Deviations: the default head is 800-500-10, as in PyTorch's public MNIST example of 2019, which has the paper's
+        channels, kernels and hyper-parameters; `head=direct` is the table as printed. The table does not print ReLU.
         """
         from torch import nn
 
         features = nn.Sequential(
-            *(nn.Conv2d(shape[0], 20, 5), nn.MaxPool2d(2), nn.ReLU()),  # ReLU and maximum may change places:
-            *(nn.Conv2d(20, 50, 5), nn.MaxPool2d(2), nn.ReLU()),  # the same numbers, a quarter of the work
+            *(nn.Conv2d(shape[0], 20, 5), nn.MaxPool2d(2), nn.ReLU()),  # ReLU after the pooling:
+            *(nn.Conv2d(20, 50, 5), nn.MaxPool2d(2), nn.ReLU()),  # the same result with a quarter of the work
         )
         size = num_features(features, shape)
         if self.head is Head.direct:

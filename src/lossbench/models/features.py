@@ -1,4 +1,4 @@
-"""Parts of a network: the features before its output layer, and that layer."""
+"""Parts of a network: its features and its output layer."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def num_features(layers: "nn.Module", shape: Shape) -> int:
-    """Features that come out of `layers` for an input of the given shape.
+    """Number of features that `layers` give for an input of the given shape.
 
-    One image goes through for real: torch's meta device would do as well, but importing what it needs takes seconds.
+    One image is passed through them: torch's meta device would also work, but its imports take seconds.
     """
     import torch
 
@@ -23,25 +23,25 @@ def num_features(layers: "nn.Module", shape: Shape) -> int:
 
 
 def output_layer(model: "nn.Module") -> "nn.Linear":
-    """The last linear layer, whose biases the paper's Eq. 8 is about."""
+    """The last linear layer, whose biases appear in the paper's Eq. 8."""
     from torch import nn
 
     return [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
 
 
 def split(model: "nn.Module") -> "nn.Module":
-    """The same network in two parts, `features` and `head`, for losses that must not compute the logits of all classes.
+    """Split a network into `features` and `head`, for losses that do not compute the logits of all classes.
 
-    Features are [B, F], the head is the output layer, and calling the network gives logits [B, K] as before. The
-    network that is given is taken apart.
+    The features are [B, F]; the head is the output layer; calling the result gives logits [B, K] as before. The given
+    network is modified.
 
     Raises:
-        ValueError: something stands behind its last linear layer, so that this gives no logits.
+        ValueError: the last linear layer is not the network's last layer, so that its output is not the logits.
     """
     from torch import Tensor, nn
 
     class InTwoParts(nn.Module):
-        """Features, and the output layer."""
+        """The features and the output layer."""
 
         def __init__(self, features: nn.Module, head: nn.Module) -> None:
             super().__init__()

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 @register_model(label="MobileNetV2")
 @dataclass
 class MobileNetV2(ModelConfig):
-    """MobileNetV2 for 32 x 32 images, as the public implementation of 2019; 2,296,922 parameters for ten classes."""
+    """MobileNetV2 for 32 x 32 images, as in the public code of 2019; 2,296,922 parameters for ten classes."""
 
     name: str = "mobilenetv2"
 
     def smallest_side(self) -> int:
-        """In pixels."""
+        """Smallest height and width of an image, in pixels."""
         return 9
 
     def build(self, shape: Shape, num_classes: int) -> "nn.Module":
-        """MobileNetV2 (Sandler et al. 2018) for 32 x 32 images on torchvision's module: strides 1,1,2,2,1,2,1, ReLU.
+        """MobileNetV2 (Sandler et al. 2018) for 32 x 32 images: torchvision's with strides 1,1,2,2,1,2,1 and ReLU.
 
-        Deviation: the paper cites MobileNet V1 for it; its "publicly available implementation" is taken to be the one
+        Deviation: the paper cites MobileNet V1 for it. We take its "publicly available implementation" to be the one
         for CIFAR-10 that was public in 2019, with projection shortcuts at stride 1, which torchvision's block lacks.
         """
         from torch import nn
@@ -43,13 +43,13 @@ class MobileNetV2(ModelConfig):
 
 
 def inverted_residual() -> Any:
-    """The block of the network, a class; made when it is needed, so that importing this module needs no torch."""
+    """The class of the network's blocks; defined in a function so that importing this module needs no torch."""
     from torch import Tensor, nn
 
     class InvertedResidual(nn.Module):
         """MobileNetV2's block as in the public implementation of 2019: expansion also at ratio 1, projection shortcuts.
 
-        Its signature is the one torchvision's MobileNetV2 asks of a block.
+        It has the signature that torchvision's MobileNetV2 requires of a block.
         """
 
         def __init__(

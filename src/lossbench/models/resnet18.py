@@ -1,4 +1,4 @@
-"""ResNet-18 with the stem that is usual for small images."""
+"""ResNet-18 with the stem usual for small images."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,11 +18,11 @@ class ResNet18(ModelConfig):
     name: str = "resnet18"
 
     def smallest_side(self) -> int:
-        """In pixels."""
+        """Smallest height and width of an image, in pixels."""
         return 9
 
     def build(self, shape: Shape, num_classes: int) -> "nn.Module":
-        """ResNet-18 (He et al. 2016) on torchvision's module, with the stem that is usual for 32 x 32 images."""
+        """ResNet-18 (He et al. 2016): torchvision's with the stem usual for 32 x 32 images."""
         from torch import nn
         from torchvision.models import resnet18 as torchvision_resnet18
 

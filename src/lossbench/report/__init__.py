@@ -1,1 +1,1 @@
-"""Parts of a page: tables, pictures and text, without any study's words."""
+"""Parts of a report page: tables, figures and text, independent of any study."""

@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
+from lossbench.report.tone import Toned
+from lossbench.report.wording import MISSING, NO_NUMBER
 from lossbench.system.files import write_atomically, write_bytes
 from lossbench.system.spelling import csv_cell, spelled
 
@@ -23,18 +25,7 @@ if TYPE_CHECKING:
 BLACK = "#111111"
 """For what stays black on any page."""
 
-_TONES = {
-    "agrees": ("consistent", "holds", "equivalent", "equal", "remains", "confirmed"),
-    "differs": ("paper higher", "paper lower", "fails", "failed", "gone", "reversed", "contradicted"),
-    "ordered": ("higher", "lower"),
-    "open": (
-        *("too few", "missing", "undecided", "open", "not found"),
-        *("inconclusive", "not yet tested", "not yet run", "nothing to confirm"),
-    ),
-}
-_TONE = {word: tone for tone, words in _TONES.items() for word in words}
-_VERDICT = re.compile(rf"({'|'.join(_TONE)})(?![\w-])")
-_ABSENT = ("", "–", "missing")
+_ABSENT = ("", NO_NUMBER, MISSING)
 _NUMBER = re.compile(r"[-−+]?\d[\d,.]*(e[-+]?\d+)?( ?%)?")
 _LONG = 32  # letters, from which a cell's text may be broken into lines
 _LEGIBLE = 640  # pixels, below which a wide picture scrolls instead of shrinking
@@ -63,7 +54,7 @@ class Strong(str):
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts; its index gives the row headers."""
+    """A table of texts, some of them `Toned`; its index gives the row headers, and columns may share a heading."""
 
     frame: pd.DataFrame
     caption: str
@@ -169,10 +160,6 @@ def _line(text: object) -> str:
     return spelled(text).strip()
 
 
-def _kept(text: object) -> str:
-    return Strong(_line(text)) if isinstance(text, Strong) else _line(text)
-
-
 def _html(text: object) -> str:
     return html.escape(_line(text))
 
@@ -213,7 +200,7 @@ def _scrolling(content: str, caption: str) -> str:
 
 
 def _html_table(frame: pd.DataFrame, caption: str) -> str:
-    columns = [[_kept(text) for text in frame.iloc[:, number]] for number in range(frame.shape[1])]
+    columns = [[_line(text) for text in frame.iloc[:, number]] for number in range(frame.shape[1])]
     to_the_right = [_are_ragged_numbers(column) for column in columns]
     head = "".join(
         f'<th scope="col"{_classes(stays=depth == frame.index.nlevels)}>{_html(name)}</th>' if name else "<td></td>"
@@ -224,8 +211,10 @@ def _html_table(frame: pd.DataFrame, caption: str) -> str:
         for name, right in zip(frame.columns, to_the_right, strict=True)
     )
     lines = [f"<tr>{head}</tr>\n</thead>\n<tbody>"]
-    for headers, row in zip(_row_headers(frame.index), zip(*columns, strict=True), strict=True):
-        cells = "".join(_cell(text, right) for text, right in zip(row, to_the_right, strict=True))
+    for headers, row, given in zip(
+        _row_headers(frame.index), zip(*columns, strict=True), frame.to_numpy(), strict=True
+    ):
+        cells = "".join(map(_cell, row, given, to_the_right))
         lines.append(f"<tr>{headers}{cells}</tr>")
     said = f"<caption><span>{_html(caption)}</span></caption>"
     return f"<table>\n{said}\n<thead>\n" + "\n".join(lines) + "\n</tbody>\n</table>"
@@ -237,11 +226,10 @@ def _are_ragged_numbers(texts: Sequence[str]) -> bool:
     return len({len(text) for text in there}) > 1 and all(_NUMBER.fullmatch(text) for text in there)
 
 
-def _cell(text: str, right: bool) -> str:
-    verdict = _VERDICT.match(text)
-    tone = {_TONE[verdict[1]]: True} if verdict else {}
-    shown = f"<strong>{html.escape(text)}</strong>" if isinstance(text, Strong) else html.escape(text)
-    return f"<td{_classes(number=right, long=len(text) > _LONG, **tone)}>{shown}</td>"
+def _cell(text: str, given: object, right: bool) -> str:
+    toned = {given.tone: True} if isinstance(given, Toned) and given.tone is not None else {}
+    shown = f"<strong>{html.escape(text)}</strong>" if isinstance(given, Strong) else html.escape(text)
+    return f"<td{_classes(number=right, long=len(text) > _LONG, **toned)}>{shown}</td>"
 
 
 def _classes(**applies: bool) -> str:

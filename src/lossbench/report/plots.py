@@ -1,4 +1,4 @@
-"""How do learning rates, intervals and Eq. 9 look? The suite's own figures, each from a few plain rows."""
+"""Figures of learning rates, intervals, differences and Eq. 9, drawn from plain rows of numbers."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,39 +17,39 @@ from lossbench.report.wording import MISSING
 from lossbench.statistics.inference import CellOutcome, Difference, Prediction, Word
 
 _LEAST_ERROR = 0.01
-"""Percent; an accuracy of 100 % is drawn here, since a log axis has no zero."""
+"""Percent; smaller errors are drawn here, since a log axis has no zero."""
 
 
 @dataclass(frozen=True)
 class LrCurve:
-    """Validation accuracy over the learning rate: one loss on one data set, one run a point."""
+    """Validation accuracy over the learning rate of one loss on one data set, with one run per point."""
 
     dataset: str
     loss: str
     lrs: tuple[float, ...]  # rising
-    accuracies: tuple[float | None, ...]  # fractions, one a learning rate; None: not done, nan: diverged
+    accuracies: tuple[float | None, ...]  # fractions, one for each learning rate; None: not done, nan: diverged
     best: float | None  # one of the learning rates
     at_edge: bool  # the best is the lowest or highest of the grid
-    scaled_lr: float | None  # where the scale arm's factor on the loss moves the paper's learning rate
+    scaled_lr: float | None  # the paper's learning rate times the factor on the loss in the scale-matched condition
 
 
 @dataclass(frozen=True)
 class CellRow:
-    """One cell beside the paper's number."""
+    """Our runs of one cell and the paper's number."""
 
     dataset: str
-    network: str  # with all that tells the row from others of its loss, such as "CNN2C, beta 2"
+    network: str  # with everything that distinguishes the row from others of its loss, such as "CNN2C, beta 2"
     loss: str
     prediction: Prediction  # fractions; without runs its n is 0
     paper: float | None  # a fraction
-    outcome: CellOutcome | None  # None without a number of the paper's
+    outcome: CellOutcome | None  # None if the paper has no number
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
     """One paired difference in one cell."""
 
-    contrast: str  # such as "LGL-INR - SML", with the arm where there are several
+    contrast: str  # such as "LGL-INR - SML", with the condition if there are several
     cell: str  # such as "CNN2C, KMNIST"
     difference: Difference  # fractions; without pairs its n is 0
     margin: float  # of equivalence, a fraction
@@ -58,7 +58,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class PropertyRow:
-    """The two sides of one of Eq. 9's equations, for one class of one trained network."""
+    """The two sides of Eq. 9 for one class of one trained network."""
 
     loss: str
     split: Literal["train", "test"]
@@ -68,10 +68,10 @@ class PropertyRow:
 
 
 def lr_curves(curves: Sequence[LrCurve], paper_lr: float, name: str = "lr_curves") -> Picture:
-    """Accuracy over the learning rate, a panel a data set: is a loss better, or only its step size?
+    """Accuracy over the learning rate, with one panel per data set; it shows whether a loss or its step size is better.
 
-    The height is the logarithm of the error, labelled with the accuracy: halving the errors is as high a step anywhere,
-    so that a point at chance level leaves the best ones apart. A linear axis would press them into one line.
+    The axis is the logarithm of the error, labelled with the accuracy. The best points stay distinguishable if others
+    are at chance level, which a linear axis would not allow.
     """
     panels = _grouped(curves, lambda curve: curve.dataset)
     heights = [height for _, group in panels for height in (0.01 + 0.2 * _num_scaled(group), 3.0)]
@@ -113,9 +113,9 @@ def lr_curves(curves: Sequence[LrCurve], paper_lr: float, name: str = "lr_curves
 
 
 def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
-    """Every cell's mean and 95 % prediction interval for one new run beside the number that the paper prints.
+    """Every cell's mean and 95 % prediction interval for one new run, and the paper's number.
 
-    A network's rows come together, networks and data sets in order of appearance.
+    Rows are grouped by network; networks and data sets are in order of appearance.
     """
 
     def draw(axes: Axes, y: int, row: CellRow) -> str:
@@ -133,7 +133,7 @@ def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
         rows, lambda row: row.dataset, lambda row: f"{row.network}  {row.loss}", draw, "test accuracy (%)"
     )
     for axes in figure.axes:
-        axes.set_xlim(right=min(100, axes.get_xlim()[1]))  # an interval may reach beyond
+        axes.set_xlim(right=min(100, axes.get_xlim()[1]))  # an interval may exceed it
     signs = [
         Line2D([], [], **style | {"linestyle": "-"}, label=loss)
         for loss, style in STYLES.items()
@@ -146,17 +146,17 @@ def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
         "Test accuracy: mean of n runs and 95 % prediction interval for one new run, s pooled over a data set and "
         f"network{'; diamond, the number that the paper prints' if printed else ''}. Each data set has its own range."
     )
-    told = [
+    texts = [
         f"{row.dataset}, {row.network}, {row.loss}: "
         f"{f'{100 * row.prediction.mean:.2f} %, ' if row.prediction.n else ''}{_cell_in_words(row)}"
         f"{'' if row.paper is None else f', paper {100 * row.paper:.2f} %'}."
         for row in rows
     ]
-    return Picture("cells_beside_paper", figure, caption, f"Our runs beside the paper. {' '.join(told)}")
+    return Picture("cells_beside_paper", figure, caption, f"Our runs beside the paper. {' '.join(texts)}")
 
 
 def comparisons(rows: Sequence[ComparisonRow]) -> Picture:
-    """Every paired difference with its 95 % interval, the margin of equivalence, and the word for the cell."""
+    """Every paired difference with its 95 % interval, the margin of equivalence, and the cell's verdict."""
 
     def draw(axes: Axes, y: int, row: ComparisonRow) -> str:
         ours, margin = row.difference, 100 * row.margin
@@ -179,22 +179,22 @@ def comparisons(rows: Sequence[ComparisonRow]) -> Picture:
         "margin of equivalence; filled, decided (square: equivalent or equal). The words are corrected after Holm, the "
         "intervals are not; equivalence is judged by the 90 % interval."
     )
-    told = [
+    texts = [
         f"{row.contrast}, {row.cell}: "
         f"{f'{100 * row.difference.mean:+.2f} points, ' if row.difference.n else ''}{_comparison_in_words(row)}."
         for row in rows
     ]
-    return Picture("comparisons", figure, caption, f"Differences of losses. {' '.join(told)}")
+    return Picture("comparisons", figure, caption, f"Differences of losses. {' '.join(texts)}")
 
 
 def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Picture:
-    """Left- over right-hand side of Eq. 9 for every class of trained networks; equal on the diagonal."""
+    """Left-hand over right-hand side of Eq. 9 for every class of trained networks; equal on the diagonal."""
     figure = Figure(figsize=(7.4, 4), layout="constrained")
     hollow = {"linestyle": "none", "markerfacecolor": "none", "markersize": 4}
     drawn = [row for row in rows if row.left > 0 and row.right > 0 and math.isfinite(row.left * row.right)]
     values = [value for row in drawn for value in (row.left, row.right)]
     low, high = (min(values) / 1.3, max(values) * 1.3) if values else (0.01, 1.0)
-    told = []
+    texts = []
     for axes, split in zip(figure.subplots(1, 2), ("train", "test"), strict=True):
         axes.axline((low, low), (high, high), color=FAINT, linewidth=1)
         for loss in losses:
@@ -205,7 +205,7 @@ def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Pic
             if chosen:
                 ordered = sorted(chosen, key=lambda row: row.left / row.right)
                 words += f", left over right from {_ratio_in_words(ordered[0])} to {_ratio_in_words(ordered[-1])}"
-            told.append(f"{loss}, {split}: {words}.")
+            texts.append(f"{loss}, {split}: {words}.")
         axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
         axes.set_title("training images" if split == "train" else "test images")
         axes.set(xlabel="right-hand side of Eq. 9", ylabel="left-hand side" if split == "train" else "")
@@ -217,7 +217,7 @@ def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Pic
         "points."
         f"{f' {left_out} without two positive numbers, not drawn.' if left_out else ''}"
     )
-    return Picture("learning_property", figure, caption, f"Two sides of Eq. 9. {' '.join(told)}")
+    return Picture("learning_property", figure, caption, f"Two sides of Eq. 9. {' '.join(texts)}")
 
 
 _RING: Mapping[str, Any] = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "linestyle": "none"}
@@ -227,7 +227,7 @@ Row = TypeVar("Row")
 
 
 def _grouped(rows: Sequence[Row], key: Callable[[Row], str]) -> list[tuple[str, list[Row]]]:
-    """Rows by their key, both in order of appearance."""
+    """Rows grouped by key; groups and rows are in order of appearance."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
@@ -239,7 +239,7 @@ def _num_scaled(curves: Sequence[LrCurve]) -> int:
 
 
 def _draw_scaled(axes: Axes, curves: Sequence[LrCurve], paper_lr: float) -> None:
-    """A line a loss: an arrow from the paper's learning rate to where a factor on the loss moves it."""
+    """For each loss an arrow from the paper's learning rate to the one that equals the factor on the loss."""
     scaled = [(curve.loss, curve.scaled_lr) for curve in curves if curve.scaled_lr is not None]
     axes.plot([paper_lr] * len(scaled), range(len(scaled)), color=FAINT, linestyle=":")
     for y, (loss, lr) in enumerate(scaled):
@@ -255,7 +255,7 @@ def _draw_scaled(axes: Axes, curves: Sequence[LrCurve], paper_lr: float) -> None
 
 
 def _errors(curve: LrCurve) -> list[float]:
-    """Percent, one a learning rate; nan where there is no accuracy."""
+    """Errors in percent, one for each learning rate; nan without accuracy."""
     accuracies = (math.nan if value is None else value for value in curve.accuracies)
     return [max(100 * (1 - value), _LEAST_ERROR) if math.isfinite(value) else math.nan for value in accuracies]
 
@@ -267,7 +267,7 @@ def _diverged(curve: LrCurve) -> list[float]:
 
 
 def _draw_errors(axes: Axes, curves: Sequence[LrCurve]) -> None:
-    """A line a loss on an inverted log axis of the error; below it what diverged."""
+    """A line for each loss on an inverted log axis of the error; diverged runs are marked below it."""
     finite = [error for curve in curves for error in _errors(curve) if math.isfinite(error)]
     known = np.log10(finite or [1.0, 100.0])
     pad = 0.08 * max(np.ptp(known), 0.2)
@@ -294,7 +294,7 @@ def _draw_errors(axes: Axes, curves: Sequence[LrCurve]) -> None:
 
 
 def _draw_diverged(axes: Axes, curves: Sequence[LrCurve], heights: np.ndarray) -> None:
-    """An x in the loss's sign for each diverged run, a row a loss."""
+    """For each diverged run an x in the marker of its loss; one row for each loss."""
     for height, curve in zip(heights, curves, strict=True):
         style, places = STYLES[curve.loss], _diverged(curve)
         around = {"linestyle": "none", "markerfacecolor": "none", "markersize": 8}
@@ -303,7 +303,7 @@ def _draw_diverged(axes: Axes, curves: Sequence[LrCurve], heights: np.ndarray) -
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Errors in percent to mark an axis with: evenly spaced on a short one, by decades on a long one."""
+    """Tick positions in percent: evenly spaced on a short axis, by decades on a long one."""
     steps = (1, 1.5, 2, 3, 4, 5, 7) if high < 50 * low else (1, 2, 5)
     decades = [step * 10.0**power for power in range(-2, 2) for step in steps]
     ticks = list(MaxNLocator(6).tick_values(low, high)) if high < 5 * low else decades
@@ -318,7 +318,7 @@ def _best_in_words(curve: LrCurve) -> str:
 
 def _curve_in_words(curve: LrCurve, paper_lr: float) -> str:
     accuracies = dict(zip(curve.lrs, curve.accuracies, strict=True))
-    told = [
+    texts = [
         f"{100 * accuracy:.2f} % at {lr:g}{' (the paper)' if lr == paper_lr else ''}"
         if math.isfinite(accuracy)
         else f"diverged at {lr:g}"
@@ -326,7 +326,7 @@ def _curve_in_words(curve: LrCurve, paper_lr: float) -> str:
         if accuracy is not None
     ]
     best = f"{_best_in_words(curve).removeprefix(curve.loss)}; " if curve.best is not None else ": "
-    return f"{curve.dataset}, {curve.loss}{best}{', '.join(told) or MISSING}."
+    return f"{curve.dataset}, {curve.loss}{best}{', '.join(texts) or MISSING}."
 
 
 def _rows_figure(
@@ -336,14 +336,14 @@ def _rows_figure(
     draw: Callable[[Axes, int, Row], str],
     xlabel: str,
 ) -> Figure:
-    """A line a row and a panel a group, each with its own range; what `draw` returns stands at the right."""
+    """One line per row and one panel with its own range per group; the text that `draw` returns is at the right."""
     groups = _grouped(rows, group)
     figure = Figure(figsize=(7.6, 1 + 0.27 * len(rows) + 0.7 * len(groups)), layout="constrained")
     ratios = [len(members) for _, members in groups]
     grid = figure.subplots(len(groups), 1, squeeze=False, height_ratios=ratios)[:, 0]
     for axes, (title, members) in zip(grid, groups, strict=True):
         axes.set_title(title)
-        axes.use_sticky_edges = False  # else a band may end at the frame
+        axes.use_sticky_edges = False  # otherwise a band may end at the frame
         for y, row in enumerate(members):
             words = draw(axes, y, row)
             axes.text(1.02, y, words, va="center", fontsize=SMALL + 1, transform=axes.get_yaxis_transform())
@@ -359,8 +359,12 @@ def _cell_in_words(row: CellRow) -> str:
     if not ours.n:
         return f"{ours.failed} failed" if ours.failed else MISSING
     width = "" if math.isnan(ours.half_width) else f"±{100 * ours.half_width:.2f}"
-    told = [" ".join(filter(None, [row.outcome, width])), f"n={ours.n}", f"{ours.failed} failed" if ours.failed else ""]
-    return ", ".join(filter(None, told))
+    texts = [
+        " ".join(filter(None, [row.outcome, width])),
+        f"n={ours.n}",
+        f"{ours.failed} failed" if ours.failed else "",
+    ]
+    return ", ".join(filter(None, texts))
 
 
 def _comparison_in_words(row: ComparisonRow) -> str:

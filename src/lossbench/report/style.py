@@ -1,4 +1,4 @@
-"""Colours, markers and sizes that all pictures share."""
+"""Colours, markers and sizes shared by all figures."""
 
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -16,20 +16,20 @@ PALETTE: tuple[dict[str, Any], ...] = (
     {"color": "#bb5566", "marker": "<", "linestyle": "-"},
     {"color": "#004488", "marker": ">", "linestyle": ":"},
 )
-"""How losses are drawn, by their places; each can be recognised without its colour."""
+"""Styles of losses by index; each can be recognised without its colour."""
 
 PAPER: Mapping[str, Any] = {"marker": "D", "markerfacecolor": "none", "linestyle": "none", "markersize": 6}
-"""The sign of a number that the paper prints."""
+"""Marker of the paper's numbers."""
 
 SMALL = 8
-"""Points of the smallest text."""
+"""Size of the smallest text, in points."""
 
 FAINT = "#888888"
-"""For what only guides the eye; read on white and on black."""
+"""Colour of guide lines; visible on white and on black."""
 
 
 class _Styles(Mapping[str, dict[str, Any]]):
-    """How each loss is drawn everywhere, by its label, in the order of their places."""
+    """Style of each loss by its label, ordered by index."""
 
     def _places(self) -> dict[str, int]:
         fixed = {facts.label: facts.style for facts in LOSSES.values() if facts.style is not None}

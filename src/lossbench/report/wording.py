@@ -1,4 +1,4 @@
-"""Numbers and short texts as all pages write them; percent signs begin here."""
+"""Numbers and short texts in the form used on all pages; fractions become percent here."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,28 +6,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lossbench.report.tone import toned
 from lossbench.system.spelling import spelled
 
 if TYPE_CHECKING:
     from lossbench.statistics.inference import Difference, Pairs, Prediction
 
-MISSING = "missing"
+MISSING = toned("missing")
 
 
 def plain(value: object) -> str:
-    """Text on one line, as tables and captions need it; what cannot be printed is spelled out."""
+    """Text on one line for tables and captions; characters that cannot be printed are replaced by escape sequences."""
     return spelled(value).strip()
 
 
 def short_commit(commit: str | None) -> str:
-    """A commit in ten digits, and whether files differed from it."""
+    """The first ten digits of a commit, with "-dirty" if files differed from it."""
     if commit is None:
         return "unknown"
     return plain(commit[:10]) + ("-dirty" if commit.endswith("-dirty") else "")
 
 
 def spread(values: Sequence[float], digits: int, sign: str = "") -> str:
-    """Mean ± standard deviation (ddof 1); the value alone where there is one."""
+    """Mean ± standard deviation (ddof 1); only the value if there is one."""
     mean = f"{np.mean(values):{sign}.{digits}f}"
     return f"{mean} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
 
@@ -41,12 +42,12 @@ def percent(fraction: float, digits: int = 2) -> str:
 
 
 def points(fraction: float, digits: int = 2) -> str:
-    """A difference in points."""
+    """A difference of accuracies in percentage points."""
     return NO_NUMBER if math.isnan(fraction) else f"{100 * fraction:+.{digits}f}"
 
 
 def span(low: float, high: float) -> str:
-    """An interval of differences, in points."""
+    """An interval of differences, in percentage points."""
     return NO_NUMBER if math.isnan(low) else f"{points(low)} to {points(high)}"
 
 
@@ -56,14 +57,14 @@ def probability(p: float) -> str:
 
 
 def predicted(prediction: "Prediction") -> str:
-    """Where one new run is expected, in percent."""
+    """A prediction interval, in percent."""
     if math.isnan(prediction.half_width):
         return NO_NUMBER
     return f"{percent(prediction.low)} to {percent(prediction.high)}"
 
 
 def seeds_told(counts: Iterable[int]) -> str:
-    """Of how many seeds some numbers are, the fewest and the most; nothing without any."""
+    """The smallest and the largest number of seeds, such as "n=3 to 5"; empty without numbers."""
     known = sorted(counts)
     return f"n={' to '.join(map(str, dict.fromkeys((known[0], known[-1]))))}" if known else ""
 
@@ -78,7 +79,7 @@ def measured(difference: "Difference") -> str:
 
 
 def difference_line(pairs: "Pairs", margin: float) -> dict[str, str]:
-    """One paired difference by itself as the line of a table, in points."""
+    """One paired difference as the row of a table, in points, without correction for other tests."""
     from lossbench.statistics import inference
 
     one = inference.paired_t(pairs)
@@ -86,7 +87,7 @@ def difference_line(pairs: "Pairs", margin: float) -> dict[str, str]:
         "n": str(one.n),
         "Difference": points(one.mean) if one.n else MISSING,
         "95 %": span(one.low, one.high),
-        "Word": inference.compare(pairs, margin, one.p) if one.n else NO_NUMBER,
+        "Word": toned(inference.compare(pairs, margin, one.p)) if one.n else NO_NUMBER,
     }
 
 
@@ -99,6 +100,6 @@ def in_words(count: int) -> str:
 
 
 def enumerated(texts: Iterable[str]) -> str:
-    """Texts as a sentence enumerates them; at least one."""
+    """Texts joined as in a sentence ("a, b and c"); at least one."""
     *others, last = texts
     return f"{', '.join(others)} and {last}" if others else last

@@ -1,1 +1,1 @@
-"""Runs on disk: folders, records, archives and their checks."""
+"""Runs on disk: folders, records, archives, and checks of them."""

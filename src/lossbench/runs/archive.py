@@ -1,4 +1,4 @@
-"""Results that travel: archives of runs, records committed to `results/`, and what is dropped from those."""
+"""Exporting and importing runs, committing records to `results/`, and pruning committed arrays."""
 
 import hashlib
 import io
@@ -27,6 +27,7 @@ from lossbench.runs.folder import DIVERGED_FILES, FILES, Run, packed, runs_dir, 
 from lossbench.runs.records import (
     Divergence,
     Found,
+    Problem,
     Record,
     committed_records,
     found_in,
@@ -38,28 +39,28 @@ from lossbench.runs.records import (
 from lossbench.system.files import check_file, read_file, sha256_of, write_atomically, write_bytes
 
 DROPPED = ("test_logits", "test_labels")
-"""What pruning drops of a run's arrays."""
+"""Arrays of a run that pruning drops."""
 
 
 class Imported(NamedTuple):
-    """What an import did."""
+    """Result of an import."""
 
-    new: int
-    known: int  # runs that were there already
-    left_out: list[str]  # a sentence for every run of the archive that is not taken
+    new: int  # imported runs
+    known: int  # runs that existed already
+    left_out: list[str]  # a sentence for every run of the archive that was not imported
 
 
 def export_archive(file: Path, output_dir: str | Path) -> Found:
-    """Write all runs below `output_dir` that are finished or diverged and whole into one archive.
+    """Write all finished and diverged runs below `output_dir` into one archive.
 
-    Every file of a run is verified; what is damaged is left out, and named among the problems of what is returned.
+    Every file is verified. Damaged runs are left out and listed among the problems that are returned.
 
     Raises:
-        ValueError: what is there under the archive's name is not a file.
+        ValueError: the archive's path exists and is no regular file.
     """
     check_file(file, "the archive")
     found = own_records(output_dir)
-    whole: dict[str, dict[str, Any]] = {"records": {}, "diverged": {}}
+    exported: dict[str, dict[str, Any]] = {"records": {}, "diverged": {}}
     problems = list(found.problems)
 
     def write(stream: Any) -> None:
@@ -72,14 +73,14 @@ def export_archive(file: Path, output_dir: str | Path) -> Found:
                         contents = {name: content_of(folder / name, limit) for name, limit in limits.items()}
                         _check_run(result, contents, folder)
                     except ValueError as error:
-                        problems.append(str(error))
+                        problems.append(Problem(str(error), id_))
                         continue
-                    whole[kind][id_] = result
+                    exported[kind][id_] = result
                     for name, content in contents.items():
                         archive.writestr(f"{id_}/{name}", content)
 
     write_atomically(file, write)
-    return Found(whole["records"], problems, whole["diverged"])
+    return Found(exported["records"], problems, exported["diverged"])
 
 
 _LARGE = ("metrics.jsonl", "arrays.npz")
@@ -90,10 +91,10 @@ def _kinds(found: Found) -> list[tuple[str, Mapping[str, Any], tuple[str, ...]]]
 
 
 def _check_run(result: Record | Divergence, contents: Mapping[str, bytes], folder: Path) -> None:
-    """Verify the files of a run that stand beside its record or divergence.
+    """Check the files of a run against its record or divergence.
 
     Raises:
-        ValueError: one of them is not what a run writes, by its name.
+        ValueError: a file is damaged; the message names it.
     """
     name = "config.json"
     try:
@@ -105,18 +106,18 @@ def _check_run(result: Record | Divergence, contents: Mapping[str, bytes], folde
             name = "failure.txt"
             check_reason(contents[name], result.reason)
     except DAMAGES as error:
-        raise ValueError(f"{folder / name} is not whole ({said(error)}); {result.id} stays behind") from error
+        raise ValueError(f"{folder / name} is damaged ({said(error)}); {result.id} is left out") from error
     if isinstance(result, Record):
         result.unpack(contents["arrays.npz"])
 
 
 def import_archive(file: Path, output_dir: str | Path) -> Imported:
-    """Put the runs of an archive below `output_dir`.
+    """Import the runs of an archive into `output_dir`.
 
-    A run that is damaged, or that some process here is training, is left out; the others are taken.
+    Runs that are damaged, or that a process here is training, are left out; the others are imported.
 
     Raises:
-        ValueError: the file is no archive of runs, holds no whole run, or another result of a run that is there;
+        ValueError: the file is no archive of runs, has no intact run, or contradicts the result of an existing run;
             nothing is written then.
     """
     contents = _read_archive(file)
@@ -125,7 +126,7 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
         ((text, file / id_ / "arrays.npz", place, id_) for text, place, id_, name in texts if name == FILES[-1]),
         ((text, place, id_) for text, place, id_, name in texts if name == DIVERGED_FILES[-1]),
     )
-    left_out, runs = list(incoming.problems), []
+    left_out, runs = list(map(str, incoming.problems)), []
     for _, results, names in _kinds(incoming):
         for id_, result in results.items():
             try:
@@ -137,12 +138,12 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
     if left_out and not runs:
         raise ValueError(left_out[0])
     taken = {run.id for run, _ in runs}
-    whole = incoming._replace(
+    intact = incoming._replace(
         records={id_: record for id_, record in incoming.records.items() if id_ in taken}, problems=[]
     )
     own = own_records(output_dir)
-    if problems := merge(own._replace(problems=[]), whole).problems:
-        raise ValueError(problems[0])
+    if problems := merge(own._replace(problems=[]), intact).problems:
+        raise ValueError(problems[0].message)
     num_new, running = 0, []
     for run, names in runs:
         if _has_result(run, names):
@@ -150,9 +151,9 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
         with run.held() as free:
             if not free:
                 running.append(f"{run.id} is running here; import {file} again when it has ended")
-            elif not _has_result(run, names):  # it may have come to its end meanwhile
+            elif not _has_result(run, names):  # it may have ended meanwhile
                 if names is FILES:
-                    run.restart()  # its checkpoint and metrics belong to another history
+                    run.restart()  # its checkpoint and metrics belong to another execution
                 for name in names:
                     write_bytes(run.folder / name, contents[run.id, name])
                 num_new += 1
@@ -166,7 +167,7 @@ def _has_result(run: Run, names: tuple[str, ...]) -> bool:
 def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
     """The files of an archive by run and name; the archive's checksums are verified as it is read."""
     if file.exists() and not file.is_file():
-        raise ValueError(f"{file} is not a file; name an archive, as `lossbench export` writes")
+        raise ValueError(f"{file} is not a file; name an archive written by `lossbench export`")
     try:
         with zipfile.ZipFile(file) as archive:
             _check_sizes(archive.infolist(), file.stat().st_size)
@@ -174,16 +175,16 @@ def _read_archive(file: Path) -> dict[tuple[str, str], bytes]:
                 raise zipfile.BadZipFile("a compression that export does not use")
             members = {tuple(member.split("/")): archive.read(member) for member in archive.namelist()}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{file} is not a whole archive of runs ({said(error)})") from error
+        raise ValueError(f"{file} is damaged or no archive of runs ({said(error)})") from error
     ids = {parts[0] for parts in members}
     names = {id_: DIVERGED_FILES if (id_, DIVERGED_FILES[-1]) in members else FILES for id_ in ids}
     if set(members) != {(id_, name) for id_ in ids for name in names[id_]} or ids & {"", ".", ".."}:
-        raise ValueError(f"{file} is not an archive of whole runs, as `lossbench export` writes")
+        raise ValueError(f"{file} is not an archive of complete runs as written by `lossbench export`")
     return {(parts[0], parts[1]): content for parts, content in sorted(members.items())}
 
 
 def _check_sizes(members: Sequence[zipfile.ZipInfo], packed: int) -> None:
-    """Raise a ValueError before anything is unpacked that no archive of runs holds."""
+    """Raise a ValueError, before anything is unpacked, if a file is larger than any run writes."""
     check_unpacked((member.file_size for member in members), packed)
     for member in members:
         if member.file_size > TEXT_LIMIT and not member.filename.endswith(_LARGE):
@@ -192,7 +193,7 @@ def _check_sizes(members: Sequence[zipfile.ZipInfo], packed: int) -> None:
 
 @contextmanager
 def held(results_dir: str | Path) -> Iterator[Path]:
-    """The folder of committed records, which nobody else writes meanwhile."""
+    """Hold the lock of the folder of committed records, so that no other process writes to it; yields the folder."""
     folder = Path(results_dir)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
@@ -200,13 +201,18 @@ def held(results_dir: str | Path) -> Iterator[Path]:
 
 
 def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[str] | None = None) -> int:
-    """Add own results, all or the named ones, to the committed ones; returns how many were new.
+    """Add own results to the committed ones; returns the number of new ones.
 
-    They are the records, with their arrays, and the runs that diverged; a run that failed otherwise has no result.
-    Folders of this machine are left out of the records.
+    Results are records with their arrays, and diverged runs; runs that failed otherwise have none. Paths of this
+    machine are removed from the records.
+
+    Args:
+        output_dir: the folder of own runs.
+        results_dir: the folder of committed records.
+        names: the runs to add; None: all.
 
     Raises:
-        ValueError: a record or its arrays cannot be trusted; nothing is written then.
+        ValueError: a record or its arrays are damaged or contradictory; nothing is written then.
     """
     with held(results_dir) as folder:
         committed, own = committed_records(folder), own_records(output_dir)
@@ -217,11 +223,11 @@ def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[s
         new = {name: record for name, record in own.records.items() if name not in committed.records}
         problems = found.problems or verify(Found(new, []))
         if problems:
-            raise ValueError(problems[0])
+            raise ValueError(problems[0].message)
         for name, record in new.items():
             write_bytes(folder / "arrays" / f"{name}.npz", read_file(record.arrays_path))
         write_bytes(folder / "records.jsonl", _as_lines(found.records))
-        diverged = {**found.diverged, **committed.diverged}  # the committed stay, also where a record has come since
+        diverged = {**found.diverged, **committed.diverged}  # committed ones stay even if a record exists by now
         if diverged:
             write_bytes(folder / "failures.jsonl", _as_lines(diverged))
         return len(new) + len(diverged) - len(committed.diverged)
@@ -229,11 +235,11 @@ def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[s
 
 @dataclass
 class Pruned:
-    """What pruning did to the committed records."""
+    """Result of pruning committed records."""
 
-    scored: list[str] = field(default_factory=list)  # runs whose record gained the scores of their logits
-    dropped: list[str] = field(default_factory=list)  # runs whose logits went
-    unknown: list[str] = field(default_factory=list)  # runs that keep their logits, as their labels are not known
+    scored: list[str] = field(default_factory=list)  # runs whose scores were computed and added to the record
+    dropped: list[str] = field(default_factory=list)  # runs whose logits were dropped
+    unknown: list[str] = field(default_factory=list)  # runs that keep their logits because their labels are unknown
     bytes_saved: int = 0
 
 
@@ -242,25 +248,25 @@ def prune(
     keeps_logits: Callable[[Record], bool],
     labels_of: Callable[[Record, Mapping[str, np.ndarray]], np.ndarray | None],
 ) -> Pruned:
-    """Drop the logits of committed runs that nothing reads; what is computed from them goes into the record first.
+    """Drop the logits of committed runs that are no longer needed, after adding their scores to the record.
 
-    A pruned record says what was dropped and keeps the digest of the whole arrays, so a full copy of the run agrees
-    with it. Records are written before arrays: after a kill between them every run is still whole, and the same call
-    finishes the work.
+    A pruned record names what was dropped and keeps the digest of the full arrays, so that a full copy of the run
+    still agrees with it. Records are written before arrays: if the process is killed in between, every run is still
+    valid, and calling this again finishes the work.
 
     Args:
         results_dir: the folder of committed records.
-        keeps_logits: whether a run's logits stay.
-        labels_of: true classes of a run's test images, [N], from its record and arrays; None where not known.
+        keeps_logits: whether to keep a run's logits.
+        labels_of: true classes of a run's test images, [N], from its record and arrays; None if unknown.
 
     Raises:
-        ValueError: a record or its arrays cannot be trusted; nothing is written then.
+        ValueError: a record or its arrays are damaged or contradictory; nothing is written then.
     """
     done, smaller = Pruned(), {}
     with held(results_dir) as folder:
         found = committed_records(folder)
         if found.problems:
-            raise ValueError(found.problems[0])
+            raise ValueError(found.problems[0].message)
         records = dict(found.records)
         for name, record in found.records.items():
             if "scores" in record.fields and (keeps_logits(record) or not _is_full(record)):
@@ -280,7 +286,7 @@ def prune(
 
 
 def _is_full(record: Record) -> bool:
-    """Whether the arrays on disk are those that the run wrote."""
+    """Whether the arrays on disk are the full ones that the run wrote."""
     if "pruned" not in record.fields:
         return True
     path = record.arrays_path
@@ -290,14 +296,16 @@ def _is_full(record: Record) -> bool:
 def _pruned(
     record: Record, arrays: Mapping[str, np.ndarray], keep: bool, labels: np.ndarray | None, done: Pruned
 ) -> tuple[Record, bytes | None]:
-    """A record with the scores of its logits, and its arrays without them unless they are kept."""
+    """The record with scores of its logits, and the bytes of its arrays without logits; None: they stay as they are."""
     from lossbench.statistics.calibration import scored  # not before: it imports scipy
 
     fields, name = dict(record.fields), record.id
     if "scores" not in fields:
-        if labels is None or len(labels) != len(arrays["test_logits"]):
+        if labels is None:
             done.unknown.append(name)
             return record, None
+        if len(labels) != len(arrays["test_logits"]):
+            raise ValueError(f"{name} has {len(arrays['test_logits'])} test images, and {len(labels)} labels are known")
         fields |= scored(arrays["test_logits"], labels, fields["config"]["loss"]["name"])
         done.scored.append(name)
     if keep:

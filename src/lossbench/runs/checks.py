@@ -1,6 +1,6 @@
-"""Checks of what runs wrote: fields of a record, headers and shapes of arrays, and the files beside them.
+"""Checks of the files of runs: fields of records, headers and shapes of arrays, configs and metrics.
 
-Nothing is loaded before its size is known. What is wrong is raised, for the reader to name with its place.
+Sizes are checked before anything is loaded. Errors are raised without the file's path, which the caller adds.
 """
 
 import json
@@ -21,13 +21,13 @@ from lossbench.runs.folder import FORMAT
 from lossbench.system.files import NotAFileError, open_file
 
 DAMAGES = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
-"""What reading damaged JSON raises; json's and the decoders' errors are ValueErrors."""
+"""Errors of reading damaged JSON; those of json and of the decoders are ValueErrors."""
 
 TEXT_LIMIT, FILE_LIMIT = 2**24, 2**31
-"""Bytes that a text of a run, and any of its files, may have at most."""
+"""Largest size of a text file of a run, and of any of its files, in bytes."""
 
 FREE, RATIO = 2**26, 20
-"""Bytes that packed content may unpack to in any case, and how many for each of its own."""
+"""Packed content of n bytes may unpack to at most FREE + RATIO * n bytes."""
 
 _SCORES = ("nll", "brier", "ece", "adaptive_ece", "overconfidence")
 _NUMBERS = ("test_loss", "train_accuracy")
@@ -48,8 +48,12 @@ _SHAPES = {
 def content_of(path: Path, limit: int = TEXT_LIMIT) -> bytes:
     """The content of a file of a run.
 
+    Args:
+        path: the file.
+        limit: its largest allowed size, in bytes.
+
     Raises:
-        ValueError: it cannot be read, is no file, or is larger than any run writes.
+        ValueError: it cannot be read, is no regular file, or is larger than `limit`.
     """
     try:
         with open_file(path) as file:
@@ -64,25 +68,25 @@ def content_of(path: Path, limit: int = TEXT_LIMIT) -> bytes:
 
 
 def number(value: Any) -> float:
-    """A number of a JSON file.
+    """A value from a JSON file as a float.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is not a number.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{type(value).__name__} where a number belongs")
+        raise TypeError(f"{type(value).__name__}, not a number")
     return float(value)
 
 
 def check_format(fields: Mapping[str, Any]) -> None:
-    """Raise a ValueError for what a later lossbench wrote in a form that this one does not know."""
+    """Raise a ValueError if the format version is unknown, as that of a later lossbench."""
     version = fields.get("format", 1)
     if type(version) is not int or not 1 <= version <= FORMAT:
-        raise ValueError(f"its format is {version!a:.40}, and this lossbench reads 1 to {FORMAT}; update lossbench")
+        raise ValueError(f"its format is {version!a:.40}, but this lossbench reads 1 to {FORMAT}; update lossbench")
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
-    """Raise one of `DAMAGES` unless the fields of a record are of the types that a run writes; most may be absent."""
+    """Raise one of `DAMAGES` unless the fields of a record have the types that a run writes; most may be absent."""
     check_format(fields)
     if type(fields["numerics"]) is not int or type(fields["config"]["schedule"]["epochs"]) is not int:
         raise TypeError("numerics and schedule.epochs must be integers")
@@ -93,7 +97,7 @@ def check_fields(fields: Mapping[str, Any]) -> None:
             _numbers({name: fields[name]}, (name,))
     for name in _SIZES:
         if name in fields and not 0 <= _number_of(fields, name) < math.inf:
-            raise ValueError(f"{name} is {fields[name]}, not a number from 0")
+            raise ValueError(f"{name} is {fields[name]}, not a finite number >= 0")
     if fields.get("num_threads") is not None:
         _numbers(fields, ("num_threads",))
     for name, curve in _mapping(fields.get("curves", {}), "curves").items():
@@ -133,11 +137,11 @@ def _number_of(values: Mapping[Any, Any], name: Any) -> float:
 
 
 def check_unpacked(sizes: Iterable[int], packed: int) -> None:
-    """Raise a ValueError where packed content would unpack to more than results of its size can.
+    """Raise a ValueError if packed content would unpack to implausibly many bytes.
 
     Args:
-        sizes: what its parts would have unpacked, in bytes.
-        packed: bytes that all have together as they are.
+        sizes: unpacked sizes of its parts, in bytes.
+        packed: size of the packed content, in bytes.
     """
     total = sum(sizes)
     if total > FREE + RATIO * packed:
@@ -145,10 +149,10 @@ def check_unpacked(sizes: Iterable[int], packed: int) -> None:
 
 
 def load_arrays(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays in the bytes of an `arrays.npz`, of a run's shapes; headers are checked before anything is loaded.
+    """The arrays in the bytes of an `arrays.npz`; types and shapes are checked before anything is loaded.
 
     Raises:
-        ValueError, and what zipfile and numpy raise: they are damaged, or not what a run writes.
+        ValueError, and the errors of zipfile and numpy: the arrays are damaged, or not what a run writes.
     """
     with zipfile.ZipFile(BytesIO(content)) as archive:
         check_unpacked((info.file_size for info in archive.infolist()), len(content))
@@ -170,19 +174,19 @@ def load_arrays(content: bytes) -> dict[str, np.ndarray]:
         arrays = dict(file)
     counts = arrays.get("confusion_matrix", np.zeros(0))
     if not (np.isfinite(counts) & (counts >= 0)).all():
-        raise ValueError("confusion_matrix holds what is no count")
+        raise ValueError("confusion_matrix holds values that are no counts")
     for name in {"test_predictions", "test_labels"} & arrays.keys():
-        highest = sizes.get("K", np.inf)  # of many classes no array says how many
+        highest = sizes.get("K", np.inf)  # with many classes no array tells K
         if arrays[name].dtype.kind not in "iu" or not ((arrays[name] >= 0) & (arrays[name] < highest)).all():
-            raise ValueError(f"{name} holds what is no class in 0..{highest - 1}")
+            raise ValueError(f"{name} holds values that are no classes in 0..{highest - 1}")
     return arrays
 
 
 def accuracy_in(arrays: Mapping[str, np.ndarray]) -> float:
-    """The accuracy that the arrays of a run count.
+    """The accuracy computed from the arrays of a run.
 
     Raises:
-        KeyError: they hold neither a confusion matrix nor predictions with labels.
+        KeyError: there is neither a confusion matrix nor predictions with labels.
     """
     if "confusion_matrix" in arrays:
         counts = arrays["confusion_matrix"]
@@ -191,11 +195,11 @@ def accuracy_in(arrays: Mapping[str, np.ndarray]) -> float:
 
 
 def check_metrics(lines: Iterable[bytes], epochs: int | None) -> None:
-    """Raise one of `DAMAGES` unless the lines are those of the epochs from 1 on; a part of a line at the end may be.
+    """Raise one of `DAMAGES` unless the lines are those of epochs 1, 2, ...; an incomplete last line is allowed.
 
     Args:
-        lines: of `metrics.jsonl`, with their ends; one is held at a time.
-        epochs: how many there must be; None: any.
+        lines: of `metrics.jsonl`, with their line ends; read one at a time.
+        epochs: the number of epochs there must be; None: any.
     """
     count = 0
     for line in lines:
@@ -210,14 +214,14 @@ def check_metrics(lines: Iterable[bytes], epochs: int | None) -> None:
 
 
 def check_config(content: bytes, fields: Mapping[str, Any]) -> None:
-    """Raise one of `DAMAGES` unless a `config.json` holds the config that a record or a divergence has."""
+    """Raise one of `DAMAGES` unless a `config.json` holds the same config as the record or divergence."""
     config = json.loads(content)
     if config != fields["config"]:
         name = name_of(config, fields["numerics"])
-        raise ValueError(f"is not the config of {fields['run_id']}, but one of {name!a:.200}")
+        raise ValueError(f"is not the config of {fields['run_id']}, but of {name!a:.200}")
 
 
 def check_reason(content: bytes, reason: str) -> None:
-    """Raise a ValueError unless a `failure.txt` is a text that says a reason."""
+    """Raise a ValueError unless the text of a `failure.txt` contains the reason."""
     if reason not in content.decode():
-        raise ValueError("does not say why the run diverged")
+        raise ValueError("does not contain the reason why the run diverged")

@@ -91,7 +91,7 @@ def none_fits(wanted: Sequence[Choice], facts: Sequence[Mapping[str, Any]]) -> s
             return (
                 f"none of {len(facts)} runs has {choice}; there {choice.key} is {', '.join(values[:MOST_NAMED])}{more}"
             )
-    return f"none of {len(facts)} runs fits"
+    return f"none of {len(facts)} runs matches"
 
 
 def sorted_by(key: str, entries: Sequence[Entry], every: Sequence[Mapping[str, Any]]) -> list[Entry]:

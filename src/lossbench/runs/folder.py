@@ -1,7 +1,6 @@
-"""What is on disk of one run? The only writer of run folders.
+"""The folder of a run, `<output_dir>/runs/<run_id>/`; no other module writes to it.
 
-A run is a folder `<output_dir>/runs/<run_id>/`. Its record is its `result.json`, written last: where it is, the run is
-done.
+The run's record is `result.json`, which is written last: the run is finished if it exists.
 """
 
 import fcntl
@@ -24,38 +23,38 @@ from lossbench.config.run import Config, run_id
 from lossbench.system.files import append_bytes, append_line, open_file, read_file, remove_leftovers, write_bytes
 
 FORMAT = 2
-"""Version of the files of a run; 1 were those that do not say one. Raised when older readers would misread them."""
+"""Version of the files of a run; files without one have version 1. Increased when older readers would misread them."""
 
 FILES = ("config.json", "metrics.jsonl", "arrays.npz", "result.json")
-"""What a finished run consists of; `result.json` comes last."""
+"""Files of a finished run; `result.json` comes last."""
 
 DIVERGED_FILES = ("config.json", "failure.txt", "diverged.json")
-"""What a run that diverged consists of, when it travels; `diverged.json` comes last."""
+"""Files of a diverged run that are exported; `diverged.json` comes last."""
 
 
 LONGEST_LINE = 2**24
-"""Bytes of the longest line of `metrics.jsonl` that is read."""
+"""Longest line of `metrics.jsonl` that is read, in bytes."""
 
 
 LONGEST_REASON = 2**16
-"""Bytes from the end of `failure.txt` that are read for why a run failed."""
+"""Only this many bytes at the end of `failure.txt` are read for the reason of a failure."""
 
 
 class Status(StrEnum):
-    """How a run stands."""
+    """State of a run."""
 
     finished = "finished"
-    running = "running"  # some process holds its lock
-    failed = "failed"  # the same command tries it again
-    stopped = "stopped"  # the same command goes on from its last whole epoch
+    running = "running"  # a process holds its lock
+    failed = "failed"  # running the same command tries it again
+    stopped = "stopped"  # running the same command continues it after its last finished epoch
 
 
 Mark = tuple[int, int] | None
-"""What tells one failure of a run from the next, whatever the clock says; None: it has not failed."""
+"""Distinguishes one failure of a run from the next, independently of the clock; None: it has not failed."""
 
 
 class LockLostError(RuntimeError):
-    """The lock that this process took is gone from the run's folder: another process may have the run."""
+    """The lock that this process held is gone from the run's folder: another process may now execute the run."""
 
 
 class Run:
@@ -68,11 +67,11 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is done; then its record can be read."""
-        return os.path.exists(self.folder / "result.json")  # not Path.exists, which raises where it may not look
+        """Whether the run is finished; then its record can be read."""
+        return os.path.exists(self.folder / "result.json")  # Path.exists would raise without permission
 
     def status(self) -> Status:
-        """How the run stands at this moment; nothing is written to find out."""
+        """The run's present state; determined without writing anything."""
         if self.finished:
             return Status.finished
         if self._is_held():
@@ -80,10 +79,10 @@ class Run:
         return Status.failed if self.failure() is not None else Status.stopped
 
     def _is_held(self) -> bool:
-        """Whether some process holds the run's lock; False where it is not there or may not be read."""
+        """Whether a process holds the run's lock; False if the lock does not exist or cannot be read."""
         try:
             with (self.folder / ".lock").open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # goes as the file is closed
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # released when the file is closed
         except BlockingIOError:
             return True
         except OSError:
@@ -92,7 +91,7 @@ class Run:
 
     @contextmanager
     def held(self) -> Iterator[bool]:
-        """Hold the run's lock, unless another process has it: then False. It goes with the process that holds it."""
+        """Hold the run's lock in the block; yields False if another process holds it. It ends with the process."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / ".lock")
         try:
@@ -108,13 +107,13 @@ class Run:
             lock.release()
 
     def lost(self) -> str | None:
-        """Why a run that is held is no longer this process's, in a sentence; None: it is, or nobody holds it here."""
+        """A sentence if this process has lost the lock that it held; None: it still holds it, or never did."""
         path = self.folder / ".lock"
         if self._held is None or _inode(path) == self._held:
             return None
         return (
-            f"{path} was removed or replaced during the run, so another process may do it now; this one writes nothing "
-            f"more, and the same command goes on"
+            f"{path} was removed or replaced during the run, so another process may execute it now; this one writes "
+            f"nothing more; run the same command again to continue"
         )
 
     def _check_held(self) -> None:
@@ -126,7 +125,7 @@ class Run:
         return dict(json.loads(read_file(self.folder / "result.json")))
 
     def start(self, config: Config) -> None:
-        """Make the folder and say in it what the run is."""
+        """Create the folder with the run's config, and remove what an earlier failure left in it."""
         remove_leftovers(self.folder)
         write_bytes(self.folder / "config.json", to_json(asdict(config), indent=2))
         for name in ("diverged.json", "failure.txt"):
@@ -138,38 +137,38 @@ class Run:
         return read_file(path) if path.exists() else None
 
     def write_checkpoint(self, state: bytes) -> None:
-        """Keep the state after an epoch; the one before stays until this one is whole.
+        """Write the state after an epoch atomically, replacing that of the epoch before.
 
         Raises:
-            LockLostError: the run is held no more.
+            LockLostError: this process no longer holds the run's lock.
         """
         self._check_held()
         write_bytes(self.folder / "checkpoint.pt", state)
 
     def write_weights(self, content: bytes) -> None:
-        """Keep the last weights, for runs that begin with them.
+        """Write the last weights, for runs that begin with them.
 
         Raises:
-            LockLostError: the run is held no more.
+            LockLostError: this process no longer holds the run's lock.
         """
         self._check_held()
         write_bytes(self.folder / "weights.pt", content)
 
     def read_weights(self) -> bytes | None:
-        """The last weights, or None where none were kept."""
+        """The last weights, or None if they were not kept."""
         path = self.folder / "weights.pt"
         return read_file(path) if path.exists() else None
 
     def restart(self) -> None:
-        """Forget all that was trained."""
+        """Remove checkpoint and metrics, so that the run begins again."""
         for name in ("checkpoint.pt", "metrics.jsonl"):
             (self.folder / name).unlink(missing_ok=True)
 
     def metrics(self, last_epoch: int) -> list[dict[str, Any]]:
-        """The lines of epochs 1..last_epoch; what the file holds beyond them is dropped from it.
+        """The lines of epochs 1..last_epoch; anything after them is removed from the file.
 
         Raises:
-            ValueError: the file is not whole up to there.
+            ValueError: one of these lines is missing or damaged.
         """
         path, lines = self.folder / "metrics.jsonl", self._lines()
         kept = _whole(lines[:last_epoch])
@@ -179,7 +178,7 @@ class Run:
         except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise ValueError(f"{path} holds a damaged line among the first {last_epoch}") from error
         if epochs != list(range(1, last_epoch + 1)):
-            raise ValueError(f"{path} lacks epochs of 1 to {last_epoch}")
+            raise ValueError(f"{path} lacks some of the epochs 1 to {last_epoch}")
         if kept != lines:
             write_bytes(path, b"".join(kept))
         return metrics
@@ -189,7 +188,7 @@ class Run:
         return hashlib.sha256(b"".join(self._lines())).hexdigest()
 
     def whole_metrics(self) -> Iterator[bytes]:
-        """The lines of `metrics.jsonl`, one at a time, without the part of one that a kill leaves at the end.
+        """The lines of `metrics.jsonl`, one at a time, without an incomplete last one.
 
         Raises:
             ValueError: a line is longer than any run writes.
@@ -204,7 +203,7 @@ class Run:
             raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
 
     def last_metrics(self) -> bytes | None:
-        """The last whole line of `metrics.jsonl`; no more of the file is read than that takes. None: there is none."""
+        """The last complete line of `metrics.jsonl`, read from the end of the file; None: there is none."""
         path = self.folder / "metrics.jsonl"
         if not os.path.lexists(path):
             return None
@@ -212,7 +211,7 @@ class Run:
             size, block = file.seek(0, os.SEEK_END), 2**14
             while True:
                 file.seek(max(0, size - block))
-                parts = file.read(block).rsplit(b"\n", 2)  # what is before the last whole line, it, and what follows
+                parts = file.read(block).rsplit(b"\n", 2)  # before the last complete line, that line, after it
                 if len(parts) == 3 or (len(parts) == 2 and block >= size):
                     return parts[-2]
                 if block >= min(size, LONGEST_LINE):
@@ -224,47 +223,47 @@ class Run:
         return read_file(path).splitlines(keepends=True) if path.exists() else []
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
-        """Add an epoch's line.
+        """Append the line of an epoch.
 
         Raises:
-            LockLostError: the run is held no more.
+            LockLostError: this process no longer holds the run's lock.
         """
         self._check_held()
         append_bytes(self.folder / "metrics.jsonl", to_json(line) + b"\n")
 
     def log(self, text: str) -> None:
-        """Add a line to the run's log."""
+        """Append a line to the run's log."""
         append_line(self.folder / "train.log", text)
 
     def finish(self, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        """Write arrays and record, in this order; the checkpoint goes. Returns the record with the arrays' checksum.
+        """Write arrays, then the record, and remove the checkpoint. Returns the record with the arrays' digest.
 
         Raises:
-            LockLostError: the run is held no more.
+            LockLostError: this process no longer holds the run's lock.
         """
         self._check_held()
         content = packed(arrays)
-        whole = dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
+        written = dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
         write_bytes(self.folder / "arrays.npz", content)
-        write_bytes(self.folder / "result.json", to_json(whole))
+        write_bytes(self.folder / "result.json", to_json(written))
         self.tidy()
-        return whole
+        return written
 
     @property
     def untidy(self) -> bool:
-        """Whether a kill just before its end left files that a finished run has no need of."""
+        """Whether the run is finished but a kill just before its end left files that it no longer needs."""
         return self.finished and ((self.folder / "checkpoint.pt").exists() or any(self.folder.glob(".*.tmp")))
 
     def tidy(self) -> None:
-        """Remove what a finished run has no need of."""
+        """Remove files that a finished run no longer needs."""
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
         remove_leftovers(self.folder)
 
     def remove(self) -> None:
-        """Remove the folder, the record first: what a kill leaves of it is no finished run.
+        """Remove the folder, its record first, so that an interrupted removal leaves no finished run.
 
         Raises:
-            ValueError: it is a symbolic link, behind which something else may stand.
+            ValueError: it is a symbolic link, which may lead to something else.
         """
         if self.folder.is_symlink():
             raise ValueError(f"it is a symbolic link to {self.folder.readlink()}; remove both by hand")
@@ -275,28 +274,32 @@ class Run:
         shutil.rmtree(self.folder)
 
     def fail(self, reason: str) -> None:
-        """Keep the reason why the run stopped: a traceback, or a sentence.
+        """Write the reason why the run stopped: a traceback or a sentence.
 
         Raises:
-            LockLostError: the run is held no more.
+            LockLostError: this process no longer holds the run's lock.
         """
         self._check_held()
         write_bytes(self.folder / "failure.txt", reason.encode(errors="backslashreplace"))
 
     def diverge(self, divergence: Mapping[str, Any]) -> None:
-        """Keep what is known of a run whose loss is no longer finite, its `reason` as that of a failure."""
+        """Write the facts about a diverged run, whose loss is no longer finite, and their `reason` as a failure's.
+
+        Raises:
+            LockLostError: this process no longer holds the run's lock.
+        """
         self.fail(divergence["reason"])
         write_bytes(self.folder / "diverged.json", to_json(divergence))
 
     def read_divergence(self) -> bytes | None:
-        """What is known of a run that diverged when it was tried last, or None."""
+        """The facts about a run that diverged when it was last tried, or None."""
         try:
             return read_file(self.folder / "diverged.json")
         except FileNotFoundError:
             return None
 
     def failure_mark(self) -> Mark:
-        """What tells the run's last failure from the next."""
+        """A mark that distinguishes the run's last failure from the next."""
         return _identity(self.folder / "failure.txt")
 
     def failed_since(self, mark: Mark) -> bool:
@@ -304,7 +307,7 @@ class Run:
         return self.failure_mark() not in (None, mark)
 
     def failure(self) -> str | None:
-        """Why the run failed when it was tried last, in a line; None: it did not."""
+        """Why the run failed when it was last tried, in one line; None: it did not."""
         path = self.folder / "failure.txt"
         try:
             with open_file(path) as file:
@@ -317,7 +320,7 @@ class Run:
 
 
 def _identity(path: Path) -> Mark:
-    """Inode and nanosecond of the last change of a file; None: it is not there."""
+    """Inode of a file and time of its last change, in ns; None: it does not exist."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -326,7 +329,7 @@ def _identity(path: Path) -> Mark:
 
 
 def _inode(path: Path) -> int | None:
-    """Of a lock, whose date changes whenever a process tries to take it."""
+    """Inode of a lock; its time is no use, as it changes whenever a process tries to take the lock."""
     found = _identity(path)
     return found[0] if found else None
 
@@ -341,24 +344,24 @@ def runs_dir(output_dir: str | Path) -> Path:
 
 
 def open_run(config: Config) -> Run:
-    """The run that a config describes; nothing is made yet."""
+    """The run that a config describes; its folder is not created yet."""
     return Run(runs_dir(config.runtime.output_dir) / run_id(config))
 
 
 def all_runs(output_dir: str | Path) -> list[Run]:
-    """Every run below `output_dir`, finished, failed or not, by name; also those whose config is not there."""
+    """Every run below `output_dir` in any state, sorted by name; also runs without a config."""
     marks = ("config.json", "failure.txt", "result.json")
     paths = sorted(runs_dir(output_dir).glob("*"))
     return [Run(path) for path in paths if any(os.path.lexists(path / mark) for mark in marks)]
 
 
 def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays as the bytes of an .npz file, the same for the same arrays."""
+    """Arrays as the bytes of an .npz file; equal arrays give equal bytes."""
     stream = BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **arrays)
     return stream.getvalue()
 
 
 def to_json(value: Any, indent: int | None = None) -> bytes:
-    """JSON as all files of runs have it."""
+    """A value as JSON in the form used by all files of runs."""
     return json.dumps(value, indent=indent).encode()

@@ -169,7 +169,7 @@ def known(
         found.setdefault(name, Entry(name, Status.finished.value, None, record, record.fields["config"]))
     for name, one in committed.diverged.items():
         found.setdefault(name, Entry(name, Status.failed.value, None, None, one.fields["config"], one.reason, one))
-    return sorted(found.values(), key=_order), committed.problems
+    return sorted(found.values(), key=_order), list(map(str, committed.problems))
 
 
 def nothing_in(
@@ -220,7 +220,7 @@ def find(name: str, among: Sequence[Entry]) -> Entry:
 
 def describe(entry: Entry) -> dict[str, Any]:
     """All that is known of a run."""
-    problems = verify(Found({entry.id: entry.record}, [])) if entry.record else []
+    problems = list(map(str, verify(Found({entry.id: entry.record}, [])))) if entry.record else []
     arrays = entry.record.arrays() if entry.record and not problems else None
     by_class = entry.metrics.get("test/class_accuracy")
     if not isinstance(by_class, list):
@@ -293,15 +293,15 @@ def check(output_dir: str | Path, results_dir: str | Path | None) -> tuple[int, 
     own, committed, folders = own_records(output_dir), committed_records(results_dir), all_runs(output_dir)
     problems = verify(own) + verify(committed)
     problems += merge(Found(own.records, []), Found(committed.records, [])).problems
-    problems += [problem for run in folders for problem in _problems(run)]
-    return len({run.id for run in folders} | {*committed.records, *committed.diverged}), problems
+    messages = [*map(str, problems), *(message for run in folders for message in _problems(run))]
+    return len({run.id for run in folders} | {*committed.records, *committed.diverged}), messages
 
 
 def _entry(run: Run, own: Found) -> Entry:
     record, status = own.records.get(run.id), run.status()
     if record:
         return Entry(run.id, status.value, run, record, record.fields["config"])
-    damages = [problem for problem in own.problems if f"{run.folder}/" in problem]
+    damages = [problem.message for problem in own.problems if problem.run == run.id]
     if status is not Status.finished:
         return Entry(run.id, status.value, run, None, _config(run), run.failure(), own.diverged.get(run.id), damages)
     reason = (damages + _problems(run) + ["its record came while this was read"])[0]

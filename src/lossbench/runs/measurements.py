@@ -1,7 +1,7 @@
-"""Folders of measurements: results of a study that are no training run, each computed once.
+"""Folders of measurements: results of a study that are not training runs, each computed once.
 
-A measurement is a folder `<output_dir>/measurements/<id>/`. Its `result.json` is written last: where it is whole, the
-measurement is done. Committed ones lie in `results/measurements/` likewise.
+A measurement is a folder `<output_dir>/measurements/<id>/`. It is done if its `result.json` is complete, which is
+written last. Committed ones lie in `results/measurements/`.
 """
 
 import hashlib
@@ -24,16 +24,16 @@ _WORD = re.compile(r"[a-z0-9_]+")
 
 @dataclass(frozen=True)
 class Identity:
-    """What a measurement is: all that can change its result.
+    """The identity of a measurement: everything that can change its result.
 
     Args:
         study: the study's name.
         name: what is measured; lower-case letters, digits and "_".
-        parameters: what it depends on, as plain JSON; keys that are None are left out, 1 is 1.0.
-        version: raised when the code that measures gives other numbers.
+        parameters: what it depends on, as plain JSON; keys that are None are left out, 1 becomes 1.0.
+        version: increased when the measuring code gives different numbers.
 
     Raises:
-        ValueError: the name is no such word, or a parameter is no plain JSON.
+        ValueError: a name has other characters, or a parameter is no plain JSON.
     """
 
     study: str
@@ -54,27 +54,27 @@ class Identity:
             ) from None
 
     def fields(self) -> dict[str, Any]:
-        """The identity in the one form that is hashed and written."""
+        """The identity in the form that is hashed and written."""
         own = {"study": self.study, "name": self.name, "parameters": self.parameters, "version": self.version}
         return {key: canonical(value) for key, value in own.items()}
 
     @property
     def id(self) -> str:
-        """Name of the measurement's folder: words for people and a hash of the identity."""
+        """Name of the measurement's folder: readable words and a hash of the identity."""
         digest = hashlib.sha256(json.dumps(self.fields(), sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.study}-{self.name}-{digest}"
 
 
 def folder_of(identity: Identity, place: str | Path) -> Path:
-    """The measurement's folder below `output_dir` or `results_dir`; nothing is made."""
+    """The measurement's folder below `place`, an `output_dir` or `results_dir`; it is not created."""
     return Path(place) / "measurements" / identity.id
 
 
 def read(identity: Identity, place: str | Path) -> dict[str, Any] | None:
-    """The result of a measurement below `output_dir` or `results_dir`; None where it is not done.
+    """The result of a measurement below `place`, an `output_dir` or `results_dir`; None if it is not done.
 
     Raises:
-        ValueError: the file is damaged, or of another measurement.
+        ValueError: the file is damaged, or belongs to another measurement.
     """
     path = folder_of(identity, place) / "result.json"
     try:
@@ -95,7 +95,7 @@ def read(identity: Identity, place: str | Path) -> dict[str, Any] | None:
 
 @contextmanager
 def held(identity: Identity, place: str | Path) -> Iterator[bool]:
-    """Hold the measurement's lock, unless another process has it: then False. It ends with the process."""
+    """Hold the measurement's lock in the block; yields False if another process holds it. It ends with the process."""
     folder = folder_of(identity, place)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
@@ -112,7 +112,7 @@ def held(identity: Identity, place: str | Path) -> Iterator[bool]:
 
 
 def write(identity: Identity, place: str | Path, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a result atomically; returns it as it will be read.
+    """Write a result atomically; returns it as `read` will return it.
 
     Raises:
         ValueError: the result is no plain JSON; nothing is written.
@@ -128,5 +128,5 @@ def write(identity: Identity, place: str | Path, result: Mapping[str, Any]) -> d
 
 
 def fail(identity: Identity, place: str | Path, reason: str) -> None:
-    """Keep why a measurement failed, a traceback."""
+    """Write why a measurement failed, a traceback."""
     write_bytes(folder_of(identity, place) / "failure.txt", reason.encode(errors="backslashreplace"))

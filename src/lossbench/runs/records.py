@@ -1,8 +1,8 @@
-"""Records of own runs and of `results/`: which are there, and which can be trusted.
+"""Reading and checking records, of own runs and of those committed to `results/`.
 
-A record is a run's `result.json`. Committed ones lie in `results/` as lines of `records.jsonl`, arrays beside them.
-A run that diverged has come to a result as well, its `diverged.json`; committed ones are lines of `failures.jsonl`.
-What is damaged or contradictory is left out and named as a problem; nothing is dropped in silence.
+A record is a run's `result.json`. Committed records are lines of `results/records.jsonl`, with arrays in
+`results/arrays/`. A diverged run has a result as well, its `diverged.json`; committed ones are lines of
+`results/failures.jsonl`. Damaged or contradictory records are left out and reported as problems, never silently.
 """
 
 import hashlib
@@ -22,19 +22,20 @@ import numpy as np
 
 from lossbench import NUMERICS
 from lossbench.config.run import name_of
+from lossbench.data.labels import test_labels
 from lossbench.runs.checks import DAMAGES, FILE_LIMIT, accuracy_in, check_fields, content_of, load_arrays, number
 from lossbench.runs.folder import all_runs
 
-COUNTED_ANEW = 1e-3
-"""How far the accuracy in the arrays may be from the record's: after a stop a GPU may see a few images otherwise."""
+ACCURACY_TOLERANCE = 1e-3
+"""Largest difference between accuracies of arrays and record: evaluated again, a GPU may predict a few differently."""
 
 Text = bytes | Path
-"""What a record is read from: its text, or a file, which is read when its turn comes."""
+"""Source of a record: its text, or a file that is read when needed."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run: its record, and where its arrays are."""
+    """A finished run: the fields of its record, and the path of its arrays."""
 
     fields: Mapping[str, Any]
     arrays_path: Path
@@ -46,12 +47,12 @@ class Record:
 
     @property
     def digests(self) -> set[str]:
-        """SHA-256 of its arrays, as they are and, where some were dropped, as the run wrote them."""
+        """SHA-256 of its arrays: of the present ones and, if some were dropped, of the original ones."""
         pruned = self.fields.get("pruned")
         return {str(self.fields["arrays_sha256"]), *([str(pruned["full_sha256"])] if pruned else [])}
 
     def arrays(self) -> dict[str, np.ndarray] | None:
-        """The arrays of `arrays.npz`, or None where they are not at hand.
+        """The arrays of `arrays.npz`, or None if the file does not exist.
 
         Raises:
             ValueError: they are not those that the run wrote, or contradict its record.
@@ -73,14 +74,38 @@ class Record:
             counted = accuracy_in(arrays)
         except (*DAMAGES, EOFError, MemoryError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{self.arrays_path} holds damaged arrays ({said(error)}); remove it") from error
-        if not abs(counted - _result(self)) <= COUNTED_ANEW:
-            raise ValueError(f"{self.arrays_path} counts the accuracy {counted}, the record of {self.id} another one")
+        if not abs(counted - _result(self)) <= ACCURACY_TOLERANCE:
+            raise ValueError(f"{self.arrays_path} gives the accuracy {counted}, but the record of {self.id} another")
+        self.test_labels(arrays)
         return arrays
+
+    def test_labels(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """Classes of the images that the run was tested on, integers [N], in the order of its predictions.
+
+        They are kept with its arrays; an older run has none, and they are those of its data set.
+
+        Returns:
+            The labels; None where the run kept none and was not tested on published test images.
+
+        Raises:
+            ValueError: they are not as many as the run's predictions, or its config names no data set.
+        """
+        try:
+            labels = arrays["test_labels"] if "test_labels" in arrays else test_labels(self.fields["config"]["dataset"])
+        except DAMAGES as error:
+            raise ValueError(f"the config of {self.id} has a damaged data set ({said(error)}); remove it") from error
+        for name in ("test_predictions", "test_logits"):
+            if labels is not None and name in arrays and len(arrays[name]) != len(labels):
+                raise ValueError(
+                    f"{self.arrays_path} holds {name} of {len(arrays[name])} images, and {self.id} is tested on "
+                    f"{len(labels)}; remove it"
+                )
+        return labels
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """A run whose loss stopped being finite: what its `diverged.json` says."""
+    """A run whose loss stopped being finite: the fields of its `diverged.json`."""
 
     fields: Mapping[str, Any]
 
@@ -91,24 +116,35 @@ class Divergence:
 
     @property
     def reason(self) -> str:
-        """Where its loss stopped being finite, in a sentence."""
+        """A sentence that says where its loss stopped being finite."""
         return str(self.fields["reason"])
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A record that cannot be trusted."""
+
+    message: str  # what is wrong, where, and what can be done
+    run: str | None = None  # its folder's name, or a committed record's; None: the text does not give it
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class Found(NamedTuple):
-    """Records that can be trusted, by name, a sentence for everything that cannot, and the runs that diverged."""
+    """Valid records by name, what is wrong with the others, and diverged runs by name."""
 
     records: dict[str, Record]
-    problems: list[str]
+    problems: list[Problem]
     diverged: Mapping[str, Divergence] = MappingProxyType({})
 
 
 def own_records(output_dir: str | Path, names: Collection[str] | None = None) -> Found:
-    """The records of the finished runs below `output_dir`, and the others that diverged when they were tried last.
+    """Records of the finished runs below `output_dir`, and the runs that diverged when they were last tried.
 
     Args:
-        output_dir: where runs/ is.
-        names: of the runs that are asked for; None: all.
+        output_dir: folder that contains runs/.
+        names: names of the runs to read; None: all.
     """
     runs = [run for run in all_runs(output_dir) if names is None or run.id in names]
     paths = [run.folder / "result.json" for run in runs if run.finished]
@@ -120,14 +156,14 @@ def own_records(output_dir: str | Path, names: Collection[str] | None = None) ->
 
 
 def committed_records(results_dir: str | Path | None) -> Found:
-    """The records and the diverged runs in `results/`; none where the folder is not there or not wanted."""
+    """Records and diverged runs in `results/`; none if the folder does not exist or is None."""
     if not results_dir:
         return Found({}, [])
     folder = Path(results_dir)
     try:
         records, failed = _lines(folder / "records.jsonl"), _lines(folder / "failures.jsonl")
     except ValueError as error:
-        return Found({}, [str(error)])
+        return Found({}, [Problem(str(error))])
     return found_in(
         ((line, folder / "arrays", place, None) for line, place in records),
         ((line, place, None) for line, place in failed),
@@ -135,30 +171,29 @@ def committed_records(results_dir: str | Path | None) -> Found:
 
 
 def _lines(path: Path) -> list[tuple[bytes, str]]:
-    """The lines of a file that are not empty, each with its place; none where it is not there."""
+    """The nonempty lines of a file, each with its place; none if the file does not exist."""
     lines = content_of(path, FILE_LIMIT).splitlines() if os.path.lexists(path) else []
     return [(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def all_records(output_dir: str | Path, results_dir: str | Path | None) -> Found:
-    """The records of the own and the committed runs; of a run that is there twice the own."""
+    """Records of own and committed runs; the own record wins where there are both."""
     return merge(own_records(output_dir), committed_records(results_dir))
 
 
 def failures(output_dir: str | Path, found: Found) -> dict[str, str]:
-    """Why runs failed, by name: own ones when they were tried last, and all that diverged; none that has a record."""
+    """Why runs without a record failed, by name: own runs when they were last tried, and all diverged ones."""
     failed = {run.id: reason for run in all_runs(output_dir) if (reason := run.failure()) is not None}
     failed |= {name: divergence.reason for name, divergence in found.diverged.items()}
     return {name: reason for name, reason in failed.items() if name not in found.records}
 
 
 def merge(first: Found, second: Found) -> Found:
-    """Both; of a run that is there twice the first, and neither where they contradict each other.
+    """Merge two sets of records; the first wins where both have a run, and neither is kept if they contradict.
 
-    They do if a run that is the same to the bit wherever it is repeated gave two results: on a CPU any, on a GPU a
-    deterministic one; elsewhere kernels are chosen by their time.
-
-    A run that has a record in either has not diverged.
+    Two records contradict each other if they give different accuracies for a run that is bitwise repeatable on the
+    same device, threads and versions: every run on a CPU, deterministic runs on a GPU (otherwise kernels are chosen by
+    their speed). A run with a record in either set does not count as diverged.
     """
     merged, problems = dict(first.records), first.problems + second.problems
     for name, record in second.records.items():
@@ -166,37 +201,49 @@ def merge(first: Found, second: Found) -> Found:
         same = _machine(known.fields) == _machine(record.fields) and _repeats(record.fields)
         if same and _result(known) != _result(record):
             del merged[name]
-            problems.append(
+            message = (
                 f"two records of {name} disagree: test_accuracy {_result(known)} beside {known.arrays_path} and "
                 f"{_result(record)} beside {record.arrays_path}, on the same device, threads and versions; remove the "
-                f"wrong one, or leave out the committed with results_dir=null"
+                f"wrong one, or ignore committed records with results_dir=null"
             )
+            problems.append(Problem(message, name))
     diverged = {**second.diverged, **first.diverged}
     has_record = first.records.keys() | second.records.keys()
     return Found(merged, problems, {name: diverged[name] for name in diverged if name not in has_record})
 
 
 def outdated(records: Iterable[Record]) -> list[str]:
-    """Names of the records whose numbers an earlier or later `NUMERICS` made; no cell of a table takes them."""
+    """Names of the records of another `NUMERICS`; tables do not use them."""
     return [record.id for record in records if record.fields["numerics"] != NUMERICS]
 
 
-def verify(found: Found, read: Callable[[Record], object | None] | None = None) -> list[str]:
-    """All problems, the arrays of every record read, as by `Record.arrays`; a record without arrays is one."""
+def verify(found: Found, read: Callable[[Record], object | None] | None = None) -> list[Problem]:
+    """All problems, including those of reading the arrays of every record; missing arrays are a problem too.
+
+    Args:
+        found: the records.
+        read: reads a record's arrays, returns None if there are none, raises a ValueError if they are damaged; None:
+            `Record.arrays`.
+    """
     read, problems = read or Record.arrays, list(found.problems)
     for record in found.records.values():
         try:
             if read(record) is None:
-                problems.append(f"{record.arrays_path} is missing")
+                problems.append(Problem(f"{record.arrays_path} is missing", record.id))
         except ValueError as error:
-            problems.append(str(error))
+            problems.append(Problem(str(error), record.id))
     return problems
 
 
 def found_in(
     records: Iterable[tuple[Text, Path, str, str | None]], diverged: Iterable[tuple[Text, str, str | None]]
 ) -> Found:
-    """What texts hold, each with its place and the name of its folder if it has one, a record's with its arrays'."""
+    """Read and check records and divergences.
+
+    Args:
+        records: for each its text, the path of its arrays, its place for messages, and its folder's name, if any.
+        diverged: for each its text, its place for messages, and its folder's name, if any.
+    """
     known, problems = _each_once(
         (partial(_record, text, arrays, place), place, name) for text, arrays, place, name in records
     )
@@ -209,20 +256,20 @@ _Result = TypeVar("_Result", Record, Divergence)
 
 def _each_once(
     sources: Iterable[tuple[Callable[[], _Result], str, str | None]],
-) -> tuple[dict[str, _Result], list[str]]:
+) -> tuple[dict[str, _Result], list[Problem]]:
     results: dict[str, _Result] = {}
-    problems = []
+    problems: list[Problem] = []
     for read, place, folder in sources:
         try:
             result = read()
         except ValueError as error:
-            problems.append(str(error))
+            problems.append(Problem(str(error), folder))
             continue
         if folder not in (None, result.id):
-            problems.append(f"{place} is the record of {result.id}; rename the folder, or remove it")
+            problems.append(Problem(f"{place} is the record of {result.id}; rename the folder, or remove it", folder))
             continue
         if result.id in results:
-            problems.append(f"{place} holds {result.id} a second time; remove one")
+            problems.append(Problem(f"{place} holds {result.id} a second time; remove one", folder))
         results.setdefault(result.id, result)
     return results, problems
 
@@ -264,12 +311,12 @@ def _divergence(text: Text, place: str) -> Divergence:
 
 
 def _identified(text: bytes, *texts: str) -> tuple[dict[str, Any], str, str]:
-    """The fields in a text, the name they give the run, and the name of its config; `texts` are fields of their own."""
+    """The fields in a text, the run's name in them, and the name of their config; `texts` are further text fields."""
     fields = json.loads(text)
-    json.dumps(fields, ensure_ascii=False).encode()  # what cannot be written anywhere is not text
+    json.dumps(fields, ensure_ascii=False).encode()  # raises if they cannot be encoded
     said = [fields[name] for name in ("device", "device_name", "precision", *texts)]
     said += [fields["versions"]["torch"], "" if fields["commit"] is None else fields["commit"]]
-    int(fields["config"]["seed"]), "".join(said)  # raises where one is no text
+    int(fields["config"]["seed"]), "".join(said)  # raises if one is no text
     check_fields(fields)
     return fields, str(fields["run_id"]), name_of(fields["config"], fields["numerics"])
 
@@ -284,7 +331,7 @@ def _content(text: Text) -> bytes:
 
 
 def said(error: BaseException) -> str:
-    """An error in a few words: those of a decoder repeat the whole file."""
+    """An error in at most 200 characters: those of a decoder repeat the entire file."""
     return f"{type(error).__name__}: {error!s:.200}"
 
 
@@ -293,18 +340,18 @@ def _result(record: Record) -> float:
 
 
 def _repeats(fields: Mapping[str, Any]) -> bool:
-    """Whether a run gives the same bits wherever it is repeated on such a machine."""
+    """Whether a run is bitwise repeatable on the same kind of machine."""
     return bool(fields.get("deterministic")) or not str(fields.get("device")).startswith("cuda")
 
 
 def _machine(fields: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What may change a run's last digits without being part of its name."""
+    """Everything that may change a run's last digits without being part of its name."""
     keys = ("device", "device_name", "num_threads", "deterministic", "versions")
     parts = sessions_of(fields)
     return tuple(json.dumps(of.get(key), sort_keys=True) for of in (fields, *parts[:-1]) for key in ("epoch", *keys))
 
 
 def sessions_of(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What a record or a divergence says of the sessions in which the run was done; none in an older one."""
+    """The sessions in which a run was executed, from its record or divergence; none in older ones."""
     said = fields.get("sessions")
     return [session for session in said if isinstance(session, Mapping)] if isinstance(said, list) else []

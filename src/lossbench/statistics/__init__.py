@@ -1,1 +1,1 @@
-"""What the results of several runs say: intervals, tests, calibration."""
+"""Statistics of runs: intervals, tests, calibration, the learning property."""

@@ -1,13 +1,13 @@
-"""What would a trained network predict once it is told how rare each class is? From its logits; pure, no torch.
+"""Predictions of a trained network corrected for class frequencies, computed from its logits.
 
-The simple alternatives to class weights, with pi_k the share of class k among the training images:
+These are the simple alternatives to class weights. With pi_k the fraction of class k among the training images:
 
-    threshold moving   argmax of p_k / pi_k; of two classes' softmax the threshold moves from 1/2 to pi_k
+    threshold moving   argmax of p_k / pi_k; for softmax with two classes the threshold moves from 1/2 to pi_k
                        (Zhou and Liu 2006, with the inverse frequency as the cost)
-    logit adjustment   argmax of z_k less the prior's logit, log pi_k for softmax (Menon et al. 2021), and
-                       log pi_k / (1 - pi_k) for a sigmoid, whose classifier tells class k from all others
+    logit adjustment   argmax of z_k minus the prior's logit: log pi_k for softmax (Menon et al. 2021),
+                       log(pi_k / (1 - pi_k)) for sigmoids, each of which separates class k from all others
 
-With softmax both are the same, since log p_k is z_k but for a constant.
+With softmax both are the same, since log p_k equals z_k up to a constant.
 """
 
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from lossbench.config.registry import Map
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Mean accuracy of classes, fractions, each class counting the same."""
+    """Accuracies averaged over classes, as fractions; every class has the same weight."""
 
-    majority: float  # of the larger half of the classes, by training images
-    minority: float
+    majority: float  # over the larger half of the classes, by training images
+    minority: float  # over the other half
     all: float
 
 
 def logit_adjusted(logits: np.ndarray, counts: np.ndarray, probabilities: Map) -> NDArray[np.int64]:
-    """Predictions, [N], with the prior taken out of the logits.
+    """Predictions [N] after logit adjustment.
 
     Args:
         logits: [N, K].
@@ -43,22 +43,31 @@ def logit_adjusted(logits: np.ndarray, counts: np.ndarray, probabilities: Map) -
 
 
 def threshold_moved(logits: np.ndarray, counts: np.ndarray, probabilities: Map) -> NDArray[np.int64]:
-    """Predictions, [N], of the class whose probability is the most times its share; arguments as above."""
+    """Predictions [N] after threshold moving; arguments as in `logit_adjusted`."""
     logits = logits.astype(np.float64)
-    log_p = logits if probabilities == "softmax" else log_expit(logits)  # softmax: but for an image's constant
+    log_p = logits if probabilities == "softmax" else log_expit(logits)  # softmax: up to a constant of each image
     found: NDArray[np.int64] = (log_p - np.log(counts)).argmax(axis=1)
     return found
 
 
 def majority(counts: np.ndarray) -> NDArray[np.bool_]:
-    """Which classes are the larger half, [K]; of an odd number it has one more, and the first of equals come first."""
+    """Which classes belong to the larger half by training images, [K]; if K is odd it has one class more.
+
+    Of classes of equal size the first ones belong to it.
+    """
     larger = np.zeros(len(counts), bool)
     larger[np.argsort(-counts, kind="stable")[: (len(counts) + 1) // 2]] = True
     return larger
 
 
 def accuracies(predictions: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> Accuracies:
-    """How right predictions [N] are on labels [N], in which each class is there, for classes of `counts` images [K]."""
+    """Accuracies by group of classes.
+
+    Args:
+        predictions: predicted classes, [N].
+        labels: true classes, [N]; every class must occur.
+        counts: training images of each class, [K].
+    """
     right = np.bincount(labels[predictions == labels], minlength=len(counts))
     of_class, larger = right / np.bincount(labels, minlength=len(counts)), majority(counts)
     return Accuracies(float(of_class[larger].mean()), float(of_class[~larger].mean()), float(of_class.mean()))

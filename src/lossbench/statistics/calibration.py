@@ -1,15 +1,15 @@
-"""Probabilities of a trained network: maps from logits, proper scores, calibration error, reliability; no torch.
+"""Probabilities of a trained network: maps from logits, proper scores, calibration error and reliability.
 
-Softmax gives an image K probabilities that sum to 1; one-vs-all sigmoids give K that need not, and can be normalised:
+Softmax gives each image K probabilities that sum to 1; those of one-vs-all sigmoids need not, and can be normalised:
 
     softmax               exp(z_k) / sum over j of exp(z_j)
-    sigmoid               1 / (1 + exp(-z_k)), one classifier a class
-    shifted               the same of z_k - log(K - 1)
-    sigmoid_normalised    the K sigmoids over their sum
-    shifted_normalised    likewise, shifted
+    sigmoid               1 / (1 + exp(-z_k)), one classifier for each class
+    shifted               the sigmoid of z_k - log(K - 1)
+    sigmoid_normalised    the K sigmoids divided by their sum
+    shifted_normalised    the K shifted sigmoids divided by their sum
 
-Where probabilities sum to 1, NLL is -log p_y; else it is the sum of the K binary cross-entropies. Brier is the sum over
-k of (p_k - [k = y])^2. Confidence is the predicted class's probability; the prediction is the highest logit's class.
+If the probabilities sum to 1, NLL is -log p_y; otherwise it is the sum of the K binary cross-entropies. Brier is the
+sum over k of (p_k - [k = y])^2. The prediction is the class with the highest logit, the confidence its probability.
 """
 
 import hashlib
@@ -28,24 +28,24 @@ from lossbench.config.registry import LOSSES, Map
 Floats = NDArray[np.float64]
 
 NUM_BINS = 15
-"""Bins in confidence: of equal width from 0 to 1, each with its upper end, or of equal count (adaptive)."""
+"""Number of bins of confidence: of equal width from 0 to 1, each including its upper end, or of equal count."""
 
 TEMPERATURES = (0.05, 20.0)
 """Range of a fitted temperature."""
 
 MOST_CLASSES = 100
-"""Of more classes no temperature is fitted."""
+"""No temperature is fitted for more classes than this."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a run's record keeps of its test images' probabilities."""
+    """Scores of the probabilities of a run's test images, kept in its record."""
 
-    nll: float  # negative log-likelihood, nats an image
+    nll: float  # negative log-likelihood, nats per image
     brier: float
-    ece: float  # expected calibration error: mean distance of accuracy and confidence over the bins, by images
-    adaptive_ece: float  # the same over bins of equal count
-    overconfidence: float  # mean confidence less accuracy
+    ece: float  # expected calibration error: mean over images of |accuracy - confidence| of the image's bin
+    adaptive_ece: float  # the same with bins of equal count
+    overconfidence: float  # mean confidence minus accuracy
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Tempered:
-    """Probabilities of the map and temperature that one half of the images chooses, on the other half."""
+    """Probabilities of each half of the images by the map and temperature that fit the other half best."""
 
     p: Floats  # [N, K]
-    maps: tuple[Map, Map]  # by the even images, and by the odd ones
-    temperatures: tuple[float, float]
+    maps: tuple[Map, Map]  # chosen on the images with even index, and on those with odd index
+    temperatures: tuple[float, float]  # likewise
 
 
 def log_probabilities(logits: np.ndarray, name: Map, temperature: float = 1.0) -> Floats:
-    """Logarithms of the probabilities that a map gives, [N, K]; the temperature divides the logits after any shift."""
+    """Logarithms of a map's probabilities, [N, K]; logits are divided by the temperature after any shift."""
     z = np.asarray(logits, np.float64)
     if name.startswith("shifted"):
         z = z - math.log(max(z.shape[1] - 1, 1))
@@ -81,7 +81,7 @@ def log_probabilities(logits: np.ndarray, name: Map, temperature: float = 1.0) -
 
 
 def calibration(logits: np.ndarray, labels: np.ndarray, name: Map) -> Calibration:
-    """Scores and reliability of the probabilities that a map gives.
+    """Scores and reliability of a map's probabilities.
 
     Args:
         logits: finite, [N, K].
@@ -91,7 +91,7 @@ def calibration(logits: np.ndarray, labels: np.ndarray, name: Map) -> Calibratio
     logits, rows = np.asarray(logits, np.float64), np.arange(len(labels))
     log_p = log_probabilities(logits, name)
     nll = -log_p[rows, labels]
-    if name in ("sigmoid", "shifted"):  # and those of the other classifiers: log(1 - p) is log(p) - z
+    if name in ("sigmoid", "shifted"):  # add the other classifiers' cross-entropies; log(1 - p) is log_expit(-z)
         z = logits - (math.log(max(logits.shape[1] - 1, 1)) if name == "shifted" else 0.0)
         others = log_expit(-z)
         nll = nll - others.sum(axis=1) + others[rows, labels]
@@ -118,22 +118,21 @@ def _calibration(p: Floats, nll: float, predicted: np.ndarray, labels: np.ndarra
 
 
 def _adaptive_ece(confidence: Floats, right: Floats) -> float:
-    """Calibration error over bins of equal count, as equal as N allows; ties go by the order of the images."""
+    """Calibration error over bins of equal count (to within one image); ties are ordered by image."""
     order = np.argsort(confidence, kind="stable")
     gaps = [abs(float((right[part] - confidence[part]).sum())) for part in np.array_split(order, NUM_BINS) if len(part)]
     return sum(gaps) / len(right)
 
 
 def tempered(logits: np.ndarray, labels: np.ndarray, maps: Sequence[Map]) -> Tempered:
-    """The best of some maps after one temperature, cross-fitted over the images with even and with odd index.
+    """Probabilities after temperature scaling, cross-fitted between the images with even and with odd index.
 
-    On one half every map gets the temperature of the lowest NLL, and the map with the lowest NLL is taken; the other
-    half's probabilities are made with both.
+    On each half, the map and the temperature with the lowest NLL are chosen; they give the other half's probabilities.
 
     Args:
         logits: finite, [N, K], N >= 2.
         labels: classes in 0..K-1, integers [N].
-        maps: whose probabilities sum to 1.
+        maps: candidates, whose probabilities sum to 1.
     """
     logits, p = np.asarray(logits, np.float64), np.zeros(logits.shape)
     chosen: list[tuple[Map, float]] = []
@@ -147,7 +146,7 @@ def tempered(logits: np.ndarray, labels: np.ndarray, maps: Sequence[Map]) -> Tem
 
 
 def _fit(logits: Floats, labels: np.ndarray, name: Map) -> tuple[float, float]:
-    """The lowest NLL over temperatures, and where it is."""
+    """The lowest NLL over temperatures, and its temperature."""
     rows = np.arange(len(labels))
 
     def nll(log_temperature: float) -> float:
@@ -159,16 +158,16 @@ def _fit(logits: Floats, labels: np.ndarray, name: Map) -> tuple[float, float]:
 
 
 def scores(logits: np.ndarray, labels: np.ndarray, loss: str) -> dict[str, dict[str, Any]]:
-    """What a record keeps of a run's logits: scores through each map of its loss, and of the best after a temperature.
+    """Scores of a run's logits, as its record keeps them: through each map of its loss, and after temperature scaling.
 
     Args:
-        logits: finite, [N, K], as `arrays.npz` has them (half precision).
+        logits: finite, [N, K], as in `arrays.npz` (half precision).
         labels: classes in 0..K-1, integers [N].
-        loss: its name.
+        loss: name of the loss.
 
     Returns:
-        By map; "tempered" names maps and temperatures as well, and is left out for more than `MOST_CLASSES` classes
-        or fewer than 2 images.
+        Scores by map. The entry "tempered" also has the chosen maps and temperatures; it is left out for more than
+        `MOST_CLASSES` classes or fewer than 2 images.
     """
     logits = np.asarray(logits, np.float64)
     maps = LOSSES[loss].maps if loss in LOSSES else ("softmax",)
@@ -183,7 +182,7 @@ def scores(logits: np.ndarray, labels: np.ndarray, loss: str) -> dict[str, dict[
 
 
 def scored(logits: np.ndarray, labels: np.ndarray, loss: str) -> dict[str, Any]:
-    """The fields of a record that come from a run's logits: `scores`, and which labels they were computed with."""
+    """The fields of a record that come from a run's logits: `scores`, and a digest of the labels used for them."""
     return {"scores": scores(logits, labels, loss), "test_labels_sha256": labels_sha256(labels)}
 
 

@@ -1,9 +1,9 @@
-"""What do n runs say, and how surely? Intervals, tests and verdicts as docs/statistics.md fixes them; pure, no torch.
+"""Intervals, tests and verdicts over runs, as fixed in docs/statistics.md.
 
-A run's value is a float; None is a run that is not done, nan one that failed. Neither is ever averaged. From one value
-comes a mean, from two also an interval, a test only from `MIN_RUNS`. What cannot be had is nan: an interval or p of too
-few values, or of values that are all equal, since without spread t says nothing; where all differences are zero the
-word is "equal". Accuracies and margins are fractions.
+The value of a run is a float; None means that it is not done, nan that it failed, and neither is ever averaged. A mean
+needs one value, an interval two, a test `MIN_RUNS`. A result that cannot be computed is nan: an interval or p of too
+few values, or of values that are all equal (t is undefined without spread). If all differences are zero, the verdict
+is "equal". Accuracies and margins are fractions.
 """
 
 import math
@@ -16,20 +16,20 @@ from scipy import stats
 
 ALPHA = 0.05
 MIN_RUNS = 3
-"""Runs of a cell, or pairs of a comparison, below which there is no verdict."""
+"""Smallest number of runs of a cell, or of pairs of a comparison, for a verdict."""
 
 WITHIN_END = 0.005
-"""How near to its own end a curve must come to count as converged."""
+"""A curve has converged once its accuracy is at most this far below its last one."""
 
 NO_SPREAD = 1e-9
-"""A standard deviation below this is rounding."""
+"""A standard deviation up to this is taken for rounding."""
 
 Values = Sequence[float | None]
-"""One value a seed."""
+"""One value per seed; None: not done, nan: failed."""
 
 
 CellOutcome = Literal["consistent", "paper higher", "paper lower", "too few"]
-"""What the paper's number is beside ours."""
+"""The paper's number compared with ours."""
 
 Word = Literal[
     "higher",
@@ -41,18 +41,18 @@ Word = Literal[
     "undecided",
     "too few",
 ]
-"""What the first of two losses is beside the second, in one cell."""
+"""Verdict on the first of two losses compared with the second, in one cell."""
 
 Outcome = Literal["holds", "fails", "undecided"]
-"""What becomes of a claim."""
+"""Verdict on a claim."""
 
 Headline = Literal["remains", "gone", "reversed", "open", "undecided", "not found"]
-"""What becomes of a loss's advantage once each loss has its own learning rate."""
+"""Verdict on a loss's advantage once each loss has its own learning rate."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A standard deviation and the degrees of freedom it is known with."""
+    """A standard deviation and its degrees of freedom."""
 
     sd: float
     df: int
@@ -60,29 +60,29 @@ class Spread:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Where one new run of a cell is expected."""
+    """A prediction interval for one new run of a cell."""
 
     n: int  # finished runs
     failed: int
     mean: float
-    sd: float  # the cell's own, ddof 1
-    spread: Spread  # what the interval is made of
+    sd: float  # of the cell's runs, ddof 1
+    spread: Spread  # used for the interval
     half_width: float
 
     @property
     def low(self) -> float:
-        """Lower end."""
+        """Lower end of the interval."""
         return self.mean - self.half_width
 
     @property
     def high(self) -> float:
-        """Upper end."""
+        """Upper end of the interval."""
         return self.mean + self.half_width
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Differences, first minus second, of the seeds that both sides finished; and how many runs of a side failed."""
+    """Differences, first minus second, over the seeds finished on both sides, and the number of failed runs."""
 
     differences: tuple[float, ...]
     failed_first: int
@@ -90,13 +90,13 @@ class Pairs:
 
     @property
     def n(self) -> int:
-        """Pairs."""
+        """Number of pairs."""
         return len(self.differences)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean difference, its interval, and the p of no difference."""
+    """A mean difference with its interval, and p for the hypothesis of no difference."""
 
     n: int
     mean: float
@@ -108,7 +108,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class MarginTest:
-    """A mean difference, its interval beside a margin, and the p of lying beyond the margin."""
+    """A mean difference with its interval, and p for the hypothesis that it lies beyond a margin."""
 
     n: int
     mean: float
@@ -116,12 +116,12 @@ class MarginTest:
     high: float
     margin: float
     p: float
-    refuted: bool  # the whole interval lies beyond the margin
+    refuted: bool  # the entire interval lies beyond the margin
 
 
 @dataclass(frozen=True)
 class Proportion:
-    """In k of n seeds something is so; the interval of its probability, and whether that is more than a half."""
+    """A property that k of n seeds have: interval of its probability, and whether that is above 1/2."""
 
     k: int
     n: int
@@ -132,24 +132,24 @@ class Proportion:
 
 @dataclass(frozen=True)
 class FalseAlarms:
-    """Cells that fall outside by chance: how many are expected, and the most that is no surprise."""
+    """Number of cells outside their intervals by chance: the expected number, and the largest unsurprising one."""
 
     expected: float
     most: int
 
 
 def finished(values: Values) -> list[float]:
-    """The values of the runs that were done and did not fail."""
+    """The values of finished runs: neither None nor nan."""
     return [value for value in values if value is not None and not math.isnan(value)]
 
 
 def num_failed(values: Values) -> int:
-    """The runs that failed."""
+    """Number of failed runs."""
     return sum(value is not None and math.isnan(value) for value in values)
 
 
 def pooled_spread(groups: Iterable[Values]) -> Spread:
-    """The standard deviation within groups; a group with fewer than 2 finished runs adds nothing."""
+    """Pooled standard deviation within groups; a group with fewer than 2 finished runs contributes nothing."""
     known = [np.array(values) for group in groups if (values := finished(group))]
     df = sum(len(values) - 1 for values in known)
     squares = sum(float(((values - values.mean()) ** 2).sum()) for values in known)
@@ -157,11 +157,11 @@ def pooled_spread(groups: Iterable[Values]) -> Spread:
 
 
 def prediction_interval(values: Values, spread: Spread | None = None) -> Prediction:
-    """Where one new run of a cell is expected with 95 %: mean +- t s sqrt(1 + 1/n).
+    """95 % prediction interval for one new run of a cell: mean +- t s sqrt(1 + 1/n).
 
     Args:
         values: the cell's runs.
-        spread: s and its degrees of freedom, pooled over cells; None: the cell's own.
+        spread: s and its degrees of freedom, pooled over cells; None: those of this cell.
     """
     known = finished(values)
     mean, sd = _moments(known)
@@ -171,7 +171,7 @@ def prediction_interval(values: Values, spread: Spread | None = None) -> Predict
 
 
 def cell_outcome(prediction: Prediction, paper: float) -> CellOutcome:
-    """Whether the paper's number could be one more run of ours; the interval's ends belong to it."""
+    """Whether the paper's number lies in the prediction interval of our runs, ends included."""
     if prediction.n < MIN_RUNS or math.isnan(prediction.half_width):
         return "too few"
     if paper > prediction.high:
@@ -180,12 +180,12 @@ def cell_outcome(prediction: Prediction, paper: float) -> CellOutcome:
 
 
 def false_alarms(num_cells: int) -> FalseAlarms:
-    """What independent 95 % intervals get wrong by chance; more than `most` has a probability below 5 %."""
+    """Misses of independent 95 % intervals by chance; more than `most` have a probability of at most 5 %."""
     return FalseAlarms(num_cells * ALPHA, int(stats.binom.ppf(1 - ALPHA, num_cells, ALPHA)))
 
 
 def pair(first: Values, second: Values) -> Pairs:
-    """Differences of two losses, seed by seed; a seed that either side lacks or failed drops out."""
+    """Differences of two losses, seed by seed, without seeds that are missing or failed on either side."""
     differences = [a - b for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     return Pairs(tuple(finished(differences)), num_failed(first), num_failed(second))
 
@@ -198,16 +198,16 @@ def paired_t(pairs: Pairs, level: float = 1 - ALPHA) -> Difference:
 
 
 def superiority_p(pairs: Pairs) -> float:
-    """The p of `paired_t` where the first side is ahead, else 1; also 1 where runs of the first side failed."""
+    """The p of `paired_t` if the first side is higher and none of its runs failed; otherwise 1."""
     difference = paired_t(pairs)
     ahead = difference.mean > 0 and not pairs.failed_first
     return difference.p if ahead or math.isnan(difference.p) else 1.0
 
 
 def tost(pairs: Pairs, margin: float) -> MarginTest:
-    """Two one-sided paired t tests: is the difference within +- margin? The interval is the 90 % one.
+    """Two one-sided paired t tests that the difference lies within +- margin, with the 90 % interval.
 
-    Failed runs on either side leave p nan, and nothing refuted.
+    If runs of either side failed, p is nan and nothing is refuted.
     """
     interval = paired_t(pairs, 1 - 2 * ALPHA)
     p = max(_beyond(margin + interval.mean, pairs), _beyond(margin - interval.mean, pairs))
@@ -218,9 +218,9 @@ def tost(pairs: Pairs, margin: float) -> MarginTest:
 
 
 def non_inferiority(pairs: Pairs, margin: float) -> MarginTest:
-    """One-sided paired t test: is the first side worse by less than the margin? The interval is the 90 % one.
+    """One-sided paired t test that the first side is worse by less than the margin, with the 90 % interval.
 
-    Failed runs of the first side leave p nan, those of the second keep it from being refuted.
+    If runs of the first side failed, p is nan; if runs of the second failed, nothing is refuted.
     """
     interval = paired_t(pairs, 1 - 2 * ALPHA)
     p = _beyond(margin + interval.mean, pairs)
@@ -231,7 +231,7 @@ def non_inferiority(pairs: Pairs, margin: float) -> MarginTest:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's corrected p of a family; a p that is nan counts as 1 for the others and stays nan."""
+    """Holm's corrected p values of a family; nan stays nan, and counts as 1 in the correction of the others."""
     corrected = [math.nan] * len(p_values)
     highest = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: _or_one(p_values[i]))):
@@ -242,17 +242,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def intersection_union(p_values: Sequence[float]) -> float:
-    """The p of "in all cells": the largest; nan where one is nan, or there are none."""
+    """The p of a claim about all cells: the largest p; nan if any is nan or there are none."""
     return math.nan if not p_values or any(math.isnan(p) for p in p_values) else max(p_values)
 
 
 def compare(pairs: Pairs, margin: float, p_holm: float) -> Word:
-    """The word for one cell.
+    """Verdict on one cell.
 
     Args:
-        pairs: differences of the cell.
-        margin: of equivalence, > 0.
-        p_holm: the cell's p of `paired_t`, corrected within its family.
+        pairs: the cell's differences.
+        margin: margin of equivalence, > 0.
+        p_holm: the cell's p from `paired_t`, corrected within its family.
     """
     if pairs.n < MIN_RUNS:
         return "too few"
@@ -271,14 +271,14 @@ def compare(pairs: Pairs, margin: float, p_holm: float) -> Word:
 
 
 def claim_outcome(p_values: Sequence[float], refuted: Iterable[bool]) -> Outcome:
-    """What becomes of a claim about all its cells: one refuted cell and it fails, every p below 5 % and it holds."""
+    """Verdict on a claim about all its cells: it fails if any cell is refuted, and holds if every p is below 5 %."""
     if any(refuted):
         return "fails"
     return "holds" if intersection_union(p_values) < ALPHA else "undecided"
 
 
 def headline(paper: Word, own_lr: Word) -> Headline:
-    """The report's headline from the words of a cell in the arms `paper` and `own-lr`."""
+    """The report's headline, from the verdicts on a cell in the conditions `paper` and `own-lr`."""
     if paper in ("undecided", "too few"):
         return "undecided"
     if paper != "higher":
@@ -289,7 +289,7 @@ def headline(paper: Word, own_lr: Word) -> Headline:
 
 
 def proportion(flags: Sequence[bool | None]) -> Proportion:
-    """In how many seeds something is so, with the 90 % Clopper-Pearson interval; failed is False, not done None."""
+    """Proportion of seeds with a property, with the 90 % Clopper-Pearson interval; False: failed, None: not done."""
     known = [flag for flag in flags if flag is not None]
     k, n = sum(known), len(known)
     low = float(stats.beta.ppf(ALPHA, k, n - k + 1)) if k else 0.0
@@ -299,7 +299,7 @@ def proportion(flags: Sequence[bool | None]) -> Proportion:
 
 
 def epochs_to_end(curve: Sequence[float]) -> float:
-    """The first epoch, from 1, at most 0.5 points below the last one's accuracy; nan without a whole curve."""
+    """The first epoch, from 1, whose accuracy is at most 0.5 points below the last; nan for an incomplete curve."""
     values = np.array(curve, np.float64)
     if not len(values) or not np.isfinite(values).all():
         return math.nan
@@ -307,24 +307,24 @@ def epochs_to_end(curve: Sequence[float]) -> float:
 
 
 def area_under_curve(curve: Sequence[float]) -> float:
-    """Mean accuracy over the epochs; nan without a whole curve."""
+    """Mean accuracy over the epochs; nan for an incomplete curve."""
     values = np.array(curve, np.float64)
     return float(values.mean()) if len(values) and np.isfinite(values).all() else math.nan
 
 
 def _moments(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation (ddof 1); nan where there are too few values."""
+    """Mean and standard deviation (ddof 1); nan for too few values."""
     mean = float(np.mean(values)) if values else math.nan
     return mean, float(np.std(values, ddof=1)) if len(values) >= 2 else math.nan
 
 
 def _quantile(level: float, sd: float, df: int) -> float:
-    """Half of the central interval of t, times sd; nan without spread or degrees of freedom."""
+    """Half-width of the central interval of t, times sd; nan without spread or degrees of freedom."""
     return float(stats.t.ppf((1 + level) / 2, df)) * sd if df >= 1 and sd > NO_SPREAD else math.nan
 
 
 def _beyond(distance: float, pairs: Pairs) -> float:
-    """Probability of t beyond a distance from the mean difference; nan with too few pairs, or without spread."""
+    """Probability that t exceeds `distance` over its standard error; nan with too few pairs, or without spread."""
     _, sd = _moments(pairs.differences)
     if pairs.n < MIN_RUNS or sd <= NO_SPREAD:
         return math.nan
@@ -332,7 +332,7 @@ def _beyond(distance: float, pairs: Pairs) -> float:
 
 
 def _equal(pairs: Pairs) -> bool:
-    """Whether every difference is exactly zero, which no spread could be estimated from and needs none."""
+    """Whether there are enough pairs and every difference is exactly zero."""
     return pairs.n >= MIN_RUNS and not any(pairs.differences)
 
 

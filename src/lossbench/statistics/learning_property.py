@@ -1,28 +1,31 @@
-"""Does the learning property hold on trained networks? Eq. 8-10, from what a run leaves behind; pure, no torch.
+"""The learning property (Eq. 8 to 10) of trained networks, measured on the arrays of finished runs.
 
 Where the gradient of the loss with respect to the bias b_k of the last layer is zero, two sides are equal for every
-class k (Eq. 8). With p_jk the mean probability of class k over the images of class j, and N_j the training images:
+class k (Eq. 8). With p_jk the mean probability of class k over the images of class j, and N_j the training images of
+class j:
 
     SML      N_k (1 - p_kk) = sum over j != k of N_j p_jk         softmax: Eq. 9 with equal weights
     LGL      the same                                             sigmoid: Eq. 10 of each one-vs-all classifier
              with class weights, lambda_k N_k for N_k in both
     LGL-INR  1 - p_kk = sum over j != k of lambda_jk p_jk         sigmoid: no class sizes, the weights sum to 1
 
-SML's K equations are K - 1: an image's probabilities sum to 1, so the sums of both sides over k are equal always. The
-others are K independent ones. Two things part the sides even at a stationary point, and `Balance` tells them: weight
-decay on biases, and LGL-INR's gradient through its weights. A real run deviates for other reasons as well:
+Of SML's K equations only K - 1 are independent: the probabilities of an image sum to 1, so the sums of both sides over
+k are always equal. Those of the other losses are independent. Even at a stationary point two things make the sides
+differ, and `Balance` contains both: weight decay on biases, and LGL-INR's gradient through its weights. A real run
+deviates for further reasons:
 
-- SGD stops in the noise of its last batches, not at a stationary point. Unless the learning rate was lowered before, a
-  class's sides are apart by some factor on training images, in either direction; several classes and runs show the law.
-- Batch normalisation and augmentation: training balances altered images, normalised by batch, while the means are of
+- SGD stops in the noise of its last batches, not at a stationary point. Unless the learning rate was lowered before,
+  the sides of a class differ by some factor on training images, in either direction; the law shows over several
+  classes and runs.
+- Batch normalisation and augmentation: training balances augmented images, normalised by batch, while the means are of
   plain images in evaluation mode.
-- Test images are assumed to be like the training images, which is false for a network that knows the latter by heart.
-  What a mistake takes from its own class's probability it gives to another's. Both sides of SML and LGL grow by
-  it; LGL-INR's left grows by all and its right by lambda, about 1/(K - 1), of it.
-- LGL-INR's weights in training are of batches, larger for classes that happen to be hard there. So the right side that
-  SGD balances is larger than `right`, whose weights are of the whole split, and its gradient through the weights larger
-  than `attached`. By how much, only logits of training batches could tell, which no run keeps: this law is approximate.
-  It is also told as without `loss.eps`.
+- Test images are assumed to be like the training images, which is false for a network that has memorised the latter. A
+  mistake moves probability from the image's own class to another. Both sides of SML and LGL grow by that amount;
+  LGL-INR's left side grows by the full amount, its right side by lambda, about 1/(K - 1), times it.
+- In training, LGL-INR's weights are computed from batches, and are larger for classes that happen to be hard in them.
+  So the right side that SGD balances is larger than `right`, whose weights are computed from the entire split, and the
+  gradient through the weights is larger than `attached`. By how much cannot be known without the logits of training
+  batches, which no run keeps: for LGL-INR the law is approximate. It also ignores `loss.eps`.
 """
 
 from collections.abc import Mapping
@@ -33,24 +36,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
+from lossbench.config.registry import LOSSES
 from lossbench.losses.weighting import weights_by_size
 
 Floats = NDArray[np.float64]
 
 LAW_FACTOR = 1.25
-"""Within which a measured side of Eq. 10 counts as the predicted one."""
+"""A measured side of Eq. 10 agrees with the predicted one if they differ by at most this factor."""
 
 
 @dataclass(frozen=True)
 class Balance:
-    """The two sides of a learning property, and what is known to part them; every array is [K].
+    """The two sides of a learning property and the known differences between them; every array is [K].
 
     Args:
-        left: what class k lacks on its own images: N_k (1 - p_kk), times its weight if any; for LGL-INR 1 - p_kk.
-        right: what it has on the others': the sum of N_j p_jk, times weights; for LGL-INR of lambda_jk p_jk.
-        decay: left - right as weight decay on the biases keeps it at a stationary point.
-        attached: likewise LGL-INR's gradient through its weights; 0 where it has none, nan where that is not known.
-        unit: what the slope of the loss in b_k is multiplied by to be in the units of the sides.
+        left: probability that class k lacks on its own images: N_k (1 - p_kk), times its weight if any; for LGL-INR
+            1 - p_kk.
+        right: probability of class k on the images of the others: the sum over j != k of N_j p_jk, times weights if
+            any; for LGL-INR of lambda_jk p_jk.
+        decay: left - right at a stationary point due to weight decay on the biases.
+        attached: left - right at a stationary point due to LGL-INR's gradient through its weights; 0 if there is no
+            such gradient, nan if it is unknown.
+        unit: factor from the derivative of the loss with respect to b_k to the unit of the sides.
     """
 
     left: Floats
@@ -61,22 +68,22 @@ class Balance:
 
     @property
     def residual(self) -> Floats:
-        """Left less right; at a stationary point decay plus attached."""
+        """Left minus right; at a stationary point equal to decay plus attached."""
         return self.left - self.right
 
     @property
     def relative(self) -> Floats:
-        """Residual over the sum of the sides: in -1..1, 0 in balance, nan where both sides are 0."""
+        """Residual over the sum of the sides: in -1..1, 0 if they are equal, nan if both are 0."""
         return _quotient(self.residual, self.left + self.right)
 
     @property
     def ratio(self) -> Floats:
-        """Left over right, 1 in balance; of a one-vs-all classifier, Eq. 10's left side over its right."""
+        """Left over right, 1 if they are equal; for one-vs-all classifiers, Eq. 10's left side over its right side."""
         return _quotient(self.left, self.right)
 
     @property
     def gradient(self) -> Floats:
-        """Slope of the loss in each bias, the split taken as one batch, without weight decay."""
+        """Derivative of the loss with respect to each bias, with the split as one batch and without weight decay."""
         return (self.attached - self.residual) / self.unit
 
 
@@ -88,38 +95,40 @@ def balances(
 ) -> dict[str, Balance]:
     """The learning property of a finished run (Eq. 9, 10), measured on its "train" and its "test" images.
 
-    For both, class sizes are those of the training set: they belong to the loss that was minimised, and the test images
-    only stand for further ones of each class, as in the paper's Table 1.
+    Both use the class sizes of the training set, which belong to the loss that was minimised; the test images only
+    stand for further images of each class, as in the paper's Table 1.
 
     Args:
-        config: the run's config, as its record has it.
+        config: the config in the run's record.
         arrays: the run's arrays, as docs/files.md lists them.
         train_counts: training images of each class, [K], each >= 1.
-        test_labels: classes of the test images, integers [N]; with them `attached` is known on test images.
+        test_labels: classes of the test images, integers [N]; needed for `attached` on test images.
 
     Returns:
-        A balance a split; that of the test images is nan throughout where they lack a class.
+        A balance for each split; that of the test images is all nan if a class has no test image.
 
     Raises:
         ValueError: the loss has no known learning property, or counts or labels are not those of the run.
     """
     loss, schedule = config["loss"], config["schedule"]
-    if loss["name"] not in ("sml", "lgl", "lgl_inr"):
-        raise ValueError(f"the learning property is known for the losses sml, lgl and lgl_inr, not for {loss['name']}")
+    facts = LOSSES.get(loss["name"])
+    if facts is None or facts.law is None:
+        known = ", ".join(name for name in LOSSES if LOSSES[name].law)
+        raise ValueError(f"the learning property is known for the losses {known}, not for {loss['name']}")
     counts, bias = np.asarray(train_counts, np.float64), arrays["output_bias"].astype(np.float64)
     if counts.shape != bias.shape or not (counts >= 1).all():
-        raise ValueError(f"train_counts must be {len(bias)} numbers >= 1, one a class, got {counts.tolist()}")
+        raise ValueError(f"train_counts must be {len(bias)} numbers >= 1, one for each class, got {counts.tolist()}")
     if test_labels is not None:
         _check_labels(test_labels, arrays)
-    reweighted = loss["name"] == "lgl_inr"
+    reweighted = facts.law == "reweighted"
     unit = (1.0 if reweighted else counts.sum()) / loss["scale"]
     unit *= len(bias) if loss.get("reduction") == "mean" else 1  # over classifiers
     decay = unit * schedule["weight_decay"] * schedule["decay_bias"] * bias
     counts = weighted_counts(loss, counts)  # their sum is the same
     found = {}
     for split in ("train", "test"):
-        means = arrays[f"{split}_mean_{'softmax' if loss['name'] == 'sml' else 'sigmoid'}"]
-        if split == "test":  # where the mean of no images is kept as 0
+        means = arrays[f"{split}_mean_{facts.probabilities}"]
+        if split == "test":  # the mean over no images is stored as 0
             means = np.where(arrays["confusion_matrix"].sum(axis=1, keepdims=True) > 0, means, np.nan)
         missed, others, attached = 1 - np.diag(means), means * (1 - np.eye(len(bias))), np.zeros_like(bias)
         if reweighted:
@@ -135,7 +144,7 @@ def balances(
 
 
 def weighted_counts(loss: Mapping[str, Any], train_counts: np.ndarray) -> Floats:
-    """How much each class counts in a loss that weighs classes, lambda_k N_k of Eq. 1, [K]; else the class sizes.
+    """Class sizes times class weights, lambda_k N_k of Eq. 1, [K]; the class sizes if the loss has no class weights.
 
     Args:
         loss: `config["loss"]` of the run's record.
@@ -147,7 +156,7 @@ def weighted_counts(loss: Mapping[str, Any], train_counts: np.ndarray) -> Floats
 
 
 def class_weights(means: Floats, beta: float) -> Floats:
-    """The weights lambda_jk of LGL-INR ("Choice of lambdas"), as lossbench.losses.class_weights, without torch.
+    """The weights lambda_jk of LGL-INR ("Choice of lambdas"): `losses.lgl_inr.class_weights` without torch.
 
     Args:
         means: mean sigmoid of classifier k over the images of class j, [K, K] (row j, column k).
@@ -163,24 +172,25 @@ def class_weights(means: Floats, beta: float) -> Floats:
 
 
 def unevenness(weights: Floats) -> float:
-    """How far LGL-INR's weights [K, K] are from uniform: the share that lies elsewhere, mean over the classifiers.
+    """Distance of LGL-INR's weights [K, K] from uniform: total variation distance, averaged over classifiers.
 
-    0 is uniform, (K - 2)/(K - 1) all weight on one class.
+    0 for uniform weights, (K - 2)/(K - 1) if all weight is on one class.
     """
     uniform = (1 - np.eye(len(weights))) / (len(weights) - 1)
     return float(np.abs(weights - uniform).sum(axis=0).mean() / 2)
 
 
 def reversed_share(logits: np.ndarray, labels: np.ndarray, beta: float) -> float:
-    """Share of negatives whose logit LGL-INR would raise, its weights in the gradient, the images taken as one batch.
+    """Fraction of negatives whose logit LGL-INR's gradient would raise, with all images as one batch.
 
-    The slope of the loss in the logit of classifier k, of an image of class j != k with p its probability, is
-    lambda_jk / N_j times p + beta (l_jk - lbar_k) p (1 - p), with l_jk the mean of -log(1 - p_k) over class j and
-    lbar_k its mean under the weights: below 0 where a class is so far from hard that more weight on it lowers the loss.
+    For classifier k and an image of class j != k with probability p, the derivative of the loss with respect to the
+    logit is lambda_jk / N_j times p + beta (l_jk - lbar_k) p (1 - p), where l_jk is the mean of -log(1 - p_k) over
+    class j and lbar_k its mean under the weights. It is negative if class j is so easy that more weight on it lowers
+    the loss.
 
     Args:
-        logits: of images, [N, K].
-        labels: classes, integers [N].
+        logits: of the images, [N, K].
+        labels: their classes, integers [N].
         beta: sharpness, >= 0.
     """
     logits = logits.astype(np.float64)
@@ -193,29 +203,30 @@ def reversed_share(logits: np.ndarray, labels: np.ndarray, beta: float) -> float
 
 
 def reversed_share_of_batches(logits: np.ndarray, labels: np.ndarray, beta: float, batch_size: int) -> float:
-    """As `reversed_share`, mean over batches drawn without replacement, always the same, that hold all classes.
+    """`reversed_share` averaged over batches that contain all classes; nan if there is no such batch.
 
-    The fewer images a class mean is of, the more it scatters: in batches as in training more negatives turn than in
-    one of all images. nan without such a batch.
+    The batches are drawn without replacement and are always the same. Class means over few images scatter more, so
+    more negatives are reversed in batches of the size used in training than with all images as one batch.
     """
     order = np.random.default_rng(0).permutation(len(labels))
     batches = [order[start : start + batch_size] for start in range(0, len(order) - batch_size + 1, batch_size)]
-    whole = [batch for batch in batches if len(np.unique(labels[batch])) == logits.shape[1]]
-    return float(np.mean([reversed_share(logits[batch], labels[batch], beta) for batch in whole])) if whole else np.nan
+    full = [batch for batch in batches if len(np.unique(labels[batch])) == logits.shape[1]]
+    return float(np.mean([reversed_share(logits[batch], labels[batch], beta) for batch in full])) if full else np.nan
 
 
 def _own(labels: np.ndarray, num_classes: int) -> Floats:
-    """What a sample adds to the mean over its class, [N, K]; 0 in the columns of other classes."""
+    """Weight of each sample in the mean over its class, [N, K]; 0 in the columns of other classes."""
     target = (labels[:, None] == np.arange(num_classes)).astype(np.float64)
     own: Floats = target / target.sum(axis=0).clip(min=1)
     return own
 
 
 def _pull(logits: np.ndarray, labels: np.ndarray, weights: Floats, beta: float) -> Floats:
-    """What the weights' own gradient adds to the slope of LGL-INR in each bias, [K].
+    """Contribution of the weights' gradient to the derivative of LGL-INR with respect to each bias, [K].
 
-    With l_jk the mean of -log(1 - p_k) over class j, and s_jk that of p_k (1 - p_k), the slope of lambda_jk is
-    beta lambda_jk (s_jk - sum over m of lambda_mk s_mk); summed with l_jk, that is a covariance under lambda.
+    With l_jk the mean of -log(1 - p_k) over class j, and s_jk that of p_k (1 - p_k), the derivative of lambda_jk is
+    beta lambda_jk (s_jk - sum over m of lambda_mk s_mk). Multiplied by l_jk and summed, this is beta times a
+    covariance under lambda.
     """
     own = _own(labels, len(weights))
     logits = logits.astype(np.float64)

@@ -1,4 +1,4 @@
-"""How small a difference can be seen, and with how many seeds? Resolution, variance components and power; no torch."""
+"""Resolution of a test set, variance components, and power: the differences that a number of seeds can detect."""
 
 import math
 from bisect import bisect_left
@@ -10,7 +10,7 @@ from scipy import stats
 from lossbench.statistics.inference import ALPHA
 
 POWER = 0.8
-"""Probability with which a difference that is there should be found."""
+"""Probability with which a true difference should be detected."""
 
 MOST_SEEDS = 1000
 
@@ -20,17 +20,17 @@ NUM_TEST = 10_000
 
 @dataclass(frozen=True)
 class Components:
-    """What scatters an accuracy, as standard deviations in its unit; 0 where an estimate came out negative."""
+    """Standard deviations of the sources of variation of an accuracy, in its unit; 0 for a negative variance."""
 
     rows: float
     columns: float
-    rest: float  # of a combination, which one run each cannot tell from what else varies
-    p_rows: float  # F test of rows that differ by no more than the rest; nan where the rest is 0
-    p_columns: float
+    rest: float  # interaction and everything else, which one run per combination cannot separate
+    p_rows: float  # F test that rows differ by no more than the rest; nan if the rest is 0
+    p_columns: float  # likewise for columns
 
     @property
     def total(self) -> float:
-        """Standard deviation of a run with a row and a column of its own."""
+        """Standard deviation of runs whose rows and columns all differ."""
         return math.sqrt(self.rows**2 + self.columns**2 + self.rest**2)
 
 
@@ -38,14 +38,14 @@ def components(values: np.ndarray) -> Components:
     """Variance components of two crossed random effects by the analysis of variance.
 
     Args:
-        values: one run a combination, [rows, columns], at least 2 of each.
+        values: one run per combination, [rows, columns], at least 2 of each.
     """
     num_rows, num_columns = values.shape
     rows, columns = values.mean(axis=1), values.mean(axis=0)
     rest = values - rows[:, None] - columns + values.mean()
     df = (num_rows - 1) * (num_columns - 1)
     within = float((rest**2).sum()) / df
-    # The variance of the rows' means is that of the rows themselves, and what is within, over the columns averaged.
+    # The variance of row means is the variance of the rows plus `within` over the number of columns averaged.
     of_rows, of_columns = rows.var(ddof=1) - within / num_columns, columns.var(ddof=1) - within / num_rows
     sd_rows, sd_columns, sd_rest = (math.sqrt(max(0.0, float(one))) for one in (of_rows, of_columns, within))
     if within == 0:
@@ -56,18 +56,18 @@ def components(values: np.ndarray) -> Components:
 
 
 def sd_interval(sd: float, df: int) -> tuple[float, float]:
-    """95 % interval of a standard deviation estimated with `df` degrees of freedom, >= 1, from normal values."""
+    """95 % interval of a standard deviation estimated from normal values with `df` >= 1 degrees of freedom."""
     low, high = (math.sqrt(df / stats.chi2.ppf(level, df)) for level in (1 - ALPHA / 2, ALPHA / 2))
     return sd * low, sd * high
 
 
 def resolution(accuracy: float, num_images: int) -> float:
-    """Standard error of an accuracy, a fraction, for the images drawn: what a test set can resolve at best."""
+    """Standard error of an accuracy (a fraction) due to the choice of test images: the best possible resolution."""
     return math.sqrt(accuracy * (1 - accuracy) / num_images)
 
 
 def power(difference: float, sd: float, num_seeds: int) -> float:
-    """Probability that a two-sided paired t test at 5 % finds a true mean difference.
+    """Probability that a two-sided paired t test at 5 % detects a true mean difference.
 
     Args:
         difference: the true mean, >= 0, in the units of `sd`.
@@ -77,11 +77,11 @@ def power(difference: float, sd: float, num_seeds: int) -> float:
     shift, df = difference / sd * math.sqrt(num_seeds), num_seeds - 1
     edge = stats.t.ppf(1 - ALPHA / 2, df)
     other = float(stats.nct.cdf(-edge, df, shift))
-    return float(stats.nct.sf(edge, df, shift)) + (0.0 if math.isnan(other) else other)  # nan is below 1e-12 there
+    return float(stats.nct.sf(edge, df, shift)) + (0.0 if math.isnan(other) else other)  # nan: below 1e-12
 
 
 def seeds_needed(difference: float, sd: float) -> int | None:
-    """The fewest seeds with which a true mean difference is found with `POWER`; None beyond `MOST_SEEDS`."""
+    """The smallest number of seeds that detects a true mean difference with `POWER`; None beyond `MOST_SEEDS`."""
     numbers = range(2, MOST_SEEDS + 1)
-    place = bisect_left(numbers, POWER, key=lambda n: power(difference, sd, n))  # which rises with n
+    place = bisect_left(numbers, POWER, key=lambda n: power(difference, sd, n))  # power rises with n
     return numbers[place] if place < len(numbers) else None

@@ -1,4 +1,4 @@
-"""Two networks on the same test images: the exact McNemar test, and a bootstrap over images and seeds."""
+"""Comparisons of two networks on the same test images: exact McNemar test, bootstrap over images and seeds."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from lossbench.statistics.inference import ALPHA
 
 @dataclass(frozen=True)
 class McNemar:
-    """Images that one of two networks alone gets right, and the p of both being as good."""
+    """Numbers of images that only one of two networks classifies correctly, and p for equal error rates."""
 
     only_first: int
     only_second: int
@@ -20,7 +20,7 @@ class McNemar:
 
 @dataclass(frozen=True)
 class SeedCounts:
-    """In how many of n seeds a network is significantly better on the images."""
+    """Numbers of seeds, of n, in which the first or the second network is significantly better on the images."""
 
     first: int
     second: int
@@ -37,7 +37,7 @@ class Interval:
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> McNemar:
-    """Exact McNemar test of two networks' predictions [N] on the same images, two-sided; 1 where none differ."""
+    """Exact two-sided McNemar test of two networks' predictions [N] on the same images; p is 1 if none differ."""
     assert first.shape == second.shape == labels.shape, (first.shape, second.shape, labels.shape)
     right, other = first == labels, second == labels
     only_first, only_second = int((right & ~other).sum()), int((other & ~right).sum())
@@ -46,7 +46,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> McNema
 
 
 def mcnemar_seeds(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> SeedCounts:
-    """In how many seeds either network is better by the exact McNemar test at 5 %; predictions [seeds, N]."""
+    """Numbers of seeds in which either network is better by the exact McNemar test at 5 %; predictions [seeds, N]."""
     tests = [mcnemar(a, b, labels) for a, b in zip(first, second, strict=True)]
     ahead = [test.only_first > test.only_second for test in tests if test.p < ALPHA]
     return SeedCounts(sum(ahead), len(ahead) - sum(ahead), len(tests))
@@ -55,10 +55,10 @@ def mcnemar_seeds(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> 
 def bootstrap_difference(
     first: np.ndarray, second: np.ndarray, labels: np.ndarray, num_draws: int = 10_000, seed: int = 0
 ) -> Interval:
-    """Difference in accuracy, its 95 % interval from drawing images and seeds anew, each with replacement.
+    """Difference in accuracy with a 95 % bootstrap interval; images and seeds are resampled with replacement.
 
-    Images that all seeds treat alike are interchangeable, so what is drawn is how many of each kind there are. A single
-    seed leaves the images' part alone; no seed gives nan.
+    Images with the same outcomes in all seeds are interchangeable, so the number of images of each kind is drawn. With
+    a single seed the interval covers the choice of images only; without seeds the result is nan.
 
     Args:
         first: predictions of the runs that both sides finished, [seeds, N].

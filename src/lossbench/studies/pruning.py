@@ -8,7 +8,6 @@ import numpy as np
 
 from lossbench.config.run import Runtime
 from lossbench.data.cifar10 import Cifar10
-from lossbench.data.labels import test_labels
 from lossbench.data.mnist_type import MnistType
 from lossbench.runs import archive
 from lossbench.runs.archive import Pruned
@@ -50,7 +49,7 @@ class _Prepared:
     def labels(self, record: Record, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """The labels [N]; None where they are not known."""
         dataset = record.fields["config"]["dataset"]
-        own = arrays.get("test_labels", test_labels(dataset))
+        own = record.test_labels(arrays)
         if own is not None or not dataset.get("num_validation"):
             return own
         key = repr(sorted((name, str(value)) for name, value in dataset.items()))

@@ -97,9 +97,14 @@ class Results:
         except ValueError:
             return None
 
+    def test_labels(self, config: Config) -> np.ndarray | None:
+        """The classes of the images that a run was tested on, [N], where its arrays are at hand and they are known."""
+        record, arrays = self.record(config), self.arrays(config)
+        return None if record is None or arrays is None else record.test_labels(arrays)
+
     def problems(self) -> list[str]:
         """A sentence for everything that cannot be trusted, arrays among it."""
-        return verify(self.found, self._read)
+        return list(map(str, verify(self.found, self._read)))
 
     def _read(self, record: Record) -> Mapping[str, np.ndarray] | None:
         """As `Record.arrays`, from the disk once."""

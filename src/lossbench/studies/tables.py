@@ -10,6 +10,7 @@ import pandas as pd
 from lossbench.config.run import run_id
 from lossbench.report.latex import to_latex
 from lossbench.report.page import Table, blocks_to_markdown, to_html, write_csv, write_text
+from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, plain, short_commit
 from lossbench.runs.records import Record
 from lossbench.studies.cells import Cell
@@ -67,7 +68,7 @@ def _entry(cell: Cell, records: Sequence[Record], failed: Failed, selection: Sel
     """A cell's text: mean, standard deviation, n ("n of wanted" while runs are missing), failed runs, mixed devices."""
     values, wanted, num_failed = _percents(records, selection), len(cell.configs), _num_failed(cell, failed)
     if not values:
-        return f"failed ({num_failed} of {wanted})" if num_failed else MISSING
+        return toned("failed", f" ({num_failed} of {wanted})") if num_failed else MISSING
     spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
     notes = [f"n={len(values)}" if len(values) >= wanted else f"n={len(values)} of {wanted}"]
     if num_failed:
@@ -141,4 +142,4 @@ def _frame(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame
     index = pd.MultiIndex.from_tuples(list(cells), names=names)
     if depth == 1:
         index = pd.Index([rows[0] for rows in cells], name=names[0])  # type: ignore[assignment]
-    return pd.DataFrame(list(cells.values()), index=index)
+    return pd.DataFrame(list(cells.values()), index=index, dtype=object)

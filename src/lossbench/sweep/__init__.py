@@ -1,1 +1,1 @@
-"""Doing many runs on one machine: skip, schedule, resume, report progress."""
+"""Executing many runs on one machine: skipping, scheduling, resuming, progress."""

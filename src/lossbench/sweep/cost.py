@@ -7,7 +7,7 @@ from lossbench.models.build import flops_per_image
 
 
 def flops(config: Config) -> float:
-    """Floating-point operations of a run: training, the test after each epoch, the last evaluation of both splits."""
+    """Floating-point operations of a run: training, a test after each epoch, and the last evaluation."""
     known, epochs = sizes(config.dataset), config.schedule.epochs
     forward, step = _flops_per_image(repr(config.model), known.shape, known.num_classes, config.model)
     return epochs * (known.num_train * step + known.num_test * forward) + known.num_train * forward

@@ -1,4 +1,4 @@
-"""How long runs will take, from the records of runs like them."""
+"""Estimates of how long runs will take, from the records of similar runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
@@ -13,7 +13,7 @@ Kind = tuple[str, str, str]
 
 
 def rates(records: Iterable[Record]) -> dict[Kind, float]:
-    """Core-seconds (on a GPU: seconds) a training image and epoch, median over the finished runs of a kind."""
+    """Core-seconds (on a GPU: seconds) per training image and epoch, by kind: the median over its finished runs."""
     known: dict[Kind, list[float]] = {}
     for record in records:
         fields = record.fields
@@ -26,7 +26,7 @@ def rates(records: Iterable[Record]) -> dict[Kind, float]:
 
 
 def hours(configs: Iterable[Config], known: Mapping[Kind, float], device: str) -> tuple[float, int]:
-    """Core-hours (on a GPU: hours) of some runs, and how many of them are of a kind without a finished run."""
+    """Core-hours (on a GPU: hours) of some runs, and the number of those without an estimate, left out of the sum."""
     total, unknown = 0.0, 0
     for config in configs:
         rate = known.get((config.model.name, config.schedule.precision.value, device))
@@ -38,12 +38,12 @@ def hours(configs: Iterable[Config], known: Mapping[Kind, float], device: str) -
 
 
 def in_words(configs: Sequence[Config], known: Mapping[Kind, float], device: str) -> str:
-    """The same for a line on the terminal; nothing for no runs."""
+    """`hours` as words for the terminal; empty for no runs."""
     if not configs:
         return ""
     total, unknown = hours(configs, known, device)
     if unknown == len(configs):
-        return "hours not known, as no such run has finished"
+        return "hours unknown, as no similar run has finished"
     unit = "core-hours" if device == "cpu" else "hours"
     return f"about {total:.1f} {unit}" + (f" without {unknown} runs of other kinds" if unknown else "")
 

@@ -10,24 +10,24 @@ from lossbench.training.steps import OnStep
 
 
 class Ended(StrEnum):
-    """How an attempt at a run ended."""
+    """Ways in which an attempt at a run can end."""
 
     finished = "finished"
     failed = "failed"
     postponed = "postponed"  # `runtime.budget_min` is spent
-    busy = "busy"  # another process has the run
+    busy = "busy"  # another process holds the run's lock
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attempt at a run came to."""
+    """Result of an attempt at a run."""
 
     ended: Ended
-    accuracy: float = 0.0  # on the test images, where finished
-    reason: str = ""  # where failed, in one line
-    broken: bool = False  # and the process can use its GPU no more
+    accuracy: float = 0.0  # on the test images, if it finished
+    reason: str = ""  # if it failed, in one line
+    broken: bool = False  # it failed and this process can no longer use its GPU
 
 
 Attempt = Callable[[Config, OnStep, float, Mark], Outcome]
-"""One attempt at a run, given its config, what to call after steps, the deadline on the monotonic clock, and the mark
-of the run's last failure before the sweep."""
+"""One attempt at a run: config, callback of progress, deadline on the monotonic clock, and the mark of the run's last
+failure before the sweep."""

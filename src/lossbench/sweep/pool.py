@@ -1,4 +1,4 @@
-"""Several runs at a time, each in a process of its own that is started by spawning."""
+"""Several runs in parallel, in worker processes that are started by spawning."""
 
 import multiprocessing
 import os
@@ -15,48 +15,48 @@ from lossbench.runs.folder import Mark, open_run
 from lossbench.sweep.outcome import Attempt, Ended, Outcome
 from lossbench.system.stops import end_on_stops, end_with_parent, importable_main, stops_blocked, stops_held
 
-UNGUARDED = 79  # exit code of a worker in which the script that began the sweep begins it again
-BUSY_WAIT_S = 0.2  # between two attempts at a run that another process has
+UNGUARDED = 79  # exit code of a worker that would start the sweep again, on importing the calling script
+BUSY_WAIT_S = 0.2  # between two attempts at a run whose lock another process holds
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is the same for all runs of a sweep in processes."""
+    """Values common to all runs of a sweep."""
 
-    attempt: Attempt  # a function of a module, which workers import
+    attempt: Attempt  # a module's function, which workers import
     note: Callable[[Config, Outcome], None]  # called once for every run that ended
     on_step: Callable[[Config, int, float, str], None]  # called with the workers' progress
-    devices: Sequence[str]  # which the workers take in turn
+    devices: Sequence[str]  # distributed among the workers in turn
     deadline: float  # on the monotonic clock
-    marks: Mapping[str, Mark]  # by run, the mark of its last failure before the sweep
+    marks: Mapping[str, Mark]  # mark of each run's last failure before the sweep, by name
 
 
 def run_in_processes(todo: Sequence[Config], parallel: int, work: Work) -> None:
-    """Do runs in processes, in the order given, until all ended or the deadline is reached.
+    """Execute runs in worker processes, in the given order, until all have ended or the deadline is reached.
 
     Args:
         todo: the runs.
-        parallel: how many at a time.
-        work: what is the same for all of them.
+        parallel: the number of processes.
+        work: values common to all runs.
 
     Raises:
-        ValueError: the calling script cannot be imported by processes of its own.
+        ValueError: importing the calling script, as worker processes do, would start the sweep again.
     """
     waiting = {run_id(config): config for config in todo}
     while waiting and not _run_pool(waiting, list(waiting), parallel, work):
-        # A process died. Runs are handed out in order, so it was under one of the first; alone, each shows whether it
-        # is to blame, or only wanted the memory of its neighbours.
+        # A process died. Runs are handed out in order, so it executed one of the first. Each of these is tried alone,
+        # which shows whether it is the cause or only needed the memory that the others used.
         for name in list(waiting)[: parallel + 1]:
             if not _run_pool(waiting, [name], 1, work):
                 run = open_run(waiting[name])
-                if not run.failed_since(work.marks[name]):  # else it could still say why
+                if not run.failed_since(work.marks[name]):  # it could not write the reason itself
                     run.fail("its process died (killed, or out of memory)")
                 work.note(waiting.pop(name), Outcome(Ended.failed, reason=run.failure() or ""))
 
 
 def _run_pool(waiting: dict[str, Config], names: Sequence[str], parallel: int, work: Work) -> bool:
-    """Do the named runs and take them out of `waiting`; False: a process died, and what it left is still in there."""
-    with importable_main(), stops_held() as held:  # else one could strike between a worker's start and its end
+    """Execute the named runs and remove them from `waiting`; False: a process died, and unfinished runs remain."""
+    with importable_main(), stops_held() as held:  # no signal may arrive between a worker's start and its end
         context = multiprocessing.get_context("spawn")
         messages, devices = context.Queue(), context.Queue()
         others = set(multiprocessing.active_children())
@@ -65,7 +65,7 @@ def _run_pool(waiting: dict[str, Config], names: Sequence[str], parallel: int, w
         pool = ProcessPoolExecutor(parallel, context, _start_worker, (work.attempt, messages, devices))
 
         def submit(name: str) -> Future[Any]:
-            with stops_blocked():  # it may start a worker, which is deaf to them until it can end in silence
+            with stops_blocked():  # a worker that is started here must not be interrupted during its imports
                 return pool.submit(_do, waiting[name], work.deadline, work.marks[name])
 
         futures: dict[Future[Any], str] = {}
@@ -74,10 +74,10 @@ def _run_pool(waiting: dict[str, Config], names: Sequence[str], parallel: int, w
             for name in names:
                 futures[submit(name)] = name
                 started |= set(multiprocessing.active_children()) - others
-            while futures and not held and time.monotonic() < work.deadline + 1.0:  # workers stop by themselves
+            while futures and not held and time.monotonic() < work.deadline + 1.0:  # workers stop on their own
                 done, _ = wait(futures, timeout=0.2, return_when=FIRST_COMPLETED)
                 for name, *news in _drain(messages):
-                    if name in waiting:  # what comes after a run's end is stale
+                    if name in waiting:  # messages after a run's end are ignored
                         work.on_step(waiting[name], *news)
                 for future in done:
                     name, outcome = futures.pop(future), future.result()
@@ -90,14 +90,14 @@ def _run_pool(waiting: dict[str, Config], names: Sequence[str], parallel: int, w
                 worker.join()
             if any(worker.exitcode == UNGUARDED for worker in started):
                 raise ValueError(
-                    "run_all does several runs in processes that import the calling script, and the call stands where "
-                    'it would be made there again; put it below `if __name__ == "__main__":`, or set runtime.parallel=1'
+                    "run_all executes parallel runs in processes that import the calling script, which would call it "
+                    'again; put the call below `if __name__ == "__main__":`, or set runtime.parallel=1'
                 ) from None
             return False
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             workers = set(multiprocessing.active_children()) - others
-            for worker in workers:  # a run's files are whole at every moment
+            for worker in workers:  # a run's files are valid at any moment
                 worker.kill()
             for worker in workers:
                 worker.join()
@@ -112,16 +112,16 @@ def _drain(messages: Any) -> Iterator[tuple[Any, ...]]:
             return
 
 
-_attempt: Attempt  # in a worker: what does a run
-_messages: Any = None  # in a worker: where its progress is sent
-_device = ""  # in a worker: its own
+_attempt: Attempt  # in a worker: executes a run
+_messages: Any = None  # in a worker: the queue for its progress
+_device = ""  # in a worker: its device
 
 
 def _start_worker(attempt: Attempt, messages: Any, devices: Any) -> None:
     global _attempt, _messages, _device
     end_with_parent()
     _attempt, _messages, _device = attempt, messages, devices.get()
-    end_on_stops()  # its run stands at the last epoch
+    end_on_stops()  # its run has a checkpoint of the last epoch
 
 
 def _do(config: Config, deadline: float, mark: Mark) -> Outcome:
@@ -137,5 +137,5 @@ def _do(config: Config, deadline: float, mark: Mark) -> Outcome:
     if outcome.ended is Ended.busy:
         time.sleep(BUSY_WAIT_S)
     if outcome.broken:
-        os._exit(1)  # the other runs are tried again in fresh processes, and this one has its failure on record
+        os._exit(1)  # the failure is on disk; the other runs are tried again in new processes
     return outcome

@@ -12,12 +12,12 @@ from lossbench.system.spelling import spelled
 
 
 class Progress:
-    """How far a list of runs is: bars on a terminal, a plain line for each finished run elsewhere.
+    """Progress of a list of runs: bars on a terminal, otherwise one line for each finished run.
 
     Args:
-        costs: floating-point operations of each run still to do, by name; they weigh the remaining time.
-        parallel: runs at a time.
-        words: what tells runs apart, by name, where their names do not.
+        costs: floating-point operations of each run to do, by name; used to estimate the remaining time.
+        parallel: number of parallel runs.
+        words: what tells runs apart, by name, if their names do not.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Progress:
         self._bars.stop()
 
     def step(self, config: Config, epoch: int, fraction: float, line: str) -> None:
-        """A run has come this far; `line` is its log line at the end of an epoch, else empty."""
+        """Show the progress of a run; `line` is its log line at the end of an epoch, otherwise empty."""
         name, epochs = run_id(config), config.schedule.epochs
         self._began.setdefault(name, time.monotonic())
         self._fractions[name] = (epoch - 1 + fraction) / epochs
-        if self._fraction_at_start is None:  # a run that goes on has not done all this just now
+        if self._fraction_at_start is None:  # a resumed run did part of this earlier
             self._fraction_at_start = self._fraction()
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(self._words.get(name, name), total=1.0, detail="")
@@ -65,7 +65,7 @@ class Progress:
             self._print(line)
 
     def done(self, name: str, accuracy: float | None, reason: str) -> None:
-        """A run has ended, with an accuracy or with the reason why it failed."""
+        """Show the end of a run: its accuracy, or, if that is None, the reason why it failed."""
         self._num_done += 1
         self._fractions[name] = 1.0
         took = time.monotonic() - self._began.get(name, time.monotonic())

@@ -1,7 +1,7 @@
-"""Lists of runs: done ones are skipped, several are done at a time, no failure stops the others.
+"""Executing lists of runs: finished ones are skipped, several run in parallel, and no failure stops the others.
 
-A single run, Hydra's `-m` and `reproduce` all call `run_all`. Several processes may be given the same runs: a run's
-lock says which of them does it, and the others wait for it.
+A single run, Hydra's `-m` and `reproduce` all call `run_all`. Several processes may be given the same runs: each run
+is executed by the process that holds its lock, and the others wait for it.
 """
 
 import contextlib
@@ -36,37 +36,42 @@ from lossbench.training.steps import OnStep
 
 @dataclass
 class Summary:
-    """What became of a list of runs, by name."""
+    """Outcome of a list of runs, by name."""
 
-    finished: list[str] = field(default_factory=list)  # here, or meanwhile by another process
-    skipped: list[str] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)  # by this process or, meanwhile, by another
+    skipped: list[str] = field(default_factory=list)  # finished before
     failed: dict[str, str] = field(default_factory=dict)  # with the reason, in one line
-    postponed: list[str] = field(default_factory=list)  # `runtime.budget_min` was spent, or the GPU broke down
-    broken: bool = False  # this process can use the GPU no more
+    postponed: list[str] = field(default_factory=list)  # `runtime.budget_min` was spent, or the GPU failed
+    broken: bool = False  # this process can no longer use the GPU
 
 
-class BudgetSpent(Exception):  # noqa: N818  # no error
+class BudgetSpent(Exception):  # noqa: N818  # not an error
     """`runtime.budget_min` leaves no time for another epoch of this run."""
 
 
 def remaining(configs: Iterable[Config], elsewhere: Collection[str] = ()) -> list[Config]:
-    """The runs of a list that are still to do, each once; `elsewhere` names runs whose records are known already."""
+    """The runs of a list that are still to be done, each once.
+
+    Args:
+        configs: the runs.
+        elsewhere: names of runs whose records are known from elsewhere, which are left out.
+    """
     unique = {run_id(config): config for config in reversed(list(configs))}
     todo = [config for name, config in unique.items() if name not in elsewhere and not open_run(config).finished]
     return todo[::-1]
 
 
 def with_kernels(configs: Iterable[Config]) -> list[Config]:
-    """The runs of a list for whose precision their device has kernels; the others can be done, and take long."""
+    """The runs of a list for whose precision their device has kernels; the others would work, but very slowly."""
     return [config for config in configs if not is_crawling(config)]
 
 
 def with_data(configs: Iterable[Config], lacking: set[str]) -> list[Config]:
-    """The runs of a list whose data set is available; the others wait for theirs.
+    """The runs of a list whose data set is available; it is prepared.
 
     Args:
-        configs: the runs; their data sets are prepared.
-        lacking: names of data sets known to be unavailable; those found here are added, and reported.
+        configs: the runs.
+        lacking: names of data sets known to be unavailable; further ones are added and reported.
     """
     ready = []
     for config in configs:
@@ -82,16 +87,16 @@ def with_data(configs: Iterable[Config], lacking: set[str]) -> list[Config]:
 
 
 def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summary:
-    """Do all runs of a list that are not done yet.
+    """Execute all runs of a list that are not finished yet.
 
     Args:
-        configs: the runs; where and how they are done is the same for all.
-        elsewhere: names of runs whose records are known already.
+        configs: the runs; their `runtime` options must be the same.
+        elsewhere: names of runs whose records are known from elsewhere, which are skipped.
 
     Raises:
-        ValueError: the device or a data set is not available, or the calling script cannot be imported by processes of
-            its own; nothing is trained then.
-        KeyboardInterrupt: stopped by the user; every run stands at its last finished epoch.
+        ValueError: the device or a data set is not available, or importing the calling script, as worker processes do,
+            would start the sweep again; nothing is trained then.
+        KeyboardInterrupt: stopped by the user; every run keeps a checkpoint of its last finished epoch.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker, importing the calling script
         os._exit(UNGUARDED)
@@ -109,7 +114,7 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
         prepare(config.dataset, config.runtime)
     if crawling := len(todo) - len(with_kernels(todo)):
         say(
-            f"{crawling} of {len(todo)} runs ask for schedule.precision=bf16, for which this device has no kernels: "
+            f"{crawling} of {len(todo)} runs use schedule.precision=bf16, for which this device has no kernels: "
             "a step takes many times as long as in fp32"
         )
     parallel = num_parallel(todo)
@@ -139,12 +144,12 @@ def _tidy(config: Config) -> None:
 
 
 def _deadline(budget_min: float | None) -> float:
-    """When all runs must have stopped, on the monotonic clock: a tenth of the budget before its end, 15 s at most."""
+    """Deadline of all runs on the monotonic clock: before the budget's end by a tenth of it, at most 15 s."""
     return math.inf if budget_min is None else time.monotonic() + 60 * budget_min - min(6 * budget_min, 15.0)
 
 
 def num_parallel(todo: Sequence[Config]) -> int:
-    """Runs at a time: `runtime.parallel`, else as many as fill a CPU's cores, or `runtime.runs_per_gpu` on each GPU."""
+    """Number of parallel runs: `runtime.parallel`, or as many as fill the cores, or `runtime.runs_per_gpu` per GPU."""
     runtime, devices = todo[0].runtime, _devices(todo[0])
     if runtime.parallel != "auto":
         return min(len(todo), int(runtime.parallel))
@@ -154,7 +159,7 @@ def num_parallel(todo: Sequence[Config]) -> int:
 
 
 def _devices(config: Config) -> list[str]:
-    """The devices that runs at a time take in turn: every GPU, unless one is named."""
+    """The devices among which parallel runs are distributed: every GPU, unless one is named."""
     device = check(config)
     if device.type == "cuda" and device.index is None:
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
@@ -162,10 +167,10 @@ def _devices(config: Config) -> list[str]:
 
 
 def attempt(config: Config, on_step: OnStep, deadline: float, mark: Mark) -> Outcome:
-    """Do a run, unless its next epoch would not end before the deadline, or another process has it.
+    """Execute a run, unless its next epoch would not end before the deadline or another process holds its lock.
 
-    What another process did with the run since the sweep's start, when `mark` was taken, counts: its result, or its
-    failure. A traceback stays in the run's folder.
+    If another process has finished the run, or failed at it, since `mark` was taken at the start of the sweep, that is
+    the outcome. Tracebacks are written to the run's folder.
     """
     run = open_run(config)
     epoch_began = time.monotonic()
@@ -198,19 +203,19 @@ def _fit(config: Config, run: Run, on_step: OnStep) -> Outcome:
     except BudgetSpent:
         return Outcome(Ended.postponed)
     except Exception as error:
-        if sentence := run.lost():  # its folder is another's
+        if sentence := run.lost():  # another process may use the folder
             return Outcome(Ended.failed, reason=sentence)
-        with contextlib.suppress(OSError):  # a full disk takes no more
+        with contextlib.suppress(OSError):  # the disk may be full
             run.fail(f"{traceback.format_exc()}\n{_reason(error)}")
-        broken = isinstance(error, torch.AcceleratorError)  # the GPU's state is lost for all that comes after
+        broken = isinstance(error, torch.AcceleratorError)  # the process cannot use the GPU afterwards
         return Outcome(Ended.failed, reason=_reason(error), broken=broken)
 
 
 def _reason(error: Exception) -> str:
-    """A line for people."""
+    """An error in one readable line."""
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full; make room, and the same command goes on from the last whole epoch"
+        return "the disk is full; free some space and run the same command again to continue after the last epoch"
     if isinstance(error, torch.OutOfMemoryError):
         return f"out of GPU memory ({text.partition('. ')[0]}); fewer runtime.runs_per_gpu or a smaller batch may fit"
     return f"{type(error).__name__}: {text}"

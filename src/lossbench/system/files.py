@@ -1,4 +1,4 @@
-"""How a file is written so that nobody ever reads half of it, and how two are told apart."""
+"""Files: safe reading, atomic writing, and digests."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from typing import IO
 
 
 class NotAFileError(OSError):
-    """Something else lies where a file belongs: a named pipe, on which a reader waits for ever, a device, a folder."""
+    """The path is no regular file but a folder, a device, or a named pipe, which would block a reader."""
 
     def __init__(self, path: str | Path, what: str = "no regular file") -> None:
         super().__init__(f"{path} is {what}; remove it")
@@ -19,11 +19,11 @@ class NotAFileError(OSError):
 
 
 def open_file(path: str | Path) -> BufferedReader:
-    """A regular file, or a link to one, open for reading bytes; nothing else is waited for.
+    """Open a regular file, or a link to one, for reading bytes, without blocking on a pipe or a device.
 
     Raises:
-        NotAFileError: something else is there.
-        OSError: it cannot be read; FileNotFoundError where nothing is there.
+        NotAFileError: the path is no regular file.
+        OSError: it cannot be read; FileNotFoundError if it does not exist.
     """
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(number).st_mode):
@@ -33,11 +33,11 @@ def open_file(path: str | Path) -> BufferedReader:
 
 
 def read_file(path: str | Path) -> bytes:
-    """The bytes of a regular file.
+    """Read the bytes of a regular file.
 
     Raises:
-        NotAFileError: something else is there.
-        OSError: it cannot be read; FileNotFoundError where nothing is there.
+        NotAFileError: the path is no regular file.
+        OSError: it cannot be read; FileNotFoundError if it does not exist.
     """
     with open_file(path) as file:
         return file.read()
@@ -50,7 +50,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.unlink(missing_ok=True)  # what has its name is not followed
+        temporary.unlink(missing_ok=True)  # a link of this name is removed, not followed
         with temporary.open("xb") as file:
             write(file)
             file.flush()
@@ -61,44 +61,56 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def expanded(path: str, key: str) -> str:
-    """A path with the home folder in the place of a `~` at its beginning, so that no folder comes to be called "~".
+    """The path with a leading `~` or `~user` replaced by the home folder.
+
+    Args:
+        path: as the user wrote it.
+        key: the option it belongs to, for messages.
 
     Raises:
-        ValueError: nobody has that home, or the path is no text in UTF-8 and could be written in no file.
+        ValueError: the user of `~user` is unknown, or the path is not valid UTF-8 and so cannot be recorded.
     """
     try:
         path.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{key} must be a path in UTF-8, got {os.fsencode(path)!r}; name another") from None
-    found = os.path.expanduser(path)  # pathlib's raises what is no ValueError
+    found = os.path.expanduser(path)  # pathlib's raises a RuntimeError
     if found.startswith("~"):
         home = found.partition("/")[0]
-        raise ValueError(f"{key} must be a path, got {path}, and there is no home {home}; ./{path} is a name with a ~")
+        raise ValueError(f"{key} must be a path, got {path}, but there is no home {home}; write ./{path} for this name")
     return found
 
 
 def check_folder(folder: Path, key: str) -> None:
-    """Refuse a folder below which nothing could be written; it need not be there yet, and is not made.
+    """Check that files could be written below a folder; it need not exist yet, and is not created.
+
+    Args:
+        folder: the folder.
+        key: the option that names it, for messages.
 
     Raises:
-        ValueError: something else is in its place, or it is not ours to write to.
+        ValueError: the path, or the part of it that exists, is no folder or is read-only.
     """
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not there.is_dir():
-        raise ValueError(f"{key} must be a folder, there or new, got {folder}, and {there} is none; name another")
+        raise ValueError(f"{key} must be a folder, got {folder}, but {there} is none; choose another path")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"{key} must be a folder to write to, got {folder}, and {there} is read-only; name another")
+        raise ValueError(f"{key} must be a writable folder, got {folder}, but {there} is read-only; choose another")
 
 
 def check_file(path: Path, name: str) -> None:
-    """Refuse to write what a user has named where anything but a file is: a device, a pipe, a link, a folder.
+    """Check that writing to a path replaces no link, folder, device or pipe.
+
+    Args:
+        path: the file, existing or not.
+        name: what it is, for messages.
 
     Raises:
-        ValueError: there is such a thing, which writing would replace.
+        ValueError: the path exists and is no regular file.
     """
     if path.is_symlink() or (os.path.lexists(path) and not path.is_file()):
         kind = "a symbolic link" if path.is_symlink() else "a folder" if path.is_dir() else "a device or a pipe"
-        raise ValueError(f"{name} must be a file, there or new, got {path}, which is {kind}; name another")
+        raise ValueError(f"{name} must be a regular file or a new path, got {path}, which is {kind}; choose another")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -107,10 +119,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def append_bytes(path: Path, content: bytes) -> None:
-    """Add `content` to the end of `path` and flush it to disk; a kill may leave a part of it.
+    """Append `content` to `path` and flush it to disk; a process killed meanwhile may leave part of it.
 
     Raises:
-        NotAFileError: a link or no regular file is there.
+        NotAFileError: the path is a link or no regular file.
     """
     _check_appendable(path)
     with path.open("ab") as file:
@@ -120,10 +132,10 @@ def append_bytes(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, text: str) -> None:
-    """Add a line to the end of a text file.
+    """Append a line to a text file.
 
     Raises:
-        NotAFileError: a link or no regular file is there.
+        NotAFileError: the path is a link or no regular file.
     """
     _check_appendable(path)
     with path.open("a", errors="backslashreplace") as file:
@@ -131,7 +143,7 @@ def append_line(path: Path, text: str) -> None:
 
 
 def _check_appendable(path: Path) -> None:
-    """A link is not followed: it may lead to a file of somebody else."""
+    """Refuse links, which may lead to a file elsewhere, and anything but a regular file."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -143,13 +155,13 @@ def _check_appendable(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed processes left; for a folder in which nobody else is writing."""
+    """Remove temporary files left by killed processes; only for a folder in which no other process is writing."""
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal; the file is read again only when it has changed."""
+    """SHA-256 of a file's content, in hexadecimal; cached until the file's time or size changes."""
     found = path.stat()
     return _sha256_of(path, found.st_mtime_ns, found.st_size)
 

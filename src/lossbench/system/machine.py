@@ -1,4 +1,4 @@
-"""What machine and code is this? Facts that go into a record."""
+"""Facts about the machine and the code for a run's record, and settings of devices and memory."""
 
 import contextlib
 import ctypes
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 
 @cache
 def commit() -> str | None:
-    """The checkout's commit, with "-dirty" behind it where files differ from it; None outside a checkout of lossbench.
+    """The commit of lossbench's checkout, followed by "-dirty" if tracked files differ; None without a checkout.
 
-    A repository that lossbench lies in without being tracked by it is another project's, and its commit says nothing.
-
-    What is in `results/` does not count: it grows as runs finish, and changes none. A copy of the files without their
-    history is told its commit by the environment variable LOSSBENCH_COMMIT.
+    A repository that contains lossbench without tracking it does not count. Changes in `results/` are ignored: it
+    grows as runs finish and affects none of them. The environment variable LOSSBENCH_COMMIT, if set, is used instead,
+    for copies without a history.
     """
-    if told := os.environ.get("LOSSBENCH_COMMIT"):
-        return told
+    if given := os.environ.get("LOSSBENCH_COMMIT"):
+        return given
     head, own = _git("rev-parse", "HEAD"), _git("ls-files", "--error-unmatch", "--", Path(__file__).name)
     if head is None or own is None or head.returncode != 0 or own.returncode != 0:
         return None
@@ -48,7 +47,7 @@ def _git(*words: str) -> "subprocess.CompletedProcess[str] | None":
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of what computes."""
+    """Versions of Python, lossbench and the numerical packages, by name."""
     import torch
 
     found = {"python": platform.python_version(), "lossbench": __version__, "torch": str(torch.__version__)}
@@ -61,19 +60,19 @@ def versions() -> dict[str, str]:
 
 
 def num_cores(root: Path = Path("/")) -> int:
-    """Processor cores that this process may use: those it may run on, or fewer where a container has a quota.
+    """Processor cores that this process may use: its CPU affinity, limited by a container's quota.
 
     Args:
-        root: where proc/ and sys/ lie.
+        root: the folder with proc/ and sys/.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *map(int, _quotas(root))]))
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Cores that Linux's control groups grant this process: its own group's and those above, of version 1 and 2.
+    """Quotas, in cores, of this process's Linux control group and of the groups above it (versions 1 and 2).
 
-    In a container the group's name may be the one outside, so what is found on the way up counts.
+    In a container the group may carry its name from outside, so paths that do not exist are skipped.
     """
     for line in _text(root / "proc/self/cgroup").splitlines():
         controllers, _, group = line.partition(":")[2].partition(":")
@@ -94,7 +93,7 @@ def _v1_quota(folder: Path) -> list[str]:
 
 
 def _quota(words: Sequence[str]) -> Iterator[float]:
-    """Microseconds of computing in a period, as cores; nothing where there is no limit."""
+    """[quota, period] in microseconds as a number of cores; nothing if there is no limit."""
     if len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]) > 0:
         yield int(words[0]) / int(words[1])
 
@@ -108,10 +107,10 @@ def _text(path: Path) -> str:
 
 @cache
 def keep_freed_memory() -> None:
-    """Let the C library keep freed blocks of tensors for the next step instead of giving them back to the kernel.
+    """Make glibc keep freed memory for the next step instead of returning it to the kernel.
 
     With glibc's defaults every large tensor is fresh, zeroed memory: on two cores a MobileNetV2 run spent a third of
-    its time in the kernel for that. Elsewhere this does nothing.
+    its time in the kernel on that. With other C libraries this does nothing.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -122,7 +121,7 @@ def keep_freed_memory() -> None:
 
 
 def use_device(device: "torch.device") -> None:
-    """Start CUDA, and make the GPU that is named the one on which streams and graphs are made."""
+    """Initialise CUDA and make the given GPU current, so that streams and graphs are created on it."""
     import torch
 
     if device.type == "cuda":
@@ -132,7 +131,7 @@ def use_device(device: "torch.device") -> None:
 
 
 def device_name(device: "torch.device") -> str:
-    """The GPU's name, or the processor's."""
+    """Name of the GPU or of the processor."""
     import torch
 
     if device.type == "cuda":
@@ -145,19 +144,19 @@ def device_name(device: "torch.device") -> str:
 
 
 def has_bf16_kernels(device: "torch.device") -> bool:
-    """Whether PyTorch has kernels for bfloat16 there; without them it computes the same, a product at a time."""
+    """Whether PyTorch has kernels for bfloat16 on the device; without them bfloat16 works, but slowly."""
     import torch
 
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    known = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # PyTorch's own question, not public
+    known = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # not public
     return known is not None and bool(known())
 
 
 def is_bf16_faster(device: "torch.device") -> bool:
-    """Whether bfloat16 trains faster than float32 there; on a CPU both are timed, in about a tenth of a second.
+    """Whether bfloat16 trains faster than float32 on the device; on a CPU both are timed, in about 0.1 s.
 
-    What a processor is called does not tell: with AMX bfloat16 is faster, and with AVX-512 alone it is on some
+    The processor's name is not enough: with AMX bfloat16 is faster; with AVX-512 alone it is faster on some
     processors and takes twice the time on others.
     """
     import torch
@@ -171,7 +170,7 @@ def is_bf16_faster(device: "torch.device") -> bool:
 
 
 def _convolution_seconds(dtypes: "Sequence[torch.dtype]", times: int = 6) -> list[float]:
-    """The least time on the CPU of CNN5C's fourth convolution and its gradients, by type, tried in turns."""
+    """Minimum time on the CPU of CNN5C's fourth convolution with its gradients, in s, one for each type."""
     import torch
 
     def timed(inputs: torch.Tensor, weight: torch.Tensor) -> float:
@@ -190,7 +189,7 @@ def _convolution_seconds(dtypes: "Sequence[torch.dtype]", times: int = 6) -> lis
 
 
 class PeakMemory:
-    """The most memory used since this was made: of the GPU by tensors, else of the process."""
+    """Peak memory since this object was created: of tensors on the GPU, or of the process on a CPU."""
 
     def __init__(self, device: "torch.device") -> None:
         import torch
@@ -199,11 +198,11 @@ class PeakMemory:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         else:
-            with contextlib.suppress(OSError):  # without it the peak is that of the whole process, an upper bound
+            with contextlib.suppress(OSError):  # without it the peak is that of the process, an upper bound
                 Path("/proc/self/clear_refs").write_text("5")
 
     def mb(self) -> float:
-        """In MB of 10**6 bytes."""
+        """The peak in MB (10**6 bytes)."""
         import torch
 
         if self._device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Every draw of a run is a function of (seed, epoch, purpose) alone, made on the CPU."""
+"""Random generators: every draw of a run depends on (seed, epoch, purpose) alone, and is made on the CPU."""
 
 import hashlib
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def derived_seed(seed: int, epoch: int, purpose: str) -> int:
-    """A seed in 0..2**63-1 of its own for each seed, epoch and purpose."""
+    """A different seed in 0..2**63-1 for each seed, epoch and purpose."""
     digest = hashlib.sha256(f"{seed}/{epoch}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -1,23 +1,23 @@
-"""Foreign text written so that it stays text: on a terminal, on a page, and in a cell of a CSV file.
+"""Text from outside made safe to show on a terminal, on a page and in a CSV file.
 
-Names of folders, reasons of failures and names of devices may hold anything, such as escape codes.
+Names of folders and devices and reasons of failures may contain anything, such as escape codes.
 """
 
 from unicodedata import category
 
 
 def spelled(text: object) -> str:
-    """Text on one line; what cannot be printed is spelled out."""
+    """Text on one line; characters that cannot be printed are replaced by escape sequences."""
     return "".join(map(_spelled, str(text)))
 
 
 def spelled_lines(text: object) -> str:
-    """Text on as many lines as it has; what cannot be printed is spelled out."""
+    """Like `spelled`, with line breaks kept."""
     return "\n".join(map(spelled, str(text).split("\n")))
 
 
 def csv_cell(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula: text that begins as one gets an apostrophe, a number does not."""
+    """A cell that no spreadsheet reads as a formula: text that begins like one gets an apostrophe; numbers do not."""
     if not isinstance(value, str):
         return value
     text = spelled(value)

@@ -1,7 +1,7 @@
-"""How a program and its workers start and end together.
+"""Stop signals and the end of worker processes.
 
-A wish to stop reaches the program as KeyboardInterrupt, at once or after what must not be cut; its end reaches the
-workers.
+A stop signal reaches the program as KeyboardInterrupt, either at once or after a block that must not be interrupted.
+Workers end when the program ends.
 """
 
 import contextlib
@@ -17,19 +17,20 @@ from contextlib import contextmanager
 from typing import Any
 
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-"""Ctrl-C, a polite kill, and the warning that Slurm sends with `--signal=USR1`."""
+"""Ctrl-C, the signal of a plain `kill`, and the warning that Slurm sends with `--signal=USR1`."""
 
 
 PARENT_POLL_S = 0.5
-"""Between two looks of a worker at whether its parent is still there."""
+"""Interval, in s, at which a worker checks that its parent still runs."""
 
 _PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
-    """Let this worker process end at once when its parent does, whatever it does or waits for at that moment.
+    """Make this worker process end as soon as its parent does, whatever it is doing.
 
-    Nobody waits for its work then; what it has written is whole. On Linux the kernel sees to it; a thread looks, too.
+    Files are written atomically, so nothing is left half-written. On Linux the kernel ends the worker; on every system
+    a thread checks for the parent as well.
     """
     parent = multiprocessing.parent_process()
     expected = os.getppid() if parent is None else parent.pid
@@ -47,7 +48,7 @@ def end_with_parent() -> None:
 
 @contextmanager
 def stops_interrupt() -> Iterator[None]:
-    """Every stop signal raises KeyboardInterrupt in the block."""
+    """Make every stop signal raise KeyboardInterrupt in the block."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
@@ -58,7 +59,7 @@ def stops_interrupt() -> Iterator[None]:
 
 @contextmanager
 def stops_held() -> Iterator[list[int]]:
-    """Stop signals are noted in the list that is given, and take effect after the block."""
+    """Delay stop signals to the end of the block; the list that is yielded holds those received so far."""
     held: list[int] = []
     with _handled(lambda number, frame: held.append(number)):
         yield held
@@ -68,9 +69,9 @@ def stops_held() -> Iterator[list[int]]:
 
 @contextmanager
 def stops_blocked() -> Iterator[None]:
-    """Stop signals wait until the block ends; a process started in it waits until `end_on_stops`.
+    """Block stop signals until the block ends; in a process started within it, until `end_on_stops` is called.
 
-    Without it, Ctrl-C during the imports of a new worker would print a traceback.
+    Otherwise Ctrl-C during the imports of a new worker would print a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -83,7 +84,7 @@ def stops_blocked() -> Iterator[None]:
 
 
 def end_on_stops() -> None:
-    """Let every stop signal end this worker process at once, without a word."""
+    """Make every stop signal end this worker process at once, without a message."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
@@ -94,7 +95,7 @@ def end_on_stops() -> None:
 def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
     try:
         before = [signal.signal(number, handler) for number in STOP_SIGNALS]
-    except ValueError:  # not in the main thread: the caller's business
+    except ValueError:  # not in the main thread, where signals cannot be handled
         yield
         return
     try:
@@ -106,7 +107,10 @@ def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
 
 @contextmanager
 def importable_main() -> Iterator[None]:
-    """What processes would import as the calling script is left out where it is no file, as that of standard input."""
+    """Let worker processes start although the main script is no file (read from standard input, say).
+
+    New processes import the main script; its path is hidden from them in the block if no such file exists.
+    """
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
     if path is None or os.path.exists(path):

@@ -1,1 +1,1 @@
-"""Training one run: from its config to its record."""
+"""Training a run, from its config to its record."""

@@ -1,4 +1,4 @@
-"""How does a GPU do a step without waiting for Python? Recorded once as a CUDA graph, then replayed."""
+"""Training steps as CUDA graphs: recorded once and replayed, so that the GPU does not wait for Python."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -7,21 +7,21 @@ from functools import cache
 import torch
 from torch import Tensor
 
-WARM_UP_STEPS = 3  # on a stream of their own, so that libraries choose their kernels before anything is recorded
+WARM_UP_STEPS = 3  # on a separate stream, so that libraries choose their kernels before the recording
 
 CAPTURE_ERRORS = range(900, 909)
-"""CUDA's cudaErrorStreamCapture...: something that cannot be recorded, after which the device works as before.
+"""CUDA's error codes cudaErrorStreamCapture...: the step cannot be recorded, but the device still works.
 
-PyTorch up to 2.11 at least may keep its memory pool open then, so what fails later in that process may follow from it.
+PyTorch, at least up to 2.11, may keep its memory pool open then, which can cause later failures in the same process.
 """
 
 
 class CapturedStep:
-    """A step that is recorded for each batch size it meets, the epoch's last, smaller batch among them.
+    """A training step that is recorded once for each batch size, including the smaller last batch of an epoch.
 
     Args:
-        step: the plain step; it reads its argument, an int64 tensor [R, B], and changes tensors in place.
-        changing: all tensors that it changes; the steps of the warm-up leave no trace in them.
+        step: the step to record; it reads its argument, an int64 tensor [R, B], and changes tensors in place.
+        changing: all tensors that it changes; they are restored after the warm-up steps.
     """
 
     def __init__(self, step: Callable[[Tensor], None], changing: Sequence[Tensor]) -> None:
@@ -29,7 +29,7 @@ class CapturedStep:
         self._recorded: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
 
     def __call__(self, plan: Tensor) -> None:
-        """Do the step on the given columns of an epoch's plan."""
+        """Execute the step on the given columns of an epoch's plan."""
         if plan.shape not in self._recorded:
             self._recorded[plan.shape] = self._record(plan)
         graph, argument = self._recorded[plan.shape]
@@ -47,8 +47,8 @@ class CapturedStep:
         now.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.stream(now), warnings.catch_warnings():  # leaves the side stream whatever happens
-                warnings.filterwarnings("error", message="The CUDA Graph is empty")  # it would train nothing
+            with torch.cuda.stream(now), warnings.catch_warnings():  # back on the main stream also after an error
+                warnings.filterwarnings("error", message="The CUDA Graph is empty")  # such a graph would not train
                 with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
                     self._step(argument)
         except (RuntimeError, UserWarning) as error:
@@ -56,7 +56,7 @@ class CapturedStep:
             if of_device and getattr(error, "error_code", None) not in CAPTURE_ERRORS:
                 raise
             raise RuntimeError(
-                f"the step could not be recorded as a CUDA graph ({error}); runtime.cuda_graphs=false does without"
+                f"the step could not be recorded as a CUDA graph ({error}); runtime.cuda_graphs=false avoids it"
             ) from error
         with torch.no_grad():
             for tensor, value in zip(self._changing, kept, strict=True):
@@ -66,5 +66,5 @@ class CapturedStep:
 
 @cache
 def _side_stream(device: int) -> torch.cuda.Stream:
-    """One a GPU for all runs of a process: libraries keep memory for each stream that they have met."""
+    """One stream per GPU for all runs of a process, because libraries keep memory for every stream they have used."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Evaluation of a network on a split: its loss, what its task is measured by, and its predictions."""
+"""Evaluation of a network on a split: loss, metrics and predictions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from lossbench.training.metrics import METRICS
 from lossbench.training.steps import State, autocast, loss_of
 
 EVALUATION_BATCH = {"cpu": 100, "cuda": 2000}
-"""Samples at a time when nothing is learned: as many as a core's caches hold, or as keep a GPU busy."""
+"""Batch size of evaluations, by type of device: small enough for a core's caches, large enough to keep a GPU busy."""
 
 MOST_CLASSES = 100
-"""With more classes nothing is kept that is [N, K] or [K, K], and nothing is shown class by class."""
+"""With more classes, no array of size [N, K] or [K, K] and no value per class is kept or shown."""
 
 
 def has_few_classes(state: State) -> bool:
-    """Whether classes are kept and shown one by one."""
+    """Whether results are kept and shown for each class."""
     return state.data.num_classes <= MOST_CLASSES
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network does on a split."""
+    """Results of a network on a split."""
 
-    loss: float  # of the whole split as one batch; mean over batches where no logits are kept
-    metrics: dict[str, float]  # as the data set declares them; "accuracy" is a fraction
+    loss: float  # of the entire split as one batch, in nats; a mean over batches if no logits are kept
+    metrics: dict[str, float]  # those that the data set declares; "accuracy" is a fraction
     predictions: Tensor  # class with the highest logit, int64 [N]
     logits: Tensor | None  # float32 [N, K]; None: more than `MOST_CLASSES` classes
 
@@ -38,8 +38,8 @@ def evaluate(state: State, split: Split, names: Sequence[str] = ("accuracy",)) -
 
     Args:
         state: network, loss and data.
-        split: its inputs and labels.
-        names: of the metrics.
+        split: the inputs and labels.
+        names: names of the metrics, as in `METRICS`.
     """
     state.model.eval()
     target = split.labels
@@ -86,7 +86,7 @@ def predict(state: State, split: Split) -> Tensor:
     """Logits [N, K], float32, of all samples of a split, in evaluation mode and without augmentation."""
     state.model.eval()
     device = split.labels.device
-    # Made at once: small results kept among the large blocks of each batch would keep those from being used again.
+    # Allocated once: small tensors kept between the large blocks of each batch would prevent the reuse of these.
     logits = torch.empty(len(split.labels), state.data.num_classes, device=device)
     for part in _batches(split):
         with autocast(device, state.precision):

@@ -1,4 +1,4 @@
-"""Training of a run: from its config to its record, from wherever it stands."""
+"""Training a run to its end, from the beginning or from its checkpoint."""
 
 import contextlib
 import io
@@ -36,10 +36,14 @@ from lossbench.training.warm_start import warm_start, weights_of
 
 
 def choose_device(name: str, precision: Precision) -> torch.device:
-    """The device that `runtime.device` names.
+    """The device for a run.
+
+    Args:
+        name: value of `runtime.device`.
+        precision: the run's precision.
 
     Raises:
-        ValueError: it is not there, or does not know the precision.
+        ValueError: the device does not exist or does not support the precision.
     """
     available = torch.cuda.is_available()
     if name.startswith("cuda") and not available:
@@ -53,10 +57,11 @@ def choose_device(name: str, precision: Precision) -> torch.device:
 
 
 def check(config: Config) -> torch.device:
-    """The device a run will be done on, once what can be known before any work is known to be good.
+    """Check a config before any work is done; returns the device that the run will use.
 
     Raises:
-        ValueError: device, folder, images or batch size are not to be had, or the images are too small for the network.
+        ValueError: the device or the output folder cannot be used, the data set is too small for the config, or its
+            images are too small for the network.
     """
     device = choose_device(config.runtime.device, config.schedule.precision)
     check_folder(Path(config.runtime.output_dir), "runtime.output_dir")
@@ -74,13 +79,13 @@ def _check_batch_size(config: Config, num_train: int) -> None:
 
 
 def is_crawling(config: Config) -> bool:
-    """Whether a run asks for bfloat16 where PyTorch has no kernels for it."""
+    """Whether a run would be very slow: bfloat16 on a device for which PyTorch has no bfloat16 kernels."""
     return config.schedule.precision is Precision.bf16 and not has_bf16_kernels(check(config))
 
 
 @contextlib.contextmanager
 def process_settings(num_threads: int, precision: Precision, deterministic: bool) -> Iterator[None]:
-    """Set what torch keeps per process, and put it back, so that runs in one process do not influence each other."""
+    """Set PyTorch's process-wide settings in the block and restore them, so that runs do not influence each other."""
     cudnn: Any = torch.backends.cudnn
     matmul, conv = torch.backends.cuda.matmul, cudnn.conv
     before = (
@@ -100,20 +105,20 @@ def process_settings(num_threads: int, precision: Precision, deterministic: bool
         yield
     finally:
         torch.set_num_threads(before[0])
-        if deterministic:  # not otherwise: the call imports torch's compiler
+        if deterministic:  # only then, since the call imports torch's compiler
             torch.use_deterministic_algorithms(before[1])
         torch.backends.cudnn.benchmark = before[2]
         matmul.fp32_precision, conv.fp32_precision = before[3], before[4]
 
 
 def start_state(config: Config, device: torch.device) -> State:
-    """A run before its first step.
+    """The state of a run before its first step: network, optimiser, loss and data on the device.
 
     Raises:
-        ValueError: the data, or the run that `schedule.warm_start` names, are missing or do not fit.
+        ValueError: the data set or the run named by `schedule.warm_start` is missing or does not fit.
     """
     data = load_data(config.dataset, config.runtime, device)
-    _check_batch_size(config, len(data.train.labels))  # of imbalanced data the number is known only now
+    _check_batch_size(config, len(data.train.labels))  # with imbalance the number is known only now
     seed = config.seed if config.model.init_seed is None else config.model.init_seed
     model = build_model(config.model, data.shape, data.num_classes, derived_seed(seed, 0, "initial weights"))
     by_features = config.loss.needs == "features"
@@ -127,7 +132,7 @@ def start_state(config: Config, device: torch.device) -> State:
 
 
 def step_for(state: State, config: Config) -> Callable[[Tensor], None]:
-    """How a run does a step: plainly on a CPU, recorded and replayed on a GPU."""
+    """The training step as a function of the plan's columns: a CUDA graph on a GPU, if enabled, else a plain call."""
     plain = partial(train_step, state)
     if state.data.train.labels.is_cuda and config.runtime.cuda_graphs:
         return CapturedStep(plain, state.changing())
@@ -135,21 +140,21 @@ def step_for(state: State, config: Config) -> Callable[[Tensor], None]:
 
 
 def fit(config: Config, run: Run, on_step: OnStep = lambda epoch, fraction, line: None) -> dict[str, Any]:
-    """Train a run to its end, from wherever it stands, and return its record.
+    """Train a run to its end, from the beginning or from its checkpoint, and return its record.
 
     Args:
-        config: the run.
-        run: its folder; checkpoint, metrics, arrays and record are kept there.
-        on_step: told how far the run is.
+        config: the run's config.
+        run: its folder, for checkpoint, metrics, arrays and record.
+        on_step: called with the run's progress.
 
     Raises:
-        ValueError: the device, the data or an option is not to be had, or the checkpoint is damaged.
-        FloatingPointError: the loss is no longer finite; the run's folder says so.
+        ValueError: the config cannot be executed here (see `check`), the data are wrong, or the checkpoint is damaged.
+        FloatingPointError: the loss is no longer finite; this is also written to the run's folder.
     """
     device = check(config)
     use_device(device)
     keep_freed_memory()
-    commit()  # noted now: the files may change before the record is written
+    commit()  # cached now, since the files may change before the record is written
     checkpoint = resume.read_checkpoint(run)
     run.start(config)
     if checkpoint is not None and checkpoint["device"] != device.type:
@@ -177,13 +182,13 @@ def _fit(
             "num_threads": num_threads,
             "wall_s": 0.0,
             "gradient_norms": gradient_norms(state).cpu() if has_classes_apart(state) else torch.empty(0),
-            "class_trace": config.runtime.class_trace,  # as the run was begun, so that no epoch lacks it
+            "class_trace": config.runtime.class_trace,  # fixed by the first session, so that every epoch has it or none
             "traces": {},
         }
     else:
         _restore(state, checkpoint, run)
         if checkpoint["class_trace"] != config.runtime.class_trace:
-            run.log(f"begun with runtime.class_trace={checkpoint['class_trace']}, goes on with it")
+            run.log(f"begun with runtime.class_trace={checkpoint['class_trace']}, which is kept")
     history = resume.read_history(run, checkpoint)
     now = circumstances(config, device, num_threads)
     checkpoint |= {"run_id": run.id, "format": FORMAT, "sessions": resume.sessions(checkpoint, now)}
@@ -240,9 +245,12 @@ def _epoch(
     epoch: int,
     on_step: OnStep,
 ) -> tuple[dict[str, Any], Evaluation, list[dict[str, float]]]:
-    """One epoch of training and a test: its line of metrics, the evaluation, and those within the epoch.
+    """Train and test one epoch.
 
-    Raises what `diverged` gives for the epoch, the step and a loss that is not finite.
+    Raises the error that `diverged` makes from the epoch, the step and the loss, if the loss is not finite.
+
+    Returns:
+        The line of metrics, the evaluation on the test samples, and the evaluations within the epoch.
     """
     began = time.perf_counter()
     lr = config.schedule.lr_at(epoch)
@@ -283,13 +291,13 @@ def _epoch(
 
 
 def first_samples(state: State) -> Split:
-    """The first training samples, as many as there are test samples: where no step computes logits, these tell."""
+    """The first training samples, as many as test samples, to measure training accuracy if steps compute no logits."""
     num = len(state.data.test.labels)
     return Split(state.data.train.images[:num], state.data.train.labels[:num])
 
 
 def _or_none(values: list[float]) -> list[float | None]:
-    """What JSON has for a number that is not there."""
+    """Replace nan, which JSON lacks, by None."""
     return [None if math.isnan(value) else value for value in values]
 
 
@@ -302,11 +310,11 @@ def _diverged(
     step: int | None,
     loss: float,
 ) -> FloatingPointError:
-    """The error of a run that diverged, once its folder says so; `step` is None where only the test shows it."""
+    """Write the divergence to the run's folder and return its error; `step` is None if the test loss shows it."""
     place = "after its last step" if step is None else f"step {step}"
     rate = config.schedule.lr_at(epoch)
     reason = (
-        f"epoch {epoch}, {place}: the loss {config.loss.name} is {loss} at lr {rate:g}; the last whole epoch is "
+        f"epoch {epoch}, {place}: the loss {config.loss.name} is {loss} at lr {rate:g}; the last finished epoch is "
         f"{epoch - 1}; a smaller schedule.lr may help"
     )
     done = circumstances(config, state.data.train.labels.device, torch.get_num_threads())
@@ -333,10 +341,10 @@ def _readable(line: dict[str, Any], epochs: int) -> str:
 def _tracker(config: Config, run: Run, history: list[dict[str, Any]], traces: dict[str, list[Tensor]]) -> Any:
     from lossbench.training.tensorboard import NoTracker, TensorBoard
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         run.log(text)
         say(text)
 
     if not config.runtime.tensorboard:
         return NoTracker()
-    return TensorBoard(run.folder, history, traces, tell, config.loss.name, changed(config))
+    return TensorBoard(run.folder, history, traces, report, config.loss.name, changed(config))

@@ -1,4 +1,4 @@
-"""How much harder does one loss pull than another before the first step? The factors of the scale-matched arms."""
+"""Gradient norms of losses at initialisation, from which the factors of scale-matched conditions are computed."""
 
 import torch
 
@@ -11,7 +11,10 @@ NUM_BATCHES = 100
 
 
 def mean_gradient_norm(config: Config, num_batches: int = NUM_BATCHES) -> float:
-    """Mean over the first batches of a run of the gradient's norm over all weights, none of them moved; on the CPU."""
+    """Norm of the loss gradient over all weights at the initial weights, averaged over a run's first batches.
+
+    Computed on the CPU.
+    """
     with process_settings(config.runtime.num_threads or 1, config.schedule.precision, False):
         state = start_state(config, torch.device("cpu"))
         state.model.train()

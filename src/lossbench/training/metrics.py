@@ -1,4 +1,4 @@
-"""What a run is measured by: pure functions of logits [N, K] and target [N]; nothing here waits for the device."""
+"""Metrics as pure functions of logits [N, K] and target [N]; nothing here waits for a GPU."""
 
 import math
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure of a network on a split: a mean over its samples, and what is made of it.
+    """A metric of a network on a split: a function of a mean over samples.
 
     Args:
-        of_samples: from logits [B, K] and target [B] to a number for each sample, [B].
+        of_samples: from logits [B, K] and target [B] to one value for each sample, [B].
         from_mean: from the mean over all samples to the metric.
     """
 
@@ -32,34 +32,34 @@ METRICS = {
     "top5_accuracy": Metric(_among_five),
     "perplexity": Metric(lambda logits, target: F.cross_entropy(logits.float(), target, reduction="none"), math.exp),
 }
-"""What a data set may declare to be measured by; accuracies are fractions."""
+"""Metrics that a data set may declare, by name; accuracies are fractions."""
 
 
 def num_correct(logits: Tensor, target: Tensor) -> Tensor:
-    """Samples whose highest logit is their class, a scalar; the same rule for softmax and one-vs-all losses."""
+    """Number of samples whose highest logit is that of their class, a scalar; the same rule for all losses."""
     return (logits.argmax(dim=1) == target).sum()
 
 
 def confusion_matrix(logits: Tensor, target: Tensor) -> Tensor:
-    """Samples of class j (row) predicted as class k (column), int64 [K, K]."""
+    """Number of samples of class j (row) predicted as class k (column), int64 [K, K]."""
     num_classes = logits.shape[1]
     cells = target * num_classes + logits.argmax(dim=1)
     return torch.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def class_accuracy(confusion: Tensor) -> Tensor:
-    """Fraction of each class that is predicted right, [K]; nan for a class without samples."""
+    """Accuracy on each class, a fraction, [K]; nan for a class without samples."""
     return confusion.diagonal() / confusion.sum(dim=1)
 
 
 def class_accuracy_of(predictions: Tensor, target: Tensor, num_classes: int) -> Tensor:
-    """As `class_accuracy`, of predicted classes [N]; float64 [K], without a matrix of classes by classes."""
+    """`class_accuracy` computed from predictions [N], float64 [K], without a [K, K] matrix."""
     right = torch.bincount(target[predictions == target], minlength=num_classes)
     return right.double() / torch.bincount(target, minlength=num_classes)
 
 
 def class_means(values: Tensor, target: Tensor) -> Tensor:
-    """Mean over the samples of class j (row) of column k of `values` [N, K]; [K, K], nan where there are none."""
+    """Mean of column k of `values` [N, K] over the samples of class j, [K, K] (row j); nan without samples."""
     num_classes = values.shape[1]
     sums = torch.zeros(num_classes, num_classes, dtype=torch.float64, device=values.device)
     sums.index_add_(0, target, values.double())
@@ -67,7 +67,7 @@ def class_means(values: Tensor, target: Tensor) -> Tensor:
 
 
 def mean_probabilities(logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """The paper's p_(j->k) (Eq. 9): mean probability of class k over the samples of class j, [K, K], for both maps."""
+    """The paper's p_(j->k) (Eq. 9), the mean probability of class k over the samples of class j, [K, K], by map."""
     logits = logits.double()
     return {
         "softmax": class_means(torch.softmax(logits, dim=1), target),

@@ -1,4 +1,4 @@
-"""Where does a step's time go? A trace for Perfetto or TensorBoard, and the costliest operations as a table."""
+"""Profiling training steps: a trace for Perfetto or TensorBoard, and a table of the costliest operations."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ NUM_OPERATIONS = 10
 
 
 def profile_run(config: Config) -> Path:
-    """Profile some steps of a run, from its first weights; nothing of it is kept but the profile.
+    """Profile some training steps of a run, from its initial weights; only the profile is written.
 
     Returns:
         The folder `<output_dir>/profile/<run_id>` with `trace.json` and `operations.md`.
@@ -33,7 +33,7 @@ def profile_run(config: Config) -> Path:
         for index in range(WARM_UP_STEPS):
             step(batches[index % len(batches)])
         activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if on_gpu else [])
-        with profile(activities=activities, acc_events=True) as profiler:  # leaving it waits for the device
+        with profile(activities=activities, acc_events=True) as profiler:  # its end waits for the device
             for index in range(STEPS):
                 step(batches[index % len(batches)])
     profiler.export_chrome_trace(str(folder / "trace.json"))

@@ -1,4 +1,4 @@
-"""What a finished run leaves behind: its record and its arrays (docs/files.md)."""
+"""Record and arrays of a finished run (docs/files.md)."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,12 +19,12 @@ from lossbench.training.steps import State
 
 
 def identity(config: Config, run_id: str) -> dict[str, Any]:
-    """Which run it is."""
+    """Fields of a record that identify the run."""
     return {"format": FORMAT, "run_id": run_id, "numerics": NUMERICS, "config": asdict(config)}
 
 
 def circumstances(config: Config, device: torch.device, num_threads: int) -> dict[str, Any]:
-    """Where, how and with what a run is done."""
+    """Fields of a record about the machine, settings and versions with which a run is executed."""
     return {
         "device": device.type,
         "device_name": device_name(device),
@@ -37,12 +37,12 @@ def circumstances(config: Config, device: torch.device, num_threads: int) -> dic
 
 
 def arrays_of(state: State, found: Evaluation, checkpoint: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays of a finished run; with many classes the predictions and labels alone.
+    """The arrays of a finished run; with many classes only predictions and labels.
 
     Args:
-        state: after the last epoch.
+        state: the state after the last epoch.
         found: the last evaluation on the test samples.
-        checkpoint: what was kept from epoch to epoch.
+        checkpoint: the last checkpoint, which holds traces and gradient norms.
     """
     target, label = state.data.test.labels, np.min_scalar_type(state.data.num_classes - 1)
     arrays: dict[str, np.ndarray] = {
@@ -69,8 +69,8 @@ def arrays_of(state: State, found: Evaluation, checkpoint: Mapping[str, Any]) ->
 
 
 def probabilities_of(arrays: Mapping[str, np.ndarray], loss: str) -> dict[str, Any]:
-    """The fields of a record that are computed from its logits: scores, and which labels they were computed with."""
-    from lossbench.statistics.calibration import labels_sha256, scored  # not before: it imports scipy
+    """The fields of a record that are computed from the run's logits: scores, and a digest of the test labels."""
+    from lossbench.statistics.calibration import labels_sha256, scored  # here, since it imports scipy
 
     if "test_logits" not in arrays:
         return {"test_labels_sha256": labels_sha256(arrays["test_labels"])}
@@ -90,14 +90,14 @@ def record_of(
     """The record of a finished run.
 
     Args:
-        config: the run.
-        run_id: its name.
-        history: the lines of metrics of all epochs.
-        state: after the last epoch.
-        device: where it was done.
+        config: the run's config.
+        run_id: the run's name.
+        history: lines of metrics of all epochs.
+        state: the state after the last epoch.
+        device: the device that was used.
         num_threads: CPU threads.
-        wall_s: seconds from its start to now, over all its sessions.
-        peak_mb: most memory, in 10^6 bytes.
+        wall_s: duration of all its sessions, in s.
+        peak_mb: peak memory, in MB (10^6 bytes).
     """
     best = max(history, key=lambda line: line["test/accuracy"])
     others = [f"test/{name}" for name in config.dataset.metrics if name != "accuracy"]

@@ -1,4 +1,4 @@
-"""What does a run go on from, is it whole, is it its own, and under which circumstances was each part of it done?"""
+"""Reading and checking what an interrupted run continues from, and the sessions in which a run is executed."""
 
 import io
 import math
@@ -13,19 +13,19 @@ WAY_OUT = "and the run starts afresh"
 
 FINITE = ("lr", "train/loss", "train/accuracy", "test/loss", "test/accuracy", "time/test_s")
 POSITIVE = ("time/train_s", "time/images_per_s", "time/step_ms")
-"""What a line of metrics must hold besides `epoch` and the accuracy of each class; records divide by these."""
+"""Numbers in every line of metrics: FINITE ones must be finite, POSITIVE ones, by which records divide, also > 0."""
 
 CIRCUMSTANCES = ("commit", "versions", "device_name", "num_threads", "deterministic")
-"""What is kept of each session of a run; epochs of one run may differ in them."""
+"""Fields kept of each session of a run, in which its epochs may differ."""
 
 
 def read_checkpoint(run: Run) -> dict[str, Any] | None:
-    """The state after a run's last whole epoch, on the CPU, or None. No code in the file is run.
+    """The state after a run's last finished epoch, on the CPU, or None. No code in the file is executed.
 
-    A checkpoint that does not say whose it is, as they once were, is taken to be the run's.
+    A checkpoint without a run's name, as older versions wrote it, is taken to be that of the run.
 
     Raises:
-        ValueError: it is damaged, or that of another run.
+        ValueError: it is damaged, or belongs to another run.
     """
     content, path = run.read_checkpoint(), run.folder / "checkpoint.pt"
     if content is None:
@@ -35,7 +35,7 @@ def read_checkpoint(run: Run) -> dict[str, Any] | None:
         for key in ("device", "num_threads", "wall_s", "gradient_norms", "model", "velocities", "class_trace"):
             state[key]
         int(state["epoch"]), dict(state["traces"]), list(state.get("sessions", ()))
-    except Exception as error:  # torch's reader has many
+    except Exception as error:  # torch.load raises many types
         raise ValueError(f"{path} is no checkpoint of this run; remove it, {WAY_OUT}") from error
     if (named := state.get("run_id", run.id)) != run.id:
         raise ValueError(f"{path} is the checkpoint of {named!a:.200}, not of {run.id}; remove it, {WAY_OUT}")
@@ -43,10 +43,10 @@ def read_checkpoint(run: Run) -> dict[str, Any] | None:
 
 
 def read_history(run: Run, checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The lines of metrics up to a checkpoint; what the file holds beyond them is dropped from it.
+    """The lines of metrics up to a checkpoint; later ones are removed from the file.
 
     Raises:
-        ValueError: a line is missing or damaged, or they are not those that were written with the checkpoint.
+        ValueError: a line is missing or damaged, or the lines are not those written with the checkpoint.
     """
     path, way_out = run.folder / "metrics.jsonl", f"remove checkpoint.pt beside it, {WAY_OUT}"
     try:
@@ -63,12 +63,12 @@ def read_history(run: Run, checkpoint: Mapping[str, Any]) -> list[dict[str, Any]
 
 
 def _wrong(line: Mapping[str, Any]) -> str | None:
-    """What is wrong with a line of metrics."""
+    """What is wrong with a line of metrics; None: nothing."""
     for key in (*FINITE, *POSITIVE):
         if not _is_number(line.get(key)) or (key in POSITIVE and line[key] <= 0):
             return f"{key} is {line[key]!a:.40}" if key in line else f"{key} is missing"
     by_class = line.get("test/class_accuracy")
-    if by_class is None and "test/class_accuracy" in line:  # of many classes
+    if by_class is None and "test/class_accuracy" in line:  # with many classes
         return None
     if not isinstance(by_class, list) or not all(value is None or _is_number(value) for value in by_class):
         return "test/class_accuracy is not a list of numbers"
@@ -83,14 +83,14 @@ def _is_number(value: Any) -> bool:
 
 
 def sessions(checkpoint: Mapping[str, Any], circumstances: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The sessions of a run, in order, the one that begins now included.
+    """The sessions of a run, in order, including the one that begins now.
 
-    A session that begins under the circumstances of the one before is a part of it. Of what was done before sessions
-    were kept only the number of threads is known; the rest is None.
+    A session with the same circumstances as the one before is merged with it. For epochs done before sessions were
+    recorded, only the number of threads is known; the rest is None.
 
     Args:
-        checkpoint: the state the run goes on from, after `epoch` whole epochs.
-        circumstances: those of now.
+        checkpoint: the state from which the run continues, after `epoch` finished epochs.
+        circumstances: those of the session that begins now, as `record.circumstances` gives them.
     """
     known = [dict(session) for session in checkpoint.get("sessions", ())]
     if not known and checkpoint["epoch"] > 0:

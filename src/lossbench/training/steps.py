@@ -1,4 +1,4 @@
-"""Steps of training: a batch, its loss, its gradient, SGD. Nothing inside an epoch waits for the device."""
+"""Training steps and epochs: batch, loss, gradient, SGD. Nothing inside an epoch waits for a GPU."""
 
 import math
 import time
@@ -16,24 +16,25 @@ from lossbench.training import metrics
 from lossbench.training.optimizer import Sgd
 
 REPORT_EVERY_S = 0.2
+"""Smallest interval between reports of progress, in s."""
 
 OnStep = Callable[[int, float, str], None]
-"""Called now and then with the epoch, from 1, the fraction of it that has been queued, and at its end its log line."""
+"""Called regularly with the epoch, from 1, the fraction of it that has been queued, and, at its end, its log line."""
 
 
 @dataclass
 class State:
-    """All that training changes, and what it is changed with."""
+    """Everything that training changes, with the loss, the data and the precision it uses."""
 
     model: nn.Module
     optimizer: Sgd
     loss: Callable[..., Tensor]  # of logits [B, K] and target [B]; with `by_features` of features, output layer, target
     data: Data
     precision: Precision = Precision.fp32
-    by_features: bool = False  # the model has the parts `features` and `head`; no step computes the logits
-    loss_sum: Tensor = field(init=False)  # over the images of the epoch so far
-    correct_sum: Tensor = field(init=False)
-    finite_steps: Tensor = field(init=False)  # steps of the epoch up to which the loss was finite
+    by_features: bool = False  # the model has the parts `features` and `head`; steps compute no logits
+    loss_sum: Tensor = field(init=False)  # over the samples of the epoch so far
+    correct_sum: Tensor = field(init=False)  # correctly predicted samples of the epoch so far
+    finite_steps: Tensor = field(init=False)  # steps of the epoch before the loss became infinite or nan
 
     def __post_init__(self) -> None:
         device = self.data.train.labels.device
@@ -48,14 +49,14 @@ class State:
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Mixed precision for bf16, nothing otherwise; losses compute in float32 all the same."""
+    """Context of mixed precision for bf16, an empty context otherwise; losses are always computed in float32."""
     if precision is not Precision.bf16:
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=device.type == "cpu")
 
 
 def loss_of(state: State, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The loss of a batch, a scalar, and its logits [B, K]; None where the loss does without."""
+    """The loss of a batch, a scalar, and the logits [B, K]; None if the loss needs features only."""
     network: Any = state.model
     with autocast(target.device, state.precision):
         outputs = network.features(inputs) if state.by_features else network(inputs)
@@ -65,11 +66,11 @@ def loss_of(state: State, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tenso
 
 
 def train_step(state: State, plan: Tensor) -> None:
-    """One step of SGD on the images that the columns of an epoch's plan name; all of it stays on the device."""
+    """One step of SGD on the samples in the given columns of an epoch's plan; it does not wait for a GPU."""
     inputs, target = batch(state.data, plan)
     loss, logits = loss_of(state, inputs, target)
     state.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+    loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
     state.optimizer.step()
     with torch.no_grad():
         state.loss_sum += loss * len(target)
@@ -86,17 +87,17 @@ def train_epoch(
     on_step: OnStep,
     evaluate: Callable[[int], None] | None = None,
 ) -> int:
-    """Train one epoch with `step`, which is given the plan's columns of each batch; returns the images seen.
+    """Train one epoch; returns the number of samples used.
 
-    The sums of loss and of correct predictions are in the state.
+    The sums of loss and of correct predictions are kept in the state.
 
     Args:
-        state: what is trained.
-        step: does a step.
-        config: the run.
-        epoch: from 1.
-        on_step: called now and then.
-        evaluate: called with the number of steps that the run has done, every `schedule.evaluate_every_steps` steps.
+        state: the state, which is changed.
+        step: the training step, called with the plan's columns of each batch.
+        config: the run's config.
+        epoch: the epoch, from 1.
+        on_step: called with the progress, at most every `REPORT_EVERY_S`.
+        evaluate: called every `schedule.evaluate_every_steps` steps with the number of steps done in the run.
     """
     state.model.train()
     state.loss_sum.zero_()
@@ -106,7 +107,7 @@ def train_epoch(
     num = plan.shape[1]
     if config.schedule.drop_last:
         num -= num % size
-    told = -math.inf
+    reported = -math.inf
     every, done = config.schedule.evaluate_every_steps, (epoch - 1) * math.ceil(num / size)
     for start in range(0, num, size):
         step(plan[:, start : min(start + size, num)])
@@ -114,7 +115,7 @@ def train_epoch(
         if evaluate is not None and every is not None and done % every == 0:
             evaluate(done)
             state.model.train()
-        if time.monotonic() - told > REPORT_EVERY_S:
-            told = time.monotonic()
+        if time.monotonic() - reported > REPORT_EVERY_S:
+            reported = time.monotonic()
             on_step(epoch, start / num, "")
     return num

@@ -1,4 +1,4 @@
-"""TensorBoard events beside a run's own files; nothing reads them back."""
+"""TensorBoard events of a run; they are only written, never read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ HPARAMS = "hparams"
 
 
 GENERAL = ("test_", "train_", "gradient_")
-"""How the names of arrays begin that every loss may have; the others are its own."""
+"""Prefixes of arrays that every loss may have; other arrays are specific to a loss."""
 
 
 class NoTracker:
-    """Watches nothing."""
+    """Stands in for `TensorBoard` where it is switched off; writes nothing."""
 
     def epoch(self, line: Mapping[str, Any], traced: Mapping[str, Tensor]) -> None: ...
 
@@ -27,19 +27,19 @@ class NoTracker:
 
 
 class TensorBoard:
-    """A run's TensorBoard events, written anew from its metrics when it goes on, so that no point is there twice.
+    """TensorBoard events of a run.
 
-    The first epoch is trained before TensorBoard is imported. Where its files cannot be written, the run goes on
-    without it.
+    When a run is resumed, they are written again from its metrics, so that no point appears twice. TensorBoard is
+    imported after the first epoch. If its files cannot be written, the run continues without them.
 
     Args:
-        folder: the run's.
-        history: metrics of the epochs before.
-        traces: what `tracing.trace` gave in the epochs before, epoch by epoch.
-        say: called once with a sentence where the files cannot be written.
-        loss: its name, under which stands what it shows of itself.
-        words: the folder within the run's that the events go to, so that TensorBoard's list of runs says them behind
-            the run's name; empty: they go to the run's.
+        folder: the run's folder.
+        history: metrics of earlier epochs.
+        traces: results of `trace.trace` for earlier epochs, by name.
+        say: called once, with a sentence, if the files cannot be written.
+        loss: name of the loss, under which its own diagnostics are shown.
+        words: name of the folder of the events within the run's, which TensorBoard's list of runs shows after the run's
+            name; empty: the run's folder itself.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class TensorBoard:
     ) -> None:
         self._loss, self._events = loss, folder / words
         self._folder, self._writer, self._say, self._given_up = folder, cast("Any", None), say, False
-        # Now, as both lists grow.
+        # Copied now, since both lists grow.
         self._before = [
             (line, {name: values[index] for name, values in traces.items()}) for index, line in enumerate(history)
         ]
@@ -64,7 +64,7 @@ class TensorBoard:
             yield
         except OSError as error:
             self._given_up = True
-            self._say(f"TensorBoard: {self._folder} takes no events ({error}); the run goes on without them")
+            self._say(f"TensorBoard: cannot write to {self._folder} ({error}); the run continues without it")
 
     def _open(self) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
@@ -76,7 +76,7 @@ class TensorBoard:
             self._add(line, traced)
 
     def epoch(self, line: Mapping[str, Any], traced: Mapping[str, Tensor]) -> None:
-        """Add an epoch's points, and what `tracing.trace` gave: matrices as images, norms as points."""
+        """Add an epoch's points and the results of `trace.trace`: matrices as images, vectors as points."""
         if not self._given_up:
             with self._unless_unwritable():
                 if self._writer is None:
@@ -91,7 +91,7 @@ class TensorBoard:
         self._writer.add_scalar("time/images_per_s", line["time/images_per_s"], epoch)
         self._writer.add_scalar("schedule/lr", line["lr"], epoch)
         for label, accuracy in enumerate(line["test/class_accuracy"] or []):
-            if accuracy is not None:  # of a class without test images
+            if accuracy is not None:  # None for a class without test images
                 self._writer.add_scalar(f"class_accuracy/{label}", accuracy, epoch)
         for name, values in traced.items():
             if values.dim() == 1:
@@ -111,23 +111,23 @@ class TensorBoard:
                 self._finish(config, record, arrays)
 
     def _finish(self, config: Config, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        if self._writer is None:  # the last epoch was done before a stop
+        if self._writer is None:  # the run was resumed after its last epoch
             self._open()
         epochs = config.schedule.epochs
         if "confusion_matrix" in arrays:
             self._figure("test/confusion_matrix", arrays["confusion_matrix"], "predicted", "true class", "d", epochs)
         for name, values in arrays.items():
-            if values.ndim == 3 and not name.startswith(GENERAL):  # what the loss shows, epoch by epoch
+            if values.ndim == 3 and not name.startswith(GENERAL):  # diagnostics of the loss by epoch
                 tag = f"{config.loss.name}/final_{name}"
                 self._figure(tag, values[-1], "classifier k", "class j", ".3f", epochs)
         self._writer.close()
         self._hparams(config, record)
 
     def _hparams(self, config: Config, record: Mapping[str, Any]) -> None:
-        """The run's row of the HParams table, in a folder of its own so that the table has no other metrics.
+        """Add the run's row of the HParams table, in a separate folder so that the table has no other metrics.
 
-        An option has one type in all runs, and one that is None is left out. No run declares the columns: TensorBoard
-        then takes those of all runs, first the ones that vary.
+        An option has the same type in all runs and is left out if it is None. No run declares the columns: TensorBoard
+        then shows those of all runs, beginning with the ones that vary.
         """
         from torch.utils.tensorboard.summary import hparams
         from torch.utils.tensorboard.writer import SummaryWriter
@@ -171,6 +171,6 @@ def _tag(name: str, loss: str) -> str:
 
 
 def _range_of_weights(weights: np.ndarray) -> tuple[float, float]:
-    """The least and the greatest value off the diagonal, where class weights are all zero."""
+    """Smallest and largest value off the diagonal; on it class weights are always zero."""
     pairs = weights[~np.eye(len(weights), dtype=bool)]
     return float(pairs.min()), float(pairs.max())

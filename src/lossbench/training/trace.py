@@ -1,4 +1,4 @@
-"""What a loss does, epoch by epoch: what it shows of itself, and on request class means and gradient norms."""
+"""Diagnostics by epoch: those that a loss provides and, on request, class means and gradient norms."""
 
 import copy
 from collections.abc import Iterable
@@ -18,20 +18,20 @@ NORMS, MEANS = "gradient_norms", "test_mean_{}_by_epoch"
 
 
 def norm_of(gradients: Iterable[Tensor]) -> Tensor:
-    """Norm of a gradient over all weights, in float64; a scalar."""
+    """Euclidean norm of a gradient given by its parts, computed in float64; a scalar."""
     return torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt()
 
 
 def has_classes_apart(state: State) -> bool:
-    """Whether the gradient can be told apart by class: few classes, and a loss of logits."""
+    """Whether the gradient can be split by class: few classes, and a loss computed from logits."""
     return has_few_classes(state) and not state.by_features
 
 
 def gradient_norms(state: State) -> Tensor:
-    """How hard each class pulls: norm of its samples' part of the loss gradient, float64 [K].
+    """Norm of each class's part of the loss gradient, float64 [K].
 
-    The loss gradient with respect to the parameters is a sum over samples; the probe is the first few training images
-    of each class as one batch, in training mode, on a copy of the network.
+    The gradient with respect to the parameters is a sum over samples. It is computed for one batch of the first few
+    training images of each class, in training mode, on a copy of the network.
     """
     labels, num_classes = state.data.train.labels, state.data.num_classes
     probe = torch.cat([torch.nonzero(labels == label)[:PROBE_PER_CLASS, 0] for label in range(num_classes)])
@@ -40,19 +40,19 @@ def gradient_norms(state: State) -> Tensor:
     (slope,) = torch.autograd.grad(state.loss(logits, target), logits, retain_graph=True)
     norms = []
     for label in range(num_classes):
-        own = (logits * slope * (target == label)[:, None]).sum()  # its gradient is the class's part of the loss's
+        own = (logits * slope * (target == label)[:, None]).sum()  # its gradient is the class's part of the gradient
         norms.append(norm_of(torch.autograd.grad(own, list(model.parameters()), retain_graph=True)))
     return torch.stack(norms)
 
 
-def trace(config: Config, state: State, logits: Tensor | None, whole: bool) -> dict[str, Tensor]:
-    """What is kept of an epoch, by the name of its array; nothing of many classes.
+def trace(config: Config, state: State, logits: Tensor | None, by_class: bool) -> dict[str, Tensor]:
+    """Diagnostics of an epoch by name of their array; none with many classes.
 
     Args:
-        config: the run.
-        state: after the epoch.
-        logits: of the test images, [N, K]; None: of many classes.
-        whole: the class means and gradient norms as well, not only what the loss itself shows.
+        config: the run's config.
+        state: the state after the epoch.
+        logits: of the test images, [N, K]; None: there are many classes.
+        by_class: whether to add class means and gradient norms to the diagnostics that the loss provides.
     """
     found: dict[str, Tensor] = {}
     if logits is None:
@@ -62,7 +62,7 @@ def trace(config: Config, state: State, logits: Tensor | None, whole: bool) -> d
     p = torch.sigmoid(logits) if probabilities == "sigmoid" else torch.softmax(logits, dim=1)
     means = metrics.class_means(p, target)
     found |= config.loss.trace(means.nan_to_num(0.0), ~means.isnan().any(dim=1))
-    if whole:
+    if by_class:
         for name, means in metrics.mean_probabilities(logits, target).items():
             found[MEANS.format(name)] = means.float()
         if has_classes_apart(state):

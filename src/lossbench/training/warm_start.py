@@ -15,10 +15,7 @@ from lossbench.training.steps import State
 
 
 def weights_of(run_id: str, state: State) -> bytes:
-    """What a run keeps for those that begin with it: its weights, and the classes it predicts for the training samples.
-
-    The samples are in the order of its data set.
-    """
+    """Content of `weights.pt`: a run's weights and the classes it predicts for the training samples, in their order."""
     predictions = evaluate(state, state.data.train).predictions
     kept = {"run_id": run_id, "model": state.model.state_dict(), "train_predictions": predictions}
     buffer = io.BytesIO()
@@ -27,10 +24,10 @@ def weights_of(run_id: str, state: State) -> bytes:
 
 
 def warm_start(config: Config, model: nn.Module, data: Data) -> Data:
-    """Give a network the last weights of the run that `schedule.warm_start` names; returns the data to train on.
+    """Load the last weights of the run named by `schedule.warm_start` into a network; returns the data to train on.
 
     Raises:
-        ValueError: the run is not finished, kept no weights, or has another network or other training samples.
+        ValueError: the run is not finished, kept no weights, or has another network or another number of samples.
     """
     name = config.schedule.warm_start
     assert name is not None
@@ -46,7 +43,7 @@ def warm_start(config: Config, model: nn.Module, data: Data) -> Data:
     try:
         kept: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         named, weights, predictions = kept["run_id"], kept["model"], kept["train_predictions"]
-    except Exception as error:  # torch's reader has many
+    except Exception as error:
         raise ValueError(f"{run.folder / 'weights.pt'} is damaged; remove that run's folder, train it again") from error
     if named != name:
         raise ValueError(f"{run.folder / 'weights.pt'} holds the weights of {named!a:.200}; remove that run's folder")
@@ -60,7 +57,7 @@ def warm_start(config: Config, model: nn.Module, data: Data) -> Data:
 def _relabelled(data: Data, predictions: Tensor, name: str) -> Data:
     if len(predictions) != len(data.train.labels):
         raise ValueError(
-            f"schedule.relabel: the run {name} was trained on {len(predictions)} samples, and this one has "
+            f"schedule.relabel: the run {name} was trained on {len(predictions)} samples, but this one has "
             f"{len(data.train.labels)}"
         )
     labels = predictions.to(data.train.labels)

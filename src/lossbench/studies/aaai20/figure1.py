@@ -1,11 +1,10 @@
 """Results by class and by image: the paper's text on Figure 1, and tests on images."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
-from lossbench.data.labels import test_labels
 from lossbench.statistics import inference
 from lossbench.statistics.inference import Prediction
 from lossbench.statistics.same_images import Interval, SeedCounts, bootstrap_difference, mcnemar_seeds
@@ -122,17 +121,20 @@ def images(results: Results, first: Cell | None, second: Cell | None) -> Images 
     """Two losses on the same images; None without arrays of a pair of runs, or where the true classes are not known."""
     if first is None or second is None:
         return None
-    labels = test_labels(asdict(first.config.dataset))
-    arrays = [
-        (results.arrays(a), results.arrays(b))
-        for a, b in zip(first.configs, second.configs, strict=False)
-        if results.paired(a, b)
-    ]
+    labels, whole = None, []
+    for a, b in zip(first.configs, second.configs, strict=False):
+        pair = [results.arrays(config) for config in (a, b)] if results.paired(a, b) else []
+        predictions = [one["test_predictions"] for one in pair if one is not None and "test_predictions" in one]
+        known = [own for config in (a, b) if (own := results.test_labels(config)) is not None]
+        if len(predictions) < 2 or len(known) < 2:
+            continue
+        labels = known[0] if labels is None else labels
+        if not all(np.array_equal(own, labels) for own in known):
+            raise ValueError(
+                f"{results.name(a)} and {results.name(b)} were not tested on the same images as other seeds"
+            )
+        whole.append(predictions)
     if labels is None:
-        return None
-    sides = [[one.get("test_predictions") if one else None for one in pair] for pair in arrays]
-    whole = [pair for pair in sides if all(one is not None and one.shape == labels.shape for one in pair)]
-    if not whole:
         return None
     one, other = np.swapaxes(np.array(whole), 0, 1)
     return Images(mcnemar_seeds(one, other, labels), bootstrap_difference(one, other, labels, 2_000))

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+NUM_NAMED = 3
+"""Pairs that a table shows of those which the weights name."""
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -62,7 +65,7 @@ def ranks(lgl: np.ndarray, inr: np.ndarray, sml: np.ndarray, weights: np.ndarray
     )
 
 
-def named_pairs(weights: np.ndarray, num: int = 3) -> Sequence[tuple[int, int]]:
+def named_pairs(weights: np.ndarray, num: int = NUM_NAMED) -> Sequence[tuple[int, int]]:
     """The pairs with the most weight, heaviest first: class j among the negatives of classifier k."""
     order = np.argsort(weights, axis=None)[::-1][:num]
     return [(int(place) // len(weights), int(place) % len(weights)) for place in order]

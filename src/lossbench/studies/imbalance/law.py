@@ -10,12 +10,12 @@ import numpy as np
 from lossbench.config.options import ClassWeights
 from lossbench.config.registry import labelled_loss
 from lossbench.config.run import Config
-from lossbench.data.labels import test_labels, train_counts
+from lossbench.data.labels import train_counts
 from lossbench.statistics import inference, learning_property
 from lossbench.statistics.adjustment import Accuracies, accuracies, logit_adjusted, majority, threshold_moved
 from lossbench.statistics.inference import MarginTest, Outcome, Pairs
 from lossbench.statistics.learning_property import LAW_FACTOR, Balance
-from lossbench.studies.imbalance.plan import WEIGHTS, Imbalanced
+from lossbench.studies.imbalance.plan import WEIGHTED, WEIGHTS, Imbalanced
 from lossbench.studies.results import Results
 
 ALIKE = 0.05
@@ -80,7 +80,7 @@ def _trained(results: Results, config: Config, loss: str) -> Trained | None:
     if record is None or arrays is None:
         return None
     fields = record.fields["config"]
-    counts, labels = train_counts(fields["dataset"]), test_labels(fields["dataset"])
+    counts, labels = train_counts(fields["dataset"]), record.test_labels(arrays)
     if counts is None or labels is None:
         return None
     predicted: dict[Method | None, Accuracies] = {None: accuracies(arrays["test_predictions"], labels, counts)}
@@ -106,7 +106,7 @@ def laws(two: Runs) -> list[Law]:
     """Eq. 10 for SML and LGL with each weights, on training and on test images; those with a run."""
     found = []
     for (loss, weights), by_seed in two.items():
-        runs = list(by_seed.values()) if loss != "LGL-INR" else []
+        runs = list(by_seed.values()) if loss in WEIGHTED else []
         for split in SPLITS if runs else ():
             predicted = predicted_ratio(runs[0])
             off = [float(run.balances[split].ratio[0]) for run in runs]  # measured over predicted
@@ -127,7 +127,7 @@ def law_outcome(found: list[Law], split: Split) -> Outcome:
 def minority_gains(runs: Runs) -> dict[str, Pairs]:
     """The minority half's accuracy with inverse weights less that with none, by loss."""
     found = {}
-    for loss in ("SML", "LGL"):
+    for loss in WEIGHTED:
         weighted, plain = runs[loss, ClassWeights.inverse], runs[loss, None]
         both = sorted(weighted.keys() & plain.keys())
         gains = [weighted[seed].accuracies[None].minority - plain[seed].accuracies[None].minority for seed in both]
@@ -152,7 +152,7 @@ def gain_outcome(gains: Mapping[str, Pairs]) -> Outcome:
 def spreads(runs: Runs) -> dict[str, Pairs]:
     """Largest less smallest mean probability of the own class on training images, inverse weights, by loss and seed."""
     found = {}
-    for loss in ("SML", "LGL"):
+    for loss in WEIGHTED:
         by_seed = runs[loss, ClassWeights.inverse]
         values = tuple(float(np.ptp(np.diag(run.means["train"]))) for run in by_seed.values())
         found[loss] = Pairs(values, by_seed.failed, 0)

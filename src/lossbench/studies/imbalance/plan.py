@@ -21,6 +21,12 @@ WEIGHTS: tuple[ClassWeights | None, ...] = (
     ClassWeights.effective,
     ClassWeights.inverse,
 )
+SML, LGL, LGL_INR = (LABELS[options.name] for options in (Sml, Lgl, LglInr))
+"""The losses of this study, as its tables write them."""
+
+WEIGHTED = SML, LGL
+"""Those that take class weights, and in whose law (Eq. 10) the class sizes stand."""
+
 PAIR = [4, 6]
 """Coat and shirt of Fashion-MNIST, two similar classes."""
 

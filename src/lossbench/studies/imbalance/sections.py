@@ -21,10 +21,8 @@ from lossbench.statistics.adjustment import Accuracies
 from lossbench.statistics.learning_property import LAW_FACTOR
 from lossbench.studies.imbalance import law as theory
 from lossbench.studies.imbalance.law import BySeed, Law, Method, Runs, Trained
-from lossbench.studies.imbalance.plan import NUM_JUDGED, Imbalanced, balanced, imbalanced
+from lossbench.studies.imbalance.plan import LGL, LGL_INR, NUM_JUDGED, SML, WEIGHTED, Imbalanced, balanced, imbalanced
 from lossbench.studies.results import Results
-
-LOSS_LABELS = ("LGL", "SML", "LGL-INR")
 
 WORDS: Mapping[ClassWeights | None, str] = {
     None: "none",
@@ -57,7 +55,7 @@ def imbalance(results: Results) -> list[Block]:
 def outcomes(results: Results) -> str | None:
     """What class weights do on imbalanced data, in a sentence; None before there are enough runs of two classes."""
     two, step = (theory.runs_of(results, one) for one in imbalanced()[:NUM_JUDGED])
-    if any(len(two[loss, ClassWeights.inverse]) < inference.MIN_RUNS for loss in ("SML", "LGL")):
+    if any(len(two[loss, ClassWeights.inverse]) < inference.MIN_RUNS for loss in WEIGHTED):
         return None
     laws, gains = theory.laws(two), theory.gain_outcome(theory.minority_gains(two))
     determined = theory.determined_outcome(theory.spreads(two), theory.spreads(step))
@@ -157,9 +155,9 @@ def _law_lines(laws: Sequence[Law], every: Sequence[Study]) -> dict[tuple[str, s
         line |= {_COLUMNS[law.split]: _ratio(ratios, law.test.low, law.test.high)}
     for one, runs in every[1:]:
         for kind, word in WORDS.items():
-            by_seed = list(runs["SML", kind].values())
+            by_seed = list(runs[SML, kind].values())
             if by_seed:
-                lines[f"{one.label}: halves", "SML", word] = {"Predicted": NO_NUMBER} | {
+                lines[f"{one.label}: halves", SML, word] = {"Predicted": NO_NUMBER} | {
                     _COLUMNS[split]: _ratio([theory.halves_ratio(run, split) for run in by_seed])
                     for split in theory.SPLITS
                 }
@@ -185,7 +183,7 @@ def _law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
     order = sorted({law.weights: law.predicted for law in laws}.items(), key=lambda of: of[1])
     place = {weights: number for number, (weights, _) in enumerate(order)}
     for law in laws:
-        shift = (0.24 if law.loss == "LGL" else -0.24) + (0.07 if law.split == "test" else -0.07)
+        shift = (0.24 if law.loss == LGL else -0.24) + (0.07 if law.split == "test" else -0.07)
         ratios = [value / law.predicted for value in law.measured]
         left.plot([place[law.weights] + shift] * len(ratios), ratios, **_point(law.loss, law.split))
         told.append(
@@ -201,7 +199,7 @@ def _law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
     left.yaxis.set_major_locator(FixedLocator((0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)))
     left.yaxis.set_major_formatter("{x:g}")
     left.yaxis.set_minor_locator(NullLocator())
-    for loss, (split, images) in product(("SML", "LGL"), _COLUMNS.items()):
+    for loss, (split, images) in product(WEIGHTED, _COLUMNS.items()):
         left.plot([], [], **_point(loss, split), label=f"{loss}, {images.lower()}")
     left.legend(fontsize=SMALL)
     told += _own_probabilities(right, every[:NUM_JUDGED])
@@ -225,7 +223,7 @@ def _own_probabilities(axes: Axes, every: Sequence[Study]) -> list[str]:
     """p_kk of two classes, then of ten, a point a class and seed."""
     told = []
     for offset, (one, runs) in zip((0, 3), every, strict=True):
-        for loss, shift in (("SML", -0.12), ("LGL", 0.12)):
+        for loss, shift in ((SML, -0.12), (LGL, 0.12)):
             own = np.array([np.diag(run.means["train"]) for run in runs[loss, ClassWeights.inverse].values()])
             if not len(own):
                 continue
@@ -247,7 +245,7 @@ def _results(runs: Runs, loss: str) -> dict[str, tuple[BySeed, Method | None]]:
     for (name, kind), by_seed in runs.items():
         if name == loss and (by_seed or by_seed.failed):
             found[WORDS[kind]] = by_seed, None
-            if kind is None and loss != "LGL-INR":  # whose law has no class sizes that could be taken out
+            if kind is None and loss in WEIGHTED:  # LGL-INR's law has no class sizes that could be taken out
                 found |= {method: (by_seed, method) for method in METHODS}
     return found
 
@@ -261,12 +259,12 @@ def _over_seeds(by_seed: BySeed, method: Method | None) -> Accuracies:
 def _accuracy_lines(every: Sequence[Study]) -> dict[tuple[str, str], dict[str, str]]:
     lines = {}
     for one, runs in every:
-        for loss in ("SML", "LGL", "LGL-INR"):
+        for loss in (*WEIGHTED, LGL_INR):
             found = _results(runs, loss)
             lines[one.label, loss] = {
                 sign: _accuracy(*found[sign])
                 if sign in found
-                else (MISSING if loss != "LGL-INR" or sign == "none" else NO_NUMBER)
+                else (MISSING if loss in WEIGHTED or sign == "none" else NO_NUMBER)
                 for sign in SIGNS
             }
     return lines
@@ -284,7 +282,7 @@ def _accuracy(by_seed: BySeed, method: Method | None) -> str:
 def _look(loss: str) -> dict[str, str]:
     """Filled or hollow markers tell SML and LGL apart without colours; LGL-INR is one circle."""
     color = str(STYLES[loss]["color"])
-    return {"color": color, "markerfacecolor": "none" if loss == "LGL" else color}
+    return {"color": color, "markerfacecolor": "none" if loss == LGL else color}
 
 
 def _accuracy_picture(every: Sequence[Study]) -> Picture:
@@ -292,9 +290,9 @@ def _accuracy_picture(every: Sequence[Study]) -> Picture:
     panels = figure.subplots(3, 2).ravel()
     told = []
     for axes, (one, runs) in zip(panels, every, strict=False):
-        for loss in LOSS_LABELS:
+        for loss in (LGL, SML, LGL_INR):
             for sign, (by_seed, method) in _results(runs, loss).items():
-                if by_seed and (loss, sign) != ("SML", METHODS[0]):  # the same as the other
+                if by_seed and (loss, sign) != (SML, METHODS[0]):  # the same as the other
                     means = _over_seeds(by_seed, method)
                     at = 100 * means.minority, 100 * means.majority
                     axes.plot(*at, SIGNS[sign], **_look(loss), markersize=6, mew=1.5)
@@ -312,7 +310,7 @@ def _accuracy_picture(every: Sequence[Study]) -> Picture:
     key.axis("off")
     for sign, marker in SIGNS.items():
         key.plot([], [], marker, color=FAINT, label=sign)
-    for loss in LOSS_LABELS:
+    for loss in (LGL, SML, LGL_INR):
         key.plot([], [], "o", **_look(loss), markersize=10, mew=1.5, label=loss)
     key.legend(loc="center", fontsize=SMALL + 1, frameon=False)
     caption = (

@@ -6,11 +6,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lossbench.config.registry import LABELS
-from lossbench.data.labels import test_labels
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
-from lossbench.report.wording import MISSING, NO_NUMBER, difference_line, enumerated, points, seeds_told, spread
+from lossbench.report.wording import (
+    MISSING,
+    NO_NUMBER,
+    difference_line,
+    enumerated,
+    in_words,
+    points,
+    seeds_told,
+    spread,
+)
 from lossbench.statistics import inference, learning_property
 from lossbench.statistics.inference import Difference, Pairs
 from lossbench.studies.aaai20 import figure1, mechanism
@@ -25,12 +33,15 @@ from lossbench.studies.results import Results
 
 CORRELATIONS = {
     "Gain and confusability": "gain_confusability",
-    "Control": "control_confusability",
+    "Control of confusability": "control_confusability",
     "Gain and weight": "gain_weight",
-    "Control ": "control_weight",
+    "Control of weight": "control_weight",
     "Weight and confusability": "weight_confusability",
 }
 """Columns of the mechanism's table."""
+
+CONTROLS = dict.fromkeys(("Control of confusability", "Control of weight"), "Control")
+"""Those that share a heading: each stands behind what it is the control of."""
 
 
 def beta(results: Results) -> list[Block]:
@@ -106,7 +117,7 @@ def _beta_line(results: Results, variant: Variant) -> dict[str, str]:
         if arrays is None or "class_weights" not in arrays:
             continue
         uneven.append([learning_property.unevenness(arrays["class_weights"][epoch].astype(float)) for epoch in (0, -1)])
-        labels = test_labels({"name": config.dataset.name})
+        labels = results.test_labels(config)
         if labels is not None and variant.option == "attached" and "test_logits" in arrays:
             given = arrays["test_logits"], labels, float(variant.choice)
             in_batches = learning_property.reversed_share_of_batches(*given, config.schedule.batch_size)
@@ -182,7 +193,7 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
             named[dataset, f"{j} for {k}"] = {"lambda": f"{mean[j, k]:.3f}"}
             named[dataset, f"{j} for {k}"] |= dict(zip(LOSS_LABELS, counts, strict=True))
     if not lines:
-        return [Paragraph("No runs of all three losses with arrays yet.")]
+        return [Paragraph(f"No runs of all {in_words(len(LOSSES))} losses with arrays yet.")]
     caption = (
         "Does LGL-INR's gain follow confusability? Rank correlations over ordered pairs of classes that LGL or LGL-INR "
         "confuses, CNN2C, test images, last epoch, mean of seeds (n) with a 95 % interval. Gain: LGL's errors less "
@@ -193,8 +204,9 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
     )
     of_seeds = seeds_told(int(line["n"]) for line in lines.values())
     pairs = (
-        "The three pairs that the weights name most (class j among the negatives of k; uniform is 0.111), and "
-        f"images of j taken for k with each loss, means over seeds ({of_seeds})."
+        f"The {in_words(mechanism.NUM_NAMED)} pairs that the weights name most (class j among the negatives of k; "
+        f"uniform is {1 / (len(mean) - 1):.3f}), and images of j taken for k with each loss, means over "
+        f"seeds ({of_seeds})."
     )
     said = [
         f"The gain and the {name} of a pair go together {_by_sign(asked[name])}; less what SML's gain does, "
@@ -208,7 +220,7 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
     )
     return [
         Paragraph(sentence),
-        table(lines, ["Data set"], caption),
+        table(lines, ["Data set"], caption, CONTROLS),
         table(named, ["Data set", "Class j for k"], pairs),
     ]
 

@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 
 from lossbench.config.run import Config
-from lossbench.data.labels import test_labels, train_counts
+from lossbench.data.labels import train_counts
 from lossbench.report import plots
 from lossbench.report.page import Block, Items, Paragraph
 from lossbench.report.plots import PropertyRow
 from lossbench.report.table import table
-from lossbench.report.wording import MISSING, NO_NUMBER, short_commit, span
+from lossbench.report.tone import toned
+from lossbench.report.wording import MISSING, NO_NUMBER, in_words, short_commit, span
 from lossbench.statistics import learning_property as diagnostics
 from lossbench.studies.aaai20 import conditions, paper
 from lossbench.studies.aaai20 import table1 as simulation
@@ -41,7 +42,7 @@ def table1(simulations: Simulations | None) -> list[Block]:
             "Ours": f"{cell.mean:.{digits}f} ({cell.sd:.{digits}f})",
             "Another mean": f"{one.low:.{digits}f} to {one.high:.{digits}f}",
             "Paper": f"{one.printed.mean:.2f} ({one.printed.sd:.2f})",
-            "Verdict": one.outcome,
+            "Verdict": toned(one.outcome),
             "Off by (%)": span(one.equivalence.low, one.equivalence.high),
         }
     caption = (
@@ -54,7 +55,8 @@ def table1(simulations: Simulations | None) -> list[Block]:
         "trained."
     )
     outcomes = [f"{outcome} with Sim2's network {training}" for training, outcome in equation_10(simulations).items()]
-    text = f"That the simulated values match Eq. 10 within 5 % in all six cells {' and '.join(outcomes)}."
+    num_cells = in_words(len({(one.cell.simulation, one.cell.lambda_printed) for one in simulated(simulations)}))
+    text = f"That the simulated values match Eq. 10 within 5 % in all {num_cells} cells {' and '.join(outcomes)}."
     return [table(lines, ["Simulation", "Model", "Weights", "lambda_0"], caption), Paragraph(text)]
 
 
@@ -121,7 +123,7 @@ def _sides(results: Results, config: Config) -> dict[str, diagnostics.Balance]:
     counts = train_counts(dataset)
     if counts is None or len(arrays.get("output_bias", [])) != len(counts):
         return {}
-    return diagnostics.balances(record.fields["config"], arrays, counts, test_labels(dataset))
+    return diagnostics.balances(record.fields["config"], arrays, counts, record.test_labels(arrays))
 
 
 def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:

@@ -111,7 +111,8 @@ def cells_sentence(cells: Sequence[JudgedCell]) -> str:
     judged = sum(count.values())
     alarms = inference.false_alarms(judged)
     if not judged:
-        return f"None of the paper's {len(cells)} accuracies can be judged yet: each needs three runs of ours."
+        needed = in_words(inference.MIN_RUNS)
+        return f"None of the paper's {len(cells)} accuracies can be judged yet: each needs {needed} runs of ours."
     apart = dict.fromkeys(one.cell.loss for one in cells if one.outcome in ("paper higher", "paper lower"))
     losses = f" (of {enumerated(apart)})" if apart else ""
     return (

@@ -8,6 +8,7 @@ from lossbench.report import plots
 from lossbench.report.page import Block, Paragraph, Table
 from lossbench.report.plots import CellRow, ComparisonRow
 from lossbench.report.table import table
+from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, percent, points, predicted, probability, span
 from lossbench.statistics import inference
 from lossbench.statistics.inference import MIN_RUNS
@@ -48,7 +49,7 @@ def headlines(judge: Judge, status: Mapping[tuple[Part, str], str]) -> Table:
     """
     lines = {
         (pair_label((LGL_INR, one.other)), LABELS[one.dataset]): {
-            "Lead": one.headline,
+            "Lead": toned(one.headline),
             "Seeds 5 to 9": status.get((one.other, one.dataset), NO_NUMBER),
             "n": _counts(one.paper, one.scale_up, one.own_lr),
             "Paper's lr": _worded(one.paper),
@@ -99,11 +100,11 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
             "n": _runs(one),
             "One new run": predicted(one.last),
             "±": points(one.last.half_width).lstrip("+"),
-            "Verdict": one.outcome or "",
+            "Verdict": toned(one.outcome) if one.outcome else "",
             "Own s": points(one.last.sd).lstrip("+"),
             "By own s": NO_NUMBER if math.isnan(one.own.half_width) else f"±{points(one.own.half_width).lstrip('+')}",
             "Best": percent(one.best.mean) if one.best.n else MISSING,
-            "By the best": one.outcome_best or "",
+            "By the best": toned(one.outcome_best) if one.outcome_best else "",
         }
         for one in sorted(judged, key=_by_place)
     }
@@ -209,7 +210,7 @@ def _comparison(judge: Judge, one: Comparison) -> dict[str, str]:
     return {
         "n": str(one.pairs.n),
         "Difference": points(difference.mean),
-        "Word": one.word if one.pairs.n else MISSING,
+        "Word": toned(one.word) if one.pairs.n else MISSING,
         "95 %": span(difference.low, difference.high),
         "p": probability(difference.p),
         "p, Holm": probability(one.p_holm),
@@ -227,7 +228,7 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
         chosen = [one for one in verdicts if one.outcome and one.claim.whose == whose]
         lines = {
             one.claim.claim: {
-                "Verdict": one.state or "",
+                "Verdict": toned(one.state) if one.state else "",
                 "Evidence": evidence(one),
                 "Test": one.claim.kind,
                 "Condition": one.claim.condition,
@@ -239,7 +240,7 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
             (simulated,) = [one for one in known_claims() if one.id == "equation-10"]
             for training, outcome in equation_10(simulations).items():
                 lines[f"{simulated.claim} (Sim2's network {training})"] = {
-                    "Verdict": outcome,
+                    "Verdict": toned(outcome),
                     "Evidence": "Table 1",
                     "Test": simulated.kind,
                     "Condition": simulated.condition,
@@ -273,17 +274,18 @@ def convergence(judge: Judge) -> list[Block]:
                     "n": str(epochs.n),
                     "Epochs": f"{epochs.mean:+.1f}" if epochs.n else NO_NUMBER,
                     "Epochs, 95 %": NO_NUMBER if math.isnan(epochs.low) else f"{epochs.low:+.1f} to {epochs.high:+.1f}",
-                    "p, Holm": probability(p_holm[0]) if p_holm else NO_NUMBER,
+                    "p, Holm, epochs": probability(p_holm[0]) if p_holm else NO_NUMBER,
                     "Area": points(area.mean),
                     "Area, 95 %": span(area.low, area.high),
-                    "p, Holm ": probability(p_holm[1]) if p_holm else NO_NUMBER,
+                    "p, Holm, area": probability(p_holm[1]) if p_holm else NO_NUMBER,
                 }
     caption = (
         "Convergence, CNN2C: difference in the first epoch within 0.5 points of the run's own end, and in the area "
         "under the accuracy curve, in points; negative epochs and positive area are in LGL-INR's favour. Test "
         "images of FMNIST and KMNIST decide the claim; the rest is shown."
     )
-    return [table(lines, ["Contrast", "Data set", "Images"], caption)]
+    headings = dict.fromkeys(("p, Holm, epochs", "p, Holm, area"), "p, Holm")
+    return [table(lines, ["Contrast", "Data set", "Images"], caption, headings)]
 
 
 def figure1_text(judge: Judge) -> list[Block]:
@@ -297,7 +299,7 @@ def figure1_text(judge: Judge) -> list[Block]:
             "One new run (95 %)": NO_NUMBER
             if math.isnan(one.ours.half_width)
             else f"{one.ours.low:.0f} to {one.ours.high:.0f}",
-            "Verdict": inference.cell_outcome(one.ours, one.paper),
+            "Verdict": toned(inference.cell_outcome(one.ours, one.paper)),
         }
         for one in figure1.counts(judge.results, small)
     }

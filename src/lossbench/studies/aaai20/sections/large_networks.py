@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from lossbench.config.run import Config, Precision
 from lossbench.report.page import Block, Paragraph
 from lossbench.report.table import table
+from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, enumerated, points, span, spread
 from lossbench.statistics import inference
 from lossbench.studies.aaai20 import without_gpu as pilots
@@ -33,8 +34,9 @@ def cnn5c(results: Results) -> list[Block]:
     cells = {precision: pilots.cnn5c(precision) for precision in (Precision.bf16, Precision.fp32)}
     for group in zip(*cells.values(), strict=True):
         known = zip(cells, (_mean(results.values(cell)) for cell in group), strict=True)
-        told = ", ".join(f"{accuracy} in {precision}" for precision, accuracy in known if accuracy) or MISSING
-        lines.setdefault(group[0].dataset, {})[group[0].loss] = f"{told} (paper {group[0].paper:.2f})"
+        told = ", ".join(f"{accuracy} in {precision}" for precision, accuracy in known if accuracy)
+        beside = f" (paper {group[0].paper:.2f})"
+        lines.setdefault(group[0].dataset, {})[group[0].loss] = told + beside if told else toned(MISSING, beside)
     caption = (
         "CNN5C: test accuracy (%) after the last epoch, mean ± standard deviation over seeds (n), the paper's number "
         f"beside it; fewer than {inference.MIN_RUNS} runs are too few for a verdict. The runs in fp32 are Table 3's "

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from lossbench.config.registry import LABELS, LOSSES, Map
 from lossbench.config.run import Config
-from lossbench.data.labels import test_labels
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
@@ -133,11 +132,10 @@ def _reliable(judge: Judge) -> dict[Key, list[Calibration]]:
 
 def _logits(results: Results, config: Config) -> tuple[np.ndarray, np.ndarray] | None:
     """Logits and classes of a run's test images, where both are known."""
-    record, arrays = results.record(config), results.arrays(config)
-    if record is None or arrays is None or "test_logits" not in arrays:
+    arrays, labels = results.arrays(config), results.test_labels(config)
+    if arrays is None or labels is None or "test_logits" not in arrays:
         return None
-    labels = arrays.get("test_labels", test_labels(record.fields["config"]["dataset"]))
-    return None if labels is None or len(labels) != len(arrays["test_logits"]) else (arrays["test_logits"], labels)
+    return arrays["test_logits"], labels
 
 
 def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:

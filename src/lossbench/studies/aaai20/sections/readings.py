@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from lossbench.report.page import Block, Paragraph, Picture
 from lossbench.report.style import FAINT, PAPER, SMALL, STYLES
 from lossbench.report.table import table
-from lossbench.report.wording import MISSING, NO_NUMBER, enumerated, percent, points, seeds_told
+from lossbench.report.tone import toned
+from lossbench.report.wording import MISSING, NO_NUMBER, enumerated, in_words, percent, points, seeds_told
 from lossbench.statistics import inference
 from lossbench.statistics.inference import CellOutcome, Difference, Prediction, Word
 from lossbench.studies.aaai20 import variants as studies
@@ -196,7 +197,7 @@ def _mean(prediction: Prediction) -> str:
 
 def _moved(one: Moved, key: tuple[str, str]) -> str:
     by = f"{points(one.difference.mean)}: " if key[1] and one.difference.n else ""
-    return f"{by}{_mean(one.prediction)}"
+    return f"{by}{_mean(one.prediction)}" if by else _mean(one.prediction)
 
 
 def _named(key: tuple[str, str]) -> str:
@@ -235,7 +236,7 @@ def _reached(moved: Readings, printed: Mapping[str, float]) -> str:
 def _outcome(prediction: Prediction, paper: float) -> str:
     """Whether a printed number could be one more run, with the half-width that this depends on."""
     outcome = inference.cell_outcome(prediction, paper)
-    return outcome if outcome == "too few" else f"{outcome} ±{points(prediction.half_width).lstrip('+')}"
+    return toned(outcome, "" if outcome == "too few" else f" ±{points(prediction.half_width).lstrip('+')}")
 
 
 def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: str, where: str) -> Picture:
@@ -281,6 +282,10 @@ def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: 
     return Picture(name, figure, caption, f"Readings of {where}. {' '.join(told) or MISSING}")
 
 
+Factors = dict[float, dict[str, tuple[float, Prediction]]]
+"""The paper's number and the prediction for one more run, by factor on LGL and by data set."""
+
+
 def lgl_row(results: Results) -> list[Block]:
     """The factors on LGL's mean that give the paper's row, number by number."""
     lines: dict[str, dict[str, str]] = {}
@@ -288,7 +293,7 @@ def lgl_row(results: Results) -> list[Block]:
         for dataset, (paper, prediction) in found.items():
             line = lines.setdefault(dataset, {"Paper": percent(paper)})
             outcome = _outcome(prediction, paper)
-            line[f"x {scale:g}"] = _mean(prediction) + ("" if outcome == "too few" else f", {outcome}")
+            line[f"x {scale:g}"] = _mean(prediction) if outcome == "too few" else f"{_mean(prediction)}, {outcome}"
     for dataset, factors in _met(results).items():
         lines[dataset]["Met at"] = _factor(factors)
     caption = (
@@ -297,27 +302,31 @@ def lgl_row(results: Results) -> list[Block]:
         "over the ten classes. Met at: the factor that gives the paper's number, by interpolation (accuracy a straight "
         "line in the factor's logarithm), mean and range of the seeds that reach it (n of those with every factor)."
     )
-    open_yet = f"Whether one of {_TRIED} gives the paper's whole row of LGL with CNN2C is open: runs are missing."
+    tried = _tried(_factors(results))
+    open_yet = f"Whether one of {tried} gives the paper's whole row of LGL with CNN2C is open: runs are missing."
     return [Paragraph(whole_row(results) or open_yet), table(lines, ["Data set"], caption)]
 
 
-_TRIED = f"{len(studies.LGL_SCALES)} factors tried on LGL"
+def _tried(factors: Factors) -> str:
+    return f"{len(factors)} factors tried on LGL"
 
 
 def whole_row(results: Results) -> str | None:
     """Whether one factor on LGL gives all of the paper's row, in a sentence; None while that is open."""
+    factors = _factors(results)
     words = {
         scale: {inference.cell_outcome(prediction, paper) for paper, prediction in found.values()}
-        for scale, found in _factors(results).items()
+        for scale, found in factors.items()
     }
+    numbers = f"the {in_words(max(map(len, factors.values())))} numbers of LGL with CNN2C"
     whole = [f"x {scale:g}" for scale, found in words.items() if found == {"consistent"}]
     if whole:
         return (
-            f"Of {_TRIED}, {' and '.join(whole)} can be the paper's: none of the three numbers of LGL with CNN2C lies "
-            f"outside what one more such run would give ({_widths(results, whole)}).{_apart(results)}"
+            f"Of {_tried(factors)}, {' and '.join(whole)} can be the paper's: none of {numbers} lies outside "
+            f"what one more such run would give ({_widths(results, whole)}).{_apart(results)}"
         )
     if all(found & {"paper higher", "paper lower"} for found in words.values()):
-        return f"None of {_TRIED} can be the paper's: each misses one of the three numbers of LGL with CNN2C."
+        return f"None of {_tried(factors)} can be the paper's: each misses one of {numbers}."
     return None
 
 
@@ -376,7 +385,7 @@ def _factor(met: tuple[Sequence[float], int]) -> str:
     return f"x {np.mean(factors):.1f} ({between}n={len(factors)}{of})"
 
 
-def _factors(results: Results) -> dict[float, dict[str, tuple[float, Prediction]]]:
+def _factors(results: Results) -> Factors:
     """The paper's number and where one more run is expected, fractions, by factor and data set."""
     return {
         scale: {

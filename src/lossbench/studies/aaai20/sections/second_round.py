@@ -8,17 +8,18 @@ import numpy as np
 from lossbench.config.registry import LABELS
 from lossbench.report.page import Block, Paragraph
 from lossbench.report.table import table
-from lossbench.report.wording import NO_NUMBER, enumerated, percent, points, predicted, span
+from lossbench.report.tone import toned
+from lossbench.report.wording import NO_NUMBER, enumerated, in_words, percent, points, predicted, span
 from lossbench.statistics import inference
 from lossbench.statistics.inference import Pairs
 from lossbench.studies.aaai20.claims import Contrast
 from lossbench.studies.aaai20.keys import LGL_INR, pair_label
-from lossbench.studies.aaai20.second_runs import BLIND_SEEDS
+from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, CHOICE_SEEDS
 from lossbench.studies.aaai20.second_verdicts import TAIL, Blind, Confirmation, RateChoice, SecondRound
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.cells import Part
 
-NOT_YET = "not yet run"
+NOT_YET = toned("not yet run")
 FAMILY = {"paper": "the paper's learning rate", "own-lr": "own learning rates"}
 
 
@@ -39,12 +40,12 @@ def second_round(judge: Judge) -> list[Block]:
 
 def blind_words(judge: Judge) -> dict[Contrast, str]:
     """What the blind seeds make of each comparison's word."""
-    return {one.first.contrast: one.status for one in SecondRound(judge).confirmations()}
+    return {one.first.contrast: toned(one.status) for one in SecondRound(judge).confirmations()}
 
 
 def headline_status(judge: Judge) -> dict[tuple[Part, str], str]:
     """What the blind seeds make of each headline, by other loss and data set."""
-    return {(one.first.other, one.first.dataset): one.status for one in SecondRound(judge).headlines()}
+    return {(one.first.other, one.first.dataset): toned(one.status) for one in SecondRound(judge).headlines()}
 
 
 def _summary(confirmations: Sequence[Confirmation]) -> str:
@@ -55,7 +56,8 @@ def _summary(confirmations: Sequence[Confirmation]) -> str:
     return (
         f"Blind seeds ({BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]}) repeat {len(confirmations)} comparisons of CNN2C whose "
         f"words rest on seeds 0 to 4: {enumerated(told)}. Their rules were written before they ran; the test images "
-        "are those seen before. A comparison is judged once all five seeds of both its cells are done."
+        f"are those seen before. A comparison is judged once all {in_words(len(BLIND_SEEDS))} seeds of both its "
+        "cells are done."
     )
 
 
@@ -74,10 +76,10 @@ def _confirmations(confirmations: Sequence[Confirmation]) -> list[Block]:
     lines = {
         (FAMILY[one.first.contrast.condition], one.first.contrast.label, LABELS[one.first.contrast.dataset]): {
             "Seeds 0 to 4": _measured(one.blind.first),
-            "Word": one.first.word,
+            "Word": toned(one.first.word),
             "Seeds 5 to 9": _pairs(one.blind.comparison.pairs, one.blind.whole),
-            "Blind word": one.blind.word or NOT_YET,
-            "Status": one.status,
+            "Blind word": toned(one.blind.word or NOT_YET),
+            "Status": toned(one.status),
             "Last five epochs, blind": _pairs(one.blind.secondary, one.blind.whole),
             "Last five epochs, post hoc": _measured(one.blind.first_secondary),
             "Seeds 0 to 9": _pairs(one.blind.pooled, one.blind.whole),
@@ -96,9 +98,9 @@ def _confirmations(confirmations: Sequence[Confirmation]) -> list[Block]:
 def _headlines(second: SecondRound) -> list[Block]:
     lines = {
         (pair_label((LGL_INR, one.first.other)), LABELS[one.first.dataset]): {
-            "Seeds 0 to 4": one.first.headline,
-            "Seeds 5 to 9": one.blind or NOT_YET,
-            "Status": one.status,
+            "Seeds 0 to 4": toned(one.first.headline),
+            "Seeds 5 to 9": toned(one.blind or NOT_YET),
+            "Status": toned(one.status),
         }
         for one in second.headlines()
     }
@@ -112,11 +114,11 @@ def _numbers(second: SecondRound) -> list[Block]:
         _, dataset, loss = one.key.labels
         lines[dataset, loss] = {
             "Paper": percent(one.paper),
-            "Seeds 0 to 4": one.first,
+            "Seeds 0 to 4": toned(one.first),
             "Blind mean": percent(one.prediction.mean) if one.whole else NOT_YET,
             "One new run": predicted(one.prediction) if one.whole else NOT_YET,
-            "Seeds 5 to 9": one.outcome or NOT_YET,
-            "Status": status if one.first != "too few" else "nothing to confirm",
+            "Seeds 5 to 9": toned(one.outcome or NOT_YET),
+            "Status": toned(status if one.first != "too few" else "nothing to confirm"),
         }
     caption = (
         "The paper's numbers of CNN2C (%) beside the 95 % prediction interval of the blind seeds alone, s pooled over "
@@ -144,7 +146,7 @@ def _further(second: SecondRound) -> list[Block]:
 def _further_line(one: Blind) -> dict[str, str]:
     return {
         "Seeds 5 to 9": _pairs(one.comparison.pairs, one.whole),
-        "Word": one.word or NOT_YET,
+        "Word": toned(one.word or NOT_YET),
         "Last five epochs": _pairs(one.secondary, one.whole),
         "Seeds 0 to 4": _measured(one.first),
         "n": str(one.first.n),
@@ -154,9 +156,9 @@ def _further_line(one: Blind) -> dict[str, str]:
 def _ranking(second: SecondRound) -> list[Block]:
     lines = {
         (pair_label(pair), LABELS[dataset]): {
-            "Constant rate": constant or NOT_YET,
-            "Decaying rate": decaying or NOT_YET,
-            "Does the constant rate make it?": answer if constant and decaying else NOT_YET,
+            "Constant rate": toned(constant or NOT_YET),
+            "Decaying rate": toned(decaying or NOT_YET),
+            "Does the constant rate make it?": toned(answer if constant and decaying else NOT_YET),
         }
         for (pair, dataset), (constant, decaying, answer) in second.ranking().items()
     }
@@ -171,7 +173,8 @@ def _choices(second: SecondRound) -> list[Block]:
     lines = {(LABELS[one.dataset], one.loss.label): _choice_line(one) for one in second.choices()}
     caption = (
         "How firm each loss's own learning rate is: chosen once by seed 1000, then by seeds 1001 to 1004 within its "
-        "neighbours, by mean accuracy on the same 6,000 held-out images; in how many of the four seeds the chosen rate "
+        "neighbours, by mean accuracy on the same 6,000 held-out images; in how many of the "
+        f"{in_words(len(CHOICE_SEEDS))} seeds the chosen rate "
         "is the best, and its lead over the runner-up in points (95 % interval). The noise is of training alone."
     )
     blocks: list[Block] = [table(lines, ["Data set", "Loss"], caption)]

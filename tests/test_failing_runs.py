@@ -1,4 +1,4 @@
-"""Runs that cannot go on: what is said, what is kept, and that the others go on."""
+"""Failing runs: what is reported, what is kept, and that other runs continue."""
 
 import os
 import pickle
@@ -54,7 +54,7 @@ class Payload:
         return os.mkdir, (str(self.mark),)
 
 
-def test_a_strangers_checkpoint_runs_no_code(tmp_path: Path) -> None:
+def test_a_checkpoint_from_elsewhere_executes_no_code(tmp_path: Path) -> None:
     made = small(tmp_path / "outputs")
     run, mark = open_run(made), tmp_path / "mark"
     run.start(made)
@@ -75,7 +75,9 @@ def test_a_strangers_checkpoint_runs_no_code(tmp_path: Path) -> None:
     assert run_all([made]).finished == [run.id]
 
 
-def test_out_of_gpu_memory_is_a_sentence_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_gpu_memory_is_a_sentence_and_the_others_continue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fit = sweep.fit
 
     def full(config: Config, *rest: Any) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def test_out_of_gpu_memory_is_a_sentence_and_the_others_go_on(tmp_path: Path, mo
     assert open_run(first).read_divergence() is None
 
 
-def test_a_sick_run_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
+def test_a_diverging_run_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
     made = small(tmp_path)
     made.schedule.epochs, made.schedule.lr, made.schedule.milestones = 4, 1e-3, [0.5]
     good = small(tmp_path, seed=1)
@@ -109,7 +111,7 @@ def test_a_sick_run_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
         patch.setitem(sweep.fit.__globals__, "train_step", poisoned)
         summary = run_all([made, good])
     assert summary.finished == [open_run(good).id]
-    assert "epoch 3, step 2: the loss sml is nan at lr 0.0001; the last whole epoch is 2" in summary.failed[run.id]
+    assert "epoch 3, step 2: the loss sml is nan at lr 0.0001; the last finished epoch is 2" in summary.failed[run.id]
     content = run.read_checkpoint()
     assert content is not None
     assert len(run.metrics(2)) == 2
