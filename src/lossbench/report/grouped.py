@@ -17,8 +17,6 @@ from lossbench.runs.groups import NUMERICS_KEY, Beside, Group, Moments, beside, 
 from lossbench.runs.measures import Measure
 from lossbench.system.spelling import csv_cell
 
-FORMATS = ("md", "csv", "tex", "html", "json")
-
 TITLES = {"dataset": "Data set", "model": "Network", "loss": "Loss", NUMERICS_KEY: "NUMERICS"}
 
 
@@ -227,7 +225,7 @@ def on_terminal(table: Grouped, brief: bool = False) -> tuple[list[str], list[li
 
 
 def written(table: Grouped, form: str) -> str:
-    """The table in one of `FORMATS`; CSV and JSON have a line a group, with all digits, in the units of the records."""
+    """The table as "md", "csv", "tex", "html" or "json"; CSV and JSON have a line a group, with all digits, in the units of the records."""
     if form == "md":
         return blocks_to_markdown([block(table)])
     if form == "tex":
