@@ -225,7 +225,10 @@ def on_terminal(table: Grouped, brief: bool = False) -> tuple[list[str], list[li
 
 
 def written(table: Grouped, form: str) -> str:
-    """The table as "md", "csv", "tex", "html" or "json"; CSV and JSON have a line a group, with all digits, in the units of the records."""
+    """The table as "md", "csv", "tex", "html" or "json".
+
+    CSV and JSON have a line for each group, with all digits, in the units of the records.
+    """
     if form == "md":
         return blocks_to_markdown([block(table)])
     if form == "tex":
