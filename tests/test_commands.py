@@ -17,7 +17,7 @@ from kinds_of_runs import EPOCHS, Invoke, Made
 
 from lossbench.cli import main as cli
 from lossbench.cli import printing
-from lossbench.runs import inspect
+from lossbench.runs import inspect, removal
 from lossbench.runs.archive import publish
 from lossbench.runs.folder import Run
 
@@ -243,7 +243,7 @@ def test_a_running_run_is_never_removed(made: Made, invoke: Invoke, capsys: pyte
         invoke("remove", "--yes")
         assert left(made) == set(made) - {"superseded"}
         failed = [entry for entry in before if entry.id == run.id]
-        assert inspect.remove(failed) == ([], {run.id: "it is running"})
+        assert removal.remove(failed) == ([], {run.id: "it is running"})
     finally:
         done.set()
         other.join()
@@ -269,7 +269,6 @@ USAGE = [
     "remove a --loss sml",
     "nothing",
     "export",
-    "runs extra",
 ]
 
 
@@ -289,7 +288,10 @@ def test_help_names_every_command_and_those_of_hydra_first(capsys: pytest.Captur
         line.split()[0] for line in capsys.readouterr().out.partition("Commands:\n")[2].splitlines() if line[2] != " "
     ]
     of_hydra = "train reproduce reference report profile"
-    others = "evaluate runs show diff remove verify losses models datasets studies export import publish prune simulate"
+    others = (
+        "evaluate runs table show diff remove verify losses models datasets studies export import publish prune "
+        "simulate"
+    )
     assert " ".join(shown) == f"{of_hydra} {others}"
     for name in others.split():
         with pytest.raises(SystemExit) as stop:

@@ -121,8 +121,10 @@ def test_a_run_continues_after_ctrl_c_and_leaves_only_its_files(tmp_path: Path) 
     record = json.loads((folder / "result.json").read_text())
     assert f"{run_id(config)}: test accuracy {record['test_accuracy']:.4f}" in output
 
-    (event_file,) = folder.glob("events.out.tfevents.*")
-    assert {path.name for path in folder.iterdir()} == FILES | {event_file.name, "hparams"}
+    events_folder = folder / f"num_train 64, epochs {epochs}, batch_size 32"  # as TensorBoard's list shows it
+    (event_file,) = events_folder.glob("events.out.tfevents.*")
+    assert {path.name for path in folder.iterdir()} == FILES | {events_folder.name}
+    assert {path.name for path in events_folder.iterdir()} == {event_file.name, "hparams"}
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"runs", "cache"}
     assert [path.name for path in (tmp_path / "outputs" / "runs").iterdir()] == [folder.name]
@@ -139,7 +141,7 @@ def test_a_run_continues_after_ctrl_c_and_leaves_only_its_files(tmp_path: Path) 
         assert arrays["test_predictions"].dtype == np.uint8
         assert arrays["test_logits"].shape == (300, 10)
         assert arrays["confusion_matrix"].trace() == round(300 * record["test_accuracy"])
-    check_events(folder, epochs)
+    check_events(folder, events_folder, epochs)
 
     before = contents(tmp_path)
     output = said(tmp_path, "train", *arguments)
@@ -148,9 +150,9 @@ def test_a_run_continues_after_ctrl_c_and_leaves_only_its_files(tmp_path: Path) 
     assert contents(tmp_path) == before
 
 
-def check_events(folder: Path, epochs: int) -> None:
+def check_events(folder: Path, events_folder: Path, epochs: int) -> None:
     """TensorBoard has everything, and no point twice although the run was stopped once."""
-    found = events(folder)
+    found = events(events_folder)
     every_epoch = ["train/loss", "train/accuracy", "test/loss", "test/accuracy", "schedule/lr", "time/images_per_s"]
     for tag in every_epoch + [f"class_accuracy/{label}" for label in range(10)]:
         assert steps(found, tag) == list(range(1, epochs + 1)), tag
@@ -161,7 +163,7 @@ def check_events(folder: Path, epochs: int) -> None:
     for tag in ("train/loss", "test/accuracy"):
         values = [event.value for event in found.Scalars(tag)]
         assert values == pytest.approx([line[tag] for line in metrics], rel=1e-6)
-    row = events(folder / "hparams")
+    row = events(events_folder / "hparams")
     hparams = row.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"lgl_inr" in hparams
     assert b"seed" in hparams

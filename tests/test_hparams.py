@@ -16,13 +16,14 @@ from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from lossbench.config.naming import changed
 from lossbench.config.options import ClassWeights
 from lossbench.config.run import Config, Schedule
 from lossbench.data.digits import Digits
 from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.sml import Sml
 from lossbench.models.cnn2c import Cnn2c
-from lossbench.training.tensorboard import TensorBoard
+from lossbench.training.tensorboard import HPARAMS, TensorBoard
 
 ROOT = Path(__file__).parents[1]
 
@@ -101,6 +102,30 @@ def test_the_table_sorts_and_filters_by_any_option(context: Any, option: str) ->
         numbers = [value.number_value if value.HasField("number_value") else value.string_value for value in values]
         assert numbers == sorted(numbers, reverse=order == api_pb2.ORDER_DESC)
         assert numbers
+
+
+def listed(folder: Path) -> set[str]:
+    """The runs that TensorBoard lists, without the rows of the HParams table."""
+    multiplexer = plugin_event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(folder))
+    return {name for name in multiplexer.Runs() if not name.endswith(HPARAMS)}
+
+
+def test_the_list_of_runs_says_what_is_not_the_default(tmp_path: Path) -> None:
+    first = Config(Digits(), Cnn2c(), Sml(), Schedule())
+    runs = [first, *(replace(first, loss=LglInr(beta=beta)) for beta in (2.0, 4.0))]
+    for number, config in enumerate(runs):
+        tracker = TensorBoard(tmp_path / f"run{number}", [], {}, print, words=changed(config))
+        tracker.epoch(LINE, {})
+    assert listed(tmp_path) == {"run0", "run1/beta 2", "run2/beta 4"}
+
+
+def test_a_run_that_goes_on_is_listed_once(tmp_path: Path) -> None:
+    TensorBoard(tmp_path / "run", [], {}, print).epoch(LINE, {})  # of an earlier version
+    tracker = TensorBoard(tmp_path / "run", [LINE], {}, print, words="beta 4")
+    tracker.epoch(LINE | {"epoch": 2}, {})
+    assert listed(tmp_path) == {"run/beta 4"}
+    found = EventAccumulator(str(tmp_path / "run" / "beta 4")).Reload()
+    assert [event.step for event in found.Scalars("test/loss")] == [1, 2]
 
 
 def test_make_tensorboard_shows_the_images_of_every_epoch(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_with_many_classes_nothing_is_classes_by_classes_or_kept_for_each(tmp_pa
     assert record["test_accuracy"] == pytest.approx(right)
     assert verify(own_records(tmp_path)) == []
     assert [line["test/class_accuracy"] for line in run.metrics(2)] == [None, None]
-    events = b"".join(path.read_bytes() for path in run.folder.glob("events.out.tfevents.*"))
+    events = b"".join(path.read_bytes() for path in run.folder.rglob("events.out.tfevents.*"))
     assert b"test/perplexity" in events
     assert b"class_accuracy" not in events
 

@@ -23,9 +23,9 @@ ALLOWED = {
     "runs": "config data statistics system",
     "training": "config data losses models runs statistics system",
     "sweep": "config data models runs system training",
-    "report": "config statistics system",
+    "report": "config runs statistics system",
     "studies": "config data losses models report runs statistics system",
-    "cli": "config runs studies sweep system training",
+    "cli": "config report runs studies sweep system training",
 }
 """What a package may import of the others, now or later in a function; every one may import the package's own numbers.
 

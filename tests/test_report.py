@@ -342,7 +342,7 @@ def test_no_record_is_dropped_in_silence(tmp_path: Path) -> None:
 
 
 def test_the_profiles_that_have_records_are_known(tmp_path: Path) -> None:
-    assert profiles_with_records(plan(tmp_path)) == ["paper"]
+    assert profiles_with_records(plan(tmp_path)) == []
     fill(tmp_path, place(4, "ResNet-18 SML", "digits", "quick"), [0.5])
     assert profiles_with_records(plan(tmp_path)) == ["quick"]
     fill(tmp_path, place(5, "Accuracy", "4"), [0.9])

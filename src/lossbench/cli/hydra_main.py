@@ -92,7 +92,8 @@ def composed_config(overrides: Sequence[str], values: Mapping[str, Any]) -> Conf
         ValueError: one of them is wrong; the sentence is that of `lossbench train`.
     """
     from lossbench.cli.overrides import Command, composed, explained, with_homes
-    from lossbench.cli.schemas import CONF, register_schemas, to_config
+    from lossbench.cli.schemas import register_schemas, to_config
+    from lossbench.system.shipped import CONF
 
     register_schemas()
     command, words = Command("train", CONF, "config"), with_homes(overrides)

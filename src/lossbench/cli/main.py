@@ -17,6 +17,7 @@ from lossbench.cli.reproduce import reproduce
 from lossbench.cli.runs import compare, diff, remove, runs, show, verify
 from lossbench.cli.simulate import simulate
 from lossbench.cli.studies import studies
+from lossbench.cli.table import table
 from lossbench.cli.train import train
 from lossbench.cli.transfer import export, import_, prune, publish
 
@@ -51,7 +52,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     HydraCommand("report", report),
     HydraCommand("profile", profile_run),
     evaluate,
-    *(runs, show, diff, compare, remove, verify),
+    *(runs, table, show, diff, compare, remove, verify),
     *(losses, models, datasets),
     studies,
     *(export, import_, publish, prune),

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lossbench.cli import shown
+from lossbench.config.naming import told_apart
 from lossbench.runs.inspect import STATUSES, Entry
 from lossbench.system.screen import say
 from lossbench.system.spelling import spelled, spelled_lines
@@ -36,14 +37,17 @@ def print_json(value: Any) -> None:
 
 
 def print_runs(found: Sequence[Entry]) -> None:
-    head, rows = ["run", "status", "epoch", "accuracy", "age", "size", "note"], []
+    """A line a run; what tells runs apart stands behind the names that do not."""
+    words = told_apart({entry.id: entry.config for entry in found if entry.config})
+    head, rows = ["run", *(["differs in"] if words else []), "status", "epoch", "accuracy", "age", "size", "note"], []
     known = [entry.summary() for entry in found]
     for line in known:
         accuracy = "-" if line["accuracy"] is None else f"{line['accuracy']:.4f}"
         age = "-" if line["age_s"] is None else shown.age(line["age_s"])
         note = " ".join(word for word in ("superseded", "committed") if line[word])
         epoch = f"{line['epoch']}/{line['epochs'] or '?'}"
-        rows.append([line["run_id"], line["status"], epoch, accuracy, age, shown.size(line["bytes"]), note])
+        told = [words.get(line["run_id"], "-")] if words else []
+        rows.append([line["run_id"], *told, line["status"], epoch, accuracy, age, shown.size(line["bytes"]), note])
     print_table(head, rows, right=("epoch", "accuracy", "age", "size"))
     if on_terminal():
         counts = Counter(line["status"] for line in known)

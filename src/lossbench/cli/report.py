@@ -1,5 +1,7 @@
 """`lossbench report`: writes tables and figures from the records; nothing is trained."""
 
+from pathlib import Path
+
 from lossbench.cli.hydra_main import hydra_main, one_plan
 from lossbench.studies.options import Profile, Reproduce
 
@@ -12,11 +14,17 @@ def report() -> None:
 def _report(composed: Reproduce | list[Reproduce]) -> None:
     plan = one_plan(composed)
 
-    from lossbench.runs.inspect import nothing_in
+    from lossbench.report import own
+    from lossbench.runs.inspect import entries, nothing_in
     from lossbench.studies.aaai20 import report
 
     for sentence in nothing_in(plan.runtime.output_dir, plan.results_dir, ("runtime.output_dir", "results_dir")):
         print(sentence, flush=True)
-    profiles = [plan.profile.value] if plan.profile is not Profile.auto else report.profiles_with_records(plan)
-    for profile in profiles:
-        print(f"tables and figures: {report.write_report(profile, plan)}")
+    runs = [entry for entry in entries(plan.runtime.output_dir) if own.made_for_no_study(entry)]
+    named = [plan.profile.value] if plan.profile is not Profile.auto else report.profiles_with_records(plan)
+    for profile in named or ([] if runs else ["paper"]):
+        print(f"tables and figures: {report.write_report(profile, plan)}", flush=True)
+    if runs:
+        folder = Path(plan.runtime.output_dir) / "report" / "own"
+        own.write_own(folder, runs)
+        print(f"your own runs: {folder}")

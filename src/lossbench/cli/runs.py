@@ -9,7 +9,8 @@ import click
 from lossbench.cli import printing, shown
 from lossbench.cli.parameters import JSON, OUTPUT_DIR, RESULTS_DIR, filters, run_arguments
 from lossbench.cli.printing import echo, num_runs, print_json, print_lines, print_runs, print_section, print_table
-from lossbench.runs import inspect
+from lossbench.config.naming import flat
+from lossbench.runs import choose, inspect, removal
 from lossbench.runs.folder import WEIGHTS
 from lossbench.runs.inspect import Entry, Filter
 from lossbench.system.shipped import WHERE_ARRAYS_ARE
@@ -17,25 +18,43 @@ from lossbench.system.spelling import spelled
 
 
 @click.command()
+@click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @filters
+@click.option("--sort", metavar="OPTION", help="Sort by it, such as accuracy; -schedule.lr has the highest first.")
 @click.option("--committed", is_flag=True, help="Also list committed records.")
 @RESULTS_DIR
 @OUTPUT_DIR
 @JSON
-def runs(committed: bool, results_dir: str, output_dir: str, as_json: bool, **wanted: Sequence[str]) -> None:
+def runs(
+    options: Sequence[str],
+    sort: str | None,
+    committed: bool,
+    results_dir: str,
+    output_dir: str,
+    as_json: bool,
+    **wanted: Sequence[str],
+) -> None:
     """List the runs.
 
-    Shows status, last test accuracy (a fraction), time since the last write, and size. Filters may be given several
-    times: --loss sml --loss lgl --status failed.
+    Shows status, last test accuracy (a fraction), time since the last write, and size; where the names of the runs do
+    not tell them apart, also what differs.
+
+    OPTION=VALUE selects runs by any option: loss.beta=4 dataset=fmnist,kmnist. Filters may be given several times:
+    --loss sml --loss lgl --status failed.
     """
     every = inspect.entries(output_dir, results_dir if committed else None)
-    found = [entry for entry in every if Filter(**wanted).takes(entry)]
+    facts = [choose.facts_of(entry) for entry in every]
+    chosen = choose.choices(options, facts)
+    fitting = choose.chosen(chosen, every, facts)
+    found = [entry for entry in fitting if Filter(**wanted).takes(entry)]
+    if sort is not None:
+        found = choose.sorted_by(sort, found, facts)
     if as_json:
         print_json([entry.summary() for entry in found])
     elif found:
         print_runs(found)
     elif every:
-        echo(f"none of {len(every)} runs matches")
+        echo(choose.none_fits(chosen, facts))
     print_lines(inspect.nothing_in(output_dir, results_dir if committed else None), beside=as_json)
 
 
@@ -60,8 +79,8 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
         echo("superseded: made under another NUMERICS, not used in tables")
     if known["reason"]:
         echo(f"reason: {known['reason']}")
-    print_section("config", {key: shown.plain(value) for key, value in inspect.flat(known["config"]).items()})
-    print_section("result", {key: shown.rounded(value) for key, value in inspect.flat(known["result"]).items()})
+    print_section("config", {key: shown.plain(value) for key, value in flat(known["config"]).items()})
+    print_section("result", {key: shown.rounded(value) for key, value in flat(known["result"]).items()})
     parts = known["sessions"] if len(known["sessions"]) > 1 else []
     print_section("sessions, from epoch", {part["epoch"]: _listed(part) for part in parts if "epoch" in part})
     if known["class_accuracy"]:
@@ -132,7 +151,7 @@ def remove(names: Sequence[str], yes: bool, output_dir: str, as_json: bool, **wa
     if chosen and not as_json and not yes:
         print_runs(chosen)
         yes = printing.on_terminal() and click.confirm(f"remove {total}?")
-    gone, kept = inspect.remove(chosen) if yes else ([], {})
+    gone, kept = removal.remove(chosen) if yes else ([], {})
     if as_json:
         print_json({"chosen": sizes, "removed": gone, "kept": kept, "bytes": sum(sizes[name] for name in gone)})
     elif not chosen:
@@ -150,7 +169,7 @@ def remove(names: Sequence[str], yes: bool, output_dir: str, as_json: bool, **wa
 def _chosen(names: Sequence[str], wanted: Mapping[str, Sequence[str]], every: Sequence[Entry]) -> list[Entry]:
     if not names:
         fitting = [entry for entry in every if Filter(**wanted).takes(entry)]
-        return [entry for entry in fitting if inspect.may_go(entry, status_named=bool(wanted["status"]))]
+        return [entry for entry in fitting if removal.may_go(entry, status_named=bool(wanted["status"]))]
     if any(wanted.values()):
         raise click.UsageError("either name runs or select them by options, not both")
     named = {entry.id: entry for entry in (inspect.find(name, every) for name in names)}
@@ -182,5 +201,5 @@ def verify(results_dir: str, output_dir: str, as_json: bool) -> None:
 
 
 def _listed(session: Mapping[str, Any]) -> str:
-    known = inspect.flat(session).items()
+    known = flat(session).items()
     return ", ".join(f"{key} {shown.plain(value)}" for key, value in known if key != "epoch")

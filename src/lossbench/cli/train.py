@@ -2,11 +2,15 @@
 
 import sys
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from lossbench.cli.hydra_main import hydra_main
 from lossbench.cli.printing import say_summary
-from lossbench.config.run import Config
+from lossbench.cli.table import print_sweep
+from lossbench.config.naming import told_apart
+from lossbench.config.run import Config, run_id
+from lossbench.system.spelling import spelled
 
 
 def train() -> None:
@@ -23,8 +27,10 @@ def _train_all(configs: Sequence[Config]) -> None:
     from lossbench.sweep.run_all import run_all
 
     summary = run_all(configs)
+    words = told_apart({run_id(config): asdict(config) for config in configs})
     for name in summary.skipped:
-        print(f"{name}: finished before, test accuracy {_accuracy(configs, name):.4f}")
+        said = f"{name} ({spelled(words[name])})" if name in words else name
+        print(f"{said}: finished before, test accuracy {_accuracy(configs, name):.4f}")
     if summary.skipped and any(config.runtime.class_trace for config in configs):
         print("runtime.class_trace has no effect on finished runs; remove the folder of a run to train it again")
     if sentence := _without_weights(configs, summary.skipped):
@@ -32,6 +38,8 @@ def _train_all(configs: Sequence[Config]) -> None:
     say_summary(summary)
     if len(configs) == 1:
         print(f"files: {open_run(configs[0]).folder}")
+    else:
+        print_sweep(configs[0].runtime.output_dir, [run_id(config) for config in configs])
     if summary.failed:
         sys.exit(1)
 

@@ -8,17 +8,19 @@ from importlib.resources import files
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-import matplotlib
 import pandas as pd
-from matplotlib.figure import Figure
 
-from lossbench.report.tone import Tone, Toned
+from lossbench.report.tone import Toned
 from lossbench.report.wording import MISSING, NO_NUMBER
 from lossbench.system.files import write_atomically, write_bytes
 from lossbench.system.spelling import csv_cell, spelled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BLACK = "#111111"
 """For what stays black on any page."""
@@ -46,6 +48,10 @@ class Items:
     texts: Sequence[str]
 
 
+class Strong(str):
+    """A text of a table's cell that stands out, in bold."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of texts, some of them `Toned`; its index gives the row headers, and columns may share a heading."""
@@ -64,7 +70,7 @@ class Picture:
     """
 
     name: str
-    figure: Figure
+    figure: "Figure"
     caption: str
     alt: str
 
@@ -208,7 +214,7 @@ def _html_table(frame: pd.DataFrame, caption: str) -> str:
     for headers, row, given in zip(
         _row_headers(frame.index), zip(*columns, strict=True), frame.to_numpy(), strict=True
     ):
-        cells = "".join(map(_cell, row, map(_tone, given), to_the_right))
+        cells = "".join(map(_cell, row, given, to_the_right))
         lines.append(f"<tr>{headers}{cells}</tr>")
     said = f"<caption><span>{_html(caption)}</span></caption>"
     return f"<table>\n{said}\n<thead>\n" + "\n".join(lines) + "\n</tbody>\n</table>"
@@ -220,13 +226,10 @@ def _are_ragged_numbers(texts: Sequence[str]) -> bool:
     return len({len(text) for text in there}) > 1 and all(_NUMBER.fullmatch(text) for text in there)
 
 
-def _cell(text: str, tone: Tone | None, right: bool) -> str:
-    toned = {} if tone is None else {tone: True}
-    return f"<td{_classes(number=right, long=len(text) > _LONG, **toned)}>{html.escape(text)}</td>"
-
-
-def _tone(cell: object) -> Tone | None:
-    return cell.tone if isinstance(cell, Toned) else None
+def _cell(text: str, given: object, right: bool) -> str:
+    toned = {given.tone: True} if isinstance(given, Toned) and given.tone is not None else {}
+    shown = f"<strong>{html.escape(text)}</strong>" if isinstance(given, Strong) else html.escape(text)
+    return f"<td{_classes(number=right, long=len(text) > _LONG, **toned)}>{shown}</td>"
 
 
 def _classes(**applies: bool) -> str:
@@ -258,7 +261,7 @@ def _keys(index: pd.Index) -> list[tuple[object, ...]]:
     return [key if isinstance(key, tuple) else (key,) for key in index]
 
 
-def _laid_out(figure: Figure) -> Figure:
+def _laid_out(figure: "Figure") -> "Figure":
     """The figure with its layout done for good, which else would shift a little with every file written."""
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
@@ -268,9 +271,11 @@ def _laid_out(figure: Figure) -> Figure:
 
 def _svg(picture: Picture, anchor: str) -> str:
     """The picture as SVG for inside a page, in the page's ink and fonts; its ids begin with the anchor."""
+    from matplotlib import rc_context
+
     file = BytesIO()
     unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": picture.name}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": picture.name}):
         _laid_out(picture.figure).savefig(file, format="svg", transparent=True, metadata=unsaid)
     root = ElementTree.fromstring(file.getvalue())
     width, height = (float(size) for size in root.attrib["viewBox"].split()[2:])
@@ -331,8 +336,10 @@ def _markdown_block(block: Block) -> str:
 
 def _markdown_table(frame: pd.DataFrame) -> str:
     def entry(text: object) -> str:
-        return _markdown(text).replace("|", r"\|")
+        shown = _markdown(text).replace("|", r"\|")
+        return f"**{shown}**" if isinstance(text, Strong) else shown
 
-    rows = [[*key, *row] for key, row in zip(_keys(frame.index), frame.to_numpy(), strict=True)]
-    whole = pd.DataFrame(rows, columns=[entry(name) for name in [*_names(frame.index), *frame.columns]]).map(entry)
+    pairs = zip(_keys(frame.index), frame.to_numpy(), strict=True)
+    rows = [[*map(entry, key), *map(entry, row)] for key, row in pairs]
+    whole = pd.DataFrame(rows, columns=[entry(name) for name in [*_names(frame.index), *frame.columns]])
     return str(whole.to_markdown(index=False, disable_numparse=True))

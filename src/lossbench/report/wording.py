@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lossbench.report.tone import toned
-from lossbench.statistics import inference
-from lossbench.statistics.inference import Difference, Pairs, Prediction
 from lossbench.system.spelling import spelled
+
+if TYPE_CHECKING:
+    from lossbench.statistics.inference import Difference, Pairs, Prediction
 
 MISSING = toned("missing")
 
@@ -54,7 +56,7 @@ def probability(p: float) -> str:
     return NO_NUMBER if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def predicted(prediction: Prediction) -> str:
+def predicted(prediction: "Prediction") -> str:
     """A prediction interval, in percent."""
     if math.isnan(prediction.half_width):
         return NO_NUMBER
@@ -67,7 +69,7 @@ def seeds_told(counts: Iterable[int]) -> str:
     return f"n={' to '.join(map(str, dict.fromkeys((known[0], known[-1]))))}" if known else ""
 
 
-def measured(difference: Difference) -> str:
+def measured(difference: "Difference") -> str:
     """A mean difference with its interval and n."""
     if not difference.n:
         return "no pair of runs"
@@ -76,8 +78,10 @@ def measured(difference: Difference) -> str:
     return f"{points(difference.mean)} points, 95 % interval {span(difference.low, difference.high)}, n={difference.n}"
 
 
-def difference_line(pairs: Pairs, margin: float) -> dict[str, str]:
+def difference_line(pairs: "Pairs", margin: float) -> dict[str, str]:
     """One paired difference as the row of a table, in points, without correction for other tests."""
+    from lossbench.statistics import inference
+
     one = inference.paired_t(pairs)
     return {
         "n": str(one.n),

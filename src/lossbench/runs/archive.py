@@ -37,7 +37,6 @@ from lossbench.runs.records import (
     verify,
 )
 from lossbench.runs.weights import check_weights
-from lossbench.statistics.calibration import scored
 from lossbench.system.files import check_file, read_file, sha256_of, write_atomically, write_bytes
 from lossbench.system.shipped import check_not_shipped
 
@@ -336,6 +335,8 @@ def _pruned(
     record: Record, arrays: Mapping[str, np.ndarray], keep: bool, labels: np.ndarray | None, done: Pruned
 ) -> tuple[Record, bytes | None]:
     """The record with scores of its logits, and the bytes of its arrays without logits; None: they stay as they are."""
+    from lossbench.statistics.calibration import scored  # not before: it imports scipy
+
     fields, name = dict(record.fields), record.id
     if "scores" not in fields:
         if labels is None:

@@ -6,13 +6,14 @@ import os
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lossbench import NUMERICS
+from lossbench.config.naming import flat
 from lossbench.config.run import name_of
 from lossbench.runs.checks import DAMAGES, check_metrics, content_of
 from lossbench.runs.folder import Run, Status, all_runs, runs_dir
@@ -150,13 +151,26 @@ class Filter:
 
 def entries(output_dir: str | Path, results_dir: str | Path | None = None) -> list[Entry]:
     """The own runs, and the committed ones that are not among them, by data set, network, loss and seed."""
-    own, committed = own_records(output_dir), committed_records(results_dir)
-    found = {run.id: _entry(run, own) for run in all_runs(output_dir)}
+    return known(output_dir, results_dir)[0]
+
+
+def known(
+    output_dir: str | Path, results_dir: str | Path | None = None, names: Collection[str] | None = None
+) -> tuple[list[Entry], list[str]]:
+    """As `entries`, and a sentence for every committed record that cannot be trusted.
+
+    Args:
+        output_dir: where runs/ is.
+        results_dir: the folder of committed records; None: without them.
+        names: of the own runs that are asked for; None: all.
+    """
+    own, committed = own_records(output_dir, names), committed_records(results_dir)
+    found = {run.id: _entry(run, own) for run in all_runs(output_dir) if names is None or run.id in names}
     for name, record in committed.records.items():
         found.setdefault(name, Entry(name, Status.finished.value, None, record, record.fields["config"]))
     for name, one in committed.diverged.items():
         found.setdefault(name, Entry(name, Status.failed.value, None, None, one.fields["config"], one.reason, one))
-    return sorted(found.values(), key=_order)
+    return sorted(found.values(), key=_order), list(map(str, committed.problems))
 
 
 def nothing_in(
@@ -240,42 +254,6 @@ def compare(chosen: Sequence[Entry]) -> dict[str, Any]:
     return {"runs": [entry.id for entry in chosen], "config": different, "result": _beside(results)}
 
 
-def may_go(entry: Entry, status_named: bool) -> bool:
-    """Whether a run may be removed without being named itself: failed and superseded ones, others by their status.
-
-    A running one and a finished one whose numbers are current never are.
-    """
-    if entry.run is None or entry.status == Status.running:
-        return False
-    return entry.superseded or entry.status == Status.failed or (status_named and entry.status != Status.finished)
-
-
-def remove(chosen: Iterable[Entry]) -> tuple[list[str], dict[str, str]]:
-    """Remove own runs; returns the names of those that are gone, and why others are not."""
-    gone, kept = [], {}
-    for entry in chosen:
-        assert entry.run is not None
-        with entry.run.held() as free:
-            if not free:
-                kept[entry.id] = "it is running"
-            elif _changed(entry, entry.run):
-                kept[entry.id] = "it has changed meanwhile"
-            else:
-                try:
-                    entry.run.remove()
-                except ValueError as error:
-                    kept[entry.id] = str(error)
-                else:
-                    gone.append(entry.id)
-    return gone, kept
-
-
-def _changed(entry: Entry, run: Run) -> bool:
-    if entry.status in (Status.finished, DAMAGED):
-        return not run.finished
-    return run.finished or run.failure() != entry.reason
-
-
 def check(output_dir: str | Path, results_dir: str | Path | None) -> tuple[int, list[str]]:
     """How many runs there are, own and committed, and a sentence for everything that is not whole."""
     own, committed, folders = own_records(output_dir), committed_records(results_dir), all_runs(output_dir)
@@ -283,14 +261,6 @@ def check(output_dir: str | Path, results_dir: str | Path | None) -> tuple[int, 
     problems += merge(Found(own.records, []), Found(committed.records, [])).problems
     messages = [*map(str, problems), *(message for run in folders for message in _problems(run))]
     return len({run.id for run in folders} | {*committed.records, *committed.diverged}), messages
-
-
-def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping with dotted keys, such as `loss.beta`."""
-    flattened: dict[str, Any] = {}
-    for key, item in value.items():
-        flattened |= flat(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item}
-    return flattened
 
 
 def _entry(run: Run, own: Found) -> Entry:
@@ -313,7 +283,7 @@ def _config(run: Run) -> dict[str, Any]:
     """The config of a run; empty where it cannot be read."""
     config = _read(run.folder / "config.json")
     try:
-        name_of(config, NUMERICS), int(config["schedule"]["epochs"])
+        name_of(config, NUMERICS), int(config["schedule"]["epochs"]), int(config["seed"])
     except DAMAGES:
         return {}
     return config

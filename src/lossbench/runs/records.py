@@ -12,7 +12,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -141,9 +141,14 @@ class Found(NamedTuple):
     diverged: Mapping[str, Divergence] = MappingProxyType({})
 
 
-def own_records(output_dir: str | Path) -> Found:
-    """Records of the finished runs below `output_dir`, and the runs that diverged when they were last tried."""
-    runs = all_runs(output_dir)
+def own_records(output_dir: str | Path, names: Collection[str] | None = None) -> Found:
+    """Records of the finished runs below `output_dir`, and the runs that diverged when they were last tried.
+
+    Args:
+        output_dir: folder that contains runs/.
+        names: names of the runs to read; None: all.
+    """
+    runs = [run for run in all_runs(output_dir) if names is None or run.id in names]
     paths = [run.folder / "result.json" for run in runs if run.finished]
     diverged = [run.folder / "diverged.json" for run in runs if not run.finished]
     return found_in(

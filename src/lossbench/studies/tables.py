@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lossbench.config.run import run_id
+from lossbench.report.latex import to_latex
 from lossbench.report.page import Table, blocks_to_markdown, to_html, write_csv, write_text
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, plain, short_commit
@@ -21,8 +22,6 @@ Filled = list[tuple[Cell, list[Record]]]
 Failed = Mapping[str, str]
 """Why runs failed, by name."""
 
-_TEX = str.maketrans({letter: f"\\{letter}" for letter in "%_#&{}$"})
-_TEX |= str.maketrans({"±": r"$\pm$", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})
 _ROW_NAMES = {1: ["Loss"], 2: ["Network", "Loss"]}
 
 
@@ -130,16 +129,6 @@ def write_forms(folder: Path, number: int, title: str, table: Table) -> str:
     return markdown
 
 
-def to_latex(table: Table, label: str) -> str:
-    """A table as LaTeX, all text escaped; it needs the package booktabs, as its first line says."""
-    frame = table.frame.rename(columns=_tex, index=_tex).map(_tex)
-    frame.index = frame.index.set_names([_tex(name or "") for name in frame.index.names])
-    style = frame.style.to_latex(
-        hrules=True, clines="skip-last;data", caption=_tex(table.caption), label=label, multirow_align="naive"
-    )
-    return f"% needs \\usepackage{{booktabs}}\n{style}"
-
-
 def _frame(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame:
     """The table in the paper's form; every column of ours is followed by the paper's, where it has one."""
     cells: dict[tuple[str, ...], dict[str, str]] = {}
@@ -154,7 +143,3 @@ def _frame(filled: Filled, failed: Failed, selection: Selection) -> pd.DataFrame
     if depth == 1:
         index = pd.Index([rows[0] for rows in cells], name=names[0])  # type: ignore[assignment]
     return pd.DataFrame(list(cells.values()), index=index, dtype=object)
-
-
-def _tex(text: object) -> str:
-    return str(text).translate(_TEX)

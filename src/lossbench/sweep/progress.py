@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, cast
 
 from lossbench.config.run import Config, run_id
@@ -17,14 +17,17 @@ class Progress:
     Args:
         costs: floating-point operations of each run to do, by name; used to estimate the remaining time.
         parallel: number of parallel runs.
+        words: what tells runs apart, by name, if their names do not.
     """
 
-    def __init__(self, costs: Mapping[str, float], parallel: int) -> None:
+    def __init__(
+        self, costs: Mapping[str, float], parallel: int, words: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bars
 
-        self._costs, self._single = costs, len(costs) == 1
+        self._costs, self._single, self._words = costs, len(costs) == 1, words
         self._fractions = dict.fromkeys(costs, 0.0)
         self._began: dict[str, float] = {}
         self._num_done = 0
@@ -55,7 +58,7 @@ class Progress:
         if self._fraction_at_start is None:  # a resumed run did part of this earlier
             self._fraction_at_start = self._fraction()
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=1.0, detail="")
+            self._tasks[name] = self._bars.add_task(self._words.get(name, name), total=1.0, detail="")
         self._bars.update(self._tasks[name], completed=self._fractions[name], detail=f"epoch {epoch}/{epochs}")
         self._bars.update(self._all, completed=self._fraction(), detail=self._outlook())
         if line and self._single:
@@ -66,7 +69,8 @@ class Progress:
         self._num_done += 1
         self._fractions[name] = 1.0
         took = time.monotonic() - self._began.get(name, time.monotonic())
-        result = f"FAILED {name}: {spelled(reason)}" if accuracy is None else f"{name}: test accuracy {accuracy:.4f}"
+        said = f"{name} ({spelled(self._words[name])})" if name in self._words else name
+        result = f"FAILED {said}: {spelled(reason)}" if accuracy is None else f"{said}: test accuracy {accuracy:.4f}"
         outlook = f", {self._outlook()}" if self._num_done < len(self._costs) else ""
         self._print(f"[{self._num_done}/{len(self._costs)}] {result} after {_duration(took)}{outlook}", markup=False)
         if name in self._tasks:

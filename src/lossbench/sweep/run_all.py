@@ -14,11 +14,12 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import torch
 
+from lossbench.config.naming import told_apart
 from lossbench.config.run import Config, run_id
 from lossbench.data.prepared import prepare
 from lossbench.runs.folder import Mark, Run, open_run
@@ -123,7 +124,9 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
     threads = todo[0].runtime.num_threads or max(1, num_cores() // parallel)
     todo = [replace(config, runtime=replace(config.runtime, num_threads=threads)) for config in todo]
     deadline = _deadline(todo[0].runtime.budget_min)
-    with stops_interrupt(), Progress({run_id(config): flops(config) for config in todo}, parallel) as progress:
+    costs = {run_id(config): flops(config) for config in todo}
+    words = told_apart({run_id(config): asdict(config) for config in configs})
+    with stops_interrupt(), Progress(costs, parallel, words) as progress:
         marks = {run_id(config): open_run(config).failure_mark() for config in todo}
         if parallel == 1:
             _run_here(todo, summary, progress, deadline, marks)

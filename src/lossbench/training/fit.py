@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossbench.config.naming import changed
 from lossbench.config.run import Config, Precision
 from lossbench.data.load import Split, load_data
 from lossbench.data.sizes import sizes
@@ -347,5 +348,6 @@ def _tracker(config: Config, run: Run, history: list[dict[str, Any]], traces: di
         run.log(text)
         say(text)
 
-    loss = config.loss.name
-    return TensorBoard(run.folder, history, traces, report, loss) if config.runtime.tensorboard else NoTracker()
+    if not config.runtime.tensorboard:
+        return NoTracker()
+    return TensorBoard(run.folder, history, traces, report, config.loss.name, changed(config))

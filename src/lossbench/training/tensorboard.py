@@ -38,6 +38,8 @@ class TensorBoard:
         traces: results of `trace.trace` for earlier epochs, by name.
         say: called once, with a sentence, if the files cannot be written.
         loss: name of the loss, under which its own diagnostics are shown.
+        words: name of the folder of the events within the run's, which TensorBoard's list of runs shows after the run's
+            name; empty: the run's folder itself.
     """
 
     def __init__(
@@ -47,8 +49,9 @@ class TensorBoard:
         traces: Mapping[str, Sequence[Tensor]],
         say: Callable[[str], object],
         loss: str = "",
+        words: str = "",
     ) -> None:
-        self._loss = loss
+        self._loss, self._events = loss, folder / words
         self._folder, self._writer, self._say, self._given_up = folder, cast("Any", None), say, False
         # Copied now, since both lists grow.
         self._before = [
@@ -68,7 +71,7 @@ class TensorBoard:
 
         for old in self._folder.rglob("events.out.tfevents.*"):
             old.unlink()
-        self._writer = SummaryWriter(str(self._folder))
+        self._writer = SummaryWriter(str(self._events))
         for line, traced in self._before:
             self._add(line, traced)
 
@@ -139,7 +142,7 @@ class TensorBoard:
                     parameters[name] = float(value) if isinstance(value, (int, float)) else str(value)
         results = {f"result/{key}": record[key] for key in ("test_accuracy", "test_accuracy_best", "wall_s")}
         summaries: Any = hparams
-        writer: Any = SummaryWriter(str(self._folder / HPARAMS))
+        writer: Any = SummaryWriter(str(self._events / HPARAMS))
         _, *own = summaries(parameters, results)
         for summary in own:
             writer.file_writer.add_summary(summary)

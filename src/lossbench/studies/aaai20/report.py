@@ -71,9 +71,9 @@ _QUICK_TITLES = {
 
 
 def profiles_with_records(plan: Reproduce) -> list[str]:
-    """The profiles that at least one record belongs to; the paper's where there is none at all."""
+    """The profiles that at least one record belongs to."""
     records = all_records(plan.runtime.output_dir, plan.results_dir).records
-    present = [
+    return [
         profile
         for profile in ("paper", "quick")
         if any(
@@ -83,7 +83,6 @@ def profiles_with_records(plan: Reproduce) -> list[str]:
             for config in cell.configs
         )
     ]
-    return present or ["paper"]
 
 
 def write_report(profile: str, plan: Reproduce) -> Path:

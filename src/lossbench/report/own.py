@@ -1,0 +1,261 @@
+"""The page of one's own runs: table, learning curves, confusion matrices and calibration of any data set and loss."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from lossbench.config.naming import PARTS, short, told_apart
+from lossbench.config.registry import DATASETS
+from lossbench.report.grouped import Grouped, arranged, block, cell, written
+from lossbench.report.own_figures import confusion_matrices, learning_curves, reliability
+from lossbench.report.page import (
+    Block,
+    Items,
+    Paragraph,
+    Picture,
+    Section,
+    Strong,
+    to_html,
+    to_markdown,
+    write_picture,
+    write_text,
+)
+from lossbench.report.style import PALETTE
+from lossbench.report.table import table
+from lossbench.report.wording import NO_NUMBER
+from lossbench.runs.groups import Group, best_of, grouped, keys_of, moments
+from lossbench.runs.inspect import Entry
+from lossbench.runs.measures import MEASURES, compared_map
+from lossbench.runs.records import Record
+from lossbench.system.files import remove_leftovers, write_bytes
+
+MOST_DRAWN = len(PALETTE)
+"""Groups that a figure shows; of more, the best ones."""
+
+MOST_CLASSES = 20
+"""Classes up to which a confusion matrix is drawn."""
+
+SCORES = ("nll", "brier", "ece", "tempered_nll", "tempered_ece")
+
+
+@dataclass
+class Part:
+    """The groups on one data set, best first, with a name each."""
+
+    title: str
+    stem: str  # of its pictures' files
+    groups: list[tuple[str, Group]] = field(default_factory=list)
+
+    @property
+    def drawn(self) -> list[tuple[str, Group]]:
+        """Those that figures show."""
+        return [pair for pair in self.groups if pair[1].records][:MOST_DRAWN]
+
+    @property
+    def heading(self) -> str:
+        """The title, and how many groups are left out of the figures."""
+        num = sum(bool(group.records) for _, group in self.groups)
+        return self.title if num <= MOST_DRAWN else f"{self.title}, the {MOST_DRAWN} best of {num} rows"
+
+
+def made_for_no_study(entry: Entry) -> bool:
+    """Whether a run is a user's own: no study or profile is noted in its config."""
+    runtime = entry.config.get("runtime") or {}
+    return bool(entry.config) and entry.run is not None and not (runtime.get("experiment") or runtime.get("profile"))
+
+
+def write_own(folder: Path, entries: Sequence[Entry]) -> None:
+    """Write the page of some runs, its pictures, and its table as CSV.
+
+    Args:
+        folder: where the files go; others of the same names are replaced.
+        entries: the runs, one at least.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # whoever writes here holds it
+        remove_leftovers(folder)
+        groups = grouped(entries)
+        arrangement = arranged(groups, MEASURES["accuracy"])
+        parts, known = parts_of(groups), _Arrays()
+        sections = [
+            Section("Test accuracy", [block(arrangement)]),
+            Section("Learning curves", [_curves(part) for part in parts if part.drawn]),
+            Section("Confusion matrices", _confusions(parts, known)),
+            Section("Calibration", _calibrated(parts, known)),
+            Section("What failed or is not finished", _unfinished(entries, known.problems)),
+        ]
+        sections = [one for one in sections if one.blocks]
+        lead = _lead(entries, arrangement)
+        for picture in (one for section in sections for one in section.blocks if isinstance(one, Picture)):
+            write_picture(folder, picture)
+        write_text(folder / "index.html", to_html("Your runs", lead, sections))
+        write_text(folder / "report.md", to_markdown("Your runs", lead, sections))
+        write_bytes(folder / "table.csv", written(arrangement, "csv").encode())
+
+
+def parts_of(groups: Sequence[Group]) -> list[Part]:
+    """The groups by data set, each named by what tells it from the others on it."""
+    keys = keys_of(groups)
+    of_data = [key for key in keys if key.partition(".")[0] == "dataset"]
+    measure = MEASURES["accuracy"]
+    found: dict[str, Part] = {}
+    for group in groups:
+        if group.dataset not in found:
+            words = _named(group, list(dict.fromkeys(["dataset", *of_data])))
+            found[group.dataset] = Part(words, f"data{len(found) + 1}")
+        found[group.dataset].groups.append(("", group))
+    for part in found.values():
+        here = keys_of([group for _, group in part.groups]) or ["loss"]
+        part.groups = [(_named(group, here), group) for _, group in part.groups]
+        part.groups.sort(key=lambda pair: -np.nan_to_num(moments(pair[1].values(measure).values()).mean, nan=-1.0))
+    return list(found.values())
+
+
+def _named(group: Group, keys: Sequence[str]) -> str:
+    names = short(keys)
+    there = [key for key in keys if group.options.get(key) is not None]
+    return ", ".join(group.label(key) if key in PARTS else f"{names[key]} {group.label(key)}" for key in there)
+
+
+def _lead(entries: Sequence[Entry], arrangement: Grouped) -> list[Block]:
+    finished = sum(entry.record is not None for entry in entries)
+    others: dict[str, int] = {}
+    for line in arrangement.lines:
+        for word, count in line.group.counts.items():
+            others[word] = others.get(word, 0) + count
+    counts = [f"{finished} finished", *(f"{count} {word}" for word, count in others.items())]
+    best = [
+        f"{line.group.label('dataset')}: {_row(arrangement, line.group)}, {cell(line, arrangement.measure)}"
+        for line in arrangement.lines
+        if line.is_best
+    ]
+    runs, rows = _counted(len(entries), "run"), _counted(len(arrangement.lines), "row")
+    text = f"{runs} made for no study, in {rows}: {', '.join(counts)}."
+    blocks: list[Block] = [Paragraph(text)]
+    return [*blocks, Paragraph("The best test accuracy (%):"), Items(best)] if best else blocks
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _row(arrangement: Grouped, group: Group) -> str:
+    return _named(group, [key for key in arrangement.rows if key != "dataset"] or ["loss"])
+
+
+def _curves(part: Part) -> Picture:
+    def values(group: Group, split: str) -> np.ndarray:
+        return np.array([record["curves"][f"{split}/accuracy"] for record in group.records.values()])
+
+    curves = {name: {split: values(group, split) for split in ("test", "train")} for name, group in part.drawn}
+    return learning_curves(f"{part.stem}_curves", part.heading, curves)
+
+
+class _Arrays:
+    """The arrays of finished runs, read once; what is damaged is named in `problems`."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._known: dict[str, Mapping[str, np.ndarray] | None] = {}
+
+    def of(self, group: Group, *names: str) -> Iterator[tuple[Mapping[str, Any], Mapping[str, np.ndarray]]]:
+        """The records and arrays of a group's runs that have all the arrays named."""
+        for entry in group.runs.values():
+            if entry.record and entry.id not in self._known:
+                self._known[entry.id] = self._read(entry.record)
+            arrays = self._known.get(entry.id)
+            if entry.record and arrays is not None and all(name in arrays for name in names):
+                yield entry.record.fields, arrays
+
+    def _read(self, record: Record) -> Mapping[str, np.ndarray] | None:
+        try:
+            return record.arrays()
+        except ValueError as error:
+            self.problems.append(str(error))
+            return None
+
+
+def _confusions(parts: Sequence[Part], known: _Arrays) -> list[Block]:
+    pictures: list[Block] = []
+    for part in parts:
+        counts = {
+            name: [arrays["confusion_matrix"] for _, arrays in known.of(group, "confusion_matrix")]
+            for name, group in part.drawn
+        }
+        few = {name: np.sum(those, axis=0) for name, those in counts.items() if those and len(those[0]) <= MOST_CLASSES}
+        if few:
+            classes = _class_names(part.drawn[0][1], len(next(iter(few.values()))))
+            pictures.append(confusion_matrices(f"{part.stem}_confusion", part.heading, few, classes))
+    return pictures
+
+
+def _class_names(group: Group, num_classes: int) -> list[str]:
+    """The names of the classes; their numbers where the data set has none, or is not registered here."""
+    name, chosen = str(group.options["dataset"]), group.options.get("dataset.classes")
+    try:
+        known = DATASETS[name].options(name=name).class_names() or ()
+    except (KeyError, TypeError, ValueError):  # not registered, or it needs options
+        known = ()
+    if chosen:
+        known = tuple(known[label] for label in chosen if label < len(known))
+    return list(known) if len(known) == num_classes else [str(label) for label in range(num_classes)]
+
+
+def _calibrated(parts: Sequence[Part], known: _Arrays) -> list[Block]:
+    """Reliability where logits and labels are there, and the scores in the records."""
+    from lossbench.statistics.calibration import calibration
+
+    found: list[Block] = []
+    for part in parts:
+        runs = {
+            name: [
+                calibration(arrays["test_logits"], arrays["test_labels"], compared_map(record))
+                for record, arrays in known.of(group, "test_logits", "test_labels")
+            ]
+            for name, group in part.drawn
+        }
+        runs = {name: those for name, those in runs.items() if those}
+        if runs:
+            found.append(reliability(f"{part.stem}_reliability", part.heading, runs))
+    return found + _scores(parts)
+
+
+def _scores(parts: Sequence[Part]) -> list[Block]:
+    groups = [group for part in parts for _, group in part.groups]
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    best = {key: dict(zip(map(id, groups), best_of(groups, MEASURES[key]), strict=True)) for key in SCORES}
+    for part in parts:
+        for name, group in part.groups:
+            texts, num = dict[str, str](), 0
+            for key in SCORES:
+                measure, known = MEASURES[key], moments(group.values(MEASURES[key]).values())
+                text = measure.text(known.mean) if known.n else NO_NUMBER
+                text += f" ± {measure.text(known.sd)}" if known.n > 1 else ""
+                texts[measure.label] = Strong(text) if best[key][id(group)] else text
+                num = max(num, known.n)
+            if num:
+                lines[part.title, name] = {"n": str(num)} | texts
+    if not lines:
+        return []
+    words = (
+        "Scores of the test samples' probabilities, mean ± standard deviation over seeds; bold, the best of each data "
+        "set. Of a loss with sigmoids the probabilities are normalised to sum 1. After a temperature: fitted on one "
+        "half of the samples and scored on the other."
+    )
+    return [table(lines, ["Data set", "Row"], words)]
+
+
+def _unfinished(entries: Sequence[Entry], problems: Sequence[str]) -> list[Block]:
+    words = told_apart({entry.id: entry.config for entry in entries})
+    lines = []
+    for entry in entries:
+        if not entry.record:
+            name = f"{entry.id} ({words[entry.id]})" if words else entry.id
+            status = "diverged" if entry.divergence else entry.status
+            lines.append(f"{name}: {status}, {entry.reason or f'epoch {entry.epoch} of {entry.epochs}'}")
+    texts = [*lines, *dict.fromkeys(problems)]
+    return [Items(texts)] if texts else []

@@ -1,0 +1,206 @@
+"""The page of one's own runs: which runs it has, what its figures are made of, for any data set and loss."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_runs import arrays
+from page_tree import Tree
+from tables_of_runs import OUTPUTS, add, config, make_table, stop
+
+from lossbench.cli.report import _report
+from lossbench.config.run import Runtime
+from lossbench.data.mnist_type import MnistType
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.report import own, own_figures
+from lossbench.report.own import made_for_no_study, parts_of, write_own
+from lossbench.runs.groups import grouped
+from lossbench.runs.inspect import entries
+from lossbench.statistics.calibration import calibration
+from lossbench.studies.options import Profile, Reproduce
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def page() -> Tree:
+    return Tree((OUTPUTS / "report" / "own" / "index.html").read_text())
+
+
+def logits(seed: int, num: int = 200) -> dict[str, np.ndarray]:
+    """Arrays of a run with two classes, of which 9 of 10 samples are right."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(num) % 2
+    right = np.arange(num) % 10 > 0
+    predicted = np.where(right, labels, 1 - labels)
+    z = np.zeros((num, 2), np.float16)
+    z[np.arange(num), predicted] = rng.uniform(0.5, 3.0, num)
+    matrix = np.array([[((labels == j) & (predicted == k)).sum() for k in (0, 1)] for j in (0, 1)])
+    return {
+        "test_logits": z,
+        "test_labels": labels.astype(np.uint8),
+        "test_predictions": predicted.astype(np.uint8),
+        "confusion_matrix": matrix,
+    }
+
+
+def test_runs_of_a_study_or_a_profile_are_not_one_s_own() -> None:
+    add(config(Sml(), 0), 0.9)
+    add(config(Sml(), 1, experiment="imbalance"), 0.9)
+    add(config(Sml(), 2, profile="quick"), 0.9)
+    assert [entry.words["seed"] for entry in entries(OUTPUTS) if made_for_no_study(entry)] == ["0"]
+
+
+def test_a_report_of_own_runs_alone_is_their_page_and_no_empty_one(capsys: pytest.CaptureFixture[str]) -> None:
+    make_table()
+    plan = Reproduce(results_dir=None, runtime=Runtime(output_dir=str(OUTPUTS)))
+    _report(plan)
+    assert capsys.readouterr().out == "your own runs: outputs/report/own\n"
+    assert [path.name for path in (OUTPUTS / "report").iterdir()] == ["own"]
+    tree = page()
+    assert tree.texts("h1") == ["Your runs"]
+    assert tree.texts("h2") == [
+        "Test accuracy",
+        "Learning curves",
+        "Confusion matrices",
+        "What failed or is not finished",
+    ]
+    assert tree.texts("strong") == ["93.67 ± 2.52 (n=3)"]
+    paragraphs = tree.texts("p")
+    assert paragraphs[0] == "11 runs made for no study, in 3 rows: 8 finished, 1 diverged, 1 failed, 1 unfinished."
+    items = tree.texts("li")
+    assert items[0] == "digits: LGL-INR, beta 1, 93.67 ± 2.52 (n=3)"
+    assert any("(lgl_inr, beta 4, seed 3): failed, OSError: the disk is full" in item for item in items)
+    assert any("(lgl_inr, beta 4, seed 4): stopped, epoch 0 of 20" in item for item in items)
+    assert any("(lgl_inr, beta 4, seed 2): diverged, epoch 3, step 7" in item for item in items)
+    assert (OUTPUTS / "report" / "own" / "table.csv").read_text().startswith("dataset,model,loss,")
+
+
+def test_a_named_profile_is_written_beside_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    add(config(Sml()), 0.9)
+    runtime = Runtime(output_dir=str(OUTPUTS))
+    _report(Reproduce(profile=Profile.quick, tables=[5], seeds=1, results_dir=None, runtime=runtime))
+    assert capsys.readouterr().out.splitlines() == [
+        "tables and figures: outputs/report/quick",
+        "your own runs: outputs/report/own",
+    ]
+
+
+def test_without_own_runs_there_is_no_such_page(capsys: pytest.CaptureFixture[str]) -> None:
+    add(config(Sml(), experiment="imbalance"), 0.9)
+    _report(Reproduce(tables=[5], seeds=1, results_dir=None, runtime=Runtime(output_dir=str(OUTPUTS))))
+    assert capsys.readouterr().out == "tables and figures: outputs/report/paper\n"
+
+
+def test_groups_are_named_by_what_differs_on_their_data_set_the_best_first() -> None:
+    add(config(Sml()), 0.90)
+    add(config(LglInr(beta=1.0)), 0.91)
+    add(config(LglInr(beta=4.0)), 0.95)
+    add(config(Sml(), dataset=MnistType(name="kmnist")), 0.90)
+    digits, kmnist = parts_of(grouped(entries(OUTPUTS)))
+    assert (digits.title, kmnist.title) == ("digits", "KMNIST")
+    assert [name for name, _ in digits.groups] == ["LGL-INR, beta 4", "LGL-INR, beta 1", "SML"]
+    assert [name for name, _ in kmnist.groups] == ["SML"]
+
+
+def test_figures_have_the_values_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {seed: logits(seed) for seed in (0, 1)}
+    for seed in (0, 1):
+        curves = {f"{split}/accuracy": [*[0.1 * (seed + 1)] * 19, 0.9] for split in ("test", "train")}
+        add(config(Sml(), seed), 0.9, given[seed], curves=curves)
+    drawn = {}
+    for name in ("learning_curves", "confusion_matrices", "reliability"):
+
+        def keep(*arguments: object, name: str = name) -> object:
+            drawn[name] = arguments
+            return getattr(own_figures, name)(*arguments)
+
+        monkeypatch.setattr(own, name, keep)
+    write_own(OUTPUTS / "page", entries(OUTPUTS))
+    assert drawn["learning_curves"][1] == "digits"
+    curves_drawn = drawn["learning_curves"][2]["SML"]  # type: ignore[index]
+    assert curves_drawn["test"].shape == (2, 20)
+    assert curves_drawn["train"][:, 0].tolist() == [0.1, 0.2]
+    assert drawn["confusion_matrices"][2]["SML"].tolist() == [[160, 40], [0, 200]]  # type: ignore[index]
+    assert drawn["confusion_matrices"][3] == ["0", "1"]
+    found = drawn["reliability"][2]["SML"]  # type: ignore[index]
+    wanted = [calibration(one["test_logits"], one["test_labels"], "softmax").scores for one in given.values()]
+    assert [one.scores for one in found] == wanted
+    names = {path.name for path in (OUTPUTS / "page").iterdir() if not path.name.startswith(".")}
+    pictures = {f"data1_{name}.{form}" for name in ("curves", "confusion", "reliability") for form in ("png", "pdf")}
+    assert names == pictures | {"index.html", "report.md", "table.csv"}
+    text = (OUTPUTS / "page" / "report.md").read_text()
+    assert "SML: 90.0 % of a class are right on average; most often 0 is taken for 1, 20.0 %." in text
+    ece = np.mean([one.ece for one in wanted])
+    assert f"SML: ECE {ece:.4f}, mean over n=2." in text
+
+
+def test_a_line_is_the_mean_and_a_band_the_range() -> None:
+    curves = {split: np.array([[0.5, 0.8], [0.7, 0.9]]) for split in ("test", "train")}
+    picture = own_figures.learning_curves("x", "digits", {"SML": curves})
+    axes = picture.figure.axes[0]
+    (line,) = axes.lines
+    assert line.get_ydata().tolist() == pytest.approx([60.0, 85.0])  # type: ignore[union-attr]
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((50.0, 90.0))
+    assert "SML, test: 60.00 % after epoch 1, 85.00 % after epoch 2." in picture.alt
+
+
+def test_scores_are_a_table_with_the_best_in_bold() -> None:
+    def scores(nll: float) -> dict[str, dict[str, float]]:
+        one = {"nll": nll, "brier": 0.1, "ece": 0.02, "adaptive_ece": 0.02, "overconfidence": 0.01}
+        return dict.fromkeys(("softmax", "sigmoid", "sigmoid_normalised", "tempered"), one)
+
+    add(config(Sml(), 0), 0.9, scores=scores(0.5))
+    add(config(Sml(), 1), 0.9, scores=scores(0.7))
+    add(config(Lgl()), 0.8, scores=scores(0.25))
+    write_own(OUTPUTS / "report" / "own", entries(OUTPUTS))
+    cells = page().texts("td")
+    assert "0.6000 ± 0.1414" in cells
+    assert page().texts("strong").count("0.2500") == 2  # NLL, and after a temperature
+
+
+def test_many_classes_and_many_rows_are_left_out_of_figures_and_said() -> None:
+    many = {"confusion_matrix": np.diag(np.full(21, 10))}
+    many["confusion_matrix"][0, :2] = [0, 10]
+    wrong = 10 / 210
+    for number in range(9):
+        add(config(LglInr(beta=float(number))), 1 - wrong, many)
+    write_own(OUTPUTS / "report" / "own", entries(OUTPUTS))
+    tree = page()
+    assert "Confusion matrices" not in tree.texts("h2")
+    assert "digits, the 8 best of 9 rows: accuracy over the epochs" in " ".join(tree.texts("figcaption"))
+    assert len(tree.texts("svg")) == 1
+
+
+def test_a_data_set_and_a_loss_that_are_not_registered_have_their_page() -> None:
+    run = add(config(Sml()), 0.9, arrays(0.9))
+    (entry,) = entries(OUTPUTS)
+    odd = {**entry.config, "dataset": {"name": "theirs"}, "loss": {"name": "mine"}}
+    assert entry.record is not None
+    record = replace(entry.record, fields={**entry.record.fields, "config": odd})
+    write_own(OUTPUTS / "report" / "own", [replace(entry, record=record, config=odd)])
+    assert run.finished
+    assert page().texts("th")[-3:] == ["theirs", "CNN2C", "mine"]
+
+
+def test_damaged_arrays_are_named_and_the_page_is_written() -> None:
+    run = add(config(Sml(), 0), 0.9)
+    add(config(Sml(), 1), 0.9)
+    (run.folder / "arrays.npz").write_bytes(b"nothing")
+    write_own(OUTPUTS / "report" / "own", entries(OUTPUTS))
+    tree = page()
+    assert any(f"is not what {run.id} wrote" in item for item in tree.texts("li"))
+    assert "Confusion matrices" in tree.texts("h2")
+
+
+def test_runs_that_have_not_begun_to_finish_have_a_page_without_figures() -> None:
+    stop(config(Sml()))
+    write_own(OUTPUTS / "report" / "own", entries(OUTPUTS))
+    assert page().texts("h2") == ["Test accuracy", "What failed or is not finished"]
+    assert "– (1 unfinished)" in page().texts("td")
