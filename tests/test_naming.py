@@ -62,7 +62,7 @@ def test_an_edited_plugin_differs_and_one_plugin_among_other_losses_does_not() -
     assert differing([mine, options()]) == ["loss"]
     runs = [mine, mine | {"plugins.loss": "b" * 64}]
     assert differing(runs) == ["plugins.loss"]
-    assert in_words(mine, ["plugins.loss"]) == "plugins.loss aaaaaaaa"
+    assert in_words(mine, ["plugins.loss"]) == "version aaaaaaaa"
 
 
 def test_short_names_are_unique() -> None:

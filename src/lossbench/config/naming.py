@@ -96,6 +96,8 @@ def short(keys: Iterable[str]) -> dict[str, str]:
     """Short names of options: the last word, where no other one has the same."""
     known = list(keys)
     last = {key: key.rpartition(".")[2] for key in known}
+    versions = [key for key in known if key.startswith("plugins.")]
+    last |= {key: "version" if len(versions) == 1 else f"{last[key]} version" for key in versions}
     ends = list(last.values())
     return {
         key: end if ends.count(end) == 1 and (end == key or end not in IN_NAMES) else key for key, end in last.items()

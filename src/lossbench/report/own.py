@@ -134,7 +134,7 @@ def _lead(entries: Sequence[Entry], arrangement: Grouped) -> list[Block]:
         if line.is_best
     ]
     runs, rows = _counted(len(entries), "run"), _counted(len(arrangement.lines), "row")
-    text = f"{runs} made for no study, in {rows}: {', '.join(counts)}."
+    text = f"{runs} that belong to no study, in {rows}: {', '.join(counts)}."
     blocks: list[Block] = [Paragraph(text)]
     return [*blocks, Paragraph("The best test accuracy (%):"), Items(best)] if best else blocks
 

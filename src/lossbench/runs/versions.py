@@ -45,9 +45,9 @@ def versions_sentence(configs: Iterable[Config]) -> str | None:
             names |= {source.name for source in sources(config.parts()).values()}
     if not runs:
         return None
-    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
     verb = "has" if len(names) == 1 else "have"
+    one = len(runs) == 1
     return (
-        f"{', '.join(sorted(names))} {verb} changed: {count} of another version stay as they are, and the present "
-        "version is trained under names of its own"
+        f"{', '.join(sorted(names))} {verb} changed: {'1 run' if one else f'{len(runs)} runs'} of another version "
+        f"{'is' if one else 'are'} kept, and the present version is trained under other names"
     )
