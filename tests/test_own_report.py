@@ -72,7 +72,9 @@ def test_a_report_of_own_runs_alone_is_their_page_and_no_empty_one(capsys: pytes
     ]
     assert tree.texts("strong") == ["93.67 ± 2.52 (n=3)"]
     paragraphs = tree.texts("p")
-    assert paragraphs[0] == "11 runs that belong to no study, in 3 rows: 8 finished, 1 diverged, 1 failed, 1 unfinished."
+    assert (
+        paragraphs[0] == "11 runs that belong to no study, in 3 rows: 8 finished, 1 diverged, 1 failed, 1 unfinished."
+    )
     items = tree.texts("li")
     assert items[0] == "digits: LGL-INR, beta 1, 93.67 ± 2.52 (n=3)"
     assert any("(lgl_inr, beta 4, seed 3): failed, OSError: the disk is full" in item for item in items)

@@ -65,7 +65,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(plugins.VARIABLE, raising=False)
     yield
     for name, value in before.items():
-        monkeypatch.setattr(plugins, name, value)
+        setattr(plugins, name, value)
     for one, known, found in kept:
         one._known, one._sources = known, found
     for name in set(sys.modules) - modules:

@@ -294,7 +294,9 @@ def test_labels_of_a_plugin_come_from_the_record_when_it_is_not_there(invoke: In
         run = add(replace(config(Sml()), seed=int(10 * accuracy)), accuracy)
         record = run.record()
         record["config"] |= {"loss": {"name": "mine", "scale": 1.0}, "plugins": {"loss": digest}}
-        record |= {"plugins": {"loss": {"label": "My loss", "compared": "softmax", "sha256": digest}}}
+        record |= {
+            "plugins": {"loss": {"label": "My loss", "maps": ["softmax"], "compared": "softmax", "sha256": digest}}
+        }
         record["scores"] = {"softmax": dict.fromkeys(("nll", "brier", "ece", "adaptive_ece", "overconfidence"), 0.125)}
         record["run_id"] = name_of(record["config"], NUMERICS)
         run.folder.rename(OUTPUTS / "runs" / record["run_id"])

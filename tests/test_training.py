@@ -306,7 +306,8 @@ def test_tensorboard_has_each_epoch_of_a_resumed_run_once(tmp_path: Path) -> Non
     made.runtime.tensorboard = True
     run = stopped(made, stop_in(3, 0.0))
     fit(made, run)
-    events = EventAccumulator(str(run.folder), size_guidance={"images": 0}).Reload()
+    (file,) = run.folder.glob("*/events.out.tfevents.*")  # in a folder that names what differs from the defaults
+    events = EventAccumulator(str(file.parent), size_guidance={"images": 0}).Reload()
     metrics = run.metrics(3)
     for name in ("train/loss", "train/accuracy", "test/loss", "test/accuracy"):
         points = [(event.step, event.value) for event in events.Scalars(name)]
