@@ -189,7 +189,7 @@ FAULTS: list[tuple[str, Callable[..., Any]]] = [
     ("studies.tables._percents", of_the_first_again),
     ("studies.tables._percents", of_the_last_epoch),
     ("studies.tables.plain", as_it_is),
-    ("studies.tables._tex", for_the_percent_sign_alone),
+    ("report.latex._tex", for_the_percent_sign_alone),
     ("report.page.html.escape", as_it_is),
 ]
 

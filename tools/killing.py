@@ -200,7 +200,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     """Everything that a sweep produces, except times: records, metrics, arrays, tables, and names of files."""
     found: dict[str, Any] = {}
     for run in all_runs(folder):
-        names = sorted(path.name for path in run.folder.iterdir() if not is_view(path.name))
+        names = sorted(path.name for path in run.folder.iterdir() if path.is_file() and not is_view(path.name))
         record = {key: value for key, value in run.record().items() if key not in TIMES}
         record["config"]["runtime"] = None
         metrics = [
