@@ -78,19 +78,28 @@ def _written(value: Any) -> str:
 @click.command()
 @JSON
 def losses(as_json: bool) -> None:
-    """List the losses, those of plugins among them, with their options and defaults."""
+    """List the losses and their options.
+
+    Those of plugins are among them; options have their defaults.
+    """
     _print(registered(LOSSES), as_json)
 
 
 @click.command()
 @JSON
 def models(as_json: bool) -> None:
-    """List the networks, those of plugins among them, with their options and defaults."""
+    """List the networks and their options.
+
+    Those of plugins are among them; options have their defaults.
+    """
     _print(registered(MODELS), as_json)
 
 
 @click.command()
 @JSON
 def datasets(as_json: bool) -> None:
-    """List the data sets, those of plugins among them, with their options and defaults."""
+    """List the data sets and their options.
+
+    Those of plugins are among them; options have their defaults.
+    """
     _print(registered(DATASETS), as_json)
