@@ -146,8 +146,8 @@ def check_report(data: st.DataObject, profile: str, tables: list[int], most: int
 def undrawn() -> Iterator[None]:
     """Figures are made, but not drawn, which takes a second each."""
     with pytest.MonkeyPatch.context() as patch:
-        for room in (report, figures):
-            patch.setattr(room, "write_picture", lambda folder, picture: None)
+        for module in (report, figures):
+            patch.setattr(module, "write_picture", lambda folder, picture: None)
         patch.setattr(page, "_svg", lambda picture, anchor: "<svg></svg>")
         yield
 

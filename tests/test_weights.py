@@ -244,7 +244,7 @@ def test_damaged_weights_stay_behind_and_are_not_taken(
 
 def test_weights_that_no_record_knows_are_named(tmp_path: Path) -> None:
     plain = finished(tmp_path)
-    (plain.folder / WEIGHTS).write_bytes(b"of a stranger")
+    (plain.folder / WEIGHTS).write_bytes(b"of another run")
     expected = f"{plain.folder / WEIGHTS} is no part of {plain.id}, whose record has no weights; remove the file"
     assert inspect.check(tmp_path, None) == (1, [expected])
 

@@ -215,7 +215,7 @@ def _paper(
         *(part for found in of_studies.values() for part in found),
         of_runs("Beyond the paper: calibration", probabilities.calibrated(judge)),
         of_runs("Beyond the paper: noise, and how many seeds", noise_and_seeds.noise_blocks(judge)),
-        Section("The large networks without a GPU", large_networks.without_gpu(results)),
+        Section("The large networks without a GPU", large_networks.on_a_cpu(results)),
         Section("The paper's errors and gaps", context.audit(balances, simulations)),
         Section("What it ran on", provenance.provenance(results, sorted(used))),
         Section("What is missing", provenance.missing(done, unused)),

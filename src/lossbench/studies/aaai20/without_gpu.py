@@ -26,7 +26,7 @@ from lossbench.studies.study import Accuracy
 from lossbench.system.machine import num_cores
 
 AGREEMENT_EPOCHS, AGREEMENT_SEEDS = 3, 3
-PILOT_EPOCHS, PILOT_IMAGES = 2, 12_500
+CIFAR10_EPOCHS, CIFAR10_IMAGES = 2, 12_500
 ORDER = ("kmnist", "fmnist", "mnist")
 LOSSES = (Sml(), LglInr(), Lgl())
 SEEDS = {Precision.bf16: 3, Precision.fp32: 5}
@@ -63,7 +63,7 @@ def cnn5c(precision: Precision = Precision.bf16) -> list[Cell]:
 
 def cifar10() -> dict[tuple[str, str], Config]:
     """The beginnings of Table 4's runs, by network and loss."""
-    dataset, schedule = Cifar10(num_train=PILOT_IMAGES), replace(paper_schedule("cifar10"), epochs=PILOT_EPOCHS)
+    dataset, schedule = Cifar10(num_train=CIFAR10_IMAGES), replace(paper_schedule("cifar10"), epochs=CIFAR10_EPOCHS)
     return {
         (LABELS[model.name], LABELS[loss.name]): Config(dataset, model, loss, schedule)
         for model in (MobileNetV2(), ResNet18())

@@ -9,21 +9,21 @@ from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, enumerated, points, span, spread
 from lossbench.statistics import inference
-from lossbench.studies.aaai20 import without_gpu as pilots
+from lossbench.studies.aaai20 import without_gpu
 from lossbench.studies.aaai20.conditions import MARGINS
 from lossbench.studies.provenance import trained_on
 from lossbench.studies.results import Results
 
 
-def without_gpu(results: Results) -> list[Block]:
+def on_a_cpu(results: Results) -> list[Block]:
     """CNN5C in both precisions, and the beginnings of CIFAR-10's runs."""
-    begun = pilots.cifar10()
+    begun = without_gpu.cifar10()
     lines: dict[str, dict[str, str]] = {}
     for (network, loss), config in begun.items():
         lines.setdefault(network, {})[loss] = _accuracy(results.accuracy(config)) or MISSING
     caption = (
-        f"No result, a pilot: CIFAR-10 after {pilots.PILOT_EPOCHS} of 100 epochs on {pilots.PILOT_IMAGES:,} training "
-        "images, fp32 on a CPU, test accuracy (%), n=1."
+        f"No result, a pilot: CIFAR-10 after {without_gpu.CIFAR10_EPOCHS} of 100 epochs on "
+        f"{without_gpu.CIFAR10_IMAGES:,} training images, fp32 on a CPU, test accuracy (%), n=1."
     )
     return [*cnn5c(results), table(lines, ["Network"], _told(caption, results, begun.values()))]
 
@@ -31,7 +31,7 @@ def without_gpu(results: Results) -> list[Block]:
 def cnn5c(results: Results) -> list[Block]:
     """What bf16 does beside fp32, and CNN5C's cells in the precision they were trained in."""
     lines: dict[str, dict[str, str]] = {}
-    cells = {precision: pilots.cnn5c(precision) for precision in (Precision.bf16, Precision.fp32)}
+    cells = {precision: without_gpu.cnn5c(precision) for precision in (Precision.bf16, Precision.fp32)}
     for group in zip(*cells.values(), strict=True):
         known = zip(cells, (_mean(results.values(cell)) for cell in group), strict=True)
         told = ", ".join(f"{accuracy} in {precision}" for precision, accuracy in known if accuracy)
@@ -52,7 +52,7 @@ def _told(caption: str, results: Results, configs: Iterable[Config]) -> str:
     return f"{caption} {trained_on(results, names)}".strip()
 
 
-def _processors(results: Results, both: pilots.Agreement) -> list[str]:
+def _processors(results: Results, both: without_gpu.Agreement) -> list[str]:
     """Where the runs in two precisions were done; a pair need not have shared its processor."""
     records = [results.record(config) for cell in (both.fp32, both.bf16) for config in cell.configs]
     return sorted({str(record.fields["device_name"]) for record in records if record})
@@ -63,18 +63,18 @@ def _accuracy(value: float | None) -> str:
 
 
 def _agreement(results: Results) -> str:
-    both = pilots.agreement()
+    both = without_gpu.agreement()
     pairs = inference.pair(results.values(both.bf16), results.values(both.fp32))  # precisions differ on purpose
     if pairs.n < inference.MIN_RUNS:
         known = f", bf16 - fp32 {enumerated(map(points, pairs.differences))} points" if pairs.n else ""
-        return f"Whether bf16 does as fp32 is open: {pairs.n} of {pilots.AGREEMENT_SEEDS} pairs of runs{known}."
+        return f"Whether bf16 does as fp32 is open: {pairs.n} of {without_gpu.AGREEMENT_SEEDS} pairs of runs{known}."
     test = inference.tost(pairs, MARGINS["kmnist"])
     shown = "are equivalent" if test.p < inference.ALPHA else "are not shown to be equivalent"
     places = _processors(results, both)
     mixed = ", which differ within pairs, so that the difference is not of precision alone" if len(places) > 1 else ""
     return (
         f"bf16 and fp32 {shown} within ±{100 * test.margin:g} points: SML on KMNIST with CNN5C after "
-        f"{pilots.AGREEMENT_EPOCHS} epochs, bf16 - fp32 {points(test.mean)} points (90 % interval "
+        f"{without_gpu.AGREEMENT_EPOCHS} epochs, bf16 - fp32 {points(test.mean)} points (90 % interval "
         f"{span(test.low, test.high)}, n={test.n}); on {enumerated(places)}{mixed}."
     )
 

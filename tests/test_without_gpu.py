@@ -8,10 +8,9 @@ from invented import Known, unknown
 
 from lossbench.config.run import Config, Precision, Runtime, run_id
 from lossbench.report.page import Table
-from lossbench.studies.aaai20 import conditions, variants
-from lossbench.studies.aaai20 import without_gpu as pilots
+from lossbench.studies.aaai20 import conditions, variants, without_gpu
 from lossbench.studies.aaai20.grid import cells
-from lossbench.studies.aaai20.sections.large_networks import without_gpu
+from lossbench.studies.aaai20.sections.large_networks import on_a_cpu
 from lossbench.studies.cells import Cell
 
 
@@ -19,24 +18,24 @@ def test_they_come_last_on_a_cpu_and_never_on_a_gpu() -> None:
     def names(has_gpu: bool) -> list[str]:
         return [name for name, _ in variants.plan(has_gpu, Runtime(), unknown)]
 
-    own = [name for name, _ in pilots.blocks(Runtime())]
+    own = [name for name, _ in without_gpu.blocks(Runtime())]
     assert names(False)[-len(own) :] == own
     curves = {name for name in own if name.startswith("learning rates")}  # which a GPU does as well, among its own
     assert set(own) & set(names(True)) == curves
 
 
 def test_no_table_and_no_arm_has_a_run_of_those_apart() -> None:
-    own = {run_id(config) for config in pilots.apart()}
+    own = {run_id(config) for config in without_gpu.apart()}
     assert len(own) == 6 + 27 + 6
     tables = {run_id(cell_config) for cell in all_cells() for cell_config in cell.configs}
     planned = {run_id(c) for _, configs in conditions.reference_blocks(True, Runtime(), unknown) for c in configs}
     assert not own & (tables | planned)
-    order = [(cell.dataset, cell.loss) for cell in pilots.cnn5c()]
+    order = [(cell.dataset, cell.loss) for cell in without_gpu.cnn5c()]
     assert order[:3] == [("KMNIST", "SML"), ("KMNIST", "LGL-INR"), ("KMNIST", "LGL")]
-    assert {cell.config.schedule.precision for cell in pilots.cnn5c()} == {Precision.bf16}
-    both = pilots.agreement()
+    assert {cell.config.schedule.precision for cell in without_gpu.cnn5c()} == {Precision.bf16}
+    both = without_gpu.agreement()
     assert {config.schedule.epochs for config in (*both.fp32.configs, *both.bf16.configs)} == {3}
-    assert {config.dataset.num_train for config in pilots.cifar10().values()} == {12_500}
+    assert {config.dataset.num_train for config in without_gpu.cifar10().values()} == {12_500}
 
 
 def all_cells() -> list[Cell]:
@@ -57,7 +56,7 @@ def test_cnn5c_is_done_in_bf16_first_where_that_is_faster_and_then_fills_table_3
         (0, "fmnist"),
     ]
     assert {run_id(config) for config in both["CNN5C in bf16"]} == {
-        run_id(config) for cell in pilots.cnn5c() for config in cell.configs
+        run_id(config) for cell in without_gpu.cnn5c() for config in cell.configs
     }
     table3 = {run_id(config) for cell in all_cells() if cell.rows[0] == "CNN5C" for config in cell.configs}
     assert {run_id(config) for name in names for config in both[name]} == table3
@@ -65,7 +64,7 @@ def test_cnn5c_is_done_in_bf16_first_where_that_is_faster_and_then_fills_table_3
 
 
 def test_the_learning_rates_of_cnn5c_come_last() -> None:
-    *_, (name, configs), _, _ = pilots.blocks(Runtime(), accuracy=unknown)
+    *_, (name, configs), _, _ = without_gpu.blocks(Runtime(), accuracy=unknown)
     assert name == "learning rates of CNN5C, on validation images"
     assert {(config.dataset.name, config.dataset.num_validation, config.seed) for config in configs} == {
         ("kmnist", 6000, 1000)
@@ -75,13 +74,13 @@ def test_the_learning_rates_of_cnn5c_come_last() -> None:
 def test_in_fp32_a_run_of_cnn5c_has_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     def parallel(runtime: Runtime) -> dict[bool, set[int | str]]:
         found: dict[bool, set[int | str]] = {}
-        for name, configs in pilots.blocks(runtime):
+        for name, configs in without_gpu.blocks(runtime):
             wide = name.startswith(("CNN5C in fp32", "learning rates of CNN5C"))
             found.setdefault(wide, set()).update(config.runtime.parallel for config in configs)
         return found
 
     for num_cores, wanted in ((1, 1), (2, 1), (3, 1), (4, 2), (64, 32)):
-        monkeypatch.setattr(pilots, "num_cores", lambda known=num_cores: known)
+        monkeypatch.setattr(without_gpu, "num_cores", lambda known=num_cores: known)
         assert parallel(Runtime()) == {False: {"auto"}, True: {wanted}}
     assert parallel(Runtime(parallel=5)) == {False: {5}, True: {5}}
     assert parallel(Runtime(num_threads=1)) == {False: {"auto"}, True: {"auto"}}
@@ -89,13 +88,13 @@ def test_in_fp32_a_run_of_cnn5c_has_two_cores(monkeypatch: pytest.MonkeyPatch) -
 
 def test_agreement_is_judged_by_the_seeds() -> None:
     def said(shift: float, wobble: float, num_seeds: int = 3) -> str:
-        results, both = Known(), pilots.agreement()
+        results, both = Known(), without_gpu.agreement()
         pairs = zip(both.fp32.configs[:num_seeds], both.bf16.configs[:num_seeds], strict=True)
         for seed, (fp32, bf16) in enumerate(pairs):
             level = 0.97 + 0.004 * (seed - 1)
             results.add(fp32, level, precision="fp32", device_name="One")
             results.add(bf16, level + shift + wobble * (seed - 1), precision="bf16", device_name=f"{seed}")
-        return text(without_gpu(results))
+        return text(on_a_cpu(results))
 
     assert said(0.0005, 0.001).startswith("bf16 and fp32 are equivalent within ±0.25 points")
     assert said(0.001, 0.0001).startswith("bf16 and fp32 are equivalent")  # always there, and small
@@ -106,23 +105,24 @@ def test_agreement_is_judged_by_the_seeds() -> None:
     assert said(0.0005, 0.001, 2) == (
         "Whether bf16 does as fp32 is open: 2 of 3 pairs of runs, bf16 - fp32 -0.05 and +0.05 points."
     )
-    assert text(without_gpu(Known())).startswith("Whether bf16 does as fp32 is open: 0 of 3 pairs")
+    assert text(on_a_cpu(Known())).startswith("Whether bf16 does as fp32 is open: 0 of 3 pairs")
 
 
 def test_the_tables_tell_the_paper_and_what_is_missing() -> None:
     results = Known()
-    results.add(pilots.cnn5c()[0].config, 0.98765, precision="bf16", versions={"torch": "9.8"})
-    results.add(pilots.cnn5c()[1].config, math.nan, precision="bf16", versions={"torch": "9.8"})
-    results.add(pilots.cnn5c(Precision.fp32)[0].config, 0.5, precision="fp32", versions={"torch": "9.7"})
-    results.add(pilots.cnn5c(Precision.fp32)[5].config, 0.25, precision="fp32", versions={"torch": "9.7"})
-    results.add(pilots.cifar10()["ResNet-18", "LGL"], math.nan, versions={"torch": "9.9"})
-    blocks = without_gpu(results)
+    results.add(without_gpu.cnn5c()[0].config, 0.98765, precision="bf16", versions={"torch": "9.8"})
+    results.add(without_gpu.cnn5c()[1].config, math.nan, precision="bf16", versions={"torch": "9.8"})
+    results.add(without_gpu.cnn5c(Precision.fp32)[0].config, 0.5, precision="fp32", versions={"torch": "9.7"})
+    results.add(without_gpu.cnn5c(Precision.fp32)[5].config, 0.25, precision="fp32", versions={"torch": "9.7"})
+    results.add(without_gpu.cifar10()["ResNet-18", "LGL"], math.nan, versions={"torch": "9.9"})
+    blocks = on_a_cpu(results)
     captions = [block.caption for block in blocks if isinstance(block, Table)]
     assert captions[0].endswith(" are a second table. Runs in bf16 and fp32 on cpu, torch 9.7 and 9.8.")
     assert captions[1].endswith("test accuracy (%), n=1. Runs in fp32 on cpu, torch 9.9.")
     whole, begun = (table(blocks, index) for index in (0, 1))
     assert (
-        whole.loc["KMNIST"]["SML"] == f"98.77 (n=1) in bf16, 50.00 (n=1) in fp32 (paper {pilots.cnn5c()[0].paper:.2f})"
+        whole.loc["KMNIST"]["SML"]
+        == f"98.77 (n=1) in bf16, 50.00 (n=1) in fp32 (paper {without_gpu.cnn5c()[0].paper:.2f})"
     )
     assert whole.loc["KMNIST"]["LGL-INR"].startswith("1 diverged in bf16 (paper ")
     assert whole.loc["MNIST"]["LGL"].startswith("missing (paper ")
