@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from lossbench.models.cnn2c import Cnn2c
 from lossbench.studies.study import STUDIES
 from lossbench.sweep import pool
 from lossbench.sweep.outcome import Ended
+from lossbench.training.fit import check
 from lossbench.training.trial import try_loss
 
 FOCAL = '''"""A loss of the user's."""
@@ -309,6 +311,71 @@ def test_a_right_loss_passes_and_lossbenchs_own_are_not_tried(folder: Path, monk
     try_loss(LOSSES["focal"].options(), 10)
     monkeypatch.setattr(Sml, "build", lambda self, classes: 1 / 0)
     try_loss(Sml(), 10)
+
+
+NETWORKS = {
+    ("return nn.Sequential", "nn.Sequential"): ": AttributeError: 'NoneType' object has no attribute 'apply'",
+    ("hidden = nn.Linear(prod(shape)", "hidden = nn.Linear(3"): ": RuntimeError: ",
+    ("self.num_hidden, num_classes", "self.num_hidden, 13"): (
+        ": the network must return logits [B, 2] for inputs [B, 1, 28, 28], and returns [1, 13] for one input"
+    ),
+    ("prod(shape)", "product(shape)"): ", line 29: NameError: name 'product' is not defined",
+}
+DATA = {
+    (".astype(np.uint8)", ".astype(np.float32)"): ": train_images must be uint8 [N, C, H, W], got float32",
+    ('"test_labels": labels', '"labels": labels'): ": KeyError: 'test_labels'",
+    ("% 2\n", "% 2 + 1\n"): ": train_labels must be in 0..1, got 1..2",
+    ("images[:NUM_TRAIN]", "images[:9]"): ": train_images must be [400, 1, 28, 28] as sizes says, got [9, 1, 28, 28]",
+    (
+        "default_rng(0)",
+        "default_rgn(0)",
+    ): ", line 41: AttributeError: module 'numpy.random' has no attribute 'default_rgn'",
+}
+
+
+def changed(folder: Path, number: int, pair: tuple[str, str]) -> None:
+    """Load the documentation's network (0) and data set (1), the one of that number with a fault."""
+    texts = blocks("docs/extending.md")
+    assert pair[0] in texts[number]
+    texts[number] = texts[number].replace(*pair)
+    for name, text in zip(("mlp.py", "stripes.py"), texts, strict=True):
+        (folder / name).write_text(text)
+        plugins.load_plugin(folder / name)
+
+
+def stripes(tmp_path: Path) -> Config:
+    config = Config(DATASETS["stripes"].options(), MODELS["mlp"].options(), Sml(), Schedule(epochs=1))
+    config.runtime.output_dir = str(tmp_path)
+    return config
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("pair", NETWORKS)
+def test_a_fault_of_a_network_is_a_sentence(folder: Path, tmp_path: Path, pair: tuple[str, str]) -> None:
+    changed(folder, 0, pair)
+    with pytest.raises(
+        ValueError, match=rf"^model=mlp of mlp\.py fails in build or its network{re.escape(NETWORKS[pair])}"
+    ):
+        check(stripes(tmp_path))
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("pair", DATA)
+def test_a_fault_of_a_data_set_is_a_sentence(folder: Path, tmp_path: Path, pair: tuple[str, str]) -> None:
+    changed(folder, 1, pair)
+    config = stripes(tmp_path)
+    check(config)
+    with pytest.raises(ValueError, match=rf"^dataset=stripes of stripes\.py fails in read{re.escape(DATA[pair])}"):
+        prepare(config.dataset, config.runtime)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_folder_that_is_no_package_is_named(folder: Path) -> None:
+    (folder / "parts").mkdir()
+    (folder / "parts" / "helper.py").write_text(HELPER)
+    (folder / "focal.py").write_text(FOCAL.replace("from helper", "from parts.helper"))
+    with pytest.raises(ValueError, match=r"it imports from a folder beside it that has no __init__\.py; add one$"):
+        plugins.load_plugin(folder / "focal.py")
 
 
 @pytest.mark.usefixtures("fresh")

@@ -1,6 +1,7 @@
 """`lossbench table`: the runs in a table, a row for those that differ in their seed alone."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,12 +48,16 @@ def table(
     times. md, tex and html are the table for a document; csv and json have every digit, the values by seed and the
     names of the runs.
     """
+    if results_dir and not Path(results_dir).is_dir():
+        raise ValueError(f"--results-dir: there is no folder {results_dir}")
     folder = results_dir or ("results" if committed else None)
     entries, problems = inspect.known(output_dir, folder)
     print_lines(inspect.nothing_in(output_dir, folder), beside=True)
     print_lines([*problems, *_unreadable(entries)], beside=True)
     grouped = _grouped(entries, options, rows, columns, metric, baseline)
     if grouped is None:
+        if form == "json":
+            click.echo("[]")
         return
     from lossbench.report.grouped import written
 

@@ -199,7 +199,10 @@ def _run(file: Path) -> None:
 def _local_files(file: Path) -> list[Path]:
     """The files below a file's folder that it imports, directly or through others, now or in a function."""
     finder = ModuleFinder([str(file.parent)])
-    finder.run_script(str(file))
+    try:
+        finder.run_script(str(file))
+    except AttributeError as error:  # modulefinder's way with folders that are no packages
+        raise ValueError("it imports from a folder beside it that has no __init__.py; add one") from error
     found = {Path(path).resolve() for module in finder.modules.values() if (path := getattr(module, "__file__", None))}
     return sorted(found - {file})
 

@@ -2,7 +2,9 @@
 
 import pkgutil
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Generic, Literal, TypeVar
@@ -269,3 +271,25 @@ def plugin_facts(names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         kept = {key: value for key, value in vars(facts).items() if key not in ("options", "style", "law")}
         found[part] = {"plugin": source.name, "sha256": source.sha256, **kept}
     return found
+
+
+@contextmanager
+def plugin_faults(part: str, name: str, method: str) -> Iterator[None]:
+    """Turn whatever a plugin raises into a ValueError that names plugin, method and line; errors of others pass.
+
+    Args:
+        part: "dataset", "model" or "loss".
+        name: as registered.
+        method: what is called, such as "read".
+    """
+    source = PARTS[part].source(name)
+    try:
+        yield
+    except Exception as error:
+        if source is None:
+            raise
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source.place]
+        place = f", line {lines[-1]}" if lines else ""
+        said = " ".join(reason.split())
+        raise ValueError(f"{part}={name} of {source.name} fails in {method}{place}: {said:.300}") from error

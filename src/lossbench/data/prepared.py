@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from lossbench.config.options import DatasetConfig
-from lossbench.config.registry import DATASETS
+from lossbench.config.options import DatasetConfig, ImageDataset
+from lossbench.config.registry import DATASETS, plugin_faults
 from lossbench.config.run import Runtime
 from lossbench.data.npz_file import ARRAYS
 from lossbench.data.subsets import Arrays, select
@@ -43,8 +43,11 @@ def _cache(config: DatasetConfig, runtime: Runtime) -> Path:
 
 def _make(config: DatasetConfig, runtime: Runtime) -> Arrays:
     """Read the data set from its own files, and write the arrays and their digest to the cache file."""
-    found = config.read(runtime)
-    arrays = {name: np.array(found[name], order="C") for name in ARRAYS}  # as the cache will return them
+    with plugin_faults("dataset", config.name, "read"):
+        found = config.read(runtime)
+        arrays = {name: np.array(found[name], order="C") for name in ARRAYS}  # as the cache will return them
+        if DATASETS.source(config.name) is not None:
+            _check(arrays, config)
     path = _cache(config, runtime)
     content = arrays | {"digest": _digest(path.name, arrays)}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +55,26 @@ def _make(config: DatasetConfig, runtime: Runtime) -> Arrays:
         remove_leftovers(path.parent)
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **content))
     return arrays
+
+
+def _check(arrays: Arrays, config: DatasetConfig) -> None:
+    """Refuse arrays that are not what `sizes` says.
+
+    Raises:
+        ValueError: a type, a shape or a class is wrong.
+    """
+    known = config.sizes()
+    for split, num in (("train", known.num_train), ("test", known.num_test)):
+        inputs, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+        if isinstance(config, ImageDataset) and inputs.dtype != np.uint8:
+            raise ValueError(f"{split}_images must be uint8 [N, C, H, W], got {inputs.dtype}")
+        if inputs.shape != (num, *known.shape):
+            raise ValueError(f"{split}_images must be {[num, *known.shape]} as sizes says, got {list(inputs.shape)}")
+        if labels.shape != (num,) or labels.dtype.kind not in "iu":
+            raise ValueError(f"{split}_labels must be {num} integers, got {labels.dtype} {list(labels.shape)}")
+        if num and not 0 <= labels.min() <= labels.max() < known.num_classes:
+            classes = f"in 0..{known.num_classes - 1}"
+            raise ValueError(f"{split}_labels must be {classes}, got {labels.min()}..{labels.max()}")
 
 
 def _digest(name: str, arrays: Arrays) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lossbench.config.options import DatasetConfig, Sizes
+from lossbench.config.registry import plugin_faults
 from lossbench.data.imbalance import sizes_left
 
 
@@ -14,7 +15,8 @@ def sizes(config: DatasetConfig) -> Sizes:
     Raises:
         ValueError: it asks for more training samples than there are, or names a file that is no data set.
     """
-    full = config.sizes()
+    with plugin_faults("dataset", config.name, "sizes"):
+        full = config.sizes()
     num_train, num_test, num_classes = full.num_train, full.num_test, full.num_classes
     if config.classes is not None:
         if max(config.classes) >= num_classes:

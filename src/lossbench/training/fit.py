@@ -32,7 +32,7 @@ from lossbench.training.optimizer import Sgd
 from lossbench.training.record import arrays_of, circumstances, identity, probabilities_of, record_of
 from lossbench.training.steps import OnStep, State, train_epoch, train_step
 from lossbench.training.trace import gradient_norms, has_classes_apart, trace
-from lossbench.training.trial import try_loss
+from lossbench.training.trial import try_loss, try_model
 from lossbench.training.warm_start import warm_start
 from lossbench.training.weights import check_savable, weights_of
 
@@ -70,6 +70,7 @@ def check(config: Config) -> torch.device:
     known = sizes(config.dataset)
     check_shape(config.model, known.shape)
     _check_batch_size(config, known.num_train)
+    try_model(config.model, known)
     try_loss(config.loss, known.num_classes)
     return device
 

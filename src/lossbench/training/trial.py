@@ -1,11 +1,12 @@
-"""A loss of a plugin, tried on a few random numbers before any training."""
+"""Losses and networks of plugins, tried once before any training."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from lossbench.config.options import LossConfig
-from lossbench.config.registry import LOSSES
+from lossbench.config.options import LossConfig, ModelConfig, Sizes
+from lossbench.config.registry import LOSSES, MODELS, plugin_faults
 from lossbench.losses.build import build_loss
+from lossbench.models.build import build_model, example
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +26,24 @@ def try_loss(config: LossConfig, num_classes: int) -> None:
     reason = _fault(f"{source.sha256} {config!r}", _Held(config), num_classes)
     if reason:
         raise ValueError(f"loss={config.name} of {source.name} {reason}")
+
+
+def try_model(config: ModelConfig, known: Sizes) -> None:
+    """Build a network that is from a plugin, and call it once on the CPU with an input of zeros.
+
+    Raises:
+        ValueError: it fails, or does not return a logit for each class.
+    """
+    if MODELS.source(config.name) is None:
+        return
+    import torch
+
+    with plugin_faults("model", config.name, "build or its network"), torch.no_grad():
+        model = build_model(config, known.shape, known.num_classes, seed=0).eval()
+        logits = model(example(known.shape))
+        if logits.shape != (1, known.num_classes):
+            wanted = f"logits [B, {known.num_classes}] for inputs [B, {', '.join(map(str, known.shape))}]"
+            raise ValueError(f"the network must return {wanted}, and returns {list(logits.shape)} for one input")
 
 
 class _Held:
