@@ -5,6 +5,8 @@ Property tests try the same examples every time and store none.
 
 import pickle
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,16 @@ from click.testing import CliRunner, Result
 from hypothesis import Phase, settings
 from invented import Known, all_of_cnn2c
 from kinds_of_runs import Invoke, Made, make_all
+from plugin_files import FOCAL, HELPER
 from weighted_runs import make_trained
 
 from lossbench.cli.main import lossbench
+from lossbench.config import plugins
+from lossbench.config.registry import DATASETS, LOSSES, MODELS
 from lossbench.runs.folder import Run, open_run
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.results import known_results
+from lossbench.studies.study import STUDIES
 from lossbench.system import shipped
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -104,3 +110,33 @@ def no_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for owner, name in ((torch, "load"), (pickle, "load"), (pickle, "loads"), (pickle, "Unpickler")):
         monkeypatch.setattr(owner, name, refuse)
+
+
+@pytest.fixture
+def fresh_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What plugins change in a process is put back."""
+    for name in LOSSES, MODELS, DATASETS, STUDIES:
+        len(name)  # its own are loaded
+    before = {name: vars(plugins)[name].copy() for name in ("_loaded", "_loading", "_registered")}
+    kept = [(one, dict(one._known), dict(one._sources)) for one in (LOSSES, MODELS, DATASETS, STUDIES)]
+    modules, path = set(sys.modules), list(sys.path)
+    monkeypatch.delenv(plugins.VARIABLE, raising=False)
+    yield
+    for name, value in before.items():
+        setattr(plugins, name, value)
+    for one, known, found in kept:
+        one._known, one._sources = known, found
+    for name in set(sys.modules) - modules:
+        if name.startswith("lossbench_plugin_") or name == "helper":
+            del sys.modules[name]
+    sys.path[:] = path
+
+
+@pytest.fixture
+def own_files(tmp_path: Path) -> Path:
+    """A user's folder, its name with a space."""
+    folder = tmp_path / "my losses"
+    folder.mkdir()
+    (folder / "focal.py").write_text(FOCAL)
+    (folder / "helper.py").write_text(HELPER)
+    return folder

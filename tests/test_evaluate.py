@@ -14,13 +14,13 @@ import torch
 from kinds_of_runs import Invoke
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from test_commands import mistake
 from test_new_kinds import by_features, registered, tokens
 from test_plugins import program, records
 from torch import Tensor
 from weighted_runs import command, config, evaluated
 
 from lossbench import load_network
-from lossbench.cli import main as cli
 from lossbench.config.options import ClassWeights, Normalization
 from lossbench.config.run import Config, Precision, Schedule, run_id
 from lossbench.data.digits import Digits
@@ -32,17 +32,6 @@ from lossbench.runs.restored import config_of
 from lossbench.training.fit import fit
 
 __all__ = ["registered"]  # a fixture
-
-
-def mistake(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The one sentence that a command says before it ends with exit code 1."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main(words)
-    assert stop.value.code == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("lossbench: ")
-    return said.err.removeprefix("lossbench: ").strip()
 
 
 def test_evaluation_gives_the_numbers_of_the_record(saved: Run, invoke: Invoke, no_pickle: None) -> None:

@@ -243,8 +243,8 @@ def _scores(parts: Sequence[Part]) -> list[Block]:
         return []
     words = (
         "Scores of the test samples' probabilities, mean ± standard deviation over seeds; bold, the best of each data "
-        "set. Of a loss with sigmoids the probabilities are normalised to sum 1. After a temperature: fitted on one "
-        "half of the samples and scored on the other."
+        "set. Of a loss with sigmoids the probabilities are normalised to sum 1. Tempered: after one "
+        "temperature, fitted on one half of the samples and scored on the other."
     )
     return [table(lines, ["Data set", "Row"], words)]
 

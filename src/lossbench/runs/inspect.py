@@ -46,7 +46,7 @@ RESULT = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A run at hand: a folder of one's own, or a committed record."""
+    """A known run: a folder of one's own, or a committed record."""
 
     id: str
     status: str

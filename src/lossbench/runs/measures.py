@@ -99,7 +99,7 @@ MEASURES: Mapping[str, Measure] = {
         *(Measure(key, label, _score(key), digits=4, best=min) for key, label in _SCORES.items()),
         Measure("overconfidence", "Mean confidence less accuracy", _score("overconfidence"), digits=4),
         *(
-            Measure(f"tempered_{key}", f"{label}, after a temperature", _tempered(key), digits=4, best=min)
+            Measure(f"tempered_{key}", f"{label}, tempered", _tempered(key), digits=4, best=min)
             for key, label in _SCORES.items()
         ),
         Measure("time", "Time (s)", _field("wall_s"), digits=1, best=min),

@@ -88,8 +88,8 @@ def missing(plan: Iterable[tuple[str, int, int, int]], problems: Sequence[str]) 
         for name, done, failed, planned in plan
     }
     caption = (
-        "The runs that docs/statistics.md plans; lossbench reference goes on with them, in this order from CNN2C at "
-        "the paper's learning rate on without a GPU."
+        "The runs that docs/statistics.md plans; lossbench reference continues them in this order, without a GPU from "
+        "CNN2C at the paper's learning rate on."
     )
     found: list[Block] = [table(lines, ["Runs"], caption)]
     return [*found, Items(problems)] if problems else found

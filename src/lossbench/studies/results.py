@@ -99,7 +99,7 @@ class Results:
             return None
 
     def test_labels(self, config: Config) -> np.ndarray | None:
-        """The classes of the images that a run was tested on, [N], where its arrays are at hand and they are known."""
+        """The classes of a run's test images, [N]; None without its arrays or where they are not known."""
         record, arrays = self.record(config), self.arrays(config)
         return None if record is None or arrays is None else record.test_labels(arrays)
 

@@ -114,7 +114,7 @@ class Claim:
 
     @property
     def over_cells(self) -> bool:
-        """Whether it speaks of the mean over all cells of a seed, not of each cell."""
+        """Whether it is about the mean over all cells of a seed, not about each cell."""
         return "mean over the" in self.statistic
 
 
@@ -164,7 +164,7 @@ def _family(label: str) -> Family:
 
 
 def contrasts_of(claim: Claim) -> list[Contrast]:
-    """The comparisons that a claim speaks of, one a cell."""
+    """The comparisons that a claim is about, one per cell."""
     found = []
     for pair in claim.contrasts:
         if pair[0] in claim.networks:

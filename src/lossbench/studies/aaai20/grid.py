@@ -101,7 +101,7 @@ def paper_numbers() -> dict[tuple[int, str, str], float]:
 
 @cache
 def paper_confusions() -> dict[str, dict[tuple[int, int], int]]:
-    """What the paper's text tells of Figure 1: by name of the loss, counts by (true class, predicted class)."""
+    """Counts that the paper's text gives for Figure 1: by name of the loss, then by (true class, predicted class)."""
     names = {LABELS[loss.name]: loss.name for loss in LOSSES}
     found: dict[str, dict[tuple[int, int], int]] = {}
     for line in paper.lines("figure1.csv"):
