@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from lossbench.report.page import Paragraph, Table
+from lossbench.report.blocks import Paragraph, Table
 
 
 def table(blocks: Any, index: int = 0) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lossbench.report.page import BLACK, Block, Picture, Section, Table, to_html
+from lossbench.report.blocks import BLACK, Block, Picture, Section, Table, to_html
 
 VOID = {"meta"}
 

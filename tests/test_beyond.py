@@ -9,7 +9,7 @@ from invented import Known
 from scipy import stats
 
 from lossbench.data import labels
-from lossbench.report.page import Picture
+from lossbench.report.blocks import Picture
 from lossbench.statistics import learning_property
 from lossbench.statistics.calibration import calibration
 from lossbench.studies.aaai20 import mechanism, variants

@@ -11,7 +11,7 @@ from invented import Known
 
 from lossbench.config.run import Runtime
 from lossbench.data import labels
-from lossbench.report.page import Picture, Table
+from lossbench.report.blocks import Picture, Table
 from lossbench.statistics import inference, learning_property
 from lossbench.studies import provenance
 from lossbench.studies.aaai20 import table1

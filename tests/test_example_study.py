@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 DRIVER = """
 import json
 from lossbench.config.run import Runtime
-from lossbench.report.page import to_markdown
+from lossbench.report.blocks import to_markdown
 from lossbench.studies.measurements import measure_all
 from lossbench.studies.results import known_results
 from lossbench.studies.study import STUDIES, Known

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from lossbench.report.page import Picture
+from lossbench.report.blocks import Picture
 from lossbench.report.plots import (
     CellRow,
     ComparisonRow,

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lossbench.config.run import Runtime
-from lossbench.report.page import Table
+from lossbench.report.blocks import Table
 from lossbench.studies.aaai20.report import write_report
 from lossbench.studies.options import Reproduce
 from lossbench.studies.tables import to_latex

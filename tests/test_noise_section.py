@@ -6,7 +6,7 @@ import numpy as np
 from blocks import table, text
 from invented import FAMILY, Known, level
 
-from lossbench.report.page import Picture
+from lossbench.report.blocks import Picture
 from lossbench.statistics import noise
 from lossbench.studies.aaai20 import variants
 from lossbench.studies.aaai20.keys import CNN2C, labelled

@@ -17,7 +17,7 @@ from markdown_it.token import Token
 from matplotlib.figure import Figure
 from page_tree import Tree, page_of, picture, shown, table
 
-from lossbench.report.page import (
+from lossbench.report.blocks import (
     BLACK,
     Block,
     Items,

@@ -7,7 +7,7 @@ import pytest
 from blocks import table, text
 from invented import Known, level
 
-from lossbench.report.page import Picture
+from lossbench.report.blocks import Picture
 from lossbench.studies.aaai20 import variants
 from lossbench.studies.aaai20.keys import labelled
 from lossbench.studies.aaai20.sections import readings

@@ -11,7 +11,7 @@ from blocks import table, text
 from invented import FAMILY, LEVEL, Known, give_own_lr, level, unknown
 
 from lossbench.config.run import Runtime, run_id
-from lossbench.report.page import Picture, Table
+from lossbench.report.blocks import Picture, Table
 from lossbench.report.wording import percent, points, predicted
 from lossbench.statistics import inference
 from lossbench.studies.aaai20 import table1

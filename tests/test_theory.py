@@ -13,7 +13,7 @@ from lossbench.config.options import ClassWeights
 from lossbench.config.run import Config
 from lossbench.data import labels as known_labels
 from lossbench.data.labels import train_counts
-from lossbench.report.page import Picture
+from lossbench.report.blocks import Picture
 from lossbench.statistics.adjustment import accuracies, logit_adjusted
 from lossbench.statistics.inference import Pairs
 from lossbench.statistics.learning_property import LAW_FACTOR

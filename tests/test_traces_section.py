@@ -5,7 +5,7 @@ import pytest
 from blocks import table, text
 from invented import Known
 
-from lossbench.report.page import Picture
+from lossbench.report.blocks import Picture
 from lossbench.statistics import learning_property
 from lossbench.studies.aaai20 import mechanism, variants
 from lossbench.studies.aaai20.keys import labelled

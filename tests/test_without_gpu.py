@@ -7,7 +7,7 @@ from blocks import table, text
 from invented import Known, unknown
 
 from lossbench.config.run import Config, Precision, Runtime, run_id
-from lossbench.report.page import Table
+from lossbench.report.blocks import Table
 from lossbench.studies.aaai20 import conditions, variants, without_gpu
 from lossbench.studies.aaai20.grid import cells
 from lossbench.studies.aaai20.sections.large_networks import on_a_cpu

@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from lossbench.config.naming import PARTS, in_order, short
+from lossbench.report.blocks import Strong, Table, plain_page
+from lossbench.report.html import to_html
 from lossbench.report.latex import to_latex
-from lossbench.report.page import Strong, Table, blocks_to_markdown, to_html
+from lossbench.report.markdown import blocks_to_markdown
 from lossbench.report.wording import NO_NUMBER, enumerated, plain, probability, short_commit
 from lossbench.runs.choose import Choice, order_of
 from lossbench.runs.groups import NUMERICS_KEY, Beside, Group, Moments, beside, best_of, keys_of, moments
@@ -234,7 +236,7 @@ def written(table: Grouped, form: str) -> str:
     if form == "tex":
         return to_latex(block(table), "tab:runs")
     if form == "html":
-        return to_html(table.title, [block(table)], [])
+        return to_html(plain_page(table.title, [block(table)], []))
     if form == "csv":
         return str(pd.DataFrame([_csv_line(table, line) for line in table.lines]).map(csv_cell).to_csv(index=False))
     return json.dumps([_facts(line, table.measure) for line in table.lines], indent=2) + "\n"

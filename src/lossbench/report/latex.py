@@ -1,6 +1,6 @@
 """Tables as LaTeX."""
 
-from lossbench.report.page import Strong, Table
+from lossbench.report.blocks import Strong, Table
 
 _TEX = str.maketrans({letter: f"\\{letter}" for letter in "%_#&{}$"})
 _TEX |= str.maketrans({"±": r"$\pm$", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})

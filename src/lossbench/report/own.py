@@ -10,20 +10,21 @@ from filelock import FileLock
 
 from lossbench.config.naming import PARTS, short, told_apart
 from lossbench.config.registry import DATASETS
-from lossbench.report.grouped import Grouped, arranged, block, cell, written
-from lossbench.report.own_figures import confusion_matrices, learning_curves, reliability
-from lossbench.report.page import (
+from lossbench.report.blocks import (
     Block,
     Items,
     Paragraph,
     Picture,
     Section,
     Strong,
-    to_html,
-    to_markdown,
-    write_picture,
-    write_text,
+    plain_page,
 )
+from lossbench.report.drawing import Gallery
+from lossbench.report.files import write_text
+from lossbench.report.grouped import Grouped, arranged, block, cell, written
+from lossbench.report.html import to_html
+from lossbench.report.markdown import to_markdown
+from lossbench.report.own_figures import confusion_matrices, learning_curves, reliability
 from lossbench.report.style import PALETTE
 from lossbench.report.table import table
 from lossbench.report.wording import NO_NUMBER
@@ -90,10 +91,9 @@ def write_own(folder: Path, entries: Sequence[Entry]) -> None:
         ]
         sections = [one for one in sections if one.blocks]
         lead = _lead(entries, arrangement)
-        for picture in (one for section in sections for one in section.blocks if isinstance(one, Picture)):
-            write_picture(folder, picture)
-        write_text(folder / "index.html", to_html("Your runs", lead, sections))
-        write_text(folder / "report.md", to_markdown("Your runs", lead, sections))
+        page = plain_page("Your runs", lead, sections)
+        write_text(folder / "index.html", to_html(page, Gallery(folder)))
+        write_text(folder / "report.md", to_markdown(page))
         write_bytes(folder / "table.csv", written(arrangement, "csv").encode())
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lossbench.report.page import BLACK, Picture
-from lossbench.report.style import FAINT, PALETTE, SMALL
+from lossbench.report.blocks import Picture
+from lossbench.report.drawing import given
+from lossbench.report.style import BLACK, FAINT, PALETTE, SMALL
 from lossbench.statistics.calibration import Calibration
 
 Curves = Mapping[str, np.ndarray]
@@ -57,7 +58,7 @@ def learning_curves(name: str, title: str, groups: Mapping[str, Curves]) -> Pict
         axes.grid(color=FAINT, alpha=0.3)
     _add_legend(figure, panels[0])
     caption = f"{title}: accuracy over the epochs; line, the mean over seeds; band, their range."
-    return Picture(name, figure, caption, f"Learning curves. {' '.join(told)}")
+    return Picture(name, given(figure), caption, f"Learning curves. {' '.join(told)}")
 
 
 def confusion_matrices(name: str, title: str, groups: Mapping[str, np.ndarray], classes: Sequence[str]) -> Picture:
@@ -91,7 +92,7 @@ def confusion_matrices(name: str, title: str, groups: Mapping[str, np.ndarray], 
         f"{title}: confusion matrices of the last epoch, in percent of a class's test samples, all seeds together; "
         "rows, the true class; columns, the predicted one."
     )
-    return Picture(name, figure, caption, f"Confusion matrices. {' '.join(told)}")
+    return Picture(name, given(figure), caption, f"Confusion matrices. {' '.join(told)}")
 
 
 def _draw_matrix(axes: Axes, shares: np.ndarray, classes: Sequence[str]) -> None:
@@ -156,7 +157,7 @@ def reliability(name: str, title: str, groups: Mapping[str, Sequence[Calibration
         f"{title}: accuracy of the test samples over the probability of the predicted class, in 15 bins of equal "
         "width, all seeds together; on the diagonal both are equal. Below, how many samples a bin has."
     )
-    return Picture(name, figure, caption, f"Reliability. {' '.join(told)}")
+    return Picture(name, given(figure), caption, f"Reliability. {' '.join(told)}")
 
 
 def _in_legend(group: str, runs: Sized) -> str:

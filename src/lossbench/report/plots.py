@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from lossbench.report.page import Picture
+from lossbench.report.blocks import Picture
+from lossbench.report.drawing import given
 from lossbench.report.style import FAINT, PAPER, SMALL, STYLES
 from lossbench.report.wording import MISSING
 from lossbench.statistics.inference import CellOutcome, Difference, Prediction, Word
@@ -109,7 +110,7 @@ def lr_curves(curves: Sequence[LrCurve], paper_lr: float, name: str = "lr_curves
         f"The height is the logarithm of the error.{arrows if _num_scaled(curves) else ''}"
     )
     alt = " ".join(_curve_in_words(curve, paper_lr) for curve in curves)
-    return Picture(name, figure, caption, f"Accuracy over the learning rate. {alt}")
+    return Picture(name, given(figure), caption, f"Accuracy over the learning rate. {alt}")
 
 
 def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
@@ -152,7 +153,7 @@ def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
         f"{'' if row.paper is None else f', paper {100 * row.paper:.2f} %'}."
         for row in rows
     ]
-    return Picture("cells_beside_paper", figure, caption, f"Our runs beside the paper. {' '.join(texts)}")
+    return Picture("cells_beside_paper", given(figure), caption, f"Our runs beside the paper. {' '.join(texts)}")
 
 
 def comparisons(rows: Sequence[ComparisonRow]) -> Picture:
@@ -184,7 +185,7 @@ def comparisons(rows: Sequence[ComparisonRow]) -> Picture:
         f"{f'{100 * row.difference.mean:+.2f} points, ' if row.difference.n else ''}{_comparison_in_words(row)}."
         for row in rows
     ]
-    return Picture("comparisons", figure, caption, f"Differences of losses. {' '.join(texts)}")
+    return Picture("comparisons", given(figure), caption, f"Differences of losses. {' '.join(texts)}")
 
 
 def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Picture:
@@ -217,7 +218,7 @@ def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Pic
         "points."
         f"{f' {left_out} without two positive numbers, not drawn.' if left_out else ''}"
     )
-    return Picture("learning_property", figure, caption, f"Two sides of Eq. 9. {' '.join(texts)}")
+    return Picture("learning_property", given(figure), caption, f"Two sides of Eq. 9. {' '.join(texts)}")
 
 
 _RING: Mapping[str, Any] = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "linestyle": "none"}

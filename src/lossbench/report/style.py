@@ -6,17 +6,21 @@ from typing import Any
 
 from lossbench.config.registry import LOSSES
 
+BLACK = "#111111"
+"""For what stays black on any page."""
+
 PALETTE: tuple[dict[str, Any], ...] = (
-    {"color": "#4477aa", "marker": "s", "linestyle": "--"},
-    {"color": "#ee6677", "marker": "o", "linestyle": "-."},
-    {"color": "#228833", "marker": "^", "linestyle": "-"},
-    {"color": "#aa3377", "marker": "v", "linestyle": ":"},
-    {"color": "#ccbb44", "marker": "P", "linestyle": "--"},
-    {"color": "#66ccee", "marker": "X", "linestyle": "-."},
-    {"color": "#bb5566", "marker": "<", "linestyle": "-"},
-    {"color": "#004488", "marker": ">", "linestyle": ":"},
+    {"color": "#0072b2", "marker": "s", "linestyle": "--"},
+    {"color": "#d55e00", "marker": "o", "linestyle": "-."},
+    {"color": "#00936b", "marker": "^", "linestyle": "-"},
+    {"color": "#aa4499", "marker": "v", "linestyle": ":"},
+    {"color": "#8a6d00", "marker": "P", "linestyle": "--"},
+    {"color": "#2a93b0", "marker": "X", "linestyle": "-."},
+    {"color": "#882255", "marker": "<", "linestyle": "-"},
+    {"color": "#5040a8", "marker": ">", "linestyle": ":"},
 )
-"""Styles of losses by index; each can be recognised without its colour."""
+"""Styles of losses by index, each told from the others by marker and line as well; the first three colours are those of
+Okabe and Ito for the colour-blind. style.css has what each becomes on a light and on a dark page."""
 
 PAPER: Mapping[str, Any] = {"marker": "D", "markerfacecolor": "none", "linestyle": "none", "markersize": 6}
 """Marker of the paper's numbers."""

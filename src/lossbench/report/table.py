@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from lossbench.report.page import Table
+from lossbench.report.blocks import Table
 
 
 def table(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from lossbench.config.run import Config
-from lossbench.report.page import Block, Items, Paragraph, Picture, Table
+from lossbench.report.blocks import Block, Items, Paragraph, Picture, Table
 from lossbench.report.table import table
 from lossbench.report.wording import (
     enumerated,

@@ -13,7 +13,7 @@ from lossbench.config.registry import Registry
 from lossbench.config.run import Config, Runtime
 
 if TYPE_CHECKING:
-    from lossbench.report.page import Section
+    from lossbench.report.blocks import Section
     from lossbench.studies.measurements import Measurement
     from lossbench.studies.results import Results
 

@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 
 from lossbench.config.run import run_id
+from lossbench.report.blocks import Table, plain_page
+from lossbench.report.files import write_csv, write_text
+from lossbench.report.html import to_html
 from lossbench.report.latex import to_latex
-from lossbench.report.page import Table, blocks_to_markdown, to_html, write_csv, write_text
+from lossbench.report.markdown import blocks_to_markdown
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, plain, short_commit
 from lossbench.runs.records import Record
@@ -124,7 +127,7 @@ def write_forms(folder: Path, number: int, title: str, table: Table) -> str:
     """Write a table as Markdown, HTML and LaTeX; returns the Markdown."""
     markdown = blocks_to_markdown([table])
     write_text(folder / f"table{number}.md", markdown)
-    write_text(folder / f"table{number}.html", to_html(title, [table], []))
+    write_text(folder / f"table{number}.html", to_html(plain_page(title, [table], [])))
     write_text(folder / f"table{number}.tex", to_latex(table, f"tab:{number}"))
     return markdown
 

@@ -8,19 +8,19 @@ from filelock import FileLock
 
 from lossbench import NUMERICS
 from lossbench.config.run import Config, Runtime, run_id
-from lossbench.report.page import (
+from lossbench.report.blocks import (
     Block,
     Items,
     Paragraph,
     Picture,
     Section,
     Table,
-    blocks_to_markdown,
-    to_html,
-    to_markdown,
-    write_picture,
-    write_text,
+    plain_page,
 )
+from lossbench.report.drawing import Gallery
+from lossbench.report.files import write_text
+from lossbench.report.html import to_html
+from lossbench.report.markdown import blocks_to_markdown, to_markdown
 from lossbench.runs.records import all_records, committed_records, outdated
 from lossbench.studies import provenance
 from lossbench.studies.aaai20 import conditions, grid, second_runs, table1, variants, without_gpu
@@ -37,7 +37,7 @@ from lossbench.studies.aaai20.sections import (
     traces,
 )
 from lossbench.studies.aaai20.sections import judged as sections
-from lossbench.studies.aaai20.sections.figures import Drawn, confusions, figure1, figure1_classes, figure2, write_drawn
+from lossbench.studies.aaai20.sections.figures import confusions, figure1, figure1_classes, figure2
 from lossbench.studies.aaai20.sections.findings import (
     apart_sentence,
     cells_sentence,
@@ -116,15 +116,13 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
         )
         summary.append(markdown)
         used += [record.id for _, found in filled for record in found]
-    drawn: list[Drawn] = []
+    pictures: list[Picture] = []
     if 3 in plan.tables:
         filled = fill(grid.figure_cells(profile, plan.seeds))
         matrices = confusions(filled)
         names = {record.id for _, found in filled for record in found}
         by_class = [] if all_without(results, names) else [figure1(matrices), figure1_classes(matrices)]
-        drawn = [*by_class, figure2(filled)]
-    for picture in drawn:
-        write_drawn(folder, picture)
+        pictures = [*by_class, figure2(filled)]
     simulations, problems = _simulations(plan)
     others = {1: context.table1(simulations), 2: context.table2()}
     for number, blocks in others.items():
@@ -132,18 +130,16 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
             write_forms(folder, number, table.caption.partition(".")[0], table)
     shown = [cell for number in plan.tables for cell in grid.cells(number, profile, plan.seeds)]
     unused = _unused(results) + _other_seeds(results, shown) + problems
-    pictures = [picture for picture, _ in drawn]
     computed = [Section("Table 1: Eq. 10 simulated", others[1]), Section("Table 2: the networks", others[2])]
     if profile == "paper":
         title, lead, parts = _paper(results, simulations, tables, computed, pictures, unused)
     else:
         title, lead, parts = _quick(results, tables, computed, pictures, used, unused)
-    written = {picture.name for picture in pictures}
-    for block in (block for part in parts for block in part.blocks):
-        if isinstance(block, Picture) and block.name not in written:
-            write_picture(folder, block)
-    write_text(folder / "index.html", to_html(title, lead, parts))
-    write_text(folder / "report.md", to_markdown(title, lead, parts))
+    page = plain_page(title, lead, parts)
+    gallery = Gallery(folder)
+    gallery.write(pictures)
+    write_text(folder / "index.html", to_html(page, gallery))
+    write_text(folder / "report.md", to_markdown(page))
     if unused:
         summary.append("Not in any table:\n\n" + "".join(f"- {line}\n" for line in unused))
     write_text(folder / "summary.md", "\n".join(summary))

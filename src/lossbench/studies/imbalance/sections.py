@@ -12,7 +12,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from lossbench.config.options import ClassWeights
 from lossbench.config.registry import labelled_loss
-from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.blocks import Block, Paragraph, Picture
+from lossbench.report.drawing import given
 from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, measured, percent, seeds_told
@@ -209,7 +210,7 @@ def _law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
         "training images with inverse weights, a point a class and run: two classes (T0, T1), and ten, the later five "
         "thinned out 10 times."
     )
-    return Picture("imbalance-law", figure, caption, f"Eq. 10 under imbalance. {' '.join(told)}")
+    return Picture("imbalance-law", given(figure), caption, f"Eq. 10 under imbalance. {' '.join(told)}")
 
 
 def _point(loss: str, split: str) -> dict[str, Any]:
@@ -318,4 +319,4 @@ def _accuracy_picture(every: Sequence[Study]) -> Picture:
         "that of the smaller half, mean over seeds; up and to the right is better; LGL is hollow, and SML's logit "
         "adjustment is its threshold moving. Fashion-MNIST, CNN2C, last epoch."
     )
-    return Picture("imbalance-accuracy", figure, caption, f"Majority over minority accuracy. {' '.join(told)}")
+    return Picture("imbalance-accuracy", given(figure), caption, f"Majority over minority accuracy. {' '.join(told)}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lossbench.config.run import Config
-from lossbench.report.page import Section
+from lossbench.report.blocks import Section
 from lossbench.studies.imbalance import plan
 from lossbench.studies.results import Results
 from lossbench.studies.study import Accuracy, Known, Planned, Study, register_study

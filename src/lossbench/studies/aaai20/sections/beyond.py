@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lossbench.config.registry import LABELS
-from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.blocks import Block, Paragraph, Picture
+from lossbench.report.drawing import given
 from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.report.wording import (
@@ -156,7 +157,7 @@ def _beta_picture(results: Results, variants: Sequence[Variant]) -> Picture:
     axes.grid(color=FAINT, alpha=0.3)
     axes.legend(fontsize=SMALL)
     caption = "LGL-INR over beta on KMNIST, CNN2C, last epoch: lines join means, a point is a run."
-    return Picture("beta", figure, caption, f"Accuracy over beta. {' '.join(told)}")
+    return Picture("beta", given(figure), caption, f"Accuracy over beta. {' '.join(told)}")
 
 
 def mechanism_blocks(judge: Judge) -> list[Block]:

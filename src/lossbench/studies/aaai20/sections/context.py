@@ -10,7 +10,7 @@ import numpy as np
 from lossbench.config.run import Config
 from lossbench.data.labels import train_counts
 from lossbench.report import plots
-from lossbench.report.page import Block, Items, Paragraph
+from lossbench.report.blocks import Block, Items, Paragraph
 from lossbench.report.plots import PropertyRow
 from lossbench.report.table import table
 from lossbench.report.tone import toned

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from lossbench.report.page import Picture, write_csv, write_picture
+from lossbench.report.blocks import Picture
+from lossbench.report.drawing import given
 from lossbench.report.style import FAINT, PAPER, SMALL, STYLES
 from lossbench.report.wording import MISSING
 from lossbench.runs.records import Record
@@ -21,9 +21,6 @@ from lossbench.studies.aaai20 import grid as experiments
 from lossbench.studies.tables import Filled
 
 _CELLS = LinearSegmentedColormap.from_list("cells", ["#4477aa00", "#4477aacc"])  # text of the page's colour on it
-
-Drawn = tuple[Picture, pd.DataFrame]
-"""A picture, and the numbers in it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def confusions(filled: Filled) -> list[Confusions]:
     return found
 
 
-def figure1(found: Sequence[Confusions]) -> Drawn:
+def figure1(found: Sequence[Confusions]) -> Picture:
     """Confusion matrices as in the paper's Figure 1: counts of test images, mean over the seeds."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     said = []
@@ -99,10 +96,10 @@ def figure1(found: Sequence[Confusions]) -> Drawn:
     )
     alt = f"Confusion matrices on {found[0].dataset}. {' '.join(said)}"
     table = pd.DataFrame(lines, columns=["loss", "true", "predicted", "mean", "n", "paper"])
-    return Picture("figure1", figure, caption, alt), table
+    return Picture("figure1", given(figure), caption, alt, table)
 
 
-def figure1_classes(found: Sequence[Confusions]) -> Drawn:
+def figure1_classes(found: Sequence[Confusions]) -> Picture:
     """What the paper reads from Figure 1: in which classes LGL-INR is more accurate than LGL, and than SML."""
     (first,) = [one for one in found if one.loss == "LGL-INR"]
     others = [one for one in found if one.loss != "LGL-INR"]
@@ -132,10 +129,10 @@ def figure1_classes(found: Sequence[Confusions]) -> Drawn:
     )
     alt = f"Differences in accuracy by class on {first.dataset}. {' '.join(said)}"
     table = pd.DataFrame(lines, columns=["contrast", "class", "seed", "difference"])
-    return Picture("figure1_classes", figure, caption, alt), table
+    return Picture("figure1_classes", given(figure), caption, alt, table)
 
 
-def figure2(filled: Filled) -> Drawn:
+def figure2(filled: Filled) -> Picture:
     """Accuracy curves as in the paper's Figure 2, of test and training images, for every data set: mean and range."""
     datasets = list(dict.fromkeys(cell.dataset for cell, _ in filled))
     figure = Figure(figsize=(6, 0.6 + 2.6 * len(datasets)), layout="constrained")
@@ -183,14 +180,7 @@ def figure2(filled: Filled) -> Drawn:
     told = [f"{dataset}, {split}: {', '.join(words)}." for (dataset, split), words in ends.items()]
     alt = f"Accuracy curves; where they end. {' '.join(told)}"
     table = pd.DataFrame(lines, columns=["split", "dataset", "loss", "epoch", "mean", "low", "high", "n"])
-    return Picture("figure2", figure, caption, alt), table
-
-
-def write_drawn(folder: Path, drawn: Drawn) -> None:
-    """Write a picture as PNG and PDF, and its numbers as CSV."""
-    picture, table = drawn
-    write_picture(folder, picture)
-    write_csv(folder / f"{picture.name}.csv", table)
+    return Picture("figure2", given(figure), caption, alt, table)
 
 
 def _confusion(record: Record) -> np.ndarray | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from lossbench.config.registry import LABELS
 from lossbench.report import plots
-from lossbench.report.page import Block, Paragraph, Table
+from lossbench.report.blocks import Block, Paragraph, Table
 from lossbench.report.plots import CellRow, ComparisonRow
 from lossbench.report.table import table
 from lossbench.report.tone import toned

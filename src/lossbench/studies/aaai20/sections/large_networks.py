@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from lossbench.config.run import Config, Precision
-from lossbench.report.page import Block, Paragraph
+from lossbench.report.blocks import Block, Paragraph
 from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, enumerated, points, span, spread

@@ -8,7 +8,7 @@ from typing import Any
 from lossbench.config.options import LossConfig
 from lossbench.config.registry import LABELS
 from lossbench.report import plots
-from lossbench.report.page import Block
+from lossbench.report.blocks import Block
 from lossbench.report.plots import LrCurve
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, difference_line, percent

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lossbench.config.registry import LABELS
-from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.blocks import Block, Paragraph, Picture
+from lossbench.report.drawing import given
 from lossbench.report.style import FAINT, SMALL
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, points, probability
@@ -100,7 +101,7 @@ def seeds_to_ask_for(known: Sequence[Comparison]) -> Picture:
         "Seeds with which a paired t test at 5 % finds a true difference of LGL-INR and SML with 80 % probability, by "
         "the spread of the differences seed by seed. The paper has one run a cell; below the line no verdict is given."
     )
-    return Picture("seeds", figure, caption, f"Seeds over true difference. {' '.join(told)}")
+    return Picture("seeds", given(figure), caption, f"Seeds over true difference. {' '.join(told)}")
 
 
 def _shared(judge: Judge, known: Sequence[Comparison]) -> list[Block]:

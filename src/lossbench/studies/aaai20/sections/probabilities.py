@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from lossbench.config.registry import LABELS, LOSSES, Map
 from lossbench.config.run import Config
-from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.blocks import Block, Paragraph, Picture
+from lossbench.report.drawing import given
 from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.report.wording import NO_NUMBER, enumerated, spread
@@ -171,4 +172,4 @@ def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:
         f"all seeds together, bins with {SHOWN_FROM} predictions or more. On the line confidence is accuracy; below "
         "it, overconfident."
     )
-    return Picture("reliability", figure, caption, f"Reliability diagrams. {' '.join(told)}")
+    return Picture("reliability", given(figure), caption, f"Reliability diagrams. {' '.join(told)}")

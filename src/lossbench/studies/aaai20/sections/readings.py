@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.figure import Figure
 
-from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.blocks import Block, Paragraph, Picture
+from lossbench.report.drawing import given
 from lossbench.report.style import FAINT, PAPER, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.report.tone import toned
@@ -279,7 +280,7 @@ def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: 
         "dotted line, how far the number that the paper prints lies from the default's mean. Each panel has its own "
         "range."
     )
-    return Picture(name, figure, caption, f"Readings of {where}. {' '.join(told) or MISSING}")
+    return Picture(name, given(figure), caption, f"Readings of {where}. {' '.join(told) or MISSING}")
 
 
 Factors = dict[float, dict[str, tuple[float, Prediction]]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lossbench.config.registry import LABELS
-from lossbench.report.page import Block, Paragraph
+from lossbench.report.blocks import Block, Paragraph
 from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import NO_NUMBER, enumerated, in_words, percent, points, predicted, span

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lossbench.config.registry import LABELS, labelled_loss
-from lossbench.report.page import Block, Paragraph, Picture
+from lossbench.report.blocks import Block, Paragraph, Picture
+from lossbench.report.drawing import given
 from lossbench.report.style import FAINT, SMALL, STYLES
 from lossbench.report.table import table
 from lossbench.statistics import learning_property
@@ -61,7 +62,7 @@ def weights_by_epoch(judge: Judge) -> list[Block]:
         "the end, class j among the negatives of k, beside the uniform weight. Lines are means over seeds, bands their "
         "range."
     )
-    return [Picture("weights", figure, caption, f"LGL-INR's weights by epoch. {' '.join(told)}")]
+    return [Picture("weights", given(figure), caption, f"LGL-INR's weights by epoch. {' '.join(told)}")]
 
 
 def traced(results: Results) -> list[Block]:
@@ -108,7 +109,7 @@ def traced(results: Results) -> list[Block]:
         "the class in brackets."
     )
     return [
-        Picture("traces", figure, caption, f"Gradient norms and own probability by epoch. {' '.join(told)}"),
+        Picture("traces", given(figure), caption, f"Gradient norms and own probability by epoch. {' '.join(told)}"),
         table(lines, ["Loss"], extremes),
     ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from lossbench.report.page import Block, Paragraph
+from lossbench.report.blocks import Block, Paragraph
 from lossbench.report.wording import enumerated
 from lossbench.studies.results import Results
 from lossbench.system.shipped import WHERE_ARRAYS_ARE
