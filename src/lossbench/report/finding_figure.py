@@ -12,7 +12,6 @@ from matplotlib.ticker import MaxNLocator
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
 from lossbench.report.interval_axes import (
-    WIDTH,
     data,
     ends,
     grouped,
@@ -26,6 +25,8 @@ from lossbench.report.interval_axes import (
 from lossbench.report.rows import Estimate, FindingRow
 from lossbench.report.style import STYLES, TEXT
 from lossbench.report.wording import seeds_told
+
+_WIDTH = 5.0  # inches, so that a phone shows it almost unscaled
 
 NOT_YET = "not yet run"
 OTHER_READING = "summed over classes"
@@ -56,8 +57,8 @@ def finding(rows: Sequence[FindingRow]) -> Picture:
 
 
 def _draw(rows: Sequence[FindingRow]) -> Figure:
-    figure = Figure(figsize=(WIDTH, 3.6))
-    axes = place_axes(figure, 0.92, 0.5, WIDTH - 0.92 - 0.62, 2.66)
+    figure = Figure(figsize=(_WIDTH, 3.6))
+    axes = place_axes(figure, 0.92, 0.5, _WIDTH - 0.92 - 0.62, 2.66)
     groups = grouped(rows, lambda row: row.dataset)
     heights = label_rows(axes, [(name, [row.loss for row in group]) for name, group in groups.items()], 0.87)
     ys = [y for group in heights for y in group]
@@ -79,7 +80,7 @@ def _draw(rows: Sequence[FindingRow]) -> Figure:
         for row in ordered
         if row.other_reading is not None
     ][:1]
-    place = {"loc": "upper left", "bbox_to_anchor": (0.1, 1.01), "borderaxespad": 0.2}
+    place = {"loc": "upper left", "bbox_to_anchor": (0.08, 1.01), "borderaxespad": 0.2}
     figure.legend(handles=signs, ncols=2, fontsize=TEXT, frameon=False, columnspacing=1.5, **place)
     return figure
 

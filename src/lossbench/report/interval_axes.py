@@ -105,9 +105,10 @@ def limits(values: Sequence[float], pad: float = 0.04) -> tuple[float, float]:
     return low - more, high + more
 
 
-def longest(labels: Iterable[str]) -> float:
-    """How wide the longest of some labels is at most, in inches."""
-    return max((len(label) for label in labels), default=0) * TEXT * 0.6 / 72
+def longest(labels: Iterable[str], headings: Iterable[str] = ()) -> float:
+    """How wide the longest of some labels and headings is at most, in inches."""
+    letters = [0.56 * len(label) for label in labels] + [0.66 * len(heading) for heading in headings]
+    return max(letters, default=0) * TEXT / 72
 
 
 def in_percent(estimate: Estimate | None, prefix: str) -> dict[str, float | int]:
