@@ -17,13 +17,13 @@ from lossbench.studies.aaai20.sections.findings import DATASETS
 from lossbench.studies.results import Results
 
 METHOD = (
-    "Compared losses share seeds: the same initial weights and order of images. Differences are paired over seeds, with "
-    "intervals and Holm's correction. Each loss is also trained at its own learning rate. The rules precede the runs "
-    "(docs/statistics.md), but for the deviations below."
+    "Compared losses share seeds: the same initial weights and order of images. Differences are paired over seeds, "
+    "with intervals and Holm's correction. Each loss is also trained at its own learning rate. The rules precede the "
+    "runs (docs/statistics.md), but for the deviations below."
 )
 HARD = (
-    "The paper gives no seeds or spread, no initialisation, normalisation or padding, and not which epoch it reports. "
-    "CNN5C's sizes do not fit; Table 1's weights are mislabelled. Large networks are slow without a GPU."
+    "The paper gives no seeds, spread, initialisation, normalisation, padding or reported epoch. CNN5C's sizes do not "
+    "fit; Table 1's weights are mislabelled. Large networks are slow without a GPU."
 )
 DIFFERENCES = (
     "The paper links github.com/Dichoto/LGL-INR. We follow the LGL-INR loss published there, with a stable logarithm, "
@@ -63,7 +63,7 @@ def deviations() -> Table:
         (line["date"], line["rule"]): {"Done": line["done"], "Effect": line["effect"]}
         for line in paper.lines("deviations.csv")
     }
-    return table(lines, ["Date", "Rule"], "Deviations from the rules, and what was decided after results were seen.")
+    return table(lines, ["Date", "Rule"], "Deviations from the rules, and decisions after results were seen.")
 
 
 def _scope(results: Results) -> str:
@@ -78,10 +78,11 @@ def _scope(results: Results) -> str:
 def _data(runs: Sequence[Mapping[str, Any]]) -> str:
     """Which images are trained on, and how many of them are held out."""
     held_out = sorted({run["config"]["dataset"].get("num_validation") or 0 for run in runs} - {0})
-    text = f"{enumerated(DATASETS.values())} as published, verified by SHA-256, with their standard split."
+    text = f"{enumerated(DATASETS.values())} as published, verified by SHA-256."
     if not held_out:
         return text
-    return f"{text} Learning rates are chosen on {' or '.join(f'{one:,}' for one in held_out)} held-out training images."
+    numbers = " or ".join(f"{number:,}" for number in held_out)
+    return f"{text} Learning rates are chosen on {numbers} held-out training images."
 
 
 def _compute(runs: Sequence[Mapping[str, Any]], num_diverged: int) -> str:
