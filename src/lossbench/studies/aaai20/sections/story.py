@@ -7,7 +7,7 @@ import numpy as np
 
 from lossbench.config.registry import LABELS
 from lossbench.report.blocks import Block, Items, Paragraph, Picture, Section, Table
-from lossbench.report.finding_figure import even_weights, leads
+from lossbench.report.intervals import even_weights, leads
 from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import NO_NUMBER, enumerated, in_words, points, seeds_told, span
