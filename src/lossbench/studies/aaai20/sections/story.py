@@ -140,7 +140,8 @@ def _rates(judge: Judge, curves: Sequence[Picture]) -> Section:
     where = [one.dataset for one in every if one.other == SML and one.headline == first.headline]
     title = f"{_GONE[first.headline]} on {enumerated([DATASETS[name] for name in where])}."
     tuned, *shrunk = _shrinks(judge)
-    blocks: list[Block] = [tuned, *curves, leads(estimates.lead_rows(judge)), *shrunk]
+    rows = estimates.lead_rows(judge)
+    blocks: list[Block] = [tuned, *curves, *([leads(rows)] if rows else []), *shrunk]
     blocks += [_own_table(judge), Paragraph(_others(every))]
     return Section(title, blocks, short="Learning rates")
 
