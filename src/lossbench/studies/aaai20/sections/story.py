@@ -77,20 +77,8 @@ def _numbers(judge: Judge, printed: Sequence[JudgedCell], beside_paper: Sequence
     )
 
 
-def _summed_outcomes(judge: Judge) -> dict[str, inference.CellOutcome]:
-    """What the paper's numbers of LGL are beside LGL summed over the classes, by its own spread; by data set."""
-    found: dict[str, inference.CellOutcome] = {}
-    papers = estimates.at_papers(judge)
-    for name in GRAY:
-        paper = papers[name, LGL].paper
-        prediction = inference.prediction_interval(judge.results.values(papers[name, SUMMED]))
-        if paper is not None:
-            found[name] = inference.cell_outcome(prediction, paper / 100)
-    return found
-
-
 def _two_readings(judge: Judge) -> str:
-    known = {name: word for name, word in _summed_outcomes(judge).items() if word != "too few"}
+    known = {name: word for name, word in estimates.summed_outcomes(judge).items() if word != "too few"}
     words = {
         "consistent": "agrees with ours",
         "paper higher": "is higher than ours",
@@ -98,7 +86,7 @@ def _two_readings(judge: Judge) -> str:
     }
     told = [f"{words[word]} on {DATASETS[name]}" for name, word in known.items()]
     summed = (
-        f"with the sum, ten times as large, the paper's number {enumerated(told)}" if told else "the sum has no runs"
+        f"beside the sum, ten times as large, the paper's number {enumerated(told)}" if told else "the sum has no runs"
     )
     return (
         "The paper does not say whether LGL is a mean or a sum over the classes. The verdicts are about the mean; "
@@ -108,7 +96,7 @@ def _two_readings(judge: Judge) -> str:
 
 def accuracies(judge: Judge, printed: Sequence[JudgedCell]) -> Table:
     """Our accuracies with the paper's number and the verdict, LGL averaged and summed over the classes side by side."""
-    papers, outcomes = estimates.at_papers(judge), _summed_outcomes(judge)
+    papers, outcomes = estimates.at_papers(judge), estimates.summed_outcomes(judge)
     lines: dict[tuple[str, str], dict[str, str]] = {}
     columns = ("LGL (mean)", SUMMED.label, SML.label, LGL_INR.label)
     for one in (one for one in printed if one.last.n):
