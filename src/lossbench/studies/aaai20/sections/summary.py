@@ -26,10 +26,10 @@ HARD = (
     "fit; Table 1's weights are mislabelled. Large networks are slow without a GPU."
 )
 DIFFERENCES = (
-    "From the authors' code: the paper links github.com/Dichoto/LGL-INR. We follow the LGL-INR loss published there, "
-    "with a stable logarithm, and found no training code. From the text, where it is open: LGL averages over batch and "
-    "classes; CNN2C has a hidden layer of 500; CNN5C's first convolution is padded; MNIST's normalisation serves all "
-    "MNIST-type sets; the last epoch counts. All are options (docs/defaults.md)."
+    "Code: the paper links github.com/Dichoto/LGL-INR. We follow the LGL-INR loss published there, with a stable "
+    "logarithm, and found no training code. Text, where it is open: LGL averages over batch and classes; CNN2C has a "
+    "hidden layer of 500; CNN5C's first convolution is padded; MNIST's normalisation serves all MNIST-type sets; the "
+    "last epoch counts. All are options (docs/defaults.md)."
 )
 
 
