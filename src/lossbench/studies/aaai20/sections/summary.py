@@ -17,8 +17,8 @@ from lossbench.studies.aaai20.sections.findings import DATASETS
 from lossbench.studies.results import Results
 
 METHOD = (
-    "Compared losses share seeds: the same initial weights and order of images. Differences are paired over seeds, "
-    "with intervals and Holm's correction. Each loss is also trained at its own learning rate. The rules precede the "
+    "Compared losses share initial weights and the order of images. Differences are paired over seeds, with intervals "
+    "and Holm's correction. Each loss is also trained at its own learning rate. The rules precede the "
     "runs (docs/statistics.md), but for the deviations below."
 )
 HARD = (
