@@ -256,7 +256,7 @@ def test_ten_times_lgl_stands_for_its_sum(cnn2c: Known) -> None:
 
 def steps(results: Known) -> list[Section]:
     judge = Judge(results)
-    return story(judge, judge.cells(), judge.verdicts(), [], [], [])
+    return story(judge, judge.cells(), judge.verdicts(), [], [], [], ["Strength: here."])
 
 
 def test_the_evidence_has_four_steps_each_a_sentence(cnn2c: Known) -> None:

@@ -80,6 +80,10 @@ class Study:
         """Sentences on what was found so far; the page has those of all studies before its folded sections."""
         return []
 
+    def strengths(self, results: Results) -> list[str]:
+        """Sentences on where one of the paper's losses is strong or weak; the page's evidence lists them."""
+        return []
+
     def sections(self, results: Results) -> Sequence[Section]:
         """The study's sections of the page."""
         return []

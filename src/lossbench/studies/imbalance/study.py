@@ -29,6 +29,11 @@ class ImbalanceStudy(Study):
 
         return [text for text in [outcomes(results)] if text]
 
+    def strengths(self, results: Results) -> list[str]:
+        from lossbench.studies.imbalance.sections import beside_weighted_sml
+
+        return [text for text in [beside_weighted_sml(results)] if text]
+
     def sections(self, results: Results) -> list[Section]:
         from lossbench.studies.imbalance.sections import imbalance
 

@@ -40,6 +40,7 @@ def story(
     beside_paper: Sequence[Block],
     curves: Sequence[Picture],
     readings: Sequence[Block],
+    elsewhere: Sequence[str],
 ) -> list[Section]:
     """The four steps.
 
@@ -50,12 +51,13 @@ def story(
         beside_paper: a picture of our accuracies beside the paper's.
         curves: pictures of accuracy over the learning rate.
         readings: a picture of what other readings of the paper change, and its text.
+        elsewhere: what other studies say of a loss's strengths.
     """
     printed = [one for one in cells if one.key.model != LITERAL]
     return [
         _numbers(judge, printed, beside_paper),
         _rates(judge, curves),
-        _weights(judge),
+        _weights(judge, elsewhere),
         _conditions(judge, verdicts, printed, readings),
     ]
 
@@ -222,7 +224,7 @@ def _others(every: Sequence[JudgedHeadline]) -> str:
     )
 
 
-def _weights(judge: Judge) -> Section:
+def _weights(judge: Judge, elsewhere: Sequence[str]) -> Section:
     """Whether LGL-INR's weights change anything, and whether its gain follows confusable pairs."""
     rows = estimates.weight_rows(judge)
     at_papers = [one for one in rows if one.beta == 1]
@@ -248,7 +250,7 @@ def _weights(judge: Judge) -> Section:
     follows = _gain_follows(judge)
     if follows:
         blocks.append(Paragraph(follows))
-    blocks.append(Items(_strengths(judge)))
+    blocks.append(Items(_strengths(judge, elsewhere)))
     return Section(title, blocks, short="The adaptive weights")
 
 
@@ -281,13 +283,9 @@ def _over_seeds(values: Sequence[float]) -> Difference:
     return inference.paired_t(Pairs(tuple(value for value in values if math.isfinite(value)), 0, 0))
 
 
-def _strengths(judge: Judge) -> list[str]:
+def _strengths(judge: Judge, elsewhere: Sequence[str]) -> list[str]:
     """Where LGL-INR is strong and where it fails, beside SML."""
-    from lossbench.studies.imbalance.sections import beside_weighted_sml
-
-    told = []
-    if (strength := beside_weighted_sml(judge.results)) is not None:
-        told.append(f"Strength: {strength}")
+    told = list(elsewhere)
     failing = {
         name: [estimates.lowest_failing_rate(judge, name, loss) for loss in (LGL_INR, SML)] for name in reversed(GRAY)
     }
