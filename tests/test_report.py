@@ -26,10 +26,9 @@ from lossbench.studies.options import Reproduce, Selection
 
 FILES = {f"table{table}.{form}" for table in TABLES for form in ("csv", "md", "tex", "html")}
 FILES |= {f"{figure}.{form}" for figure in ("figure1", "figure1_classes", "figure2") for form in ("svg", "pdf", "csv")}
-FILES |= {"summary.md", "index.html", "report.md", "table2.md", "table2.html", "table2.tex"}
-JUDGED = {
-    f"{picture}.{form}" for picture in ("cells_beside_paper", "lr_curves", "beta") for form in ("svg", "pdf", "csv")
-}
+FILES |= {".drawn.json", "summary.md", "index.html", "report.md", "table2.md", "table2.html", "table2.tex"}
+DRAWN = ("finding", "cells_beside_paper", "lr_curves", "beta")
+JUDGED = {f"{picture}.{form}" for picture in DRAWN for form in ("svg", "pdf", "csv")}
 """What the paper's profile has beside, also without a pair of runs, where there is one of LGL-INR on KMNIST."""
 
 
