@@ -131,8 +131,8 @@ for (const text of all("svg text").filter((element) => element.textContent.trim(
   const rows = inner.height / 4; // a line's box is taller than its letters
   const beside = Math.max(outer.left - inner.left, inner.right - outer.right) > 1;
   const above = Math.max(outer.top - inner.top, inner.bottom - outer.bottom) > rows;
-  const what = confines(text.ownerSVGElement) ? "cuts off" : "does not hold";
-  if (beside || above) faults.push(`${view}: ${name(text.ownerSVGElement)} ${what} its text ${short(text.textContent)}`);
+  const does = confines(text.ownerSVGElement) ? "cuts off" : "draws outside its box";
+  if (beside || above) faults.push(`${view}: ${name(text.ownerSVGElement)} ${does} its text ${short(text.textContent)}`);
 }
 
 // Tables that scroll: without scrolling, each row shows its first cell of data, and what stays in place leaves room.
@@ -141,7 +141,7 @@ if (view !== "paper")
     const scroller = scrollerOf(table);
     const said = `${view}: ${name(table)} ${short(table.caption?.textContent || table.textContent)}`;
     for (let box = scroller; box; box = scrollerOf(box)) box.scrollLeft = 0;
-    const rows = [...table.rows].map((row) => [...row.cells].filter(shown));
+    const rows = [...table.rows].map((row) => [...row.cells].filter((cell) => cell.checkVisibility()));
     const data = (cell) => cell.localName === "td" && cell.textContent.trim();
     const visible = (cell) => {
       const { left, right } = contentOf(cell);
@@ -164,7 +164,7 @@ if (view !== "paper")
     const widths = stuck.map((cells) => cells.reduce((sum, cell) => sum + cell.getBoundingClientRect().width, 0));
     const part = Math.max(0, ...widths) / scroller.clientWidth;
     if (part > MOST_STUCK)
-      faults.push(`${said} keeps ${Math.round(100 * part)} % of the ${scroller.clientWidth} px that it scrolls in`);
+      faults.push(`${said} has sticky cells over ${Math.round(100 * part)} % of the ${scroller.clientWidth} px that it scrolls in`);
   }
 
 // Contrast: colours are [red, green, blue, alpha], 0 to 1, and lie over each other as they are painted.
@@ -315,10 +315,10 @@ for (const picture of pictures.filter(shown)) {
     );
     const cut = paintings.map((painting) => ({ ...excess(painting, box), shape: painting.shape }));
     const [worst, ...more] = cut.filter(({ px }) => px).sort((a, b) => b.px - a.px);
-    const what = confines(picture) ? "cuts off" : "does not hold";
+    const does = confines(picture) ? "cuts off" : "draws outside its box";
     const by = worst && (worst.px > 1 ? `${Math.round(worst.px)} px` : "more than 1 px");
     const others = more.length ? ` and of ${more.length} more` : "";
-    if (worst) faults.push(`${said} ${what} ${by} of its ${worst.shape.localName}, ${worst.side}${others}`);
+    if (worst) faults.push(`${said} ${does} ${by} of its ${worst.shape.localName} at the ${worst.side}${others}`);
   }
   if (picture.localName === "img" && picture.naturalWidth) {
     const fit = getComputedStyle(picture).objectFit;

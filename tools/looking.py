@@ -1,10 +1,10 @@
 """Checks a report page in headless Chromium: screenshots at two widths, light and dark, and a line for every fault.
 
 `make look` checks the last report; tests/test_looking.py small pages with one fault each, and a complete report.
-`looking.js` has most checks, with every `details` opened; the page is photographed and printed as it opens. `printed.py`
-checks the print. Here it is checked that the page requests no other file, that its console has no errors, that the files
-it links to exist, and its size. Generated content, text over elements that are not its ancestors, and what an `img` or a
-nested `svg` draws are not checked.
+`looking.js` has most checks, with every `details` opened, `printed.py` those of the page as it prints. Here it is
+checked that the page is not too large, that it requests no other file, that its console has no errors, and that the
+files it links to exist. Generated content, text over elements that are not its ancestors, and what is drawn in an `img`
+or in an `svg` within another are not checked.
 """
 
 import argparse
@@ -115,8 +115,8 @@ def look(browser: Browser, page: Path, out: Path | None = None, views: Sequence[
     Args:
         browser: from `opened`.
         page: an HTML file.
-        out: folder for `first-<width>-<colours>.png`, which is what a window shows first, `<width>-<colours>-<part>.png`
-            and `print.pdf`; None: they are not written.
+        out: folder for `first-<width>-<colours>.png`, which is what a visitor sees first, for all of the page in
+            `<width>-<colours>-<part>.png`, and for `print.pdf`; None: they are not written.
         views: the views in which to open the page; it is printed if there is one of medium "print".
     """
     for kind in ("browser", "performance"):

@@ -1,7 +1,7 @@
 """Faults of a printed page: sheets that are mostly blank, and pictures that are broken over two sheets.
 
-A page is printed twice: as it is, and with marks in place of what it shows ("marks" in `looking.js`), where each picture
-is an area in a colour of its own, and a strip on every sheet is as high as the sheet within its margins.
+A page is printed twice: as it is, and with marks in place of what it shows ("marks" in `looking.js`). There each
+picture is an area in its own colour, and a strip on every sheet is as high as the sheet within its margins.
 """
 
 from collections.abc import Iterator, Sequence
@@ -75,7 +75,9 @@ def _images(pdf: bytes) -> Iterator[NDArray[np.uint8]]:
 def _sheet(marked: NDArray[np.uint8]) -> Sheet:
     red, green, blue = np.moveaxis(marked.astype(int), 2, 0)
     strip = np.flatnonzero(((red == 0) & (green == 0) & (abs(blue - STRIP) < 4)).any(axis=1))
-    numbers = np.where(blue < 2, 64 * ((red + 2) // 4) + (green + 2) // 4, 0)  # blue: an edge, mixed with the white beside
+    numbers = np.where(
+        blue < 2, 64 * ((red + 2) // 4) + (green + 2) // 4, 0
+    )  # blue: an edge, mixed with the white beside
     heights = {}
     for number in set(np.unique(numbers)) - {0}:
         rows = int((numbers == number).any(axis=1).sum())
