@@ -282,7 +282,8 @@ const excess = (painting, box) => {
   if (!seen(fill, part) && !(thickness && seen(stroke, part))) return null;
   const within = (place) => clips.map(clipBox).reduce(common, place);
   const drawn = within(area);
-  if (drawn.left > drawn.right || drawn.top > drawn.bottom) return null;
+  const nothing = !area.width && !area.height; // as of a shape in defs
+  if (nothing || drawn.left > drawn.right || drawn.top > drawn.bottom) return null;
   const over = beyond(drawn, box);
   if (over.px > 1 || !thickness || !seen(stroke, part)) return over.px > 1 ? over : null;
   const [grown, edge] = [{}, 2 * thickness]; // a pointed corner is longer than half the line
@@ -294,12 +295,11 @@ const excess = (painting, box) => {
     const [from, to] = index % 2 ? [near.left, near.right] : [near.top, near.bottom];
     for (let along = from; along <= to; along += 0.5) {
       const place = index % 2 ? new DOMPoint(along, outside) : new DOMPoint(outside, along);
-      if (layersAt(place, { ...painting, area: grown, fill: [0, 0, 0, 0] }, 0).length) return { px: 1, side };
+      if (layersAt(place, { ...painting, area: grown }, 0).length) return { px: 1, side };
     }
   }
   return null;
 };
-const UNPAINTED = "defs, clipPath, mask, pattern, marker, symbol";
 const usesOf = (root) => {
   const uses = all("use", root).filter((use) => use.checkVisibility({ visibilityProperty: true }));
   const known = { thickness: 0, fill: null, stroke: null, part: 1 };
@@ -310,9 +310,7 @@ for (const picture of pictures.filter(shown)) {
   const box = contentOf(picture);
   const [width, height] = [box.right - box.left, box.bottom - box.top];
   if (picture.localName === "svg") {
-    const paintings = [...shapesOf(picture), ...usesOf(picture)].filter(
-      ({ shape }) => shape.ownerSVGElement === picture && !shape.closest(UNPAINTED),
-    );
+    const paintings = [...shapesOf(picture), ...usesOf(picture)].filter(({ shape }) => shape.ownerSVGElement === picture);
     const cut = paintings.map((painting) => ({ ...excess(painting, box), shape: painting.shape }));
     const [worst, ...more] = cut.filter(({ px }) => px).sort((a, b) => b.px - a.px);
     const does = confines(picture) ? "cuts off" : "draws outside its box";
