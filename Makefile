@@ -66,7 +66,7 @@ report: setup  ## write tables and figures from the records without training (PR
 simulate: setup  ## simulate Table 1, about a minute on two cores (ARGS="--publish")
 	@$(BIN)/lossbench simulate $(ARGS)
 
-look: setup  ## open the report in headless Chromium at two widths, light and dark; pictures in outputs/look (PROFILE=paper|quick)
+look: setup  ## open the report in headless Chromium at two widths, light and dark, and print it; pictures in outputs/look (PROFILE=paper|quick)
 	@$(BIN)/python tools/looking.py outputs/report/$(or $(PROFILE),paper)/index.html --out outputs/look/$(or $(PROFILE),paper) $(ARGS)
 
 tensorboard: setup  ## show all runs in TensorBoard (PORT=6006)

@@ -7,9 +7,11 @@ import pickle
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import looking
 import pytest
 import torch
 import weighted_runs
@@ -99,6 +101,17 @@ def outputs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def saved(outputs: Path) -> Run:
     """The run with weights."""
     return open_run(weighted_runs.config(outputs))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[looking.Browser]:
+    """Headless Chromium; where there is none, the test is skipped."""
+    with ExitStack() as stack:
+        try:
+            browser = stack.enter_context(looking.opened())
+        except looking.BrowserMissingError as error:
+            pytest.skip(str(error))
+        yield browser
 
 
 @pytest.fixture

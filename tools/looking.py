@@ -1,9 +1,10 @@
 """Checks a report page in headless Chromium: screenshots at two widths, light and dark, and a line for every fault.
 
 `make look` checks the last report; tests/test_looking.py small pages with one fault each, and a complete report.
-`looking.js` has most checks. Here it is checked that the page requests no other file, that its console has no errors,
-and that the files it links to exist. Generated content, and text over elements that are not its ancestors, are not
-checked.
+`looking.js` has most checks, with every `details` opened, `printed.py` those of the page as it prints. Here it is
+checked that the page is not too large, that it requests no other file, that its console has no errors, and that the
+files it links to exist. Generated content, text over elements that are not its ancestors, and what is drawn in an `img`
+or in an `svg` within another are not checked.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import printed
+
 View = tuple[str, str, int, str]
 """Name, colours, width in px, and medium."""
 
@@ -27,9 +30,12 @@ VIEWS = [(f"{width} px", scheme, width, "screen") for width in (390, 1280) for s
 VIEWS += [("paper", "light", 718, "print")]
 """A phone, a laptop, and A4 within the margins of 1 cm that Chromium leaves."""
 
-HEIGHT = 844
+HEIGHTS = {390: 844, 1280: 800, 718: 844}
 PART = 1500
-"""Height of the window, and largest height of a screenshot, in px."""
+"""Height of the window by its width, and largest height of a screenshot, in px."""
+
+MOST_MB = 1.5
+"""Largest size of a page's file."""
 
 CHECKS = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -109,26 +115,30 @@ def look(browser: Browser, page: Path, out: Path | None = None, views: Sequence[
     Args:
         browser: from `opened`.
         page: an HTML file.
-        out: folder for `<width>-<colours>-<part>.png` and `print.pdf`; None: they are not written.
-        views: the views in which to open the page.
+        out: folder for `first-<width>-<colours>.png`, which is what a visitor sees first, for all of the page in
+            `<width>-<colours>-<part>.png`, and for `print.pdf`; None: they are not written.
+        views: the views in which to open the page; it is printed if there is one of medium "print".
     """
     for kind in ("browser", "performance"):
         browser.log(kind)
     faults, here = [], ""
+    megabytes = page.stat().st_size / 1e6
+    if megabytes > MOST_MB:
+        faults.append(f"the page has {megabytes:.1f} MB, more than {MOST_MB}")
     for view, colours, width, medium in views:
-        window = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-        browser.devtools("Emulation.setDeviceMetricsOverride", **window)
+        _resize(browser, width, HEIGHTS[width])
         _open(browser, page, medium, colours)
         if out is not None and medium == "screen":
-            _photograph(browser, out, f"{width}-{colours}")
+            _photograph(browser, out, width, colours)
         found, files, here = browser.call("/execute/sync", script=CHECKS, args=[view, colours])
         faults += found + [f"a link goes to {file}, which does not exist" for file in files if not Path(file).exists()]
     browser.devtools("Emulation.clearDeviceMetricsOverride")
-    if out is not None:
-        _open(browser, page, medium="", colours="")
-        a4 = {"paperWidth": 21 / 2.54, "paperHeight": 29.7 / 2.54}
-        printed = browser.devtools("Page.printToPDF", preferCSSPageSize=True, **a4)  # no backgrounds, as by default
-        (out / "print.pdf").write_bytes(base64.b64decode(printed["data"]))
+    if any(medium == "print" for *_, medium in views):
+        plain, marked, pictures = _print(browser, page)
+        faults += printed.faults(plain, marked, pictures)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "print.pdf").write_bytes(plain)
     faults += [f"the page requests {url}" for url in _requests(browser) if url != here]
     faults += [
         "console: " + re.sub(r"^\S+ \d+:\d+ ", "", entry["message"])  # without the place
@@ -145,15 +155,44 @@ def _open(browser: Browser, page: Path, medium: str, colours: str) -> None:
     browser.call("/url", url=page.resolve(strict=True).as_uri())
 
 
-def _photograph(browser: Browser, out: Path, name: str) -> None:
+def _resize(browser: Browser, width: int, height: int) -> None:
+    window = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.devtools("Emulation.setDeviceMetricsOverride", **window)
+
+
+def _photograph(browser: Browser, out: Path, width: int, colours: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
+    name = f"{width}-{colours}"
     for old in out.glob(f"{name}-*.png"):
         old.unlink()
     size = browser.devtools("Page.getLayoutMetrics")["cssContentSize"]
+
+    def shoot(path: Path, across: int, top: int, height: int) -> None:
+        browser.call("/execute/sync", script="scrollTo(0, arguments[0])", args=[top])  # faster than beyond the window
+        clip = {"x": 0, "y": top, "width": across, "height": height, "scale": 1}
+        shot = browser.devtools("Page.captureScreenshot", clip=clip, captureBeyondViewport=across > width)
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    shoot(out / f"first-{name}.png", width, 0, HEIGHTS[width])
+    _resize(browser, width, PART)
     for number, top in enumerate(range(0, size["height"], PART), 1):
-        clip = {"x": 0, "y": top, "width": size["width"], "height": min(PART, size["height"] - top), "scale": 1}
-        shot = browser.devtools("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
-        (out / f"{name}-{number}.png").write_bytes(base64.b64decode(shot["data"]))
+        shoot(out / f"{name}-{number}.png", size["width"], top, min(PART, size["height"] - top))
+    _resize(browser, width, HEIGHTS[width])
+    browser.call("/execute/sync", script="scrollTo(0, 0)", args=[])
+
+
+def _print(browser: Browser, page: Path) -> tuple[bytes, bytes, list[str]]:
+    """The page as PDF, the same with marks, and the names of its pictures."""
+    _open(browser, page, medium="", colours="")
+    a4 = {"paperWidth": 21 / 2.54, "paperHeight": 29.7 / 2.54}
+
+    def print_out() -> bytes:
+        made = browser.devtools("Page.printToPDF", preferCSSPageSize=True, **a4)  # no backgrounds, as by default
+        return base64.b64decode(made["data"])
+
+    plain = print_out()
+    pictures = browser.call("/execute/sync", script=CHECKS, args=["marks", ""])
+    return plain, print_out(), pictures
 
 
 def _requests(browser: Browser) -> list[str]:
