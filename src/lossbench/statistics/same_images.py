@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from lossbench.statistics.inference import ALPHA
 
@@ -41,7 +41,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> McNema
     assert first.shape == second.shape == labels.shape, (first.shape, second.shape, labels.shape)
     right, other = first == labels, second == labels
     only_first, only_second = int((right & ~other).sum()), int((other & ~right).sum())
-    tail = float(stats.binom.cdf(min(only_first, only_second), only_first + only_second, 0.5))
+    tail = float(special.bdtr(min(only_first, only_second), only_first + only_second, 0.5))
     return McNemar(only_first, only_second, min(1.0, 2 * tail))
 
 
