@@ -25,6 +25,7 @@ from lossbench.runs.records import all_records, committed_records, outdated
 from lossbench.studies import provenance
 from lossbench.studies.aaai20 import conditions, grid, second_runs, table1, variants, without_gpu
 from lossbench.studies.aaai20.keys import LITERAL
+from lossbench.studies.aaai20.second_verdicts import SecondRound
 from lossbench.studies.aaai20.sections import (
     beyond,
     context,
@@ -166,11 +167,13 @@ def _paper(
 ) -> tuple[str, list[Block], list[Section]]:
     """The report on the paper: the verdict, then every table, figure and claim with its grounds."""
     judge = Judge(results)
+    second = SecondRound(judge)
     judged, verdicts = judge.cells(), judge.verdicts()
-    lead = _lead(judge, judged, verdicts)
-    studied = beside_the_paper(results)
-    planned = {results.name(config) for _, configs in (*blocks_of_the_paper(results), *studied) for config in configs}
-    done = progress(results, [*blocks_of_the_paper(results), *studied])
+    papers = blocks_of_the_paper(results)
+    lead = _lead(second, judged, verdicts, papers)
+    blocks = [*papers, *beside_the_paper(results)]
+    planned = {results.name(config) for _, configs in blocks for config in configs}
+    done = progress(results, blocks)
     used = planned & results.records.keys()
     trained = provenance.trained_on(results, used - _without_gpu(results))
 
@@ -201,11 +204,11 @@ def _paper(
     lead += notice(results, used, by_arrays)
     parts = [
         of_runs("Loss or step size?", learning_rates.confound(judge)),
-        of_runs("Blind seeds and further contrasts", second_round.second_round(judge)),
+        of_runs("Blind seeds and further contrasts", second_round.second_round(second)),
         of_runs("The paper's accuracies", sections.cells(judged)),
         *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
         of_runs("Claims", [*sections.claims(verdicts, simulations), *map(Paragraph, filter(None, hanging))]),
-        of_runs("Comparisons", sections.comparisons(judge, second_round.blind_words(judge))),
+        of_runs("Comparisons", sections.comparisons(judge, second_round.blind_words(second))),
         *([classes, curves] if pictures else []),
         *others,
         learning_property,
@@ -242,15 +245,20 @@ def beside_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
     return [*variants.blocks(True, Runtime()), *others, *second, *on_cpu]
 
 
-def _lead(judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict]) -> list[Block]:
-    """What comes first, and how much of the plan it rests on."""
-    blocks = blocks_of_the_paper(judge.results)
+def _lead(
+    second: SecondRound,
+    judged: Sequence[JudgedCell],
+    verdicts: Sequence[Verdict],
+    blocks: Sequence[tuple[str, list[Config]]],
+) -> list[Block]:
+    """What comes first, and how much of the plan, the paper's `blocks`, it rests on."""
+    judge = second.judge
     names = {judge.results.name(config) for _, configs in blocks for config in configs}  # some serve two blocks
     printed = [one for one in judged if one.key.model != LITERAL]
     counted = f"{len(names & judge.results.records.keys())} of {len(names)} planned runs are there."
     told: list[Block] = [
         Paragraph(" ".join(filter(None, [*headline_sentences(judge), apart_sentence(printed), sum_sentence(judge)]))),
-        sections.headlines(judge, second_round.headline_status(judge)),
+        sections.headlines(judge, second_round.headline_status(second)),
         Paragraph(seen_sentence(judge, verdicts)),
         Paragraph(" ".join([cells_sentence(printed), claims_sentence(verdicts), counted])),
     ]
@@ -269,7 +277,7 @@ def overview(results_dir: Path) -> str:
     """The verdict and the paper's cells in a few lines of Markdown, from committed records alone: the README's."""
     judge = Judge(Results(committed_records(results_dir), {}))
     judged = judge.cells()
-    lead = _lead(judge, judged, judge.verdicts())
+    lead = _lead(SecondRound(judge), judged, judge.verdicts(), blocks_of_the_paper(judge.results))
     trained = provenance.trained_on(judge.results, judge.results.records.keys() - _without_gpu(judge.results))
     cells = _told(sections.overview(judged), trained)
     return blocks_to_markdown([*lead[:3], cells, lead[3], *large_networks.cnn5c(judge.results), *lead[4:]])
@@ -279,7 +287,7 @@ def finding(results_dir: Path) -> str:
     """The first headline, and what the blind seeds make of it, in two sentences: the README's."""
     judge = Judge(Results(committed_records(results_dir), {}))
     first = judge.headlines()[0]
-    status = second_round.headline_status(judge)[first.other, first.dataset]
+    status = second_round.headline_status(SecondRound(judge))[first.other, first.dataset]
     return f"{headline_sentences(judge)[0]} By five further seeds alone, run after this had been written: {status}."
 
 
