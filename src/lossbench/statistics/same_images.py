@@ -72,7 +72,9 @@ def bootstrap_difference(
     if not num_seeds:
         return Interval(math.nan, math.nan, math.nan)
     differences = (first == labels).astype(np.int8) - (second == labels).astype(np.int8)
-    kinds, counts = np.unique(differences, axis=1, return_counts=True)  # [seeds, kinds], [kinds]
+    as_text = np.ascontiguousarray((differences + ord("1")).T).view(f"S{num_seeds}").ravel()  # [N], such as "0121"
+    _, places, counts = np.unique(as_text, return_index=True, return_counts=True)  # [kinds]; faster than with axis=1
+    kinds = differences[:, places]  # [seeds, kinds]
     generator = np.random.default_rng(seed)
     images = generator.multinomial(num_images, counts / num_images, size=num_draws) / num_images  # [draws, kinds]
     seeds = generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_draws) / num_seeds
