@@ -54,4 +54,4 @@ def test_arrays_are_read_once_and_rules_applied_once(tmp_path: Path, monkeypatch
     report._paper(results, None, {}, [], [], [])
     assert set(counts["arrays"]) == set(results.records)
     assert len(second_runs.first_cells(results.accuracy)["paper"]) == 9
-    assert {name: set(found.values()) for name, found in counts.items()} == dict.fromkeys(counts, {1})
+    assert {name: set(found.values()) for name, found in counts.items()} == {name: {1} for name in counts}
