@@ -114,6 +114,8 @@ def test_committed_records_are_listed_behind_own_ones(made: Made, invoke: Invoke
     assert {line["run_id"]: line["committed"] for line in found} == {
         run.id: kind == "other" for kind, run in made.items()
     }
+    assert listed(invoke("runs", "--results-dir", "records", "--json")) == [line["run_id"] for line in found]
+    assert "there is no folder nowhere" in str(invoke("runs", "--results-dir", "nowhere", code=1).exception)
     assert len(listed(invoke("runs", "--json"))) == 4
     known = json.loads(invoke("show", made["other"].id, "--results-dir", "records", "--json").stdout)
     assert (known["folder"], known["class_accuracy"], known["problems"]) == (None, [0.25, 0.35], [])

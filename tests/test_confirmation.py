@@ -80,23 +80,23 @@ def both_rounds(results: Known, sml: float, number: int = 5) -> None:
 def test_nothing_is_said_before_the_last_blind_seed(cnn2c: Known) -> None:
     both_rounds(cnn2c, 0.93, number=4)
     second = SecondRound(Judge(cnn2c))
-    assert len(second.confirmations()) == 15
-    assert {one.status for one in second.confirmations()} == {"not yet run"}
+    assert len(second.confirmations) == 15
+    assert {one.status for one in second.confirmations} == {"not yet run"}
     assert {one.status for one in second.headlines()} == {"not yet run"}
     assert {one.outcome for one in second.numbers()} == {None}
-    told = text(second_round(Judge(cnn2c)))
+    told = text(second_round(SecondRound(Judge(cnn2c))))
     assert "that were judged by seeds 0 to 4: 15 not yet run." in told
-    frame = table(second_round(Judge(cnn2c)))
+    frame = table(second_round(SecondRound(Judge(cnn2c))))
     assert set(frame["Seeds 5 to 9"]) == set(frame["Seeds 0 to 9"]) == {"not yet run"}
 
 
 def test_blind_seeds_that_agree_confirm_and_others_contradict(cnn2c: Known) -> None:
     both_rounds(cnn2c, 0.93)
     second = SecondRound(Judge(cnn2c))
-    status = {one.first.contrast: one.status for one in second.confirmations()}
+    status = {one.first.contrast: one.status for one in second.confirmations}
     for condition in ("paper", "own-lr"):  # higher again, equivalent again
         assert status[between_losses(condition, CNN2C, "kmnist", (LGL_INR, SML))] == "confirmed"
-    assert status == blind_words(Judge(cnn2c))
+    assert status == blind_words(second)
     assert {one.status for one in second.headlines()} == {"confirmed"}
     other = Known()
     other.records = dict(cnn2c.records)
@@ -104,8 +104,8 @@ def test_blind_seeds_that_agree_confirm_and_others_contradict(cnn2c: Known) -> N
         cell = second.first_cells["paper"][labelled("CNN2C", dataset, "SML")]
         fill_blind(other, cell, 0.96, 0.0003)
     again = SecondRound(Judge(other))
-    assert headline_status(Judge(other))[SML, "kmnist"] == "contradicted"
-    words = {one.first.contrast: one for one in again.confirmations()}
+    assert headline_status(again)[SML, "kmnist"] == "contradicted"
+    words = {one.first.contrast: one for one in again.confirmations}
     turned = next(one for contrast, one in words.items() if contrast.label == "LGL-INR - SML")
     assert (turned.first.word, turned.blind.word, turned.status) == ("higher", "lower", "contradicted")
     assert turned.blind.pooled.n == 10
@@ -116,7 +116,7 @@ def test_holm_counts_the_cells_of_the_family_alone(cnn2c: Known) -> None:
     both_rounds(cnn2c, 0.93)
     family = [
         one.blind.comparison
-        for one in SecondRound(Judge(cnn2c)).confirmations()
+        for one in SecondRound(Judge(cnn2c)).confirmations
         if one.first.contrast.condition == "paper" and one.first.contrast.label == "LGL - SML"
     ]
     assert [one.contrast.dataset for one in family] == ["mnist", "fmnist", "kmnist"]
@@ -132,7 +132,7 @@ def test_a_diverged_blind_seed_is_done_and_a_failure(cnn2c: Known) -> None:
     cnn2c.diverged = frozenset({name})
     (found,) = [
         one
-        for one in SecondRound(Judge(cnn2c)).confirmations()
+        for one in SecondRound(Judge(cnn2c)).confirmations
         if (one.first.contrast.condition, one.first.contrast.label, one.first.contrast.dataset)
         == ("paper", "LGL-INR - SML", "kmnist")
     ]
@@ -162,7 +162,7 @@ def test_the_ranking_is_answered_once_both_protocols_are_decided(cnn2c: Known) -
     ranking = SecondRound(Judge(cnn2c)).ranking()
     assert ranking[inr_and_sml] == ("equivalent", "higher", "yes")
     assert ranking[(LGL, SML), "kmnist"] == ("lower", "lower", "no")
-    further = SecondRound(Judge(cnn2c)).further()
+    further = SecondRound(Judge(cnn2c)).further
     assert [one.comparison.contrast.dataset for one in further["decaying learning rate", (LGL, SML)]] == [
         place.dataset for place in PLACES
     ]
@@ -173,7 +173,7 @@ def test_even_weights_and_sums_are_compared_with_the_papers_cells(cnn2c: Known) 
     for found, accuracy in ((second_runs.even_weights(), 0.94), (second_runs.lgl_sums(), 0.935)):
         for cell in found.values():
             fill_blind(cnn2c, cell, accuracy, 0.0002)
-    further = SecondRound(Judge(cnn2c)).further()
+    further = SecondRound(Judge(cnn2c)).further
     assert {one.word for one in further["even weights", (LGL_INR, EVEN)]} == {"equivalent"}
     assert {one.word for one in further["LGL as a sum", (LGL_INR, SUMMED)]} == {"higher"}
     datasets = [one.comparison.contrast.dataset for one in further["even weights", (LGL_INR, EVEN)]]
@@ -189,7 +189,7 @@ def test_how_firm_a_choice_is(cnn2c: Known) -> None:
     for lr, configs in second_runs.choice_runs(place, loss, Runtime()).items():
         for config in configs if lr in accuracies else ():
             cnn2c.add(config, accuracies[lr] + (0.02 if (lr, config.seed) == (0.3, 1004) else 0.0))
-    blocks = second_round(Judge(cnn2c))
+    blocks = second_round(SecondRound(Judge(cnn2c)))
     frame = next(frame for index in range(10) if "Best in" in (frame := table(blocks, index)).columns)
     line = frame.loc["KMNIST", "SML"]
     assert (line["Seed 1000"], line["Seeds 1001 to 1004"], line["Best in"]) == ("0.1", "0.1", "3 of 4")

@@ -17,6 +17,7 @@ from lossbench.studies.aaai20.conditions import PLACES, cells, curve
 from lossbench.studies.aaai20.grid import LOSSES
 from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, LITERAL, SML, SUMMED, labelled
 from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, with_seeds
+from lossbench.studies.aaai20.second_verdicts import SecondRound
 from lossbench.studies.aaai20.sections import estimates
 from lossbench.studies.aaai20.sections.first_screen import first_screen, sentences
 from lossbench.studies.aaai20.sections.story import accuracies, story
@@ -26,7 +27,7 @@ from lossbench.studies.cells import Key
 
 def said(results: Known) -> list[str]:
     judge = Judge(results)
-    return sentences(judge, [one for one in judge.cells() if one.key.model != LITERAL])
+    return sentences(SecondRound(judge), [one for one in judge.cells() if one.key.model != LITERAL])
 
 
 def repeat(results: Known, own: float, paper: float = 0.0) -> None:
@@ -43,7 +44,7 @@ def repeat(results: Known, own: float, paper: float = 0.0) -> None:
 
 def tiles(results: Known) -> dict[str, Tile]:
     judge = Judge(results)
-    found = first_screen(judge, judge.cells(), judge.verdicts(), set(results.records))
+    found = first_screen(SecondRound(judge), judge.cells(), judge.verdicts(), set(results.records))
     (block,) = [block for block in found if isinstance(block, Tiles)]
     return {tile.heading: tile for tile in block.tiles}
 
@@ -134,7 +135,7 @@ def test_a_loss_that_does_not_replicate_is_told_in_both_readings(cnn2c: Known) -
 
 def test_losses_are_defined_before_they_are_used(cnn2c: Known) -> None:
     judge = Judge(cnn2c)
-    terms, paragraph, picture, _ = first_screen(judge, judge.cells(), judge.verdicts(), set())
+    terms, paragraph, picture, _ = first_screen(SecondRound(judge), judge.cells(), judge.verdicts(), set())
     assert isinstance(terms, Terms)
     assert [name for name, _ in terms.lines] == ["SML", "LGL", "LGL-INR"]
     assert isinstance(paragraph, Paragraph)

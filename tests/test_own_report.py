@@ -16,7 +16,7 @@ from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.sml import Sml
 from lossbench.report import own, own_figures
-from lossbench.report.own import made_for_no_study, parts_of, write_own
+from lossbench.report.own import parts_of, write_own
 from lossbench.runs.groups import grouped
 from lossbench.runs.inspect import entries
 from lossbench.statistics.calibration import calibration
@@ -53,7 +53,7 @@ def test_runs_of_a_study_or_a_profile_are_not_one_s_own() -> None:
     add(config(Sml(), 0), 0.9)
     add(config(Sml(), 1, experiment="imbalance"), 0.9)
     add(config(Sml(), 2, profile="quick"), 0.9)
-    assert [entry.words["seed"] for entry in entries(OUTPUTS) if made_for_no_study(entry)] == ["0"]
+    assert [entry.words["seed"] for entry in entries(OUTPUTS) if entry.made_for_no_study] == ["0"]
 
 
 def test_a_report_of_own_runs_alone_is_their_page_and_no_empty_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """The files that come with lossbench: where they are, who reads them, and what a report makes of records alone."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,9 @@ def test_commands_read_them_unless_another_folder_is_named(
     monkeypatch.setattr(shipped, "RESULTS", Path("theirs"))
     elsewhere = ("runs", "--committed", "--output-dir", "elsewhere")
     assert made["other"].id in invoke(*elsewhere).output
-    assert made["other"].id not in invoke(*elsewhere, "--results-dir", "results").output
+    assert made["other"].id not in invoke(*elsewhere, "--results-dir", "outputs").output
+    told = invoke("table", *elsewhere[1:], "--format", "json")
+    assert [made["other"].id] in [list(row["runs"].values()) for row in json.loads(told.stdout)]
 
 
 def test_nothing_is_written_where_the_package_is(

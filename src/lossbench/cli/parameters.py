@@ -41,6 +41,26 @@ RESULTS_DIR = click.option(
 )
 
 
+def committed_too(command: _Decorated) -> _Decorated:
+    """The options that add committed records: --committed those of lossbench, --results-dir those of a folder."""
+    committed = click.option("--committed", is_flag=True, help="Take the committed records of lossbench, too.")
+    results_dir = click.option(
+        "--results-dir", type=GivenPath(file_okay=False), help="Take the committed records in this folder, too."
+    )
+    return committed(results_dir(command))
+
+
+def folder_of_committed(committed: bool, results_dir: str | None) -> str | None:
+    """The folder that the options of `committed_too` ask for; None: no committed records.
+
+    Raises:
+        ValueError: the folder does not exist.
+    """
+    if results_dir and not os.path.isdir(results_dir):
+        raise ValueError(f"--results-dir: there is no folder {results_dir}")
+    return results_dir or (str(shipped.RESULTS) if committed else None)
+
+
 def _known_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of runs for shell completion."""
     found = all_runs(context.params.get("output_dir") or "outputs")

@@ -14,17 +14,18 @@ def report() -> None:
 def _report(composed: Reproduce | list[Reproduce]) -> None:
     plan = one_plan(composed)
 
-    from lossbench.report import own
     from lossbench.runs.inspect import entries, nothing_in
     from lossbench.studies.aaai20 import report
 
     for sentence in nothing_in(plan.runtime.output_dir, plan.results_dir, ("runtime.output_dir", "results_dir")):
         print(sentence, flush=True)
-    runs = [entry for entry in entries(plan.runtime.output_dir) if own.made_for_no_study(entry)]
+    runs = [entry for entry in entries(plan.runtime.output_dir) if entry.made_for_no_study]
     named = [plan.profile.value] if plan.profile is not Profile.auto else report.profiles_with_records(plan)
     for profile in named or ([] if runs else ["paper"]):
         print(f"tables and figures: {report.write_report(profile, plan)}", flush=True)
     if runs:
+        from lossbench.report import own
+
         folder = Path(plan.runtime.output_dir) / "report" / "own"
         own.write_own(folder, runs)
         print(f"your own runs: {folder}")

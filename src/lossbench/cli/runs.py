@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from lossbench.cli import printing, shown
-from lossbench.cli.parameters import JSON, OUTPUT_DIR, RESULTS_DIR, filters, run_arguments
+from lossbench.cli.parameters import (
+    JSON,
+    OUTPUT_DIR,
+    RESULTS_DIR,
+    committed_too,
+    filters,
+    folder_of_committed,
+    run_arguments,
+)
 from lossbench.cli.printing import echo, num_runs, print_json, print_lines, print_runs, print_section, print_table
 from lossbench.config.naming import flat
 from lossbench.runs import choose, inspect, removal
@@ -21,15 +29,14 @@ from lossbench.system.spelling import spelled
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @filters
 @click.option("--sort", metavar="OPTION", help="Sort by it, such as accuracy; -schedule.lr has the highest first.")
-@click.option("--committed", is_flag=True, help="Also list committed records.")
-@RESULTS_DIR
+@committed_too
 @OUTPUT_DIR
 @JSON
 def runs(
     options: Sequence[str],
     sort: str | None,
     committed: bool,
-    results_dir: str,
+    results_dir: str | None,
     output_dir: str,
     as_json: bool,
     **wanted: Sequence[str],
@@ -42,7 +49,8 @@ def runs(
     OPTION=VALUE selects runs by any option: loss.beta=4 dataset=fmnist,kmnist. Filters may be given several times:
     --loss sml --loss lgl --status failed.
     """
-    every = inspect.entries(output_dir, results_dir if committed else None)
+    folder = folder_of_committed(committed, results_dir)
+    every = inspect.entries(output_dir, folder)
     facts = [choose.facts_of(entry) for entry in every]
     chosen = choose.choices(options, facts)
     fitting = choose.chosen(chosen, every, facts)
@@ -55,7 +63,7 @@ def runs(
         print_runs(found)
     elif every:
         echo(choose.none_fits(chosen, facts))
-    print_lines(inspect.nothing_in(output_dir, results_dir if committed else None), beside=as_json)
+    print_lines(inspect.nothing_in(output_dir, folder), beside=as_json)
 
 
 @click.command()

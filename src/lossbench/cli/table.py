@@ -1,12 +1,11 @@
 """`lossbench table`: the runs in a table, a row for those that differ in their seed alone."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lossbench.cli.parameters import OUTPUT_DIR, GivenPath
+from lossbench.cli.parameters import OUTPUT_DIR, committed_too, folder_of_committed
 from lossbench.cli.printing import echo, num_runs, print_lines, print_table
 from lossbench.runs import inspect
 from lossbench.runs.inspect import Entry
@@ -24,8 +23,7 @@ FORMATS = ("md", "csv", "tex", "html", "json")
 @click.option("--metric", default="accuracy", show_default=True, help="What is shown; a wrong name lists them.")
 @click.option("--baseline", multiple=True, metavar="OPTION=VALUE", help="Show differences to these, such as loss=sml.")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Write it for a document or a program.")
-@click.option("--committed", is_flag=True, help="Take the committed records in results/, too.")
-@click.option("--results-dir", type=GivenPath(file_okay=False), help="Take the committed records in this folder, too.")
+@committed_too
 @OUTPUT_DIR
 def table(
     options: Sequence[str],
@@ -48,9 +46,7 @@ def table(
     times. md, tex and html are the table for a document; csv and json have every digit, the values by seed and the
     names of the runs.
     """
-    if results_dir and not Path(results_dir).is_dir():
-        raise ValueError(f"--results-dir: there is no folder {results_dir}")
-    folder = results_dir or ("results" if committed else None)
+    folder = folder_of_committed(committed, results_dir)
     entries, problems = inspect.known(output_dir, folder)
     print_lines(inspect.nothing_in(output_dir, folder), beside=True)
     print_lines([*problems, *_unreadable(entries)], beside=True)

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def sizes(path: str, sha256: str) -> tuple[int, int, tuple[int, int, int], int]:
         ValueError: the file is not the one with this SHA-256, or no data set.
     """
     content = _verified(path, sha256)
-    shape = _check_headers(path, _read(path, content, ARRAYS, header_of))
+    shape = _check_headers(path, _read(path, content, ARRAYS, _header))
     labels = _read(path, content, ("train_labels", "test_labels"), _array)
     num_classes = _check_labels(path, labels["train_labels"], labels["test_labels"])
     return len(labels["train_labels"]), len(labels["test_labels"]), shape, num_classes
@@ -51,7 +51,7 @@ def read(path: str, sha256: str) -> dict[str, np.ndarray]:
         ValueError: the file is not the one with this SHA-256, or no data set.
     """
     content = _verified(path, sha256)
-    _check_headers(path, _read(path, content, ARRAYS, header_of))
+    _check_headers(path, _read(path, content, ARRAYS, _header))
     arrays = _read(path, content, ARRAYS, _array)
     _check_labels(path, arrays["train_labels"], arrays["test_labels"])
     for name in ARRAYS:
@@ -101,19 +101,33 @@ def _read(path: str, content: bytes, names: Sequence[str], read: Callable[[zipfi
     raise ValueError(f"dataset.path={path} lacks {missing}; it holds {', '.join(found) or 'nothing'}")
 
 
-def header_of(archive: zipfile.ZipFile, member: str) -> Header:
+def _header(archive: zipfile.ZipFile, member: str) -> Header:
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"{member} is no plain array")
-        of_version = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        try:
-            shape, _, dtype = of_version[version](file)
-        except (SyntaxError, tokenize.TokenError) as error:
-            raise ValueError(f"{member} has a damaged header") from error
-        size = file.tell() + math.prod(shape) * dtype.itemsize
-    if not dtype.hasobject and size != archive.getinfo(member).file_size:
-        raise ValueError(f"{member} has {archive.getinfo(member).file_size} bytes, but its header requires {size}")
+        return header_of(file, member, archive.getinfo(member).file_size)
+
+
+def header_of(file: IO[bytes], name: str, size: int) -> Header:
+    """The header of an array in the `.npy` format.
+
+    Args:
+        file: read from its beginning to the end of the header.
+        name: of the array, for messages.
+        size: of the file, in bytes.
+
+    Raises:
+        ValueError: the header is damaged, or requires another size.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"{name} is no plain array")
+    of_version = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        shape, _, dtype = of_version[version](file)
+    except (SyntaxError, tokenize.TokenError) as error:
+        raise ValueError(f"{name} has a damaged header") from error
+    required = file.tell() + math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and size != required:
+        raise ValueError(f"{name} has {size} bytes, but its header requires {required}")
     return Header(shape, dtype)
 
 

@@ -63,12 +63,6 @@ class Part:
         return self.title if num <= MOST_DRAWN else f"{self.title}, the {MOST_DRAWN} best of {num} rows"
 
 
-def made_for_no_study(entry: Entry) -> bool:
-    """Whether a run is a user's own: no study or profile is noted in its config."""
-    runtime = entry.config.get("runtime") or {}
-    return bool(entry.config) and entry.run is not None and not (runtime.get("experiment") or runtime.get("profile"))
-
-
 def write_own(folder: Path, entries: Sequence[Entry]) -> None:
     """Write the page of some runs, its pictures, and its table as CSV.
 

@@ -161,14 +161,15 @@ def check_unpacked(sizes: Iterable[int], packed: int) -> None:
 
 
 def load_arrays(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays in the bytes of an `arrays.npz`; types and shapes are checked before anything is loaded.
+    """The arrays in the bytes of an `arrays.npz`; sizes are checked before it is unpacked, then types and shapes.
 
     Raises:
         ValueError, and the errors of zipfile and numpy: the arrays are damaged, or not what a run writes.
     """
     with zipfile.ZipFile(BytesIO(content)) as archive:
         check_unpacked((info.file_size for info in archive.infolist()), len(content))
-        headers = {name.removesuffix(".npy"): header_of(archive, name) for name in archive.namelist()}
+        members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+    headers = {name: header_of(BytesIO(member), f"{name}.npy", len(member)) for name, member in members.items()}
     sizes: dict[str, int] = {}
     for name, header in headers.items():
         if header.dtype.kind not in "biuf" or min(header.shape, default=0) < 0:
@@ -182,8 +183,9 @@ def load_arrays(content: bytes) -> dict[str, np.ndarray]:
             known = ", ".join(f"{letter} = {size}" for letter, size in sizes.items())
             raise ValueError(f"{name} has the shape {list(shape)}, not [{', '.join(letters)}] with {known or 'one K'}")
         sizes |= dict(zip(letters, shape, strict=True))
-    with np.load(BytesIO(content)) as file:
-        arrays = dict(file)
+    arrays: dict[str, np.ndarray] = {
+        name: np.lib.format.read_array(BytesIO(member), allow_pickle=False) for name, member in members.items()
+    }
     counts = arrays.get("confusion_matrix", np.zeros(0))
     if not (np.isfinite(counts) & (counts >= 0)).all():
         raise ValueError("confusion_matrix holds values that are no counts")

@@ -116,6 +116,12 @@ class Entry:
         return max(0.0, time.time() - max(times)) if times else None
 
     @property
+    def made_for_no_study(self) -> bool:
+        """Whether it is a user's own: no study or profile is noted in its config."""
+        runtime = self.config.get("runtime") or {}
+        return bool(self.config) and self.run is not None and not (runtime.get("experiment") or runtime.get("profile"))
+
+    @property
     def superseded(self) -> bool:
         """Whether another `NUMERICS` made it: no table takes it."""
         return self.numerics not in (None, NUMERICS)

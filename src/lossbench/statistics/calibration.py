@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_expit, log_softmax, logsumexp
 
 from lossbench.config.registry import LOSSES, Map
@@ -147,6 +146,8 @@ def tempered(logits: np.ndarray, labels: np.ndarray, maps: Sequence[Map]) -> Tem
 
 def _fit(logits: Floats, labels: np.ndarray, name: Map) -> tuple[float, float]:
     """The lowest NLL over temperatures, and its temperature."""
+    from scipy.optimize import minimize_scalar  # here, since only this needs it, and it is slow to import
+
     rows = np.arange(len(labels))
 
     def nll(log_temperature: float) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special  # not scipy.stats, which is slow to import and to call
 
 ALPHA = 0.05
 MIN_RUNS = 3
@@ -181,7 +181,8 @@ def cell_outcome(prediction: Prediction, paper: float) -> CellOutcome:
 
 def false_alarms(num_cells: int) -> FalseAlarms:
     """Misses of independent 95 % intervals by chance; more than `most` have a probability of at most 5 %."""
-    return FalseAlarms(num_cells * ALPHA, int(stats.binom.ppf(1 - ALPHA, num_cells, ALPHA)))
+    at_most = special.bdtr(np.arange(num_cells + 1), num_cells, ALPHA)  # probability of at most 0, 1, ... misses
+    return FalseAlarms(num_cells * ALPHA, int(np.argmax(at_most >= 1 - ALPHA)))
 
 
 def pair(first: Values, second: Values) -> Pairs:
@@ -292,8 +293,8 @@ def proportion(flags: Sequence[bool | None]) -> Proportion:
     """Proportion of seeds with a property, with the 90 % Clopper-Pearson interval; False: failed, None: not done."""
     known = [flag for flag in flags if flag is not None]
     k, n = sum(known), len(known)
-    low = float(stats.beta.ppf(ALPHA, k, n - k + 1)) if k else 0.0
-    high = float(stats.beta.ppf(1 - ALPHA, k + 1, n - k)) if k < n else 1.0
+    low = float(special.betaincinv(k, n - k + 1, ALPHA)) if k else 0.0
+    high = float(special.betaincinv(k + 1, n - k, 1 - ALPHA)) if k < n else 1.0
     outcome: Outcome = "holds" if low > 0.5 else "fails" if high < 0.5 else "undecided"
     return Proportion(k, n, low, high, outcome)
 
@@ -320,7 +321,7 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
 
 def _quantile(level: float, sd: float, df: int) -> float:
     """Half-width of the central interval of t, times sd; nan without spread or degrees of freedom."""
-    return float(stats.t.ppf((1 + level) / 2, df)) * sd if df >= 1 and sd > NO_SPREAD else math.nan
+    return float(special.stdtrit(df, (1 + level) / 2)) * sd if df >= 1 and sd > NO_SPREAD else math.nan
 
 
 def _beyond(distance: float, pairs: Pairs) -> float:
@@ -328,7 +329,7 @@ def _beyond(distance: float, pairs: Pairs) -> float:
     _, sd = _moments(pairs.differences)
     if pairs.n < MIN_RUNS or sd <= NO_SPREAD:
         return math.nan
-    return float(stats.t.sf(distance / sd * math.sqrt(pairs.n), pairs.n - 1))
+    return float(special.stdtr(pairs.n - 1, -distance / sd * math.sqrt(pairs.n)))
 
 
 def _equal(pairs: Pairs) -> bool:

@@ -5,7 +5,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from lossbench.statistics.inference import ALPHA
 
@@ -50,14 +50,14 @@ def components(values: np.ndarray) -> Components:
     sd_rows, sd_columns, sd_rest = (math.sqrt(max(0.0, float(one))) for one in (of_rows, of_columns, within))
     if within == 0:
         return Components(sd_rows, sd_columns, sd_rest, math.nan, math.nan)
-    p_rows = stats.f.sf(num_columns * rows.var(ddof=1) / within, num_rows - 1, df)
-    p_columns = stats.f.sf(num_rows * columns.var(ddof=1) / within, num_columns - 1, df)
+    p_rows = special.fdtrc(num_rows - 1, df, num_columns * rows.var(ddof=1) / within)
+    p_columns = special.fdtrc(num_columns - 1, df, num_rows * columns.var(ddof=1) / within)
     return Components(sd_rows, sd_columns, sd_rest, float(p_rows), float(p_columns))
 
 
 def sd_interval(sd: float, df: int) -> tuple[float, float]:
     """95 % interval of a standard deviation estimated from normal values with `df` >= 1 degrees of freedom."""
-    low, high = (math.sqrt(df / stats.chi2.ppf(level, df)) for level in (1 - ALPHA / 2, ALPHA / 2))
+    low, high = (math.sqrt(df / (2 * special.gammaincinv(df / 2, level))) for level in (1 - ALPHA / 2, ALPHA / 2))
     return sd * low, sd * high
 
 
@@ -75,9 +75,9 @@ def power(difference: float, sd: float, num_seeds: int) -> float:
         num_seeds: pairs, >= 2.
     """
     shift, df = difference / sd * math.sqrt(num_seeds), num_seeds - 1
-    edge = stats.t.ppf(1 - ALPHA / 2, df)
-    other = float(stats.nct.cdf(-edge, df, shift))
-    return float(stats.nct.sf(edge, df, shift)) + (0.0 if math.isnan(other) else other)  # nan: below 1e-12
+    edge = special.stdtrit(df, 1 - ALPHA / 2)
+    below, within = np.nan_to_num(special.nctdtr(df, shift, [-edge, edge]))  # nan: below 1e-12
+    return float(below + 1 - within)
 
 
 def seeds_needed(difference: float, sd: float) -> int | None:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from lossbench.statistics.inference import ALPHA
 
@@ -41,7 +41,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> McNema
     assert first.shape == second.shape == labels.shape, (first.shape, second.shape, labels.shape)
     right, other = first == labels, second == labels
     only_first, only_second = int((right & ~other).sum()), int((other & ~right).sum())
-    tail = float(stats.binom.cdf(min(only_first, only_second), only_first + only_second, 0.5))
+    tail = float(special.bdtr(min(only_first, only_second), only_first + only_second, 0.5))
     return McNemar(only_first, only_second, min(1.0, 2 * tail))
 
 
@@ -72,7 +72,9 @@ def bootstrap_difference(
     if not num_seeds:
         return Interval(math.nan, math.nan, math.nan)
     differences = (first == labels).astype(np.int8) - (second == labels).astype(np.int8)
-    kinds, counts = np.unique(differences, axis=1, return_counts=True)  # [seeds, kinds], [kinds]
+    as_text = np.ascontiguousarray((differences + ord("1")).T).view(f"S{num_seeds}").ravel()  # [N], such as "0121"
+    _, places, counts = np.unique(as_text, return_index=True, return_counts=True)  # [kinds]; faster than with axis=1
+    kinds = differences[:, places]  # [seeds, kinds]
     generator = np.random.default_rng(seed)
     images = generator.multinomial(num_images, counts / num_images, size=num_draws) / num_images  # [draws, kinds]
     seeds = generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_draws) / num_seeds

@@ -50,19 +50,24 @@ class Results:
         self.without_arrays = without_arrays(found).keys()  # as an installed lossbench carries none
         self._arrays: dict[str, Mapping[str, np.ndarray] | ValueError | None] = {}
         self._names: dict[str, str] = {}
+        self._named: dict[int, tuple[Config, str]] = {}
 
     def without(self, names: Collection[str]) -> "Results":
         """The same, as if some runs had not been done."""
         records = {name: one for name, one in self.records.items() if name not in names}
         diverged = {name: one for name, one in self.found.diverged.items() if name not in names}
-        return Results(self.found._replace(records=records, diverged=diverged), self.failed, self.places)
+        fewer = Results(self.found._replace(records=records, diverged=diverged), self.failed, self.places)
+        fewer._arrays, fewer._names, fewer._named = self._arrays, self._names, self._named
+        return fewer
 
     def name(self, config: Config) -> str:
         """A run's name, computed once for each run: judging asks for names tens of thousands of times."""
-        key = repr([getattr(config, part) for part in IDENTITY])  # a tenth of the time of a name
-        if key not in self._names:
-            self._names[key] = run_id(config)
-        return self._names[key]
+        if id(config) not in self._named:
+            key = repr([getattr(config, part) for part in IDENTITY])  # a tenth of the time of a name
+            if key not in self._names:
+                self._names[key] = run_id(config)
+            self._named[id(config)] = config, self._names[key]  # the config is kept, so that no other has its id
+        return self._named[id(config)][1]
 
     def record(self, config: Config) -> Record | None:
         """The record of a run that is done."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import pandas as pd
 
 from lossbench.studies.aaai20 import figure1
 from lossbench.studies.aaai20.keys import LGL, LGL_INR, SML
@@ -60,7 +60,8 @@ def ranks(lgl: np.ndarray, inr: np.ndarray, sml: np.ndarray, weights: np.ndarray
     def rank(first: np.ndarray, second: np.ndarray, pairs: np.ndarray = there) -> float:
         if pairs.sum() < 3 or not np.ptp(first[pairs]) or not np.ptp(second[pairs]):
             return float("nan")
-        return float(stats.spearmanr(first[pairs], second[pairs]).statistic)
+        ranked = pd.DataFrame({"first": first[pairs], "second": second[pairs]}).rank()
+        return float(np.corrcoef(ranked["first"], ranked["second"])[0, 1])
 
     others = np.isfinite(control)
     return Ranks(

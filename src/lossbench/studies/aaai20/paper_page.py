@@ -7,6 +7,7 @@ from lossbench.config.run import Config, Runtime
 from lossbench.report.blocks import Block, Page, Paragraph, Part, Picture, Section, Table
 from lossbench.studies import provenance
 from lossbench.studies.aaai20 import conditions, second_runs, variants, without_gpu
+from lossbench.studies.aaai20.second_verdicts import SecondRound
 from lossbench.studies.aaai20.sections import (
     beyond,
     context,
@@ -60,6 +61,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
         unused: a sentence for each kind of run that is in no table.
     """
     judge = Judge(results)
+    second = SecondRound(judge)
     judged, verdicts = judge.cells(), judge.verdicts()
     plan = [*blocks_of_the_paper(results), *beside_the_paper(results)]
     used = {results.name(config) for _, configs in plan for config in configs} & results.records.keys()
@@ -83,7 +85,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
         Section(
             "Leads at each learning rate",
             [
-                sections.headlines(judge, second_round.headline_status(judge)),
+                sections.headlines(judge, second_round.headline_status(second)),
                 *others(curves),
                 Paragraph(seen_sentence(judge, verdicts)),
             ],
@@ -92,7 +94,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
         ),
         Section(
             "Further seeds and contrasts",
-            second_round.second_round(judge),
+            second_round.second_round(second),
             gist="Seeds 5 to 9, run under rules written before them: what they confirm of seeds 0 to 4, n=5.",
         ),
         Section(
@@ -115,7 +117,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
         ),
         Section(
             "Comparisons",
-            sections.comparisons(judge, second_round.blind_words(judge)),
+            sections.comparisons(judge, second_round.blind_words(second)),
             gist="Paired t over seeds, Holm within each contrast of a condition, equivalence by the 90 % interval.",
         ),
         Section(
@@ -188,7 +190,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
     steps = [_told(section, trained) for section in steps]
     return Page(
         TITLE,
-        [_captioned(block, trained) for block in first_screen(judge, judged, verdicts, used)],
+        [_captioned(block, trained) for block in first_screen(second, judged, verdicts, used)],
         [
             Part("The evidence in four steps", steps),
             Part(

@@ -18,6 +18,7 @@ from lossbench.studies import provenance
 from lossbench.studies.aaai20 import grid, table1, variants
 from lossbench.studies.aaai20.keys import LITERAL
 from lossbench.studies.aaai20.paper_page import Drawn, paper_page
+from lossbench.studies.aaai20.second_verdicts import SecondRound
 from lossbench.studies.aaai20.sections import context
 from lossbench.studies.aaai20.sections.figures import confusions, figure1, figure1_classes, figure2
 from lossbench.studies.aaai20.sections.first_screen import sentences
@@ -138,8 +139,8 @@ def overview(results_dir: Path) -> Page:
 
 def finding(results_dir: Path) -> str:
     """The finding in three sentences, from committed records alone: the README's."""
-    judge = Judge(Results(committed_records(results_dir), {}))
-    return " ".join(sentences(judge, [one for one in judge.cells() if one.key.model != LITERAL]))
+    second = SecondRound(Judge(Results(committed_records(results_dir), {})))
+    return " ".join(sentences(second, [one for one in second.judge.cells() if one.key.model != LITERAL]))
 
 
 def _simulations(plan: Reproduce) -> tuple[Simulations | None, list[str]]:

@@ -5,6 +5,7 @@ Nothing is judged before all blind seeds of a comparison's cells have finished o
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import Literal
 
@@ -143,6 +144,7 @@ class SecondRound:
         self.results = judge.results
         self.first_cells = second_runs.first_cells(self.results.accuracy)
 
+    @cached_property
     def confirmations(self) -> list[Confirmation]:
         """Every comparison of the first round whose cells get blind seeds, family by family."""
         found = []
@@ -185,7 +187,7 @@ class SecondRound:
 
     def headlines(self) -> list[ConfirmedHeadline]:
         """LGL-INR's leads once more."""
-        words = {one.first.contrast: one.blind.word for one in self.confirmations()}
+        words = {one.first.contrast: one.blind.word for one in self.confirmations}
         found = []
         for first in self.judge.headlines():
             paper, own = words.get(first.paper.contrast), words.get(first.own_lr.contrast)
@@ -214,6 +216,7 @@ class SecondRound:
             found.append(NumberAgain(key, cell.paper / 100, first, prediction, whole))
         return found
 
+    @cached_property
     def further(self) -> dict[tuple[str, Pair], list[Blind]]:
         """The contrasts that the second round adds: by what their family is called, and the losses compared."""
         accuracy, paper = self.results.accuracy, self.first_cells["paper"]
@@ -253,12 +256,12 @@ class SecondRound:
         """Whether the constant rate makes the ranking, by losses and data set: its word, the other's, the answer."""
         constant = {
             (one.first.contrast.sides, one.first.contrast.dataset): one.blind.word
-            for one in self.confirmations()
+            for one in self.confirmations
             if one.first.contrast.condition == "own-lr"
         }
         decaying = {
             (pair, one.comparison.contrast.dataset): one.word
-            for (family, pair), blind in self.further().items()
+            for (family, pair), blind in self.further.items()
             for one in blind
             if family == DECAYING
         }

@@ -40,29 +40,30 @@ LEADS: dict[Headline, str] = {
 """What docs/statistics.md calls the outcomes of the headline."""
 
 
-def first_screen(judge: Judge, cells: Sequence[JudgedCell], verdicts: Sequence[Verdict], used: set[str]) -> list[Block]:
+def first_screen(
+    second: SecondRound, cells: Sequence[JudgedCell], verdicts: Sequence[Verdict], used: set[str]
+) -> list[Block]:
     """The finding in three sentences, one picture and three tiles.
 
     Args:
-        judge: the verdicts.
+        second: the verdicts of both rounds.
         cells: its judged cells.
         verdicts: its verdicts on the claims.
         used: names of the report's runs.
     """
-    printed = [one for one in cells if one.key.model != LITERAL]
+    printed, judge = [one for one in cells if one.key.model != LITERAL], second.judge
     return [
         Terms([(loss.label, text) for loss, text in TERMS.items()], [LOSSES[loss.name].style for loss in TERMS]),
-        Paragraph(" ".join(sentences(judge, printed))),
+        Paragraph(" ".join(sentences(second, printed))),
         finding(finding_rows(judge)),
         Tiles([_cells_tile(printed), _claims_tile(verdicts), _runs_tile(judge, used)]),
     ]
 
 
-def sentences(judge: Judge, cells: Sequence[JudgedCell]) -> list[str]:
+def sentences(second: SecondRound, cells: Sequence[JudgedCell]) -> list[str]:
     """The finding: whose numbers come out again, what becomes of the lead over SML, and how far that may be trusted."""
-    second = SecondRound(judge)
     first = second.headlines()[0]
-    return [_reproduced(judge, cells), _lead(first), _repeated(first, second)]
+    return [_reproduced(second.judge, cells), _lead(first), _repeated(first, second)]
 
 
 _JUDGED = ("consistent", "paper higher", "paper lower")
@@ -121,7 +122,7 @@ def _repeated(one: ConfirmedHeadline, second: SecondRound) -> str:
     if one.blind is None:
         return "Further seeds have not repeated this yet."
     if one.status == "undecided":
-        blind = {found.first.contrast: found.blind.comparison.difference.mean for found in second.confirmations()}
+        blind = {found.first.contrast: found.blind.comparison.difference.mean for found in second.confirmations}
         paper, own = (points(blind[of.contrast]) for of in (one.first.paper, one.first.own_lr))
         told = f"{_ALONE[one.blind].format(num=num, paper=paper, own=own)}."
         return told[0].upper() + told[1:]

@@ -16,20 +16,17 @@ from lossbench.studies.aaai20.claims import Contrast
 from lossbench.studies.aaai20.keys import LGL_INR, pair_label
 from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, CHOICE_SEEDS
 from lossbench.studies.aaai20.second_verdicts import TAIL, Blind, Confirmation, RateChoice, SecondRound
-from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.cells import Part
 
 NOT_YET = toned("not yet run")
 FAMILY = {"paper": "the paper's learning rate", "own-lr": "own learning rates"}
 
 
-def second_round(judge: Judge) -> list[Block]:
+def second_round(second: SecondRound) -> list[Block]:
     """Everything that the second round says so far."""
-    second = SecondRound(judge)
-    confirmations = second.confirmations()
     return [
-        Paragraph(_summary(confirmations)),
-        *_confirmations(confirmations),
+        Paragraph(_summary(second.confirmations)),
+        *_confirmations(second.confirmations),
         *_headlines(second),
         *_numbers(second),
         *_further(second),
@@ -38,14 +35,14 @@ def second_round(judge: Judge) -> list[Block]:
     ]
 
 
-def blind_words(judge: Judge) -> dict[Contrast, str]:
+def blind_words(second: SecondRound) -> dict[Contrast, str]:
     """What the blind seeds make of each comparison's word."""
-    return {one.first.contrast: toned(one.status) for one in SecondRound(judge).confirmations()}
+    return {one.first.contrast: toned(one.status) for one in second.confirmations}
 
 
-def headline_status(judge: Judge) -> dict[tuple[Part, str], str]:
+def headline_status(second: SecondRound) -> dict[tuple[Part, str], str]:
     """What the blind seeds make of each headline, by other loss and data set."""
-    return {(one.first.other, one.first.dataset): toned(one.status) for one in SecondRound(judge).headlines()}
+    return {(one.first.other, one.first.dataset): toned(one.status) for one in second.headlines()}
 
 
 def _summary(confirmations: Sequence[Confirmation]) -> str:
@@ -131,7 +128,7 @@ def _numbers(second: SecondRound) -> list[Block]:
 
 def _further(second: SecondRound) -> list[Block]:
     lines = {}
-    for (family, _), blind in second.further().items():
+    for (family, _), blind in second.further.items():
         for one in blind:
             contrast = one.comparison.contrast
             lines[family, contrast.label, LABELS[contrast.dataset]] = _further_line(one)
