@@ -23,7 +23,7 @@ from lossbench.report.page import (
 )
 from lossbench.runs.records import all_records, committed_records, outdated
 from lossbench.studies import provenance
-from lossbench.studies.aaai20 import conditions, grid, second_runs, table1, variants, without_gpu
+from lossbench.studies.aaai20 import conditions, grid, quick, second_runs, table1, variants, without_gpu
 from lossbench.studies.aaai20.keys import LITERAL
 from lossbench.studies.aaai20.sections import (
     beyond,
@@ -63,11 +63,6 @@ _TITLES = {
     4: "Table 4. Test accuracy (%) on CIFAR-10",
     5: "Table 5. Test accuracy (%) of LGL-INR for different beta, KMNIST, CNN2C",
 }
-_QUICK_TITLES = {
-    3: "Table 3, quick profile. Test accuracy (%) on digits, not the paper's data",
-    4: "Table 4, quick profile. Test accuracy (%) on digits with crop and flip, not the paper's data",
-    5: "Table 5, quick profile. Test accuracy (%) of LGL-INR for different beta, digits, CNN2C",
-}
 
 
 def profiles_with_records(plan: Reproduce) -> list[str]:
@@ -102,6 +97,8 @@ def write_report(profile: str, plan: Reproduce) -> Path:
 
 def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     results = known_results(plan.runtime.output_dir, plan.results_dir)
+    if profile == "quick":
+        results = quick.of_the_profile(results, plan.seeds)
 
     def fill(cells: Iterable[Cell]) -> Filled:
         return [(cell, [one for config in cell.configs if (one := results.record(config))]) for cell in cells]
@@ -110,9 +107,9 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     summary, used = [], []
     for number in plan.tables:
         filled = fill(grid.cells(number, profile, plan.seeds))
-        title = (_TITLES if profile == "paper" else _QUICK_TITLES)[number]
+        title = (_TITLES if profile == "paper" else quick.TITLES)[number]
         markdown, tables[number] = write_table(
-            folder, number, title, filled, results.failed, plan.selection, _note(filled)
+            folder, number, title, filled, results.failed, plan.selection, _note(filled, profile)
         )
         summary.append(markdown)
         used += [record.id for _, found in filled for record in found]
@@ -125,7 +122,7 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
         drawn = [*by_class, figure2(filled)]
     for picture in drawn:
         write_drawn(folder, picture)
-    simulations, problems = _simulations(plan)
+    simulations, problems = _simulations(plan) if profile == "paper" else (None, [])
     others = {1: context.table1(simulations), 2: context.table2()}
     for number, blocks in others.items():
         for table in (block for block in blocks if isinstance(block, Table)):
@@ -137,7 +134,7 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     if profile == "paper":
         title, lead, parts = _paper(results, simulations, tables, computed, pictures, unused)
     else:
-        title, lead, parts = _quick(results, tables, computed, pictures, used, unused)
+        title, lead, parts = quick.page(results, tables, pictures, used, unused)
     written = {picture.name for picture in pictures}
     for block in (block for part in parts for block in part.blocks):
         if isinstance(block, Picture) and block.name not in written:
@@ -149,11 +146,11 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     write_text(folder / "summary.md", "\n".join(summary))
 
 
-def _note(filled: Filled) -> str:
-    """What a table's caption says of the head as printed, where it has it."""
-    if not any(cell.rows[0] == grid.LITERAL_HEAD for cell, _ in filled):
-        return ""
-    return f"{grid.LITERAL_HEAD} is the head as printed, CNN2C has 800-500-10"
+def _note(filled: Filled, profile: str) -> str:
+    """What a table's caption says of the head as printed, where it has it, and in the quick profile of chance."""
+    has_printed = any(cell.rows[0] == grid.LITERAL_HEAD for cell, _ in filled)
+    printed = f"{grid.LITERAL_HEAD} is the head as printed, CNN2C has 800-500-10" if has_printed else ""
+    return "; ".join(filter(None, [printed, quick.at_chance(filled) if profile == "quick" else ""]))
 
 
 def _paper(
@@ -300,27 +297,6 @@ def _simulations(plan: Reproduce) -> tuple[Simulations | None, list[str]]:
         return table1.load(plan.runtime.output_dir, plan.results_dir), []
     except ValueError as error:
         return None, [str(error)]
-
-
-def _quick(
-    results: Results,
-    tables: dict[int, Table],
-    others: Sequence[Section],
-    pictures: Sequence[Picture],
-    used: Iterable[str],
-    unused: Sequence[str],
-) -> tuple[str, list[Block], list[Section]]:
-    """The quick profile's tables and figures, without verdicts: they are not on the paper's data."""
-    text = "The same networks and losses on small digits, briefly trained: a trial of the machine, not of the paper."
-    parts = [Section(_QUICK_TITLES[number].partition(",")[0], [block]) for number, block in tables.items()]
-    if pictures:
-        parts += [Section("Figure 1", pictures[:-1]), Section("Figure 2", pictures[-1:])]
-    parts += [
-        *others,
-        Section("What it ran on", provenance.provenance(results, sorted(set(used)))),
-        Section("Not in any table", [Items(unused) if unused else Paragraph("Nothing.")]),
-    ]
-    return "lossbench: quick profile", [Paragraph(text)], parts
 
 
 def _unused(results: Results) -> list[str]:
