@@ -91,8 +91,11 @@ def in_words(tables: Iterable[int], profile: str, seeds: int | None) -> dict[str
     found: dict[str, str] = {}
     for cell in (cell for table in tables for cell in cells(table, profile, seeds)):
         loss = cell.config.loss
-        row = f"beta {loss.beta:g}" if cell.table == 5 and isinstance(loss, LglInr) else cell.row
-        place = f"Table {cell.table}, {row}" + (f", {cell.dataset}" if profile == "paper" else "")
+        rows = {4: f"{LABELS[cell.config.model.name]} {cell.loss}"}
+        if isinstance(loss, LglInr):
+            rows[5] = f"beta {loss.beta:g}"
+        place = f"Table {cell.table}, {rows.get(cell.table, cell.row)}"
+        place += f", {cell.dataset}" if profile == "paper" else ""
         for config in cell.configs:
             found.setdefault(run_id(config), f"{place}, seed {config.seed}")
     return found
@@ -156,7 +159,7 @@ def _schedule(profile: str, dataset: DatasetConfig, model: ModelConfig) -> Sched
         return paper_schedule(dataset.name)
     if isinstance(model, (MobileNetV2, ResNet18)):
         return replace(paper_schedule("cifar10"), epochs=1, batch_size=16, lr=0.05)
-    return replace(paper_schedule(dataset.name), epochs=3, batch_size=16)
+    return replace(paper_schedule(dataset.name), epochs=3, batch_size=8)
 
 
 def _place(

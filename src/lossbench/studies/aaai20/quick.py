@@ -21,8 +21,8 @@ TITLES = {
 LEAD = (
     "This page shows that everything works: the paper's networks and losses, trained briefly on small digits.",
     "Its numbers are not the paper's.",
-    "For the paper's tables: lossbench report profile=paper, from the records that come with lossbench, or "
-    "lossbench reproduce profile=paper, which trains what is missing (a GPU is advised).",
+    "For the paper's tables: lossbench report profile=paper (from the records in lossbench), or lossbench reproduce "
+    "profile=paper (trains what is missing; a GPU is advised).",
 )
 """What the page says first, in three sentences."""
 
