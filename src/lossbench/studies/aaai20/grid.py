@@ -158,8 +158,9 @@ def _schedule(profile: str, dataset: DatasetConfig, model: ModelConfig) -> Sched
     if profile == "paper":
         return paper_schedule(dataset.name)
     if isinstance(model, (MobileNetV2, ResNet18)):
-        return replace(paper_schedule("cifar10"), epochs=1, batch_size=16, lr=0.05)
-    return replace(paper_schedule(dataset.name), epochs=3, batch_size=8)
+        epochs = 2 if isinstance(model, MobileNetV2) else 1
+        return replace(paper_schedule("cifar10"), epochs=epochs, batch_size=16, lr=0.01, milestones=[])
+    return replace(paper_schedule(dataset.name), epochs=2 if isinstance(model, Cnn5c) else 3, batch_size=8)
 
 
 def _place(
