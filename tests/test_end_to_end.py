@@ -256,8 +256,9 @@ def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path
     lines = output.splitlines()
     assert lines[0].startswith("profile quick (no GPU is present): 1 of 3 runs to do, ")
     assert "runs: 1 finished, 2 were done before, 0 failed" in lines
-    assert lines[-1].startswith("These are not the paper's tables: ")
-    assert "lossbench reproduce profile=paper" in lines[-1]
+    assert lines[-3].startswith("These numbers are not the paper's. ")
+    assert "lossbench reproduce profile=paper" in lines[-3]
+    assert lines[-2:] == ["tables and figures: outputs/report/quick", "open outputs/report/quick/index.html"]
     report = tmp_path / "outputs" / "report" / "quick"
     tables = contents(report)
     assert {"table5.csv", "table5.md", "table5.tex", "table5.html"} < set(tables)
@@ -268,7 +269,8 @@ def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path
     assert [path.name for path in (tmp_path / "outputs" / "runs").iterdir()] == [run_id(wanted[2])]
     for path in report.iterdir():
         path.unlink()
-    assert said(tmp_path, "report", "tables=[5]", "seeds=1", here) == "tables and figures: outputs/report/quick\n"
+    lines = said(tmp_path, "report", "tables=[5]", "seeds=1", here).splitlines()
+    assert lines == ["tables and figures: outputs/report/quick", "open outputs/report/quick/index.html"]
     assert contents(report) == tables
     assert {path.name for path in tmp_path.iterdir()} == {"outputs", "results"}
 
@@ -279,6 +281,7 @@ def test_a_report_of_nothing_says_where_it_looked(tmp_path: Path) -> None:
         f"no runs in {tmp_path}/outputs/runs; runtime.output_dir names another folder than outputs",
         f"no committed records in {tmp_path}/results; results_dir names another folder than results",
         "tables and figures: outputs/report/quick",
+        "open outputs/report/quick/index.html",
     ]
 
 

@@ -92,19 +92,20 @@ def test_every_number_of_the_paper_belongs_to_a_cell() -> None:
 
 def test_the_quick_profile_is_the_same_on_digits_and_short() -> None:
     assert [len(cells(table, "quick")) for table in TABLES] == [9, 6, 3]
-    short = replace(paper_schedule("cifar10"), epochs=1)
+    epochs = {"cnn2c": 3, "cnn5c": 2, "mobilenetv2": 2, "resnet18": 1}
+    large = replace(paper_schedule("cifar10"), batch_size=16, lr=0.01, milestones=[])
     for cell in (cell for table in TABLES for cell in cells(table, "quick")):
         dataset, model, _, schedule = parts(cell)
         assert cell.column == "digits"
         assert cell.paper is None
         assert isinstance(dataset, Digits)
         if cell.table == 4:
-            assert dataset == Digits(num_train=512, image_shape=[3, 32, 32], augment=True)
-            assert schedule == short
+            assert dataset == Digits(image_shape=[3, 16, 16], augment=True, crop_padding=2)
+            assert schedule == replace(large, epochs=epochs[model.name])
         else:
             assert replace(dataset, num_train=None) == Digits()
             assert dataset.num_train is None or isinstance(model, Cnn5c)
-            assert schedule == Schedule(epochs=3)
+            assert schedule == Schedule(epochs=epochs[model.name], batch_size=8)
     rows = {(network, loss) for network in ("MobileNetV2", "ResNet-18") for loss in ("LGL", "SML", "LGL-INR")}
     assert {cell.rows for cell in cells(4, "quick")} == rows
     assert [cell.row for cell in cells(5, "quick")] == ["beta 1", "beta 2", "beta 4"]

@@ -60,7 +60,10 @@ def test_a_report_of_own_runs_alone_is_their_page_and_no_empty_one(capsys: pytes
     make_table()
     plan = Reproduce(results_dir=None, runtime=Runtime(output_dir=str(OUTPUTS)))
     _report(plan)
-    assert capsys.readouterr().out == "your own runs: outputs/report/own\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "your own runs: outputs/report/own",
+        "open outputs/report/own/index.html",
+    ]
     assert [path.name for path in (OUTPUTS / "report").iterdir()] == ["own"]
     tree = page()
     assert tree.texts("h1") == ["Your runs"]
@@ -90,13 +93,18 @@ def test_a_named_profile_is_written_beside_the_page(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.splitlines() == [
         "tables and figures: outputs/report/quick",
         "your own runs: outputs/report/own",
+        "open outputs/report/quick/index.html",
+        "open outputs/report/own/index.html",
     ]
 
 
 def test_without_own_runs_there_is_no_such_page(capsys: pytest.CaptureFixture[str]) -> None:
     add(config(Sml(), experiment="imbalance"), 0.9)
     _report(Reproduce(tables=[5], seeds=1, results_dir=None, runtime=Runtime(output_dir=str(OUTPUTS))))
-    assert capsys.readouterr().out == "tables and figures: outputs/report/paper\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "tables and figures: outputs/report/paper",
+        "open outputs/report/paper/index.html",
+    ]
 
 
 def test_groups_are_named_by_what_differs_on_their_data_set_the_best_first() -> None:

@@ -163,6 +163,7 @@ def test_it_reproduces_the_tables_in_short_and_leaves_its_own_files_alone(instal
     said = installed.says("reproduce", "profile=quick", "tables=[5]", "seeds=1", "runtime.device=cpu")
     assert "runs: 3 finished, 0 were done before, 0 failed" in said
     assert (installed.here / "outputs" / "report" / "quick" / "table5.md").read_text() in said
+    assert said.splitlines()[-1] == "open outputs/report/quick/index.html"
     assert "make " not in said
     assert contents(installed.site) == before
 

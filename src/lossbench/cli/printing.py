@@ -3,7 +3,8 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -108,3 +109,9 @@ def say_summary(summary: Any) -> None:
         )
     for name, reason in summary.failed.items():
         say(f"failed: {name}: {spelled(reason)} (details are in its failure.txt)", sys.stderr)
+
+
+def say_pages(folders: Iterable[Path]) -> None:
+    """Print, as the last lines of a command, which pages to open: the `index.html` of each folder."""
+    for folder in folders:
+        say(f"open {spelled(folder / 'index.html')}")

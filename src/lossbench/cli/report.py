@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lossbench.cli.hydra_main import hydra_main, one_plan
+from lossbench.cli.printing import say_pages
 from lossbench.studies.options import Profile, Reproduce
 
 
@@ -21,11 +22,14 @@ def _report(composed: Reproduce | list[Reproduce]) -> None:
         print(sentence, flush=True)
     runs = [entry for entry in entries(plan.runtime.output_dir) if entry.made_for_no_study]
     named = [plan.profile.value] if plan.profile is not Profile.auto else report.profiles_with_records(plan)
+    pages = []
     for profile in named or ([] if runs else ["paper"]):
-        print(f"tables and figures: {report.write_report(profile, plan)}", flush=True)
+        pages.append(report.write_report(profile, plan))
+        print(f"tables and figures: {pages[-1]}", flush=True)
     if runs:
         from lossbench.report import own
 
-        folder = Path(plan.runtime.output_dir) / "report" / "own"
-        own.write_own(folder, runs)
-        print(f"your own runs: {folder}")
+        pages.append(Path(plan.runtime.output_dir) / "report" / "own")
+        own.write_own(pages[-1], runs)
+        print(f"your own runs: {pages[-1]}", flush=True)
+    say_pages(pages)

@@ -87,12 +87,15 @@ def with_data(configs: Iterable[Config], lacking: set[str]) -> list[Config]:
     return ready
 
 
-def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summary:
+def run_all(
+    configs: Sequence[Config], elsewhere: Collection[str] = (), words: Mapping[str, str] | None = None
+) -> Summary:
     """Execute all runs of a list that are not finished yet.
 
     Args:
         configs: the runs; their `runtime` options must be the same.
         elsewhere: names of runs whose records are known from elsewhere, which are skipped.
+        words: what the terminal calls each run, by name; None: the options that tell it from the others.
 
     Raises:
         ValueError: the device or a data set is not available, or importing the calling script, as worker processes do,
@@ -125,7 +128,8 @@ def run_all(configs: Sequence[Config], elsewhere: Collection[str] = ()) -> Summa
     todo = [replace(config, runtime=replace(config.runtime, num_threads=threads)) for config in todo]
     deadline = _deadline(todo[0].runtime.budget_min)
     costs = {run_id(config): flops(config) for config in todo}
-    words = told_apart({run_id(config): asdict(config) for config in configs})
+    if words is None:
+        words = told_apart({run_id(config): asdict(config) for config in configs})
     with stops_interrupt(), Progress(costs, parallel, words) as progress:
         marks = {run_id(config): open_run(config).failure_mark() for config in todo}
         if parallel == 1:

@@ -86,6 +86,21 @@ def configs(tables: Iterable[int], profile: str, seeds: int | None, runtime: Run
     return sorted(unique.values(), key=lambda config: config.seed)
 
 
+def in_words(tables: Iterable[int], profile: str, seeds: int | None) -> dict[str, str]:
+    """What the terminal calls each run of some tables, by name: its first table, its place there, its seed."""
+    found: dict[str, str] = {}
+    for cell in (cell for table in tables for cell in cells(table, profile, seeds)):
+        loss = cell.config.loss
+        rows = {4: f"{LABELS[cell.config.model.name]} {cell.loss}"}
+        if isinstance(loss, LglInr):
+            rows[5] = f"beta {loss.beta:g}"
+        place = f"Table {cell.table}, {rows.get(cell.table, cell.row)}"
+        place += f", {cell.dataset}" if profile == "paper" else ""
+        for config in cell.configs:
+            found.setdefault(run_id(config), f"{place}, seed {config.seed}")
+    return found
+
+
 def figure_cells(profile: str, seeds: int | None = None) -> list[Cell]:
     """The cells of Table 3 behind Figures 1 and 2: CNN2C with each loss."""
     return [cell for cell in cells(3, profile, seeds) if cell.config.model == Cnn2c()]
@@ -123,10 +138,12 @@ def _table3(profile: str) -> Iterator[Point]:
 
 
 def _table4(profile: str) -> Iterator[Point]:
-    quick = Digits(image_shape=[3, 32, 32], augment=True, num_train=512)
-    dataset = Cifar10() if profile == "paper" else quick
-    for loss, model in product(LOSSES, (MobileNetV2(), ResNet18())):
-        yield dataset, model, loss
+    models = (MobileNetV2(), ResNet18())
+    if profile == "paper":
+        yield from ((Cifar10(), model, loss) for loss, model in product(LOSSES, models))
+    else:
+        digits = Digits(image_shape=[3, 16, 16], augment=True, crop_padding=2)
+        yield from ((digits, model, loss) for model, loss in product(models, LOSSES))
 
 
 def _table5(profile: str) -> Iterator[Point]:
@@ -141,8 +158,9 @@ def _schedule(profile: str, dataset: DatasetConfig, model: ModelConfig) -> Sched
     if profile == "paper":
         return paper_schedule(dataset.name)
     if isinstance(model, (MobileNetV2, ResNet18)):
-        return replace(paper_schedule("cifar10"), epochs=1)
-    return replace(paper_schedule(dataset.name), epochs=3)
+        epochs = 2 if isinstance(model, MobileNetV2) else 1
+        return replace(paper_schedule("cifar10"), epochs=epochs, batch_size=16, lr=0.01, milestones=[])
+    return replace(paper_schedule(dataset.name), epochs=2 if isinstance(model, Cnn5c) else 3, batch_size=8)
 
 
 def _place(

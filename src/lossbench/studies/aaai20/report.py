@@ -1,6 +1,6 @@
 """The reports of the paper's study, as tables, figures and a page: on the paper, and of the quick profile. No torch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +8,13 @@ from filelock import FileLock
 
 from lossbench import NUMERICS
 from lossbench.config.run import run_id
-from lossbench.report.blocks import Items, Page, Paragraph, Picture, Section, Table, plain_page
+from lossbench.report.blocks import Page, Picture, Table
 from lossbench.report.drawing import Gallery
 from lossbench.report.files import write_text
 from lossbench.report.html import to_html
 from lossbench.report.markdown import to_markdown
 from lossbench.runs.records import all_records, committed_records, outdated
-from lossbench.studies import provenance
-from lossbench.studies.aaai20 import grid, table1, variants
+from lossbench.studies.aaai20 import grid, quick, table1, variants
 from lossbench.studies.aaai20.keys import LITERAL
 from lossbench.studies.aaai20.paper_page import Drawn, paper_page
 from lossbench.studies.aaai20.second_verdicts import SecondRound
@@ -35,11 +34,6 @@ _TITLES = {
     3: "Table 3. Test accuracy (%) on MNIST-type data",
     4: "Table 4. Test accuracy (%) on CIFAR-10",
     5: "Table 5. Test accuracy (%) of LGL-INR for different beta, KMNIST, CNN2C",
-}
-_QUICK_TITLES = {
-    3: "Table 3, quick profile. Test accuracy (%) on digits, not the paper's data",
-    4: "Table 4, quick profile. Test accuracy (%) on digits with crop and flip, not the paper's data",
-    5: "Table 5, quick profile. Test accuracy (%) of LGL-INR for different beta, digits, CNN2C",
 }
 
 
@@ -75,6 +69,8 @@ def write_report(profile: str, plan: Reproduce) -> Path:
 
 def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     results = known_results(plan.runtime.output_dir, plan.results_dir)
+    if profile == "quick":
+        results = quick.of_the_profile(results, plan.seeds)
 
     def fill(cells: Iterable[Cell]) -> Filled:
         return [(cell, [one for config in cell.configs if (one := results.record(config))]) for cell in cells]
@@ -83,9 +79,9 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     summary, used = [], []
     for number in plan.tables:
         filled = fill(grid.cells(number, profile, plan.seeds))
-        title = (_TITLES if profile == "paper" else _QUICK_TITLES)[number]
+        title = (_TITLES if profile == "paper" else quick.TITLES)[number]
         markdown, tables[number] = write_table(
-            folder, number, title, filled, results.failed, plan.selection, _note(filled)
+            folder, number, title, filled, results.failed, plan.selection, _note(filled, profile)
         )
         summary.append(markdown)
         used += [record.id for _, found in filled for record in found]
@@ -98,7 +94,7 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
             matrices = confusions(filled)
             of_classes = [figure1(matrices), figure1_classes(matrices)]
         of_curves = [figure2(filled)]
-    simulations, problems = _simulations(plan)
+    simulations, problems = _simulations(plan) if profile == "paper" else (None, [])
     drawn = Drawn(tables, context.table1(simulations), context.table2(), of_classes, of_curves)
     for number, blocks in ((1, drawn.table1), (2, drawn.table2)):
         for table in (block for block in blocks if isinstance(block, Table)):
@@ -108,7 +104,7 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     if profile == "paper":
         page = paper_page(results, simulations, drawn, unused)
     else:
-        page = _quick(results, drawn, used, unused)
+        page = quick.page(results, drawn, used, unused)
     gallery = Gallery(folder)
     gallery.write([*of_classes, *of_curves])
     write_text(folder / "index.html", to_html(page, gallery))
@@ -118,11 +114,11 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
     write_text(folder / "summary.md", "\n".join(summary))
 
 
-def _note(filled: Filled) -> str:
-    """What a table's caption says of the head as printed, where it has it."""
-    if not any(cell.rows[0] == grid.LITERAL_HEAD for cell, _ in filled):
-        return ""
-    return f"{grid.LITERAL_HEAD} is the head as printed, CNN2C has 800-500-10"
+def _note(filled: Filled, profile: str) -> str:
+    """What a table's caption says of the head as printed, where it has it, and in the quick profile of chance."""
+    has_printed = any(cell.rows[0] == grid.LITERAL_HEAD for cell, _ in filled)
+    printed = f"{grid.LITERAL_HEAD} is the head as printed, CNN2C has 800-500-10" if has_printed else ""
+    return "; ".join(filter(None, [printed, quick.at_chance(filled) if profile == "quick" else ""]))
 
 
 def overview(results_dir: Path) -> Page:
@@ -148,21 +144,6 @@ def _simulations(plan: Reproduce) -> tuple[Simulations | None, list[str]]:
         return table1.load(plan.runtime.output_dir, plan.results_dir), []
     except ValueError as error:
         return None, [str(error)]
-
-
-def _quick(results: Results, drawn: Drawn, used: Iterable[str], unused: Sequence[str]) -> Page:
-    """The quick profile's tables and figures, without verdicts: they are not on the paper's data."""
-    text = "The same networks and losses on small digits, briefly trained: a trial of the machine, not of the paper."
-    parts = [Section(_QUICK_TITLES[number].partition(",")[0], [block]) for number, block in drawn.tables.items()]
-    parts += [Section("Figure 1", drawn.figure1)] if drawn.figure1 else []
-    parts += [Section("Figure 2", drawn.figure2)] if drawn.figure2 else []
-    parts += [
-        Section("Table 1: Eq. 10 simulated", drawn.table1),
-        Section("Table 2: the networks", drawn.table2),
-        Section("What it ran on", provenance.provenance(results, sorted(set(used)))),
-        Section("Not in any table", [Items(unused) if unused else Paragraph("Nothing.")]),
-    ]
-    return plain_page("lossbench: quick profile", [Paragraph(text)], parts)
 
 
 def _unused(results: Results) -> list[str]:
