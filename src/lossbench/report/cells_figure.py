@@ -17,6 +17,7 @@ from lossbench.report.interval_axes import (
     ends,
     grouped,
     label_rows,
+    legend,
     limits,
     longest,
     place_axes,
@@ -33,7 +34,7 @@ _ROW = 0.3  # inches of a row, for all losses of a cell
 def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
     """Our accuracy less the paper's in every cell, with the 95 % prediction interval of one new run.
 
-    Rows are grouped by network, one for each data set with all its losses; cells without runs are listed in the caption.
+    Rows are grouped by network, one for each data set with all its losses; the caption lists cells without runs.
     """
     shown = [row for row in rows if row.prediction.n and row.paper is not None]
     absent = [row for row in rows if not row.prediction.n]
@@ -89,7 +90,7 @@ def _draw(rows: Sequence[CellRow]) -> Figure:
     axes.set_xlabel("our accuracy - the paper's (points)", fontsize=TEXT)
     signs = [Line2D([], [], **STYLES[loss] | {"linestyle": "-"}, label=loss, markersize=5) for loss in losses]
     signs.append(Line2D([], [], color="black", linewidth=0.8, label="the paper's number"))
-    figure.legend(handles=signs, loc="upper center", ncols=len(signs), fontsize=TEXT, frameon=False, borderaxespad=0.2)
+    legend(figure, signs, len(signs))
     return figure
 
 

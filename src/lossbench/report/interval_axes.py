@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -56,7 +57,7 @@ def label_rows(axes: Axes, groups: Sequence[tuple[str, Sequence[str]]], left: fl
     style: dict[str, Any] = {"textcoords": "offset points", "va": "center_baseline", "annotation_clip": False}
     for heading, labels in groups:
         if heading and left:
-            place = {"xycoords": axes.get_yaxis_transform(), "xytext": (-72 * left, 0)}
+            place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "xytext": (-72 * left, 0)}
             axes.annotate(heading, (0, y), fontsize=TEXT, fontweight="bold", **place, **style)
         y += bool(heading)
         heights.append([y + number for number in range(len(labels))])
@@ -91,6 +92,22 @@ def whiskers(axes: Axes, ys: Sequence[float], estimates: Sequence[Estimate], **s
     ]
     if known:
         axes.hlines(*zip(*known, strict=True), **style)
+
+
+def legend(figure: Figure, handles: Sequence[Artist], columns: int, left: float | None = None) -> None:
+    """What markers and lines mean, at the top.
+
+    Args:
+        figure: as it is drawn.
+        handles: with their labels.
+        columns: most in a line.
+        left: inches from the figure's left edge; None: in the middle.
+    """
+    style: dict[str, Any] = {"fontsize": TEXT, "frameon": False, "borderaxespad": 0.2, "columnspacing": 1.4}
+    style |= {"loc": "upper center", "ncols": max(min(columns, len(handles)), 1)}
+    if left is not None:
+        style |= {"loc": "upper left", "bbox_to_anchor": (left / figure.get_size_inches()[0], 1)}
+    figure.legend(handles=list(handles), **style)
 
 
 def ends(estimates: Iterable[Estimate]) -> list[float]:

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,6 +22,7 @@ from lossbench.report.interval_axes import (
     grouped,
     in_percent,
     label_rows,
+    legend,
     limits,
     longest,
     place_axes,
@@ -43,8 +46,8 @@ def leads(rows: Sequence[LeadRow]) -> Picture:
     settings = list(dict.fromkeys(row.setting for row in rows))
     told = seeds_told({row.lead.n for row in rows})
     caption = (
-        f"Lead in test accuracy, in points, CNN2C, last epoch, paired over seeds{f' ({told} pairs)' * bool(told)}: mean "
-        f"and 95 % interval; right of 0 the first loss is better. {_hollow_in_words(settings)}Band: the margin of "
+        f"Lead in test accuracy, in points, CNN2C, last epoch, paired over seeds{f' ({told} pairs)' * bool(told)}: "
+        f"mean and 95 % interval; right of 0 the first loss is better. {_hollow_in_words(settings)}Band: the margin of "
         "equivalence. Each panel has one axis for all data sets."
     )
     texts = [
@@ -93,15 +96,15 @@ def _draw_leads(rows: Sequence[LeadRow]) -> Figure:
                 shifted = [y + 0.27 * (seeds.index(row.seeds) - (len(seeds) - 1) / 2) for row in here]
                 whiskers(axes, shifted, [row.lead for row in here], color="black", linewidth=1)
                 for at, row in zip(shifted, here, strict=True):
-                    fill = "white" if setting == settings[0] and len(settings) > 1 else "black"
+                    inside = "white" if setting == settings[0] and len(settings) > 1 else "black"
                     marker = _MARKERS[seeds.index(row.seeds) % len(_MARKERS)]
-                    axes.plot(100 * row.lead.mean, at, marker, color="black", markersize=4, markerfacecolor=fill)
+                    axes.plot(100 * row.lead.mean, at, marker, color="black", markersize=4, markerfacecolor=inside)
         _finish(axes, _wrapped(contrast, width), [row.lead for row in chosen], margins.values())
     signs = [
         Line2D([], [], color="black", marker=marker, markersize=4, linewidth=1, label=f"seeds {one}")
         for one, marker in zip(seeds, _MARKERS, strict=False)
     ]
-    _legend(figure, [*signs, Patch(color=FAINT, alpha=0.35, linewidth=0, label="margin")])
+    legend(figure, [*signs, Patch(color=FAINT, alpha=0.35, linewidth=0, label="margin")], len(signs) + 1)
     figure.supxlabel("lead (points)", x=left / WIDTH, ha="left", y=0.02, fontsize=TEXT)
     return figure
 
@@ -227,8 +230,8 @@ def _draw_contrast(axes: Axes, contrast: str, rows: Sequence[ComparisonRow], lef
         whiskers(axes, [y for y, _ in known], [_estimate(row) for _, row in known], color="black", linewidth=1)
         for y, row in known:
             marker = "s" if row.word in ("equivalent", "equal") else "o"
-            fill = "white" if row.word in ("undecided", "too few") else "black"
-            axes.plot(100 * row.difference.mean, y, marker, color="black", markersize=5, markerfacecolor=fill)
+            inside = "white" if row.word in ("undecided", "too few") else "black"
+            axes.plot(100 * row.difference.mean, y, marker, color="black", markersize=5, markerfacecolor=inside)
         for y, row in zip(ys, group, strict=True):
             write_beside(axes, y, _comparison_in_words(row))
     _finish(axes, contrast, [_estimate(row) for row in rows if row.difference.n], (100 * row.margin for row in rows))
@@ -250,7 +253,7 @@ def _estimate_in_words(estimate: Estimate) -> str:
 
 def _draw_margin(axes: Axes, top: float, bottom: float, margin: float) -> None:
     """The margin of equivalence as a band behind some rows."""
-    place = {"left": -margin, "height": bottom - top, "color": FAINT, "alpha": 0.35, "linewidth": 0}
+    place: dict[str, Any] = {"left": -margin, "height": bottom - top, "color": FAINT, "alpha": 0.35, "linewidth": 0}
     axes.barh((top + bottom) / 2, 2 * margin, zorder=0.5, **place)
 
 
@@ -268,11 +271,4 @@ def _finish(axes: Axes, title: str, estimates: Sequence[Estimate], margins: Iter
 
 def _wrapped(contrast: str, width: float) -> str:
     """A contrast in lines no wider than its panel."""
-    from textwrap import fill
-
-    return fill(contrast, max(int(width / (0.6 * TEXT / 72)), 8))
-
-
-def _legend(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:
-    place = {"loc": "upper center", "borderaxespad": 0.1, "frameon": False, "fontsize": TEXT}
-    figure.legend(handles=list(handles), ncols=len(handles), columnspacing=1.2, handlelength=1.5, **place)
+    return fill(contrast, max(int(width / longest([], ["x"])), 8))

@@ -1,0 +1,109 @@
+"""Figure of the learning property: both sides of Eq. 9 for every class."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lossbench.report.blocks import Picture
+from lossbench.report.drawing import drawing
+from lossbench.report.interval_axes import WIDTH, grouped, legend, place_axes
+from lossbench.report.rows import PropertyRow
+from lossbench.report.style import FAINT, SMALL, STYLES, TEXT
+from lossbench.report.wording import MISSING
+
+SPLITS = {"train": "training images", "test": "test images"}
+
+
+@dataclass(frozen=True)
+class ClassMean:
+    """Both sides for a class, geometric means over the runs of a cell."""
+
+    cell: str
+    loss: str
+    split: str
+    class_name: str
+    left: float
+    right: float
+    n: int
+
+
+def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Picture:
+    """Left-hand over right-hand side of Eq. 9 for every class of trained networks; equal on the diagonal.
+
+    Args:
+        rows: of all runs.
+        losses: labels; one without rows is missing.
+    """
+    usable = [row for row in rows if row.left > 0 and row.right > 0 and math.isfinite(row.left * row.right)]
+    means = _means(usable)
+    left_out = len(rows) - len(usable)
+    caption = (
+        "Eq. 9 on trained networks: a point is a class of a network and data set, geometric mean over seeds; n points. "
+        "On the line both sides are equal."
+        f"{f' {left_out} values without two positive sides are left out.' if left_out else ''}"
+    )
+    texts = [_in_words(loss, split, means) for split in SPLITS for loss in losses]
+    alt = f"Two sides of Eq. 9. {' '.join(texts)}"
+    frame = pd.DataFrame([vars(one) for one in means], columns=list(ClassMean.__annotations__))
+    frame = frame.rename(columns={"class_name": "class", "left": "left_hand_side", "right": "right_hand_side"})
+    for side in ("left_hand_side", "right_hand_side"):
+        frame[side] = [float(f"{value:.5g}") for value in frame[side]]
+    return Picture("learning_property", drawing(_draw, tuple(means), tuple(losses)), caption, alt, frame)
+
+
+def _means(rows: Sequence[PropertyRow]) -> list[ClassMean]:
+    found = []
+    for cell, of_cell in grouped(rows, lambda row: row.cell).items():
+        for loss, of_loss in grouped(of_cell, lambda row: row.loss).items():
+            for split, of_split in grouped(of_loss, lambda row: row.split).items():
+                for name, runs in grouped(of_split, lambda row: row.class_name).items():
+                    left, right = np.exp(np.log([(one.left, one.right) for one in runs]).mean(axis=0)).tolist()
+                    found.append(ClassMean(cell, loss, split, name, left, right, len(runs)))
+    return found
+
+
+_HOLLOW: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none", "markersize": 4, "markeredgewidth": 0.8}
+
+
+def _draw(means: Sequence[ClassMean], losses: Sequence[str]) -> Figure:
+    left, top, between = 0.65, 0.62, 0.25
+    size = (WIDTH - left - between - 0.1) / 2
+    figure = Figure(figsize=(WIDTH, top + size + 0.5))
+    values = [value for one in means for value in (one.left, one.right)]
+    low, high = (min(values) / 1.5, max(values) * 1.5) if values else (0.01, 1.0)
+    for number, (split, title) in enumerate(SPLITS.items()):
+        axes = place_axes(figure, left + number * (size + between), top, size, size)
+        axes.axline((low, low), (high, high), color=FAINT, linewidth=1)
+        for loss in losses:
+            chosen = [one for one in means if (one.loss, one.split) == (loss, split)]
+            axes.plot([one.right for one in chosen], [one.left for one in chosen], **STYLES[loss] | _HOLLOW)
+        axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+        counts = {sum((one.loss, one.split) == (loss, split) for one in means) for loss in losses}
+        told = f"n={counts.pop()} a loss" if len(counts) == 1 and counts != {0} else ""
+        axes.set_title(f"{title}{f', {told}' * bool(told)}", fontsize=TEXT, fontweight="bold")
+        axes.set_xlabel("right-hand side of Eq. 9", fontsize=TEXT)
+        axes.minorticks_off()
+        axes.tick_params(labelsize=SMALL, labelleft=not number)
+        axes.grid(color=FAINT, alpha=0.3, linewidth=0.6)
+        if not means:
+            axes.text(0.5, 0.5, MISSING, ha="center", fontsize=TEXT, transform=axes.transAxes)
+        if not number:
+            axes.set_ylabel("left-hand side", fontsize=TEXT)
+    legend(figure, [Line2D([], [], label=loss, **STYLES[loss] | _HOLLOW) for loss in losses], len(losses))
+    return figure
+
+
+def _in_words(loss: str, split: str, means: Sequence[ClassMean]) -> str:
+    chosen = sorted(
+        (one for one in means if (one.loss, one.split) == (loss, split)), key=lambda one: one.left / one.right
+    )
+    if not chosen:
+        return f"{loss}, {split}: {MISSING}."
+    ends = (f"{one.left / one.right:.3g} ({one.class_name}, {one.cell})" for one in (chosen[0], chosen[-1]))
+    return f"{loss}, {split}: n={len(chosen)}, left over right from {' to '.join(ends)}."
