@@ -79,9 +79,10 @@ def _leads_data(rows: Sequence[LeadRow]) -> pd.DataFrame:
 def _draw_leads(rows: Sequence[LeadRow]) -> Figure:
     panels = grouped(rows, lambda row: row.contrast)
     datasets = grouped(rows, lambda row: row.dataset)
-    settings, seeds = (list(dict.fromkeys(found)) for found in zip(*((r.setting, r.seeds) for r in rows), strict=True))
+    settings = list(dict.fromkeys(row.setting for row in rows))
+    seeds = list(dict.fromkeys(row.seeds for row in rows))
     left, top, between = longest(settings) + 0.15, 0.75, 0.2
-    height = 0.28 * (len(datasets) * (len(settings) + 1))
+    height = 0.28 * max(len(datasets) * (len(settings) + 1), 1)
     figure = Figure(figsize=(WIDTH, top + height + 0.5))
     width = (WIDTH - left - 0.1 - between * (len(panels) - 1)) / max(len(panels), 1)
     for number, (contrast, chosen) in enumerate(panels.items()):

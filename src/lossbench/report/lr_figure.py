@@ -91,7 +91,7 @@ def _legend(figure: Figure, curves: Sequence[LrCurve], paper_lr: float, columns:
         Line2D([], [], color="black", label="its own rate", **_RING | {"markersize": 9}),
     ]
     if any(curve.scaled_lr for curve in curves):
-        signs.append(Line2D([], [], color="black", label="gradient norms matched", **_SCALED | {"markersize": 9}))
+        signs.append(Line2D([], [], color="black", label="gradient norm matched", **_SCALED | {"markersize": 9}))
     legend(figure, signs, columns)
 
 

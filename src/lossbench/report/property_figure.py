@@ -32,9 +32,14 @@ class ClassMean:
     right: float
     n: int
 
+    @property
+    def ratio(self) -> float:
+        """Left over right; 1 if both are equal."""
+        return self.left / self.right
+
 
 def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Picture:
-    """Left-hand over right-hand side of Eq. 9 for every class of trained networks; equal on the diagonal.
+    """Left-hand over right-hand side of Eq. 9 for every class of trained networks; 1 where both are equal.
 
     Args:
         rows: of all runs.
@@ -44,8 +49,8 @@ def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Pic
     means = _means(usable)
     left_out = len(rows) - len(usable)
     caption = (
-        "Eq. 9 on trained networks: a point is a class of a network and data set, geometric mean over seeds; n points. "
-        "On the line both sides are equal."
+        "Left-hand over right-hand side of Eq. 9 on trained networks; on the line both are equal. A point is a class of a "
+        "network and data set, geometric mean over seeds; n points."
         f"{f' {left_out} values without two positive sides are left out.' if left_out else ''}"
     )
     texts = [_in_words(loss, split, means) for split in SPLITS for loss in losses]
@@ -72,38 +77,47 @@ _HOLLOW: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "none", "mark
 
 
 def _draw(means: Sequence[ClassMean], losses: Sequence[str]) -> Figure:
-    left, top, between = 0.65, 0.62, 0.25
-    size = (WIDTH - left - between - 0.1) / 2
-    figure = Figure(figsize=(WIDTH, top + size + 0.5))
-    values = [value for one in means for value in (one.left, one.right)]
-    low, high = (min(values) / 1.5, max(values) * 1.5) if values else (0.01, 1.0)
+    left, top, between, height = 0.65, 0.65, 0.3, 1.9
+    width = (WIDTH - left - between - 0.1) / 2
+    figure = Figure(figsize=(WIDTH, top + height + 0.5))
+    across = _log_limits([one.right for one in means])
+    up = _log_limits([*(one.ratio for one in means), 1.0])
     for number, (split, title) in enumerate(SPLITS.items()):
-        axes = place_axes(figure, left + number * (size + between), top, size, size)
-        axes.axline((low, low), (high, high), color=FAINT, linewidth=1)
+        axes = place_axes(figure, left + number * (width + between), top, width, height)
+        axes.axhline(1, color="black", linewidth=0.8)
         for loss in losses:
             chosen = [one for one in means if (one.loss, one.split) == (loss, split)]
-            axes.plot([one.right for one in chosen], [one.left for one in chosen], **STYLES[loss] | _HOLLOW)
-        axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
-        counts = {sum((one.loss, one.split) == (loss, split) for one in means) for loss in losses}
-        told = f"n={counts.pop()} a loss" if len(counts) == 1 and counts != {0} else ""
-        axes.set_title(f"{title}{f', {told}' * bool(told)}", fontsize=TEXT, fontweight="bold")
+            axes.plot([one.right for one in chosen], [one.ratio for one in chosen], **STYLES[loss] | _HOLLOW)
+        axes.set(xscale="log", yscale="log", xlim=across, ylim=up)
+        axes.set_title(title, fontsize=TEXT, fontweight="bold")
         axes.set_xlabel("right-hand side of Eq. 9", fontsize=TEXT)
         axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.tick_params(labelsize=SMALL, labelleft=not number)
         axes.grid(color=FAINT, alpha=0.3, linewidth=0.6)
-        if not means:
-            axes.text(0.5, 0.5, MISSING, ha="center", fontsize=TEXT, transform=axes.transAxes)
         if not number:
-            axes.set_ylabel("left-hand side", fontsize=TEXT)
-    legend(figure, [Line2D([], [], label=loss, **STYLES[loss] | _HOLLOW) for loss in losses], len(losses))
+            axes.set_ylabel("left over right", fontsize=TEXT)
+    counts = {
+        loss: [sum((one.loss, one.split) == (loss, split) for one in means) for split in SPLITS] for loss in losses
+    }
+    signs = [Line2D([], [], label=_counted(loss, counts[loss]), **STYLES[loss] | _HOLLOW) for loss in losses]
+    legend(figure, signs, len(losses))
     return figure
 
 
+def _log_limits(values: Sequence[float]) -> tuple[float, float]:
+    """A log axis that reaches all values."""
+    return (min(values) / 1.5, max(values) * 1.5) if values else (0.1, 10.0)
+
+
+def _counted(loss: str, counts: Sequence[int]) -> str:
+    """A loss with its number of points in each panel."""
+    return f"{loss}, n={' and '.join(map(str, dict.fromkeys(counts)))}" if any(counts) else f"{loss}, {MISSING}"
+
+
 def _in_words(loss: str, split: str, means: Sequence[ClassMean]) -> str:
-    chosen = sorted(
-        (one for one in means if (one.loss, one.split) == (loss, split)), key=lambda one: one.left / one.right
-    )
+    chosen = sorted((one for one in means if (one.loss, one.split) == (loss, split)), key=lambda one: one.ratio)
     if not chosen:
         return f"{loss}, {split}: {MISSING}."
-    ends = (f"{one.left / one.right:.3g} ({one.class_name}, {one.cell})" for one in (chosen[0], chosen[-1]))
+    ends = (f"{one.ratio:.3g} ({one.class_name}, {one.cell})" for one in (chosen[0], chosen[-1]))
     return f"{loss}, {split}: n={len(chosen)}, left over right from {' to '.join(ends)}."
