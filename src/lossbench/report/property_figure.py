@@ -49,8 +49,8 @@ def learning_property(rows: Sequence[PropertyRow], losses: Sequence[str]) -> Pic
     means = _means(usable)
     left_out = len(rows) - len(usable)
     caption = (
-        "Left-hand over right-hand side of Eq. 9 on trained networks; on the line both are equal. A point is a class of a "
-        "network and data set, geometric mean over seeds; n points."
+        "Left-hand over right-hand side of Eq. 9 on trained networks; on the line both are equal. A point is a class "
+        "of a network and data set, geometric mean over seeds; n points."
         f"{f' {left_out} values without two positive sides are left out.' if left_out else ''}"
     )
     texts = [_in_words(loss, split, means) for split in SPLITS for loss in losses]
@@ -97,10 +97,7 @@ def _draw(means: Sequence[ClassMean], losses: Sequence[str]) -> Figure:
         axes.grid(color=FAINT, alpha=0.3, linewidth=0.6)
         if not number:
             axes.set_ylabel("left over right", fontsize=TEXT)
-    counts = {
-        loss: [sum((one.loss, one.split) == (loss, split) for one in means) for split in SPLITS] for loss in losses
-    }
-    signs = [Line2D([], [], label=_counted(loss, counts[loss]), **STYLES[loss] | _HOLLOW) for loss in losses]
+    signs = [Line2D([], [], label=_counted(loss, means), **STYLES[loss] | _HOLLOW) for loss in losses]
     legend(figure, signs, len(losses))
     return figure
 
@@ -110,8 +107,9 @@ def _log_limits(values: Sequence[float]) -> tuple[float, float]:
     return (min(values) / 1.5, max(values) * 1.5) if values else (0.1, 10.0)
 
 
-def _counted(loss: str, counts: Sequence[int]) -> str:
+def _counted(loss: str, means: Sequence[ClassMean]) -> str:
     """A loss with its number of points in each panel."""
+    counts = [sum((one.loss, one.split) == (loss, split) for one in means) for split in SPLITS]
     return f"{loss}, n={' and '.join(map(str, dict.fromkeys(counts)))}" if any(counts) else f"{loss}, {MISSING}"
 
 
