@@ -59,10 +59,11 @@ def finding(rows: Sequence[FindingRow]) -> Picture:
 
 
 def _draw(rows: Sequence[FindingRow]) -> Figure:
-    figure = Figure(figsize=(_WIDTH, 3.6))
-    axes = place_axes(figure, 0.92, 0.5, _WIDTH - 0.92 - 0.62, 2.66)
     groups = grouped(rows, lambda row: row.dataset)
-    heights = label_rows(axes, [(name, [row.loss for row in group]) for name, group in groups.items()], 0.87)
+    left, right, top, height = 0.92, 0.62, 0.5, 0.222 * max(len(rows) + len(groups), 1)
+    figure = Figure(figsize=(_WIDTH, top + height + 0.45))
+    axes = place_axes(figure, left, top, _WIDTH - left - right, height)
+    heights = label_rows(axes, [(name, [row.loss for row in group]) for name, group in groups.items()], left - 0.05)
     ys = [y for group in heights for y in group]
     ordered = [row for group in groups.values() for row in group]
     for label, row in zip(axes.get_yticklabels(), ordered, strict=True):
@@ -120,7 +121,7 @@ def _write_missing(axes: Axes, y: float, row: FindingRow) -> None:
         return
     words = NOT_YET
     if row.at_paper is not None or row.at_own is not None:
-        words = f"{'own' if row.at_own is None else 'paper’s'} lr {NOT_YET}"
+        words = f"{'own' if row.at_own is None else 'paper's'} lr {NOT_YET}"
     shown = [one.mean for one in (row.at_paper, row.at_own) if one is not None]
     shown += [row.paper] if row.paper is not None else []
     is_left = not shown or 100 * float(np.mean(shown)) > np.mean(axes.get_xlim())

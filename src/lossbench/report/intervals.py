@@ -100,7 +100,7 @@ def _draw_leads(rows: Sequence[LeadRow]) -> Figure:
                     inside = "white" if setting == settings[0] and len(settings) > 1 else "black"
                     marker = _MARKERS[seeds.index(row.seeds) % len(_MARKERS)]
                     axes.plot(100 * row.lead.mean, at, marker, color="black", markersize=4, markerfacecolor=inside)
-        _finish(axes, _wrapped(contrast, width), [row.lead for row in chosen], margins.values())
+        _finish(axes, width, _wrapped(contrast, width), _reach([row.lead for row in chosen], margins.values()))
     signs = [
         Line2D([], [], color="black", marker=marker, markersize=4, linewidth=1, label=f"seeds {one}")
         for one, marker in zip(seeds, _MARKERS, strict=False)
@@ -140,7 +140,7 @@ def _draw_weights(rows: Sequence[WeightRow]) -> Figure:
     width = min((WIDTH - left - 0.1 - between * (len(panels) - 1)) / max(len(panels), 1), 3.2)
     across = left + len(panels) * (width + between) - between + 0.1
     figure = Figure(figsize=(max(across, 4.2), top + height + 0.5))
-    low, high = _reach([row.difference for row in rows], (100 * row.margin for row in rows))
+    reach = _reach([row.difference for row in rows], (100 * row.margin for row in rows))
     for number, (dataset, chosen) in enumerate(panels.items()):
         axes = place_axes(figure, left + number * (width + between), top, width, height)
         (ys,) = label_rows(axes, [("", [f"beta {beta:g}" for beta in betas])], 0 if number else left)
@@ -148,8 +148,7 @@ def _draw_weights(rows: Sequence[WeightRow]) -> Figure:
         places = [ys[betas.index(row.beta)] for row in chosen]
         whiskers(axes, places, [row.difference for row in chosen], color="black", linewidth=1)
         axes.plot([100 * row.difference.mean for row in chosen], places, "o", color="black", markersize=5)
-        _finish(axes, dataset, [], [])
-        axes.set_xlim(low, high)
+        _finish(axes, width, dataset, reach)
         if not number:
             axes.set_xlabel("difference to even weights (points)", fontsize=TEXT, loc="left")
     return figure
@@ -210,7 +209,10 @@ def _draw_comparisons(rows: Sequence[ComparisonRow]) -> Figure:
             right = longest(_comparison_in_words(row) for row in panels[name]) + 0.1
             width = FULL_WIDTH / 2 - left - right - 0.15
             axes = place_axes(figure, start + left, top, width, heights[name])
-            _draw_contrast(axes, name, panels[name], left)
+            _draw_contrast(axes, panels[name], left)
+            found = [_estimate(row) for row in panels[name] if row.difference.n]
+            _finish(axes, width, name, _reach(found, (100 * row.margin for row in panels[name])))
+            axes.set_xlabel("difference (points)", fontsize=TEXT)
             top += heights[name] + _PANEL
     return figure
 
@@ -222,7 +224,7 @@ def _num_lines(rows: Sequence[ComparisonRow]) -> int:
     return len(rows) + len({row.cell for row in rows})
 
 
-def _draw_contrast(axes: Axes, contrast: str, rows: Sequence[ComparisonRow], left: float) -> None:
+def _draw_contrast(axes: Axes, rows: Sequence[ComparisonRow], left: float) -> None:
     cells = grouped(rows, lambda row: row.cell)
     heights = label_rows(axes, [(cell, [row.condition for row in group]) for cell, group in cells.items()], left)
     for ys, group in zip(heights, cells.values(), strict=True):
@@ -235,8 +237,6 @@ def _draw_contrast(axes: Axes, contrast: str, rows: Sequence[ComparisonRow], lef
             axes.plot(100 * row.difference.mean, y, marker, color="black", markersize=5, markerfacecolor=inside)
         for y, row in zip(ys, group, strict=True):
             write_beside(axes, y, _comparison_in_words(row))
-    _finish(axes, contrast, [_estimate(row) for row in rows if row.difference.n], (100 * row.margin for row in rows))
-    axes.set_xlabel("difference (points)", fontsize=TEXT)
 
 
 def _estimate(row: ComparisonRow) -> Estimate:
@@ -262,12 +262,12 @@ def _reach(estimates: Iterable[Estimate], margins: Iterable[float]) -> tuple[flo
     return limits([*ends(estimates), 0.0, *(sign * margin for margin in margins for sign in (-1, 1))])
 
 
-def _finish(axes: Axes, title: str, estimates: Sequence[Estimate], margins: Iterable[float]) -> None:
-    """Title, zero line, and an axis that reaches everything."""
+def _finish(axes: Axes, width: float, title: str, reach: tuple[float, float]) -> None:
+    """Title, zero line, and an axis from one number to another, with as many of them as there is room for."""
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_title(title, fontsize=TEXT, fontweight="bold")
-    axes.set_xlim(*_reach(estimates, margins))
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.set_xlim(*reach)
+    axes.xaxis.set_major_locator(MaxNLocator(max(int(width / 0.42), 1), steps=[1, 2, 2.5, 5, 10]))
 
 
 def _wrapped(contrast: str, width: float) -> str:

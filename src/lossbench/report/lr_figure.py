@@ -41,7 +41,7 @@ def lr_curves(curves: Sequence[LrCurve], paper_lr: float, name: str = "lr_curves
         name: of the picture.
     """
     most = max((len(values) for curve in curves for values in curve.accuracies), default=1)
-    runs = "one run a point" if most == 1 else f"mean of up to {most} runs a point"
+    runs = "one run a point" if most == 1 else f"mean of up to {most} runs a point, of those that learned"
     bars = (
         " Bars: a loss times c at the paper's rate takes the steps of the loss itself at c times that rate (momentum "
         "SGD, no weight decay); c gives SML and LGL the gradient norm of LGL-INR, and LGL-INR that of SML."
@@ -60,7 +60,7 @@ def _draw(curves: Sequence[LrCurve], paper_lr: float) -> Figure:
     panels = grouped(curves, lambda curve: curve.dataset)
     columns = min(max(len(panels), 1), _PER_ROW)
     rows = math.ceil(len(panels) / columns)
-    left, between, top, down = 0.6, 0.5, 0.62 if columns > 1 else 0.98, 0.8
+    left, between, top, down = 0.6, 0.5, 0.62 if columns > 1 else 0.8, 0.8
     across = max(FULL_WIDTH * columns / _PER_ROW, 4.6)
     width = (across - left - 0.1 - between * (columns - 1)) / columns
     figure = Figure(figsize=(across, top + rows * (_HEIGHT + down) - 0.25))
@@ -79,7 +79,7 @@ def _draw(curves: Sequence[LrCurve], paper_lr: float) -> Figure:
         axes.set_xlabel("learning rate", fontsize=TEXT)
         if not column:
             axes.set_ylabel("validation accuracy (%)", fontsize=TEXT)
-    _legend(figure, curves, paper_lr, 4 if columns == 1 else 7)
+    _legend(figure, curves, paper_lr, 3 if columns == 1 else 7)
     return figure
 
 

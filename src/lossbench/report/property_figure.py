@@ -92,6 +92,8 @@ def _draw(means: Sequence[ClassMean], losses: Sequence[str]) -> Figure:
         axes.set_title(title, fontsize=TEXT, fontweight="bold")
         axes.set_xlabel("right-hand side of Eq. 9", fontsize=TEXT)
         axes.minorticks_off()
+        marks = [step * 10.0**power for power in range(-6, 7) for step in (1, 3)]
+        axes.set_yticks([mark for mark in marks if up[0] <= mark <= up[1]])
         axes.yaxis.set_major_formatter("{x:g}")
         axes.tick_params(labelsize=SMALL, labelleft=not number)
         axes.grid(color=FAINT, alpha=0.3, linewidth=0.6)
