@@ -121,7 +121,7 @@ def _write_missing(axes: Axes, y: float, row: FindingRow) -> None:
         return
     words = NOT_YET
     if row.at_paper is not None or row.at_own is not None:
-        words = f"{'own' if row.at_own is None else 'paper's'} lr {NOT_YET}"
+        words = f"own lr {NOT_YET}" if row.at_own is None else f"paper's lr {NOT_YET}"
     shown = [one.mean for one in (row.at_paper, row.at_own) if one is not None]
     shown += [row.paper] if row.paper is not None else []
     is_left = not shown or 100 * float(np.mean(shown)) > np.mean(axes.get_xlim())

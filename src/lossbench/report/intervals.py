@@ -267,7 +267,7 @@ def _finish(axes: Axes, width: float, title: str, reach: tuple[float, float]) ->
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_title(title, fontsize=TEXT, fontweight="bold")
     axes.set_xlim(*reach)
-    axes.xaxis.set_major_locator(MaxNLocator(max(int(width / 0.42), 1), steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(max(int(width / 0.32), 1), steps=[1, 2, 5, 10]))
 
 
 def _wrapped(contrast: str, width: float) -> str:
