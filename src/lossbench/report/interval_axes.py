@@ -94,19 +94,22 @@ def whiskers(axes: Axes, ys: Sequence[float], estimates: Sequence[Estimate], **s
         axes.hlines(*zip(*known, strict=True), **style)
 
 
-def legend(figure: Figure, handles: Sequence[Artist], columns: int, left: float | None = None) -> None:
-    """What markers and lines mean, at the top.
+def legend(
+    figure: Figure, handles: Sequence[Artist], columns: int, left: float | None = None, top: float = 0.0
+) -> None:
+    """What markers and lines mean, above the axes.
 
     Args:
         figure: as it is drawn.
         handles: with their labels.
         columns: most in a line.
         left: inches from the figure's left edge; None: in the middle.
+        top: inches from the upper edge.
     """
+    across, down = figure.get_size_inches()
     style: dict[str, Any] = {"fontsize": TEXT, "frameon": False, "borderaxespad": 0.2, "columnspacing": 1.4}
-    style |= {"loc": "upper center", "ncols": max(min(columns, len(handles)), 1)}
-    if left is not None:
-        style |= {"loc": "upper left", "bbox_to_anchor": (left / figure.get_size_inches()[0], 1)}
+    style |= {"loc": "upper center" if left is None else "upper left", "ncols": max(min(columns, len(handles)), 1)}
+    style["bbox_to_anchor"] = (0.5 if left is None else left / across, 1 - top / down)
     figure.legend(handles=list(handles), **style)
 
 

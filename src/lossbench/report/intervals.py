@@ -78,36 +78,57 @@ def _leads_data(rows: Sequence[LeadRow]) -> pd.DataFrame:
 
 def _draw_leads(rows: Sequence[LeadRow]) -> Figure:
     panels = grouped(rows, lambda row: row.contrast)
-    datasets = grouped(rows, lambda row: row.dataset)
+    datasets = list(grouped(rows, lambda row: row.dataset))
     settings = list(dict.fromkeys(row.setting for row in rows))
     seeds = list(dict.fromkeys(row.seeds for row in rows))
-    left, top, between = longest(settings) + 0.15, 0.75, 0.2
-    height = 0.28 * max(len(datasets) * (len(settings) + 1), 1)
-    figure = Figure(figsize=(WIDTH, top + height + 0.5))
+    left, top, between = longest([], datasets) + 0.15, 0.95, 0.25
+    lines = len(datasets) * (len(settings) + _GAP)
+    figure = Figure(figsize=(WIDTH, top + 0.3 * max(lines, 1) + 0.5))
     width = (WIDTH - left - 0.1 - between * (len(panels) - 1)) / max(len(panels), 1)
     for number, (contrast, chosen) in enumerate(panels.items()):
-        axes = place_axes(figure, left + number * (width + between), top, width, height)
-        heights = label_rows(axes, [(name, settings) for name in datasets], 0 if number else left - 0.05)
-        margins = {row.dataset: 100 * row.margin for row in chosen}
-        for dataset, ys in zip(datasets, heights, strict=True):
-            if dataset in margins:
-                _draw_margin(axes, ys[0] - 0.45, ys[-1] + 0.45, margins[dataset])
-            for setting, y in zip(settings, ys, strict=True):
-                here = [row for row in chosen if (row.dataset, row.setting) == (dataset, setting)]
-                shifted = [y + 0.27 * (seeds.index(row.seeds) - (len(seeds) - 1) / 2) for row in here]
-                whiskers(axes, shifted, [row.lead for row in here], color="black", linewidth=1)
-                for at, row in zip(shifted, here, strict=True):
-                    inside = "white" if setting == settings[0] and len(settings) > 1 else "black"
-                    marker = _MARKERS[seeds.index(row.seeds) % len(_MARKERS)]
-                    axes.plot(100 * row.lead.mean, at, marker, color="black", markersize=4, markerfacecolor=inside)
-        _finish(axes, width, _wrapped(contrast, width), _reach([row.lead for row in chosen], margins.values()))
-    signs = [
-        Line2D([], [], color="black", marker=marker, markersize=4, linewidth=1, label=f"seeds {one}")
-        for one, marker in zip(seeds, _MARKERS, strict=False)
-    ]
-    legend(figure, [*signs, Patch(color=FAINT, alpha=0.35, linewidth=0, label="margin")], len(signs) + 1)
-    figure.supxlabel("lead (points)", x=left / WIDTH, ha="left", y=0.02, fontsize=TEXT)
+        axes = place_axes(figure, left + number * (width + between), top, width, 0.3 * max(lines, 1))
+        firsts = [place * (len(settings) + _GAP) for place in range(len(datasets))]
+        middles = [first + (len(settings) - 1) / 2 for first in firsts]
+        axes.set_yticks(middles, labels=[""] * len(middles) if number else datasets, fontsize=TEXT, fontweight="bold")
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(lines - 0.5 - _GAP / 2, -0.5 - _GAP / 2)
+        for dataset, first in zip(datasets, firsts, strict=True):
+            here = [row for row in chosen if row.dataset == dataset]
+            if here:
+                _draw_margin(axes, first - 0.5, first + len(settings) - 0.5, 100 * here[0].margin)
+            ys = [first + settings.index(row.setting) + _shift(seeds.index(row.seeds), len(seeds)) for row in here]
+            whiskers(axes, ys, [row.lead for row in here], color="black", linewidth=1)
+            for y, row in zip(ys, here, strict=True):
+                inside = "white" if row.setting == settings[0] and len(settings) > 1 else "black"
+                marker = _MARKERS[seeds.index(row.seeds) % len(_MARKERS)]
+                axes.plot(100 * row.lead.mean, y, marker, color="black", markersize=4, markerfacecolor=inside)
+        reach = _reach([row.lead for row in chosen], (100 * row.margin for row in chosen))
+        _finish(axes, width, _wrapped(contrast, width), reach)
+        if not number:
+            axes.set_xlabel("lead (points)", fontsize=TEXT)
+    _explain_leads(figure, settings, seeds)
     return figure
+
+
+_GAP = 0.5  # rows between two data sets
+
+
+def _shift(place: int, count: int) -> float:
+    """Where one of several marks of a row is, from its middle."""
+    return 0.28 * (place - (count - 1) / 2)
+
+
+def _explain_leads(figure: Figure, settings: Sequence[str], seeds: Sequence[str]) -> None:
+    style: dict[str, Any] = {"color": "black", "markersize": 4}
+    if len(settings) > 1:
+        fills = ["white", *["black"] * (len(settings) - 1)]
+        pairs = zip(settings, fills, strict=True)
+        rates = [Line2D([], [], marker="o", linewidth=0, markerfacecolor=i, label=one, **style) for one, i in pairs]
+        legend(figure, rates, len(rates))
+    markers = [_MARKERS[place % len(_MARKERS)] for place in range(len(seeds))]
+    found = zip(seeds, markers, strict=True)
+    signs = [Line2D([], [], marker=marker, linewidth=1, label=f"seeds {one}", **style) for one, marker in found]
+    legend(figure, [*signs, Patch(color=FAINT, alpha=0.35, linewidth=0, label="margin")], len(signs) + 1, top=0.2)
 
 
 def even_weights(rows: Sequence[WeightRow]) -> Picture:
