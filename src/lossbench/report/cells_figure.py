@@ -37,7 +37,8 @@ def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
     Rows are grouped by network, one for each data set with all its losses; the caption lists cells without runs.
     """
     shown = [row for row in rows if row.prediction.n and row.paper is not None]
-    absent = [row for row in rows if not row.prediction.n]
+    absent = [row for row in rows if not row.prediction.n and not row.prediction.failed]
+    failed = [row for row in rows if not row.prediction.n and row.prediction.failed]
     unprinted = [row for row in rows if row.prediction.n and row.paper is None]
     caption = (
         "Test accuracy less the number that the paper prints, in points: mean of n runs, last epoch, and 95 % "
@@ -45,6 +46,7 @@ def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
         "number could be one more run of ours."
     )
     caption += f" Not yet run: {_listed(absent)}." if absent else ""
+    caption += f" All runs failed: {_listed(failed)}." if failed else ""
     caption += f" Not printed in the paper: {_listed(unprinted)}." if unprinted else ""
     texts = [
         f"{row.dataset}, {row.network}, {row.loss}: "
@@ -64,9 +66,8 @@ def _listed(rows: Sequence[CellRow]) -> str:
         by_losses: dict[str, list[str]] = {}
         for dataset, of_dataset in grouped(of_network, lambda row: row.dataset).items():
             losses = [row.loss for row in of_dataset]
-            failed = sum(row.prediction.failed for row in of_dataset)
             words = "" if set(losses) == every and len(every) > 1 else f" ({', '.join(losses)})"
-            by_losses.setdefault(words + (f", {failed} failed" if failed else ""), []).append(dataset)
+            by_losses.setdefault(words, []).append(dataset)
         texts += [f"{network} on {', '.join(datasets)}{words}" for words, datasets in by_losses.items()]
     return "; ".join(texts)
 
