@@ -284,7 +284,9 @@ def test_both_sides_of_the_property_are_means_over_runs() -> None:
     assert (train.get_xscale(), train.get_yscale()) == ("log", "log")
     assert legend_of(train.figure) == ["LGL, n=2 and 0", "SML, n=0 and 2", "LGL-INR, missing"]  # type: ignore[arg-type]
     assert "2 values without two positive sides are left out" in picture.caption
-    assert "LGL, train: n=2, left over right from 2 (o, CNN2C KMNIST) to 2 (ki, CNN2C KMNIST)." in picture.alt
+    assert (
+        "LGL, train: n=2, left over right from 2 (class o, CNN2C KMNIST) to 2 (class ki, CNN2C KMNIST)." in picture.alt
+    )
     assert picture.data is not None
     ki = picture.data.query("loss == 'LGL' and `class` == 'ki'")
     assert (ki["left_hand_side"].tolist(), ki["n"].tolist()) == ([0.06], [2])

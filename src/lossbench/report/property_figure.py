@@ -119,5 +119,5 @@ def _in_words(loss: str, split: str, means: Sequence[ClassMean]) -> str:
     chosen = sorted((one for one in means if (one.loss, one.split) == (loss, split)), key=lambda one: one.ratio)
     if not chosen:
         return f"{loss}, {split}: {MISSING}."
-    ends = (f"{one.ratio:.3g} ({one.class_name}, {one.cell})" for one in (chosen[0], chosen[-1]))
+    ends = (f"{one.ratio:.3g} (class {one.class_name}, {one.cell})" for one in (chosen[0], chosen[-1]))
     return f"{loss}, {split}: n={len(chosen)}, left over right from {' to '.join(ends)}."

@@ -160,9 +160,9 @@ def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:
 
 
 def _class_names(key: Key, num_classes: int) -> Sequence[str]:
-    """As the data set names its classes; by number where it has no names."""
+    """As the data set names its classes; by their numbers where they have no names."""
     names = DATASETS[key.dataset].options(name=key.dataset).class_names()
-    return names if names and len(names) == num_classes else [f"class {number}" for number in range(num_classes)]
+    return names if names and len(names) == num_classes else [str(number) for number in range(num_classes)]
 
 
 def _in_balance(groups: Balances) -> str:
