@@ -89,7 +89,7 @@ def test_the_finding_shows_both_learning_rates_and_the_papers_number() -> None:
     sml = picture.data.query("loss == 'SML'")
     assert sml["mark"].tolist() == ["at the paper's learning rate", "at its own learning rate"]
     assert sml["accuracy_percent"].tolist() == [99, 99.2]
-    assert sml["low"].tolist() == [98.9, 99.0]
+    assert sml["low_percent"].tolist() == [98.9, 99.0]
     assert sml["own_learning_rate"].tolist()[1] == 0.1
     assert set(sml["paper_percent"]) == {99.09}
     assert len(picture.data) == 7
@@ -146,6 +146,7 @@ def test_leads_are_beside_the_margin_on_one_axis() -> None:
     assert picture.data is not None
     assert picture.data["lead_points"].tolist() == [1.2, 1.3, 0.05, 0.4, 5]
     assert picture.data["margin_points"].tolist() == [0.25, 0.25, 0.25, 0.1, 0.25]
+    assert picture.data["low_points"].tolist() == pytest.approx([1.1, 1.2, NAN, 0.3, 4.9], nan_ok=True)
     assert picture.data["n"].tolist() == [5, 5, 1, 5, 5]
     assert "Hollow: the paper's; filled: own." in picture.caption
     assert "LGL-INR - SML, KMNIST, own, seeds 0 to 4: +0.05, n=1." in picture.alt
@@ -207,7 +208,7 @@ def test_cells_are_differences_to_the_papers_number() -> None:
     assert picture.data is not None
     assert picture.data["n"].tolist() == [2, 0, 0, 1, 1, 1]
     assert picture.data["accuracy_percent"].tolist() == pytest.approx([91, NAN, NAN, 99, 89, 99], nan_ok=True)
-    assert picture.data["high"][0] == pytest.approx(91 + half, abs=1e-4)
+    assert picture.data["high_percent"][0] == pytest.approx(91 + half, abs=1e-4)
     assert picture.data["outcome"].tolist()[:2] == ["consistent", "too few"]
 
 

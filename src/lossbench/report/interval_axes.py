@@ -131,15 +131,16 @@ def longest(labels: Iterable[str], headings: Iterable[str] = ()) -> float:
     return max(letters, default=0) * TEXT / 72
 
 
-def in_percent(estimate: Estimate | None, prefix: str) -> dict[str, float | int]:
+def in_percent(estimate: Estimate | None, name: str) -> dict[str, float | int]:
     """The columns of an estimate in a figure's data.
 
     Args:
         estimate: None: not yet run.
-        prefix: name of the mean's column, such as "accuracy_percent".
+        name: of the mean's column, with its unit, such as "accuracy_percent".
     """
     one = estimate or Estimate(math.nan, math.nan, math.nan, 0)
-    return {prefix: 100 * one.mean, "low": 100 * one.low, "high": 100 * one.high, "n": one.n}
+    unit = name.rpartition("_")[2]
+    return {name: 100 * one.mean, f"low_{unit}": 100 * one.low, f"high_{unit}": 100 * one.high, "n": one.n}
 
 
 def data(lines: Sequence[dict[str, Any]]) -> pd.DataFrame:
