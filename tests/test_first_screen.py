@@ -157,7 +157,7 @@ def test_tiles_count_what_is_judged_and_what_is_not(cnn2c: Known) -> None:
     own = [one for one in Judge(cnn2c).verdicts() if one.outcome and one.claim.whose == "paper"]
     counted = {one.words: one.number for one in found[f"{len(own)} claims of the paper"].counts}
     assert sum(counted.values()) == len(own)
-    assert counted["not yet tested"] == sum(one.state == "not yet tested" for one in own)
+    assert counted["are not yet tested"] == sum(one.state == "not yet tested" for one in own)
     rests = found["What it rests on"].lines
     assert rests[0] == f"{len(cnn2c.records)} runs, 0 hours on CPU"
     assert rests[1] == "Judged so far: CNN2C on MNIST, FMNIST and KMNIST, n=5 a cell"

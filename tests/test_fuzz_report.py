@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from test_report import fields, plan
 
 from lossbench.config.run import Runtime
-from lossbench.report import page
+from lossbench.report.blocks import Picture
+from lossbench.report.drawing import Gallery
 from lossbench.runs.folder import open_run
 from lossbench.studies import tables as studies_tables
 from lossbench.studies.aaai20 import report
 from lossbench.studies.aaai20.grid import cells
-from lossbench.studies.aaai20.sections import figures
 from lossbench.studies.cells import Cell
 from lossbench.studies.options import Selection
 
@@ -46,7 +46,29 @@ ODD = [
 texts = st.sampled_from(ODD) | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 TAGS = {"html", "head", "meta", "title", "style", "body", "main", "section", "nav", "div", "span", "a"}
 TAGS |= {"h1", "h2", "p", "img", "ul", "li", "table", "caption", "thead", "tbody", "tr", "th", "td"}
-TAGS |= {"figure", "figcaption", "svg", "g", "defs", "path", "use", "clippath", "rect", "text", "tspan"}
+TAGS |= {
+    "figure",
+    "figcaption",
+    "header",
+    "details",
+    "summary",
+    "button",
+    "script",
+    "dl",
+    "dt",
+    "dd",
+    "b",
+    "h3",
+    "svg",
+    "g",
+    "defs",
+    "path",
+    "use",
+    "clippath",
+    "rect",
+    "text",
+    "tspan",
+}
 NUM_SEEDS = 10
 Given = dict[str, dict[int, float]]
 """Test accuracies by the key of their cell and the seed."""
@@ -146,10 +168,14 @@ def check_report(data: st.DataObject, profile: str, tables: list[int], most: int
 def undrawn() -> Iterator[None]:
     """Figures are made, but not drawn, which takes a second each."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (report, figures):
-            patch.setattr(module, "write_picture", lambda folder, picture: None)
-        patch.setattr(page, "_svg", lambda picture, anchor: "<svg></svg>")
+        patch.setattr(Gallery, "_draw", blank)
         yield
+
+
+def blank(gallery: Gallery, picture: Picture, key: str) -> bytes:
+    """A picture's numbers without its drawing."""
+    gallery._write_data(picture)
+    return b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 60 40"></svg>'
 
 
 @given(st.data())
@@ -190,7 +216,7 @@ FAULTS: list[tuple[str, Callable[..., Any]]] = [
     ("studies.tables._percents", of_the_last_epoch),
     ("studies.tables.plain", as_it_is),
     ("report.latex._tex", for_the_percent_sign_alone),
-    ("report.page.html.escape", as_it_is),
+    ("report.html.html.escape", as_it_is),
 ]
 
 

@@ -134,7 +134,7 @@ def test_figures_have_the_values_of_the_runs(monkeypatch: pytest.MonkeyPatch) ->
     wanted = [calibration(one["test_logits"], one["test_labels"], "softmax").scores for one in given.values()]
     assert [one.scores for one in found] == wanted
     names = {path.name for path in (OUTPUTS / "page").iterdir() if not path.name.startswith(".")}
-    pictures = {f"data1_{name}.{form}" for name in ("curves", "confusion", "reliability") for form in ("png", "pdf")}
+    pictures = {f"data1_{name}.{form}" for name in ("curves", "confusion", "reliability") for form in ("svg", "pdf")}
     assert names == pictures | {"index.html", "report.md", "table.csv"}
     text = (OUTPUTS / "page" / "report.md").read_text()
     assert "SML: 90.0 % of a class are right on average; most often 0 is taken for 1, 20.0 %." in text

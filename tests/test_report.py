@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -24,9 +25,10 @@ from lossbench.studies.cells import Cell
 from lossbench.studies.options import Reproduce, Selection
 
 FILES = {f"table{table}.{form}" for table in TABLES for form in ("csv", "md", "tex", "html")}
-FILES |= {f"{figure}.{form}" for figure in ("figure1", "figure1_classes", "figure2") for form in ("png", "pdf", "csv")}
-FILES |= {"summary.md", "index.html", "report.md", "table2.md", "table2.html", "table2.tex"}
-JUDGED = {f"{picture}.{form}" for picture in ("cells_beside_paper", "lr_curves", "beta") for form in ("png", "pdf")}
+FILES |= {f"{figure}.{form}" for figure in ("figure1", "figure1_classes", "figure2") for form in ("svg", "pdf", "csv")}
+FILES |= {".drawn.json", "summary.md", "index.html", "report.md", "table2.md", "table2.html", "table2.tex"}
+DRAWN = ("finding", "cells_beside_paper", "lr_curves", "beta")
+JUDGED = {f"{picture}.{form}" for picture in DRAWN for form in ("svg", "pdf", "csv")}
 """What the paper's profile has beside, also without a pair of runs, where there is one of LGL-INR on KMNIST."""
 
 
@@ -218,9 +220,8 @@ def test_only_a_cells_own_runs_fill_it(tmp_path: Path) -> None:
 
 def check_figures(folder: Path) -> None:
     for name in ("figure1", "figure2"):
-        png, pdf = (folder / f"{name}.png").read_bytes(), (folder / f"{name}.pdf").read_bytes()
-        assert png.startswith(b"\x89PNG\r\n\x1a\n")
-        assert png.endswith(b"IEND\xaeB`\x82")
+        svg, pdf = (folder / f"{name}.svg").read_bytes(), (folder / f"{name}.pdf").read_bytes()
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
         assert pdf.startswith(b"%PDF-")
         assert pdf.rstrip().endswith(b"%%EOF")
 

@@ -74,15 +74,15 @@ def test_a_report_of_records_alone_says_what_it_leaves_out(tmp_path: Path, resul
     assert "91.00 ± 1.00" in (folder / "table3.md").read_text()
     assert "\nThe 9 runs here are records without arrays (" in text
     notice = text.partition("records without arrays (")[2].partition("\n")[0]
-    for title in ("Figure 1: classes", "Beyond the paper: class weights on imbalanced data (Eq. 9 and 10)"):
+    for title in ("Figure 1: classes", "Class weights on imbalanced data (Eq. 9 and 10)"):
         assert f'"{title}"' in notice
-        assert f"\n## {title}" not in text
+        assert f"\n### {title}" not in text
     assert "results/arrays/ of a clone of lossbench" in notice
     assert text.count("| needs arrays   | the runs' arrays are not here") == 6
     assert " not yet tested and 6 need the runs' arrays; of " in text
     assert f"- {results}/arrays is missing, of 9 records\n" in text
     assert ".npz is missing" not in text
-    assert {path.name for path in folder.glob("figure*.png")} == {"figure2.png"}
+    assert {path.name for path in folder.glob("figure*.svg")} == {"figure2.svg"}
 
 
 def test_a_report_of_some_runs_with_arrays_says_how_many_have_none(tmp_path: Path, results: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_report_of_some_runs_with_arrays_says_how_many_have_none(tmp_path: Pat
     folder = write_report("paper", plan(tmp_path / "own", tables=[3], results_dir=str(results)))
     text = (folder / "report.md").read_text()
     assert "\n9 of the 12 runs here are records without arrays; the sections " in text
-    assert "\n## Figure 1: classes" in text
+    assert "\n### Figure 1: classes" in text
     assert "LGL, n=1: 93.0 % right" in text
     assert text.count("| needs arrays   | in ") == 6
 

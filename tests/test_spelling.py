@@ -16,7 +16,7 @@ from test_report import finish
 from lossbench.cli import printing
 from lossbench.cli.main import main
 from lossbench.config.run import Runtime
-from lossbench.report.blocks import write_csv
+from lossbench.report.files import write_csv
 from lossbench.runs.folder import runs_dir
 from lossbench.studies.aaai20 import grid
 from lossbench.studies.aaai20.report import write_report

@@ -134,9 +134,10 @@ def test_every_date_is_one_of_a_commit_to_the_rules() -> None:
 def test_the_table_shows_each_deviation_and_its_numbers_are_the_codes() -> None:
     lines = paper.lines("deviations.csv")
     frame = table([deviations()])
-    assert list(frame.index) == [(line["date"], line["rule"]) for line in lines]
-    assert list(frame.columns) == ["Done", "Effect"]
-    assert all(line[part].strip() for line in lines for part in ("rule", "done", "effect"))
+    assert list(frame.index) == [line["date"] for line in lines]
+    assert list(frame.columns) == ["Rule", "Done", "Effect"]
+    assert frame.to_numpy().tolist() == [[line["rule"], line["done"], line["effect"]] for line in lines]
+    assert all(text.strip() for text in frame.to_numpy().ravel())
     said = " ".join(frame["Done"])
     assert f"Seeds {BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]} added, " in said
     assert f"with seeds {FIRST_SEEDS[0]} to {FIRST_SEEDS[-1]} seen" in said

@@ -187,8 +187,8 @@ def test_its_report_shows_the_papers_tables_from_its_own_records(installed: Inst
     assert text.count("the runs' arrays are not here") == 6
     assert ".npz is missing" not in text
     assert "with arrays yet" not in text
-    assert not (folder / "figure1.png").exists()
-    assert (folder / "figure2.png").exists()
+    assert not (folder / "figure1.svg").exists()
+    assert (folder / "figure2.svg").exists()
     assert contents(installed.site) == before
 
 

@@ -183,31 +183,37 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
     by_arrays = [section.title for section in checks if section.by_arrays]
     if all_without(results, used):
         checks = [section for section in checks if not section.by_arrays]
-    lead = [
-        *reproducibility(results, used),
-        *notice(results, used, by_arrays),
-        *(Paragraph(text) for study in other_studies() for text in study.findings(results)),
-    ]
+    summary = [*reproducibility(results, used), *notice(results, used, by_arrays)]
+    found = [Paragraph(text) for study in other_studies() for text in study.findings(results)]
     steps = [_told(section, trained) for section in steps]
     return Page(
         TITLE,
         [_captioned(block, trained) for block in first_screen(judge, judged, verdicts, used)],
         [
             Part("The evidence in four steps", steps),
-            Part("Full check", [_told(one, trained) for one in checks], folded=True, lead=lead),
+            Part(
+                "Reproducibility summary", [], lead=[*reproducibility(results, used), *notice(results, used, by_arrays)]
+            ),
+            Part("Full check", [_told(one, trained) for one in checks], folded=True, lead=found),
         ],
         about=ABOUT,
     )
 
 
+_NOT_OF_RUNS = {"Table 1: Eq. 10 simulated", "Table 2: the networks", "Devices and commits", "What is missing"}
+_NOT_OF_RUNS |= {"The paper's errors and gaps"}
+
+
 def _told(section: Section, trained: str) -> Section:
-    """A section whose tables and pictures say what their runs were done on, where they do not yet."""
+    """A section whose tables and pictures say what their runs were done on, where they are of runs and do not yet."""
+    if section.title in _NOT_OF_RUNS:
+        return section
     return replace(section, blocks=[_captioned(block, trained) for block in section.blocks])
 
 
 def _captioned(block: Block, trained: str) -> Block:
-    of_runs = isinstance(block, (Table, Picture)) and " torch " not in block.caption
-    return captioned(block, trained) if of_runs else block
+    says_so = isinstance(block, (Table, Picture)) and (" torch " in block.caption or "No runs yet" in block.caption)
+    return block if says_so else captioned(block, trained)
 
 
 def blocks_of_the_paper(results: Results) -> list[tuple[str, list[Config]]]:

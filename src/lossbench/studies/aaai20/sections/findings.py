@@ -80,7 +80,8 @@ def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
     num_datasets = len({one.key.dataset for one in chosen})
     both = judge.by_head()
     told = [
-        f"{after.claim.claim.partition(', with')[0]}: {before.outcome}, with the printed head {after.outcome}"
+        f"{after.claim.claim.partition(', with')[0]}: {before.outcome} "
+        f"{'with both' if before.outcome == after.outcome else f'with 800-500-10, {after.outcome} with 800-10'}"
         for before, after in both
     ]
     once = [before for before, after in both if (before.outcome == "holds") != (after.outcome == "holds")]

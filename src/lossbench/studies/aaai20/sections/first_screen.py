@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lossbench.config.registry import LABELS, LOSSES
 from lossbench.report.blocks import Block, Count, Paragraph, Terms, Tile, Tiles
@@ -144,25 +144,30 @@ def _cells_tile(cells: Sequence[JudgedCell]) -> Tile:
     return Tile(f"{len(cells)} accuracies of the paper", counts, lines)
 
 
-_STATES: tuple[tuple[State, str], ...] = (
-    ("holds", "hold"),
-    ("fails", "fail"),
-    ("inconclusive", "inconclusive"),
-    ("not yet tested", "not yet tested"),
-    ("needs arrays", "need the runs' arrays"),
-)
+_STATES: Mapping[State, tuple[str, str]] = {
+    "holds": ("holds", "hold"),
+    "fails": ("fails", "fail"),
+    "inconclusive": ("is inconclusive", "are inconclusive"),
+    "not yet tested": ("is not yet tested", "are not yet tested"),
+    "needs arrays": ("needs the runs' arrays", "need the runs' arrays"),
+}
+"""What one claim does, and several."""
 
 
 def _claims_tile(verdicts: Sequence[Verdict]) -> Tile:
     """How many of the paper's claims hold; those of its abstract, introduction and conclusion apart."""
     own = [one for one in verdicts if one.outcome and one.claim.whose == "paper"]
     count = Counter(one.state for one in own)
-    shown = [(state, words) for state, words in _STATES if count[state] or state != "needs arrays"]
-    counts = [Count(count[state], words, TONES[state]) for state, words in shown]
+    shown = [state for state in _STATES if count[state] or state != "needs arrays"]
+    counts = [Count(count[state], _STATES[state][count[state] != 1], TONES[state]) for state in shown]
     central = [one for one in own if one.claim.is_central]
     of_central = Counter(one.state for one in central)
-    told = enumerated([f"{of_central[state]} {words}" for state, words in _STATES if of_central[state]])
-    return Tile(f"{len(own)} claims of the paper", counts, [f"The {len(central)} central ones: {told}"])
+    if of_central["not yet tested"] == len(central):
+        told = f"The {len(central)} central ones need all cells, so none is tested yet"
+    else:
+        words = [f"{num} {_STATES[state][num != 1]}" for state in _STATES if (num := of_central[state])]
+        told = f"Of the {len(central)} central ones {enumerated(words)}"
+    return Tile(f"{len(own)} claims of the paper", counts, [told])
 
 
 def _runs_tile(judge: Judge, used: set[str]) -> Tile:

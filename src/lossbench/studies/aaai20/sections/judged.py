@@ -230,11 +230,11 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
                     "Where": simulated.place,
                 }
         told = "; ".join(
-            f"{condition}: {text}"
+            f"{condition}, {text}"
             for condition, text in CONDITIONS.items()
             if any(one.claim.condition == condition for one in chosen)
         )
-        caption = f"{which}, each by the rule written down before the runs. Conditions are {told}."
+        caption = f"{which}, each judged by a rule that was written before the runs. Conditions: {told}."
         if whose == "paper":
             caption += (
                 " What the paper says of a size is in quotation marks and is not tested. The decision to judge Table 1 "

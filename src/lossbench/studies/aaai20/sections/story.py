@@ -140,18 +140,15 @@ def _rates(judge: Judge, curves: Sequence[Picture]) -> Section:
     where = [one.dataset for one in every if one.other == SML and one.headline == first.headline]
     title = f"{_GONE[first.headline]} on {enumerated([DATASETS[name] for name in where])}."
     tuned, *shrunk = _shrinks(judge)
-    blocks: list[Block] = [tuned, *curves, leads(estimates.lead_rows(judge)), *shrunk]
+    rows = estimates.lead_rows(judge)
+    blocks: list[Block] = [tuned, *curves, *([leads(rows)] if rows else []), *shrunk]
     blocks += [_own_table(judge), Paragraph(_others(every))]
     return Section(title, blocks, short="Learning rates")
 
 
 def _shrinks(judge: Judge) -> list[Block]:
     """Whom the paper's learning rate suits, and by how much each lead shrinks, with its interval."""
-    tuned = Paragraph(
-        "The paper's learning rate is LGL-INR's own, and not that of the others: there LGL-INR alone is tuned."
-        if _inr_is_tuned(judge)
-        else "Each loss has the learning rate that is best on held-out training images."
-    )
+    tuned = Paragraph(_tuned(judge))
     lines = {
         (pair_label(one.pair), LABELS[one.dataset]): {
             "n": str(one.less.n),
@@ -171,11 +168,21 @@ def _shrinks(judge: Judge) -> list[Block]:
     return [tuned, table(lines, ["Lead", "Data set"], caption)]
 
 
-def _inr_is_tuned(judge: Judge) -> bool:
-    """Whether the paper's learning rate is LGL-INR's own wherever it is known, and not every loss's."""
+def _tuned(judge: Judge) -> str:
+    """Whose own learning rate the paper's is, loss by loss."""
     papers, own = estimates.at_papers(judge), estimates.at_own(judge)
-    alike = {place: own[place].key == papers[place].key for place in own}
-    return all(same for (_, loss), same in alike.items() if loss == LGL_INR) and not all(alike.values())
+    told = []
+    for loss in (LGL_INR, SML, LGL):
+        known = [name for name in reversed(GRAY) if (name, loss) in own]
+        same = [DATASETS[name] for name in known if own[name, loss].key == papers[name, loss].key]
+        if known:
+            where = "on no data set" if not same else f"on {enumerated(same)}"
+            told.append(f"{loss.label} {'on every data set' if len(same) == len(known) > 1 else where}")
+    if not told:
+        return "No loss's own learning rate is known yet."
+    return f"The paper's learning rate, 0.01, is the best on held-out images for {'; '.join(told)}.".replace(
+        "'s on", " on"
+    )
 
 
 def _interval(one: Difference) -> str:
@@ -321,8 +328,8 @@ def _conditions(
         )
     texts.append(_not_tested(verdicts, printed))
     texts.append(
-        "All intervals are about new seeds: the test images are one fixed set of 10,000, seen before. All runs have a "
-        "constant learning rate, as the paper's."
+        "Intervals are about new seeds: the test images of a data set are one fixed set, seen before. CNN2C has a "
+        "constant learning rate, as in the paper; a decaying one is planned."
     )
     blocks = [*readings, Items([text for text in texts if text])]
     return Section("It hangs on readings of the paper, and much is not tested yet.", blocks, short="What it hangs on")

@@ -8,17 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lossbench.report.blocks import Block, Table, Terms
-from lossbench.report.table import table
 from lossbench.report.wording import enumerated, plain
 from lossbench.studies.aaai20 import grid, paper
 from lossbench.studies.aaai20.sections.findings import DATASETS
 from lossbench.studies.results import Results
 
 METHOD = (
-    "Compared losses share seeds: the same initial weights and order of images. Differences are paired over seeds, "
-    "with intervals and Holm's correction. Each loss is also trained at its own learning rate. The rules precede the "
+    "Compared losses share initial weights and the order of images. Differences are paired over seeds, with intervals "
+    "and Holm's correction. Each loss is also trained at its own learning rate. The rules precede the "
     "runs (docs/statistics.md), but for the deviations below."
 )
 HARD = (
@@ -26,10 +26,10 @@ HARD = (
     "fit; Table 1's weights are mislabelled. Large networks are slow without a GPU."
 )
 DIFFERENCES = (
-    "The paper links github.com/Dichoto/LGL-INR. We follow the LGL-INR loss published there, with a stable logarithm, "
-    "and found no training code. Our readings: LGL averages over batch and classes; CNN2C has a hidden layer of 500; "
-    "CNN5C's first convolution is padded; MNIST's normalisation serves all MNIST-type sets; the last epoch counts. All "
-    "are options (docs/defaults.md)."
+    "Code: the paper links github.com/Dichoto/LGL-INR. We follow the LGL-INR loss published there, with a stable "
+    "logarithm, and found no training code. Text, where it is open: LGL averages over batch and classes; CNN2C has a "
+    "hidden layer of 500; CNN5C's first convolution is padded; MNIST's normalisation serves all MNIST-type sets; the "
+    "last epoch counts. All are options (docs/defaults.md)."
 )
 
 
@@ -50,7 +50,7 @@ def reproducibility(results: Results, used: Iterable[str]) -> list[Block]:
                 ("Compute", _compute(runs, len(results.diverged))),
                 ("What was easy", _easy(results)),
                 ("What was hard", HARD),
-                ("What differs from the authors' code or text", DIFFERENCES),
+                ("What differs", DIFFERENCES),
             ]
         ),
         deviations(),
@@ -59,11 +59,9 @@ def reproducibility(results: Results, used: Iterable[str]) -> list[Block]:
 
 def deviations() -> Table:
     """Where the study departs from its own rules, by date."""
-    lines = {
-        (line["date"], line["rule"]): {"Done": line["done"], "Effect": line["effect"]}
-        for line in paper.lines("deviations.csv")
-    }
-    return table(lines, ["Date", "Rule"], "Deviations from the rules, and decisions after results were seen.")
+    columns = {"date": "Date", "rule": "Rule", "done": "Done", "effect": "Effect"}
+    frame = pd.DataFrame(paper.lines("deviations.csv"))[list(columns)].rename(columns=columns).set_index("Date")
+    return Table(frame, "Deviations from the rules, and decisions after results were seen.")
 
 
 def _scope(results: Results) -> str:
