@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from blocks import table, text
 from invented import Known
 
@@ -80,7 +81,14 @@ def test_the_learning_property_is_that_of_the_committed_runs(committed: Judge) -
     (picture,) = [block for block in blocks if isinstance(block, Picture)]
     runs = [int(n) for (loss, *_, split), n in frame["n"].items() if (loss, split) == ("SML", "train")]
     assert sum(runs) >= 15  # CNN2C on three data sets, five seeds each
-    assert f"SML, train: n={10 * sum(runs)}," in picture.alt  # classes
+    assert f"SML, train: n={10 * len(runs)}," in picture.alt  # classes, means over runs
+    assert picture.data is not None
+    drawn = picture.data.query("cell == 'CNN2C KMNIST' and loss == 'SML' and split == 'train'")
+    assert drawn["class"].tolist()[:2] == ["o", "ki"]
+    assert drawn["n"].tolist() == [len(balances)] * 10
+    means = np.exp(np.log(np.array([one.ratio for one in balances])).mean(axis=0))
+    shown = (drawn["left_hand_side"] / drawn["right_hand_side"]).to_numpy()
+    assert shown == pytest.approx(means, rel=1e-3)
     assert "No runs" in text(context.learning_property({}, []))
 
 

@@ -1,400 +1,296 @@
-"""Figures from inputs made by hand: what lines, dots, bars and texts hold, and what is told where runs are missing."""
+"""Figures of results from rows made by hand: what is drawn, what the CSV holds, and what is told without runs."""
 
-import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from drawn import check, finite, legend_of, points, words
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection, QuadMesh
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 
-from lossbench.report.blocks import Picture
-from lossbench.report.plots import (
+from lossbench.report.cells_figure import cells_beside_paper
+from lossbench.report.finding_figure import finding
+from lossbench.report.intervals import comparisons, even_weights, leads
+from lossbench.report.property_figure import learning_property
+from lossbench.report.rows import (
     CellRow,
     ComparisonRow,
-    LrCurve,
+    Estimate,
+    FindingRow,
+    LeadRow,
     PropertyRow,
-    cells_beside_paper,
-    comparisons,
-    learning_property,
-    lr_curves,
+    WeightRow,
 )
-from lossbench.report.style import STYLES
-from lossbench.runs.records import Record
 from lossbench.statistics.inference import Difference, Pairs, Spread, paired_t, prediction_interval
-from lossbench.studies.aaai20.grid import figure_cells
-from lossbench.studies.aaai20.sections.figures import Confusions, confusions, figure1, figure1_classes, figure2
-from lossbench.studies.tables import Filled
 
 NAN = math.nan
 
 
-def check(picture: Picture) -> None:
-    """Fits on a page, can be read on any background, and is drawn without a warning."""
-    figure = picture.figure
-    figure.draw_without_rendering()
-    assert type(figure) is Figure
-    assert figure.get_size_inches()[0] <= 10
-    texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text().strip()]
-    assert min(float(text.get_fontsize()) for text in texts) >= 8
-    assert all(line.get_color() != "white" for line in figure.findobj(Line2D) if isinstance(line, Line2D))
-    boxes = [legend.get_frame_on() for axes in figure.axes if (legend := axes.get_legend())]
-    assert not any([*boxes, *(legend.get_frame_on() for legend in figure.legends)])
-    assert picture.caption.endswith(".")
-    assert "nan" not in picture.alt
-
-
-def words(axes: Axes) -> list[str]:
-    return [text.get_text() for text in axes.texts]
-
-
-def points(axes: Axes, loss: str, marker: str | None = None) -> list[list[Any]]:
-    """The lines in a loss's colour: their points, those with a given marker only."""
-    found = [line for line in axes.lines if line.get_color() == STYLES[loss]["color"]]
-    found = [line for line in found if marker in (None, line.get_marker())]
-    return [[tuple(point) for point in np.asarray(line.get_xydata()).tolist()] for line in found]
-
-
-def overlap(axes: Axes) -> bool:
-    """Whether two of the tick labels at the left touch each other."""
-    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
-    boxes = [label.get_window_extent() for label in axes.get_yticklabels() if label.get_text()]
-    return any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-
-
-def matrix(*rows: tuple[int, ...]) -> np.ndarray:
-    return np.array(rows)
-
-
-SOME = [
-    Confusions("LGL", "KMNIST", {0: matrix((8, 2), (4, 6)), 1: matrix((6, 4), (0, 10))}, {}),
-    Confusions("SML", "KMNIST", {}, {(0, 1): 18, (1, 1): 945}),
-    Confusions("LGL-INR", "KMNIST", {1: matrix((9, 1), (0, 10)), 2: matrix((7, 3), (5, 5))}, {(0, 1): 6, (4, 4): 1}),
-]
-
-
-def test_confusion_matrices_show_the_mean_and_the_papers_counts() -> None:
-    picture, table = figure1(SOME)
-    check(picture)
-    first, missing, last = picture.figure.axes
-    assert [axes.get_title() for axes in picture.figure.axes] == ["LGL, n=2", "SML, n=0", "LGL-INR, n=2"]
-    assert words(first) == ["7", "3", "2", "8"]
-    assert words(missing) == ["missing"]
-    (mesh,) = [artist for artist in last.collections if isinstance(artist, QuadMesh)]
-    assert np.asarray(mesh.get_array()).tolist() == [
-        pytest.approx([0.8**0.4, 0.2**0.4]),
-        pytest.approx([0.25**0.4, 0.75**0.4]),
-    ]
-    assert [patch.get_xy() for patch in last.patches if isinstance(patch, Rectangle)] == [(1, 0)]
-    assert last.get_xlabel() == "predicted class\n0 taken for 1: 2.0 (paper 6)\n4 right: missing (paper 1)"
-    assert first.yaxis_inverted()
-    assert table.query("loss == 'LGL'")["mean"].tolist() == [7, 3, 2, 8]
-    assert len(table) == 8
-    for told in ("LGL, n=2: 75.0 % right, least in class 0, 70.0 %; most often 0 is taken for 1, 3.0", "SML: missing"):
-        assert told in picture.alt
-
-
-def test_differences_by_class_pair_the_seeds() -> None:
-    picture, table = figure1_classes(SOME)
-    check(picture)
-    first, missing = picture.figure.axes
-    assert first.get_title() == "LGL-INR - LGL, n=1"
-    assert [patch.get_height() for patch in first.patches] == pytest.approx([30, 0])  # type: ignore[attr-defined]
-    assert points(first, "LGL") == [[(0, pytest.approx(30)), (1, 0)]]
-    assert words(first) == ["1/1", "0/1", "higher in"]
-    assert words(missing) == ["missing"]
-    assert table.to_dict("list") == {
-        "contrast": ["LGL-INR - LGL"] * 2,
-        "class": [0, 1],
-        "seed": [1, 1],
-        "difference": pytest.approx([30, 0]),
-    }
-    for told in ("SML, class 0 taken for 1: missing (paper 18)", "LGL-INR, class 0 taken for 1: 2.0 (paper 6)"):
-        assert told in picture.caption
-    assert "the mean is higher in 1 of 2 classes; from +0.0 points in class 1 to +30.0 in class 0" in picture.alt
-
-
-def test_a_class_without_images_has_no_difference() -> None:
-    lgl = Confusions("LGL", "digits", {0: matrix((8, 2), (0, 0)), 1: matrix((8, 2), (0, 0))}, {})
-    inr = replace(lgl, loss="LGL-INR", matrices={0: matrix((7, 3), (0, 0)), 1: matrix((9, 1), (0, 0))})
-    picture, _ = figure1_classes([lgl, inr])
-    check(picture)
-    (axes,) = picture.figure.axes
-    assert words(axes) == ["1/2", "missing", "higher in"]
-    assert [[y for _, y in line] for line in points(axes, "LGL")] == [
-        [pytest.approx(-10), pytest.approx(NAN, nan_ok=True)],
-        [pytest.approx(10), pytest.approx(NAN, nan_ok=True)],
-    ]
-    assert "paper" not in picture.caption
-    check(figure1([lgl, inr])[0])
-
-
-def record(seed: int, curve: list[float], folder: Path) -> Record:
-    """A record with the curve for test images, one point more for training images, and a matrix."""
-    content = BytesIO()
-    np.savez(content, confusion_matrix=matrix((10 + seed, 0), (0, 0)))
-    (folder / f"{seed}.npz").write_bytes(content.getvalue())
-    fields: dict[str, Any] = {
-        "run_id": "some",
-        "config": {"seed": seed, "dataset": {"name": "digits"}},
-        "test_accuracy": 1.0,
-    }
-    fields["arrays_sha256"] = hashlib.sha256(content.getvalue()).hexdigest()
-    fields["curves"] = {"test/accuracy": curve, "train/accuracy": [value + 0.01 for value in curve]}
-    return Record(fields, folder / f"{seed}.npz")
-
-
-@pytest.fixture
-def filled(tmp_path: Path) -> Filled:
-    """The paper's cells; LGL has two runs on each data set, SML one on KMNIST, LGL-INR none."""
-    two = [record(3, [0.5, 0.8, 0.9], tmp_path), record(5, [0.6, 0.7, 0.8], tmp_path)]
-    runs = {"LGL": two, "SML": two[:1], "LGL-INR": []}
-    return [
-        (cell, runs[cell.loss] if cell.loss == "LGL" or cell.dataset == "KMNIST" else [])
-        for cell in figure_cells("paper")
-    ]
-
-
-def test_matrices_are_found_by_loss_and_seed(filled: Filled, tmp_path: Path) -> None:
-    lgl, sml, inr = confusions(filled)
-    assert [one.loss for one in (lgl, sml, inr)] == ["LGL", "SML", "LGL-INR"]
-    assert {seed: found[0, 0] for seed, found in lgl.matrices.items()} == {3: 13, 5: 15}
-    assert list(sml.matrices) == [3]
-    assert inr.n == 0
-    assert inr.paper == {(1, 1): 940, (0, 4): 6}
-    (tmp_path / "5.npz").write_bytes(b"damaged")
-    assert list(confusions(filled)[0].matrices) == [3]
-
-
-def test_curves_show_mean_range_and_the_papers_numbers(filled: Filled) -> None:
-    picture, table = figure2(filled)
-    check(picture)
-    assert len(picture.figure.axes) == 6
-    panels = {axes.get_title().strip(): axes for axes in picture.figure.axes}
-    axes = panels["KMNIST, test"]
-    assert words(axes) == ["LGL n=2, SML n=1, LGL-INR missing"]
-    diamond, line = points(axes, "LGL", "D"), points(axes, "LGL", "None")
-    assert line == [[(1, pytest.approx(55)), (2, pytest.approx(75)), (3, pytest.approx(85))]]
-    assert [y for ((_, y),) in diamond] == [94.37]
-    assert points(axes, "SML", "None") == [[(1, 50), (2, 80), (3, 90)]]
-    assert points(axes, "LGL-INR", "None") == []
-    assert [y for ((_, y),) in points(axes, "LGL-INR", "D")] == [96.43]
-    band = axes.collections[0]
-    assert isinstance(band, PolyCollection)
-    edges = {(round(x), round(y)) for x, y in band.get_paths()[0].vertices.tolist()}  # type: ignore[union-attr]
-    assert edges == {(1, 50), (1, 60), (2, 70), (2, 80), (3, 80), (3, 90)}
-    train = panels["MNIST, train"]
-    assert words(train) == ["LGL n=2, SML missing, LGL-INR missing"]
-    assert points(train, "LGL") == [[(1, pytest.approx(56)), (2, pytest.approx(76)), (3, pytest.approx(86))]]
-    curve = table.query("split == 'test' and dataset == 'KMNIST' and loss == 'LGL'")
-    assert curve["low"].tolist() == pytest.approx([50, 70, 80])
-    assert curve["high"].tolist() == pytest.approx([60, 80, 90])
-    assert curve["n"].tolist() == [2, 2, 2]
-    assert len(table) == 2 * 3 * 4
-    assert "KMNIST, test: LGL 85.00 % (n=2), paper 94.37 %, SML 90.00 % (n=1)" in picture.alt
-    assert "LGL-INR missing, paper 99.29 %" in picture.alt
-
-
-def test_equal_numbers_of_runs_are_said_once(filled: Filled) -> None:
-    one, none = filled[0][1][:1], filled[-1][1]
-    for records, said in ((one, "n=1"), (none, "missing")):
-        picture, _ = figure2([(cell, records) for cell in figure_cells("quick")])
-        check(picture)
-        assert [words(axes) for axes in picture.figure.axes] == [[said], [said]]
-        assert "paper" not in picture.alt + picture.caption
-
-
-def curve(loss: str, *accuracies: float | None, **changes: Any) -> LrCurve:
-    lrs = (0.003, 0.01, 0.03, 0.1)[: len(accuracies)]
-    given: dict[str, Any] = {"dataset": "KMNIST", "best": None, "at_edge": False, "scaled_lr": None} | changes
-    return LrCurve(loss=loss, lrs=lrs, accuracies=accuracies, **given)
-
-
-def test_learning_rates_show_errors_best_and_edge() -> None:
-    curves = [
-        curve("LGL", 0.90, 0.92, 0.94, 0.95, best=0.1, at_edge=True, scaled_lr=0.0594),
-        curve("SML", 0.95, None, 0.1, NAN, best=0.003, scaled_lr=0.0421),
-        curve("LGL-INR", None, None, NAN, NAN, scaled_lr=0.00238),
-    ]
-    picture = lr_curves(curves, 0.01)
-    check(picture)
-    strip, axes = picture.figure.axes
-    assert strip.get_title() == "KMNIST"
-    assert (axes.get_xscale(), axes.get_yscale(), axes.yaxis_inverted()) == ("log", "log", True)
-    line, scaled, ring, *_ = points(axes, "LGL")
-    assert line == [
-        (0.003, pytest.approx(10)),
-        (0.01, pytest.approx(8)),
-        (0.03, pytest.approx(6)),
-        (0.1, pytest.approx(5)),
-    ]
-    assert {x for x, _ in scaled} == {0.0594}
-    assert ring == [(0.1, pytest.approx(5))]
-    assert [y for _, y in points(axes, "SML")[0]] == pytest.approx([5, NAN, 90, NAN], nan_ok=True)
-    assert [x for (x, _), *_ in points(axes, "SML", "x")] == [0.1]
-    assert [x for x, _ in points(axes, "LGL-INR", "x")[0]] == [0.03, 0.1]
-    assert points(axes, "LGL", "x") == [[]]
-    height = points(axes, "LGL-INR", "x")[0][0][1]
-    assert 90 < points(axes, "SML", "x")[0][0][1] < height < axes.get_ylim()[0]
-    assert axes.get_yticklabels()[-1].get_text() == "diverged"
-    assert axes.get_yticks()[-1] == pytest.approx(points(axes, "SML", "x")[0][0][1])  # the middle one of three rows
-    assert {label.get_text() for label in axes.get_yticklabels()} >= {"95", "93", "90", "50", "30"}
-    assert not overlap(axes)
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.003", "0.01", "0.03", "0.1"]
-    legend = axes.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == [
-        "LGL, best at 0.1 (at the edge)",
-        "SML, best at 0.003",
-        "LGL-INR",
-    ]
-    assert words(strip) == ["LGL × 5.94", "SML × 4.21", "LGL-INR × 0.238"]
-    assert [[x for x, _ in points(strip, loss)[0]] for loss in STYLES] == [
-        [0.01, 0.0594],
-        [0.01, 0.0421],
-        [0.01, 0.00238],
-    ]
-    assert axes.get_xlim()[0] < 0.00238
-    assert "KMNIST, SML, best at 0.003; 95.00 % at 0.003, 10.00 % at 0.03, diverged at 0.1." in picture.alt
-    assert "KMNIST, LGL-INR: diverged at 0.03, diverged at 0.1." in picture.alt
-    assert "n=1 a point" in picture.caption
-
-
-def test_learning_rates_without_runs_are_missing_and_nothing_is_scaled() -> None:
-    curves = [curve("LGL", 0.956, 0.957, 1.0), curve("LGL", None, None, dataset="FMNIST")]
-    picture = lr_curves(curves, 0.01)
-    check(picture)
-    _, axes, _, missing = picture.figure.axes
-    assert [y for _, y in points(axes, "LGL")[0]] == pytest.approx([4.4, 4.3, 0.01])
-    assert "diverged" not in [label.get_text() for label in axes.get_yticklabels()]
-    assert words(missing) == ["missing"]
-    legend = missing.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["LGL, missing"]
-    assert "FMNIST, LGL: missing." in picture.alt
-    assert "loss times" not in picture.caption
-
-
-@pytest.mark.parametrize("accuracies", [(0.95, 0.956, 0.957), (0.9, 0.97, 0.2), (0.7, 0.9, 0.1), (0.999, 0.9995, 0.5)])
-def test_an_axis_of_errors_has_marks_that_can_be_read(accuracies: tuple[float, ...]) -> None:
-    axes = lr_curves([curve("SML", *accuracies)], 0.01).figure.axes[1]
-    ticks = {
-        round(float(tick), 4): label.get_text()
-        for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
-    }
-    assert 3 <= len(ticks) <= 18
-    assert all(float(label) == pytest.approx(100 - tick, abs=1e-3) for tick, label in ticks.items())
-    assert not overlap(axes)
-
-
-def cell(dataset: str, network: str, loss: str, *values: float | None, **changes: Any) -> CellRow:
-    row = CellRow(dataset, network, loss, prediction_interval(values, Spread(0.01, 4)), 0.9, "consistent")
-    return replace(row, **changes)
-
-
 def segments(axes: Axes) -> list[list[float]]:
-    """From where to where the horizontal intervals go."""
-    return [
-        [round(float(x), 6) for x, _ in segment]
+    """From where to where the horizontal intervals go, from the top."""
+    found = [
+        (float(segment[0][1]), [round(float(x), 6) for x, _ in segment])
         for lines in axes.collections
         for segment in lines.get_segments()  # type: ignore[attr-defined]
     ]
+    return [ends for _, ends in sorted(found)]
 
 
-def test_cells_beside_the_paper() -> None:
+def marks(axes: Axes) -> list[Line2D]:
+    """The single markers in black, from the top."""
+    found = [line for line in axes.lines if line.get_marker() not in ("None", "") and len(line.get_xdata()) == 1]  # type: ignore[arg-type]
+    return sorted(found, key=lambda line: float(np.asarray(line.get_ydata())[0]))
+
+
+def values(lines: Sequence[Line2D]) -> list[float]:
+    return [round(float(np.asarray(line.get_xdata())[0]), 6) for line in lines]
+
+
+def bands(axes: Axes) -> list[Any]:
+    """Where the margins begin and how wide they are."""
+    return [(patch.get_x(), patch.get_width()) for patch in axes.patches]  # type: ignore[attr-defined]
+
+
+def labels(axes: Axes) -> list[str]:
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def exact(mean: float, half: float = 0.001, n: int = 5) -> Estimate:
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+FINDINGS = [
+    FindingRow("MNIST", "SML", exact(0.99), exact(0.992, 0.002), 0.1, 0.9909),
+    FindingRow("KMNIST", "LGL", exact(0.91), exact(0.965), 1.0, 0.9437, exact(0.95, NAN, 1)),
+    FindingRow("KMNIST", "LGL-INR", exact(0.962), exact(0.962), 0.01, 0.9643),
+]
+
+
+def test_the_finding_shows_both_learning_rates_and_the_papers_number() -> None:
+    picture = finding(FINDINGS)
+    (axes,) = check(picture).axes
+    assert labels(axes) == ["SML", "LGL", "LGL-INR"]
+    assert words(axes) == ["MNIST", "KMNIST", "0.1", "1", "0.01", "own lr"]
+    dumbbell, *single = points(axes, "LGL", "None"), *points(axes, "LGL", "o")
+    assert dumbbell == [[(pytest.approx(91), 3), (pytest.approx(96.5), 3)]]
+    assert single == [[(pytest.approx(91), 3)], [(pytest.approx(96.5), 3)]]
+    hollow, filled = (line for line in axes.lines if line.get_marker() == "o" and line.get_ydata() == [3])
+    assert (hollow.get_markerfacecolor(), filled.get_markerfacecolor()) == ("white", filled.get_color())
+    assert points(axes, "LGL", "x") == [[(95, 3)]]
+    ticks = [(line.get_xdata(), line.get_ydata()) for line in axes.lines if line.get_marker() == "|"]
+    assert ticks == [([pytest.approx(99.09)], [1]), ([pytest.approx(94.37)], [3]), ([pytest.approx(96.43)], [4])]
+    ends = [[98.9, 99.1], [99.0, 99.4], [90.9, 91.1], [96.4, 96.6], [96.1, 96.3], [96.1, 96.3]]
+    assert sorted(segments(axes)) == sorted(ends)  # none for the single run
+    assert legend_of(axes.figure)[-1] == "LGL summed over classes"  # type: ignore[arg-type]
+    assert picture.data is not None
+    sml = picture.data.query("loss == 'SML'")
+    assert sml["mark"].tolist() == ["at the paper's learning rate", "at its own learning rate"]
+    assert sml["accuracy_percent"].tolist() == [99, 99.2]
+    assert sml["low_percent"].tolist() == [98.9, 99.0]
+    assert sml["own_learning_rate"].tolist()[1] == 0.1
+    assert set(sml["paper_percent"]) == {99.09}
+    assert len(picture.data) == 7
+    assert len(picture.caption.split()) <= 45
+    assert (
+        "at its own learning rate, 1, 96.50 %; summed over classes 95.00 %; printed in the paper 94.37 %" in picture.alt
+    )
+
+
+def test_what_is_not_yet_run_is_said_in_its_row() -> None:
+    rows = [
+        replace(FINDINGS[0], at_own=None),
+        replace(FINDINGS[1], at_paper=None, other_reading=None),
+        replace(FINDINGS[2], at_paper=None, at_own=None, own_lr=None, paper=None),
+    ]
+    picture = finding(rows)
+    (axes,) = check(picture).axes
+    told = words(axes)
+    assert [one for one in told if "run" in one] == ["own lr not yet run", "paper's lr not yet run", "not yet run"]
+    assert not [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 2]  # no dumbbell
+    assert len(legend_of(axes.figure)) == 3  # type: ignore[arg-type]
+    assert "LGL-INR: at the paper's learning rate not yet run" in picture.alt
+    check(finding([]))
+
+
+def lead(setting: str, seeds: str, mean: float, **changes: Any) -> LeadRow:
+    row = LeadRow("LGL-INR - SML", "KMNIST", setting, seeds, exact(mean), 0.0025)
+    return replace(row, **changes)
+
+
+def test_leads_are_beside_the_margin_on_one_axis() -> None:
+    rows = [
+        lead("the paper's", "0 to 4", 0.012),
+        lead("the paper's", "5 to 9", 0.013),
+        lead("own", "0 to 4", 0.0005, lead=exact(0.0005, NAN, 1)),
+        lead("own", "5 to 9", 0.004, dataset="MNIST", margin=0.001),
+        lead("the paper's", "0 to 4", 0.05, contrast="LGL-INR - LGL"),
+    ]
+    picture = leads(rows)
+    figure = check(picture)
+    first, second = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["LGL-INR - SML", "LGL-INR - LGL"]
+    assert (labels(first), labels(second)) == (["KMNIST", "MNIST"], ["", ""])
+    assert first.get_ylim() == second.get_ylim()
+    shown = marks(first)
+    assert values(shown) == [1.2, 1.3, 0.05, 0.4]
+    assert [line.get_marker() for line in shown] == ["o", "s", "o", "s"]
+    assert [line.get_markerfacecolor() for line in shown] == ["white", "white", "black", "black"]
+    assert segments(first) == [[1.1, 1.3], [1.2, 1.4], [0.3, 0.5]]
+    assert bands(first) == [pytest.approx((-0.25, 0.5)), pytest.approx((-0.1, 0.2))]
+    assert bands(second) == [pytest.approx((-0.25, 0.5))]
+    told = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert told == ["the paper's", "own", "seeds 0 to 4", "seeds 5 to 9", "margin"]
+    assert picture.data is not None
+    assert picture.data["lead_points"].tolist() == [1.2, 1.3, 0.05, 0.4, 5]
+    assert picture.data["margin_points"].tolist() == [0.25, 0.25, 0.25, 0.1, 0.25]
+    assert picture.data["low_points"].tolist() == pytest.approx([1.1, 1.2, NAN, 0.3, 4.9], nan_ok=True)
+    assert picture.data["n"].tolist() == [5, 5, 1, 5, 5]
+    assert "Hollow: the paper's; filled: own." in picture.caption
+    assert "LGL-INR - SML, KMNIST, own, seeds 0 to 4: +0.05, n=1." in picture.alt
+    check(leads([]))
+
+
+def test_weights_are_compared_with_even_ones() -> None:
+    rows = [
+        WeightRow("KMNIST", 8.0, "0 to 2", exact(0.002), 0.0025),
+        WeightRow("KMNIST", 1.0, "0 to 2", exact(-0.0005), 0.0025),
+        WeightRow("MNIST", 1.0, "0 to 2", exact(0.0001, n=3), 0.001),
+    ]
+    picture = even_weights(rows)
+    kmnist, mnist = check(picture).axes
+    assert labels(kmnist) == ["beta 1", "beta 8"]
+    (line,) = [line for line in kmnist.lines if line.get_marker() == "o"]
+    assert np.asarray(line.get_xydata()) == pytest.approx(np.array([(0.2, 1), (-0.05, 0)]))
+    assert segments(kmnist) == [[-0.15, 0.05], [0.1, 0.3]]
+    assert (bands(kmnist), bands(mnist)) == ([pytest.approx((-0.25, 0.5))], [pytest.approx((-0.1, 0.2))])
+    assert kmnist.get_xlim() == mnist.get_xlim()
+    assert kmnist.get_xlim()[0] < -0.25 < 0.3 < kmnist.get_xlim()[1]
+    assert picture.data is not None
+    assert picture.data["difference_points"].tolist() == [0.2, -0.05, 0.01]
+    assert picture.data["beta"].tolist() == [8, 1, 1]
+    assert "KMNIST, beta 8: +0.20 (+0.10 to +0.30), n=5." in picture.alt
+    check(even_weights([]))
+
+
+def cell(dataset: str, network: str, loss: str, *accuracies: float | None, **changes: Any) -> CellRow:
+    row = CellRow(dataset, network, loss, prediction_interval(accuracies, Spread(0.01, 4)), 0.9, "consistent")
+    return replace(row, **changes)
+
+
+def test_cells_are_differences_to_the_papers_number() -> None:
     half = 100 * prediction_interval([0.9, 0.92], Spread(0.01, 4)).half_width
     rows = [
         cell("KMNIST", "CNN2C", "LGL", 0.9, 0.92, None, NAN),
         cell("KMNIST", "CNN5C", "LGL", outcome="too few"),
         cell("KMNIST", "CNN2C", "SML", NAN, NAN, outcome="too few"),
         cell("MNIST", "CNN2C", "SML", 0.99, prediction=prediction_interval([0.99]), outcome="too few"),
+        cell("KMNIST", "CNN2C, beta 2", "LGL-INR", 0.89, prediction=prediction_interval([0.89])),
+        cell("digits", "CNN2C", "LGL", 0.99, paper=None, outcome=None),
     ]
     picture = cells_beside_paper(rows)
-    check(picture)
-    first, second = picture.figure.axes
-    assert [first.get_title(), second.get_title()] == ["KMNIST", "MNIST"]
-    assert [label.get_text() for label in first.get_yticklabels()] == ["CNN2C  LGL", "CNN2C  SML", "CNN5C  LGL"]
-    assert words(first) == [f"consistent ±{half:.2f}, n=2, 1 failed", "2 failed", "missing"]
-    assert segments(first) == [[round(91 - half, 6), round(91 + half, 6)]]
-    (ours,) = points(first, "LGL", "s")
-    assert ours == [(pytest.approx(91), 0)]
-    diamonds = [line for line in first.lines if line.get_marker() == "D"]
-    assert [(line.get_xdata(), line.get_ydata()) for line in diamonds] == [([90], [y]) for y in (0, 1, 2)]
-    assert words(second) == ["too few, n=1"]
-    assert points(second, "SML", "o") == [[(99, 0)]]
-    assert segments(second) == []
+    (axes,) = check(picture).axes
+    assert labels(axes) == ["KMNIST", "MNIST", "KMNIST, beta 2"]
+    assert words(axes) == ["CNN2C", "n=2, 1 failed", "n=1", "n=1"]
+    assert segments(axes) == [[round(1 - half, 6), round(1 + half, 6)]]
+    assert points(axes, "LGL", "s") == [[(pytest.approx(1), 1)]]
+    assert points(axes, "SML", "o") == [[(pytest.approx(9), 2)]]
+    assert points(axes, "LGL-INR", "^") == [[(pytest.approx(-1), 3)]]
+    assert axes.get_xlim()[0] < 1 - half < 9 < axes.get_xlim()[1]
+    assert legend_of(axes.figure) == ["LGL", "SML", "LGL-INR", "the paper's number"]  # type: ignore[arg-type]
+    assert "Not yet run: CNN5C on KMNIST (LGL). All runs failed: CNN2C on KMNIST (SML)." in picture.caption
+    assert "Not printed in the paper: CNN2C on digits (LGL)." in picture.caption
     assert f"KMNIST, CNN2C, LGL: 91.00 %, consistent ±{half:.2f}, n=2, 1 failed, paper 90.00 %." in picture.alt
     assert "KMNIST, CNN5C, LGL: missing, paper 90.00 %." in picture.alt
+    assert "KMNIST, CNN2C, SML: 2 failed, paper 90.00 %." in picture.alt
+    assert picture.data is not None
+    assert picture.data["n"].tolist() == [2, 0, 0, 1, 1, 1]
+    assert picture.data["accuracy_percent"].tolist() == pytest.approx([91, NAN, NAN, 99, 89, 99], nan_ok=True)
+    assert picture.data["high_percent"][0] == pytest.approx(91 + half, abs=1e-4)
+    assert picture.data["outcome"].tolist()[:2] == ["consistent", "too few"]
 
 
-def test_cells_without_a_number_of_the_paper_and_beyond_100_percent() -> None:
-    picture = cells_beside_paper([cell("digits", "CNN2C", "SML", 0.99, 0.98, paper=None, outcome=None)])
-    check(picture)
-    (axes,) = picture.figure.axes
-    assert axes.get_xlim()[1] == 100
-    assert not [line for line in axes.lines if line.get_marker() == "D"]
-    assert words(axes)[0].startswith("±")
-    assert "paper" not in picture.alt.removeprefix("Our runs beside the paper") + picture.caption
+def test_losses_of_a_cell_do_not_cover_each_other() -> None:
+    rows = [cell("KMNIST", "CNN2C", loss, 0.9, 0.92) for loss in ("LGL", "SML", "LGL-INR")]
+    picture = cells_beside_paper(rows)
+    (axes,) = check(picture).axes
+    heights = [points(axes, loss)[0][0][1] for loss in ("LGL", "SML", "LGL-INR")]
+    assert heights == [pytest.approx(0.72), pytest.approx(1), pytest.approx(1.28)]
+    assert words(axes) == ["CNN2C", "n=2"]
+    assert "Not" not in picture.caption
+    check(cells_beside_paper([]))
 
 
-def test_comparisons_show_interval_margin_and_word() -> None:
+CONDITIONS = {"paper": "the paper's learning rate", "own-lr": "each loss at its own", "literal": "the head as printed"}
+
+
+def test_comparisons_of_a_contrast_share_an_axis() -> None:
     ours = Difference(5, 0.004, 0.001, 0.003, 0.005, 0.001)
+    equivalent = replace(ours, mean=0.0, low=-0.001, high=0.001)
     rows = [
-        ComparisonRow("LGL-INR - SML", "CNN2C, KMNIST", ours, 0.0025, "higher"),
-        ComparisonRow(
-            "LGL-INR - SML", "CNN2C, MNIST", replace(ours, mean=0.0, low=-0.001, high=0.001), 0.001, "equivalent"
-        ),
-        ComparisonRow("LGL - SML", "CNN2C, KMNIST", paired_t(Pairs((-0.01,), 0, 0)), 0.0025, "too few"),
-        ComparisonRow("LGL - SML", "CNN5C, KMNIST", paired_t(Pairs((), 0, 0)), 0.0025, "too few"),
+        ComparisonRow("LGL-INR - SML", "paper", "CNN2C KMNIST", ours, 0.0025, "higher"),
+        ComparisonRow("LGL-INR - SML", "paper", "CNN2C MNIST", equivalent, 0.001, "equivalent"),
+        ComparisonRow("LGL - SML", "paper", "CNN2C KMNIST", paired_t(Pairs((-0.01,), 0, 0)), 0.0025, "too few"),
+        ComparisonRow("LGL - SML", "paper", "CNN5C KMNIST", paired_t(Pairs((), 0, 0)), 0.0025, "too few"),
+        ComparisonRow("LGL-INR - SML", "own-lr", "CNN2C KMNIST", equivalent, 0.0025, "undecided"),
     ]
-    picture = comparisons(rows)
-    check(picture)
-    first, second = picture.figure.axes
-    assert [axes.get_title() for axes in picture.figure.axes] == ["LGL-INR - SML", "LGL - SML"]
-    assert words(first) == ["higher, n=5", "equivalent, n=5"]
-    assert words(second) == ["too few, n=1", "missing"]
-    assert segments(first) == [[0.3, 0.5], [-0.1, 0.1]]
+    picture = comparisons(rows, CONDITIONS)
+    first, second = check(picture).axes
+    assert [axes.get_title() for axes in (first, second)] == ["LGL-INR - SML", "LGL - SML"]
+    assert labels(first) == ["paper", "own-lr", "paper"]  # the conditions of a cell stand together
+    assert words(first) == ["CNN2C KMNIST", "CNN2C MNIST", "higher, n=5", "undecided, n=5", "equivalent, n=5"]
+    assert words(second) == ["CNN2C KMNIST", "CNN5C KMNIST", "too few, n=1", "missing"]
+    assert segments(first) == [[0.3, 0.5], [-0.1, 0.1], [-0.1, 0.1]]
     assert segments(second) == []
-    bands = [(patch.get_x(), patch.get_width()) for patch in first.patches]  # type: ignore[attr-defined]
-    assert bands == [pytest.approx((-0.25, 0.5)), pytest.approx((-0.1, 0.2))]
-    assert first.get_xlim()[0] < -0.25
-    higher, equivalent = [line for line in first.lines if line.get_marker() in ("o", "s")]
-    assert (higher.get_marker(), higher.get_xdata(), higher.get_ydata()) == ("o", [0.4], [0])
-    assert (equivalent.get_marker(), equivalent.get_ydata()) == ("s", [1])
-    (few,) = [line for line in second.lines if line.get_marker() == "o"]
-    assert (few.get_xdata(), few.get_markerfacecolor(), higher.get_markerfacecolor()) == ([-1], "none", "black")
+    assert bands(first) == [pytest.approx((-0.25, 0.5)), pytest.approx((-0.1, 0.2))]
+    higher, undecided, same = marks(first)
+    assert values([higher, undecided, same]) == [0.4, 0, 0]
+    assert [line.get_marker() for line in (higher, undecided, same)] == ["o", "o", "s"]
+    assert [line.get_markerfacecolor() for line in (higher, undecided, same)] == ["black", "white", "black"]
+    (few,) = marks(second)
+    assert (values([few]), few.get_markerfacecolor()) == ([-1], "white")
     assert second.get_xlim()[0] < -1 < 0 < second.get_xlim()[1]
-    assert "LGL-INR - SML, CNN2C, KMNIST: +0.40 points, higher, n=5." in picture.alt
-    assert "LGL - SML, CNN5C, KMNIST: missing." in picture.alt
+    assert "LGL-INR - SML, CNN2C KMNIST, paper: +0.40 points, higher, n=5." in picture.alt
+    assert "LGL - SML, CNN5C KMNIST, paper: missing." in picture.alt
+    assert "Conditions: paper, the paper's learning rate; own-lr, each loss at its own." in picture.caption
+    assert picture.data is not None
+    assert picture.data["difference_points"].tolist() == pytest.approx([0.4, 0, -1, NAN, 0], nan_ok=True)
+    assert picture.data["word"].tolist() == ["higher", "equivalent", "too few", "", "undecided"]
 
 
-def test_both_sides_of_the_property_meet_on_the_diagonal() -> None:
+def side(loss: str, split: Any, name: str, left: float, right: float, cell: str = "CNN2C KMNIST") -> PropertyRow:
+    return PropertyRow(cell, loss, split, name, left, right)
+
+
+def test_both_sides_of_the_property_are_means_over_runs() -> None:
     rows = [
-        PropertyRow("LGL", "train", 0, 0.02, 0.01),
-        PropertyRow("LGL", "train", 1, 0.03, 0.03),
-        PropertyRow("LGL", "train", 2, 0.0, 0.03),
-        PropertyRow("SML", "test", 0, 0.5, NAN),
-        PropertyRow("SML", "test", 1, 0.5, 0.25),
+        side("LGL", "train", "o", 0.02, 0.01),
+        side("LGL", "train", "ki", 0.03, 0.03),
+        side("LGL", "train", "ki", 0.12, 0.03),
+        side("LGL", "train", "su", 0.0, 0.03),
+        side("SML", "test", "o", 0.5, NAN),
+        side("SML", "test", "ki", 0.5, 0.25),
+        side("SML", "test", "ki", 0.5, 0.5, "CNN2C MNIST"),
     ]
     picture = learning_property(rows, ("LGL", "SML", "LGL-INR"))
-    check(picture)
-    train, test = picture.figure.axes
-    assert points(train, "LGL", "s") == [[(0.01, 0.02), (0.03, 0.03)]]
-    assert points(test, "SML", "o") == [[(0.25, 0.5)]]
-    assert (train.get_xlim(), train.get_xscale(), train.get_yscale()) == (train.get_ylim(), "log", "log")
-    legend = test.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["LGL, missing", "SML, n=1", "LGL-INR, missing"]
-    assert "2 without two positive numbers, not drawn" in picture.caption
-    assert "LGL, train: n=2, left over right from 1 (class 1) to 2 (class 0)." in picture.alt
+    train, test = check(picture).axes
+    assert points(train, "LGL", "s") == [
+        [(pytest.approx(0.01), pytest.approx(2)), (pytest.approx(0.03), pytest.approx(2))]
+    ]
+    assert points(test, "SML", "o") == [[(pytest.approx(0.25), pytest.approx(2)), (0.5, 1)]]
+    assert finite(points(test, "LGL-INR", "^")[0]) == []
+    assert (train.get_xlim(), train.get_ylim()) == (test.get_xlim(), test.get_ylim())
+    assert (train.get_xscale(), train.get_yscale()) == ("log", "log")
+    assert legend_of(train.figure) == ["LGL, n=2 and 0", "SML, n=0 and 2", "LGL-INR, missing"]  # type: ignore[arg-type]
+    assert "2 values without two positive sides are left out" in picture.caption
+    assert (
+        "LGL, train: n=2, left over right from 2 (class o, CNN2C KMNIST) to 2 (class ki, CNN2C KMNIST)." in picture.alt
+    )
+    assert picture.data is not None
+    ki = picture.data.query("loss == 'LGL' and `class` == 'ki'")
+    assert (ki["left_hand_side"].tolist(), ki["n"].tolist()) == ([0.06], [2])
     empty = learning_property([], ("LGL", "SML", "LGL-INR"))
     check(empty)
-    assert "not drawn" not in empty.caption
+    assert "left out" not in empty.caption

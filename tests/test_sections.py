@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blocks import table, text
+from drawn import figure_of, legend_of
 from invented import FAMILY, Known, give_own_lr, level, unknown
 
 from lossbench.config.run import Runtime, run_id
@@ -162,7 +163,11 @@ def test_larger_networks_are_shown_once_they_have_runs() -> None:
     pictures = [block for block in blocks if isinstance(block, Picture)]
     assert [picture.name for picture in pictures] == ["lr_curves", "lr_curves_cifar10"]
     assert "CIFAR-10, ResNet-18" in pictures[1].alt
-    assert "the paper's learning rate, 0.1" in str([t.get_text() for t in pictures[1].figure.legends[0].get_texts()])
+    assert "the paper's rate, 0.1" in legend_of(figure_of(pictures[1]))
+    data = pictures[1].data
+    assert data is not None
+    assert data[["loss", "learning_rate", "accuracy_percent"]].to_numpy().tolist() == [["SML", 0.03, 93]]
+    assert data["matched_learning_rate"].isna().all()  # with weight decay a factor on the loss is no learning rate
     assert table(blocks).loc["KMNIST, CNN5C", "SML"]["lr 0.1"] == "97.00"
     assert table(blocks).loc["CIFAR-10, ResNet-18", "SML"]["lr 0.03"] == "93.00"
     line = table(blocks, 1).loc["CNN5C KMNIST", sections.CONDITIONS["scale-up"], "LGL-INR - SML"]

@@ -17,6 +17,7 @@ from lossbench.report.interval_axes import (
     ends,
     grouped,
     label_rows,
+    legend,
     limits,
     longest,
     place_axes,
@@ -33,10 +34,11 @@ _ROW = 0.3  # inches of a row, for all losses of a cell
 def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
     """Our accuracy less the paper's in every cell, with the 95 % prediction interval of one new run.
 
-    Rows are grouped by network, one for each data set with all its losses; cells without runs are listed in the caption.
+    Rows are grouped by network, one for each data set with all its losses; the caption lists cells without runs.
     """
     shown = [row for row in rows if row.prediction.n and row.paper is not None]
-    absent = [row for row in rows if not row.prediction.n]
+    absent = [row for row in rows if not row.prediction.n and not row.prediction.failed]
+    failed = [row for row in rows if not row.prediction.n and row.prediction.failed]
     unprinted = [row for row in rows if row.prediction.n and row.paper is None]
     caption = (
         "Test accuracy less the number that the paper prints, in points: mean of n runs, last epoch, and 95 % "
@@ -44,6 +46,7 @@ def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
         "number could be one more run of ours."
     )
     caption += f" Not yet run: {_listed(absent)}." if absent else ""
+    caption += f" All runs failed: {_listed(failed)}." if failed else ""
     caption += f" Not printed in the paper: {_listed(unprinted)}." if unprinted else ""
     texts = [
         f"{row.dataset}, {row.network}, {row.loss}: "
@@ -63,9 +66,8 @@ def _listed(rows: Sequence[CellRow]) -> str:
         by_losses: dict[str, list[str]] = {}
         for dataset, of_dataset in grouped(of_network, lambda row: row.dataset).items():
             losses = [row.loss for row in of_dataset]
-            failed = sum(row.prediction.failed for row in of_dataset)
             words = "" if set(losses) == every and len(every) > 1 else f" ({', '.join(losses)})"
-            by_losses.setdefault(words + (f", {failed} failed" if failed else ""), []).append(dataset)
+            by_losses.setdefault(words, []).append(dataset)
         texts += [f"{network} on {', '.join(datasets)}{words}" for words, datasets in by_losses.items()]
     return "; ".join(texts)
 
@@ -89,7 +91,7 @@ def _draw(rows: Sequence[CellRow]) -> Figure:
     axes.set_xlabel("our accuracy - the paper's (points)", fontsize=TEXT)
     signs = [Line2D([], [], **STYLES[loss] | {"linestyle": "-"}, label=loss, markersize=5) for loss in losses]
     signs.append(Line2D([], [], color="black", linewidth=0.8, label="the paper's number"))
-    figure.legend(handles=signs, loc="upper center", ncols=len(signs), fontsize=TEXT, frameon=False, borderaxespad=0.2)
+    legend(figure, signs, len(signs))
     return figure
 
 
@@ -125,8 +127,8 @@ def _data(rows: Sequence[CellRow]) -> pd.DataFrame:
             "network": row.network,
             "loss": row.loss,
             "accuracy_percent": 100 * row.prediction.mean,
-            "low": 100 * row.prediction.low,
-            "high": 100 * row.prediction.high,
+            "low_percent": 100 * row.prediction.low,
+            "high_percent": 100 * row.prediction.high,
             "n": row.prediction.n,
             "failed": row.prediction.failed,
             "paper_percent": math.nan if row.paper is None else 100 * row.paper,

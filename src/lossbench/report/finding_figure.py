@@ -1,6 +1,7 @@
 """Figure of the main finding: each loss at the paper's learning rate and at its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from lossbench.report.interval_axes import (
     grouped,
     in_percent,
     label_rows,
+    legend,
     limits,
     place_axes,
     whiskers,
@@ -32,10 +34,10 @@ NOT_YET = "not yet run"
 OTHER_READING = "summed over classes"
 """What the other reading of a loss is."""
 
-_PAPER_TICK = {"marker": "|", "markersize": 12, "markeredgewidth": 1.6, "linestyle": "none"}
-_HOLLOW = {"marker": "o", "markersize": 8, "markeredgewidth": 1.4, "linestyle": "none"}
-_FILLED = {"marker": "o", "markersize": 5, "linestyle": "none"}
-_CROSS = {"marker": "x", "markersize": 6, "markeredgewidth": 1.6, "linestyle": "none"}
+_PAPER_TICK: Mapping[str, Any] = {"marker": "|", "markersize": 12, "markeredgewidth": 1.6, "linestyle": "none"}
+_HOLLOW: Mapping[str, Any] = {"marker": "o", "markersize": 8, "markeredgewidth": 1.4, "linestyle": "none"}
+_FILLED: Mapping[str, Any] = {"marker": "o", "markersize": 5, "linestyle": "none"}
+_CROSS: Mapping[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth": 1.6, "linestyle": "none"}
 
 
 def finding(rows: Sequence[FindingRow]) -> Picture:
@@ -57,10 +59,11 @@ def finding(rows: Sequence[FindingRow]) -> Picture:
 
 
 def _draw(rows: Sequence[FindingRow]) -> Figure:
-    figure = Figure(figsize=(_WIDTH, 3.6))
-    axes = place_axes(figure, 0.92, 0.5, _WIDTH - 0.92 - 0.62, 2.66)
     groups = grouped(rows, lambda row: row.dataset)
-    heights = label_rows(axes, [(name, [row.loss for row in group]) for name, group in groups.items()], 0.87)
+    left, right, top, height = 0.92, 0.62, 0.5, 0.222 * max(len(rows) + len(groups), 1)
+    figure = Figure(figsize=(_WIDTH, top + height + 0.45))
+    axes = place_axes(figure, left, top, _WIDTH - left - right, height)
+    heights = label_rows(axes, [(name, [row.loss for row in group]) for name, group in groups.items()], left - 0.05)
     ys = [y for group in heights for y in group]
     ordered = [row for group in groups.values() for row in group]
     for label, row in zip(axes.get_yticklabels(), ordered, strict=True):
@@ -80,8 +83,7 @@ def _draw(rows: Sequence[FindingRow]) -> Figure:
         for row in ordered
         if row.other_reading is not None
     ][:1]
-    place = {"loc": "upper left", "bbox_to_anchor": (0.08, 1.01), "borderaxespad": 0.2}
-    figure.legend(handles=signs, ncols=2, fontsize=TEXT, frameon=False, columnspacing=1.5, **place)
+    legend(figure, signs, 2, left=0.35)
     return figure
 
 
@@ -119,12 +121,12 @@ def _write_missing(axes: Axes, y: float, row: FindingRow) -> None:
         return
     words = NOT_YET
     if row.at_paper is not None or row.at_own is not None:
-        words = f"{'own' if row.at_own is None else 'paper’s'} lr {NOT_YET}"
+        words = f"own lr {NOT_YET}" if row.at_own is None else f"paper's lr {NOT_YET}"
     shown = [one.mean for one in (row.at_paper, row.at_own) if one is not None]
     shown += [row.paper] if row.paper is not None else []
     is_left = not shown or 100 * float(np.mean(shown)) > np.mean(axes.get_xlim())
     place = (0.02, "left") if is_left else (0.98, "right")
-    style = {"fontsize": TEXT, "va": "center_baseline", "transform": axes.get_yaxis_transform()}
+    style: dict[str, Any] = {"fontsize": TEXT, "va": "center_baseline", "transform": axes.get_yaxis_transform()}
     axes.text(place[0], y, words, ha=place[1], **style)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -56,7 +57,7 @@ def label_rows(axes: Axes, groups: Sequence[tuple[str, Sequence[str]]], left: fl
     style: dict[str, Any] = {"textcoords": "offset points", "va": "center_baseline", "annotation_clip": False}
     for heading, labels in groups:
         if heading and left:
-            place = {"xycoords": axes.get_yaxis_transform(), "xytext": (-72 * left, 0)}
+            place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "xytext": (-72 * left, 0)}
             axes.annotate(heading, (0, y), fontsize=TEXT, fontweight="bold", **place, **style)
         y += bool(heading)
         heights.append([y + number for number in range(len(labels))])
@@ -93,6 +94,25 @@ def whiskers(axes: Axes, ys: Sequence[float], estimates: Sequence[Estimate], **s
         axes.hlines(*zip(*known, strict=True), **style)
 
 
+def legend(
+    figure: Figure, handles: Sequence[Artist], columns: int, left: float | None = None, top: float = 0.0
+) -> None:
+    """What markers and lines mean, above the axes.
+
+    Args:
+        figure: as it is drawn.
+        handles: with their labels.
+        columns: most in a line.
+        left: inches from the figure's left edge; None: in the middle.
+        top: inches from the upper edge.
+    """
+    across, down = figure.get_size_inches()
+    style: dict[str, Any] = {"fontsize": TEXT, "frameon": False, "borderaxespad": 0.2, "columnspacing": 1.4}
+    style |= {"loc": "upper center" if left is None else "upper left", "ncols": max(min(columns, len(handles)), 1)}
+    style["bbox_to_anchor"] = (0.5 if left is None else left / across, 1 - top / down)
+    figure.legend(handles=list(handles), **style)
+
+
 def ends(estimates: Iterable[Estimate]) -> list[float]:
     """All numbers that an axis must reach, in percent."""
     return [100 * value for one in estimates for value in (one.mean, one.low, one.high) if math.isfinite(value)]
@@ -111,15 +131,16 @@ def longest(labels: Iterable[str], headings: Iterable[str] = ()) -> float:
     return max(letters, default=0) * TEXT / 72
 
 
-def in_percent(estimate: Estimate | None, prefix: str) -> dict[str, float | int]:
+def in_percent(estimate: Estimate | None, name: str) -> dict[str, float | int]:
     """The columns of an estimate in a figure's data.
 
     Args:
         estimate: None: not yet run.
-        prefix: name of the mean's column, such as "accuracy_percent".
+        name: of the mean's column, with its unit, such as "accuracy_percent".
     """
     one = estimate or Estimate(math.nan, math.nan, math.nan, 0)
-    return {prefix: 100 * one.mean, "low": 100 * one.low, "high": 100 * one.high, "n": one.n}
+    unit = name.rpartition("_")[2]
+    return {name: 100 * one.mean, f"low_{unit}": 100 * one.low, f"high_{unit}": 100 * one.high, "n": one.n}
 
 
 def data(lines: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,6 +22,7 @@ from lossbench.report.interval_axes import (
     grouped,
     in_percent,
     label_rows,
+    legend,
     limits,
     longest,
     place_axes,
@@ -43,8 +46,8 @@ def leads(rows: Sequence[LeadRow]) -> Picture:
     settings = list(dict.fromkeys(row.setting for row in rows))
     told = seeds_told({row.lead.n for row in rows})
     caption = (
-        f"Lead in test accuracy, in points, CNN2C, last epoch, paired over seeds{f' ({told} pairs)' * bool(told)}: mean "
-        f"and 95 % interval; right of 0 the first loss is better. {_hollow_in_words(settings)}Band: the margin of "
+        f"Lead in test accuracy, in points, CNN2C, last epoch, paired over seeds{f' ({told} pairs)' * bool(told)}: "
+        f"mean and 95 % interval; right of 0 the first loss is better. {_hollow_in_words(settings)}Band: the margin of "
         "equivalence. Each panel has one axis for all data sets."
     )
     texts = [
@@ -75,35 +78,57 @@ def _leads_data(rows: Sequence[LeadRow]) -> pd.DataFrame:
 
 def _draw_leads(rows: Sequence[LeadRow]) -> Figure:
     panels = grouped(rows, lambda row: row.contrast)
-    datasets = grouped(rows, lambda row: row.dataset)
-    settings, seeds = (list(dict.fromkeys(found)) for found in zip(*((r.setting, r.seeds) for r in rows), strict=True))
-    left, top, between = longest(settings) + 0.15, 0.75, 0.2
-    height = 0.28 * (len(datasets) * (len(settings) + 1))
-    figure = Figure(figsize=(WIDTH, top + height + 0.5))
+    datasets = list(grouped(rows, lambda row: row.dataset))
+    settings = list(dict.fromkeys(row.setting for row in rows))
+    seeds = list(dict.fromkeys(row.seeds for row in rows))
+    left, top, between = longest([], datasets) + 0.15, 0.95, 0.25
+    lines = len(datasets) * (len(settings) + _GAP)
+    figure = Figure(figsize=(WIDTH, top + 0.3 * max(lines, 1) + 0.5))
     width = (WIDTH - left - 0.1 - between * (len(panels) - 1)) / max(len(panels), 1)
     for number, (contrast, chosen) in enumerate(panels.items()):
-        axes = place_axes(figure, left + number * (width + between), top, width, height)
-        heights = label_rows(axes, [(name, settings) for name in datasets], 0 if number else left - 0.05)
-        margins = {row.dataset: 100 * row.margin for row in chosen}
-        for dataset, ys in zip(datasets, heights, strict=True):
-            if dataset in margins:
-                _draw_margin(axes, ys[0] - 0.45, ys[-1] + 0.45, margins[dataset])
-            for setting, y in zip(settings, ys, strict=True):
-                here = [row for row in chosen if (row.dataset, row.setting) == (dataset, setting)]
-                shifted = [y + 0.27 * (seeds.index(row.seeds) - (len(seeds) - 1) / 2) for row in here]
-                whiskers(axes, shifted, [row.lead for row in here], color="black", linewidth=1)
-                for at, row in zip(shifted, here, strict=True):
-                    fill = "white" if setting == settings[0] and len(settings) > 1 else "black"
-                    marker = _MARKERS[seeds.index(row.seeds) % len(_MARKERS)]
-                    axes.plot(100 * row.lead.mean, at, marker, color="black", markersize=4, markerfacecolor=fill)
-        _finish(axes, _wrapped(contrast, width), [row.lead for row in chosen], margins.values())
-    signs = [
-        Line2D([], [], color="black", marker=marker, markersize=4, linewidth=1, label=f"seeds {one}")
-        for one, marker in zip(seeds, _MARKERS, strict=False)
-    ]
-    _legend(figure, [*signs, Patch(color=FAINT, alpha=0.35, linewidth=0, label="margin")])
-    figure.supxlabel("lead (points)", x=left / WIDTH, ha="left", y=0.02, fontsize=TEXT)
+        axes = place_axes(figure, left + number * (width + between), top, width, 0.3 * max(lines, 1))
+        firsts = [place * (len(settings) + _GAP) for place in range(len(datasets))]
+        middles = [first + (len(settings) - 1) / 2 for first in firsts]
+        axes.set_yticks(middles, labels=[""] * len(middles) if number else datasets, fontsize=TEXT, fontweight="bold")
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(lines - 0.5 - _GAP / 2, -0.5 - _GAP / 2)
+        for dataset, first in zip(datasets, firsts, strict=True):
+            here = [row for row in chosen if row.dataset == dataset]
+            if here:
+                _draw_margin(axes, first - 0.5, first + len(settings) - 0.5, 100 * here[0].margin)
+            ys = [first + settings.index(row.setting) + _shift(seeds.index(row.seeds), len(seeds)) for row in here]
+            whiskers(axes, ys, [row.lead for row in here], color="black", linewidth=1)
+            for y, row in zip(ys, here, strict=True):
+                inside = "white" if row.setting == settings[0] and len(settings) > 1 else "black"
+                marker = _MARKERS[seeds.index(row.seeds) % len(_MARKERS)]
+                axes.plot(100 * row.lead.mean, y, marker, color="black", markersize=4, markerfacecolor=inside)
+        reach = _reach([row.lead for row in chosen], (100 * row.margin for row in chosen))
+        _finish(axes, width, _wrapped(contrast, width), reach)
+        if not number:
+            axes.set_xlabel("lead (points)", fontsize=TEXT)
+    _explain_leads(figure, settings, seeds)
     return figure
+
+
+_GAP = 0.5  # rows between two data sets
+
+
+def _shift(place: int, count: int) -> float:
+    """Where one of several marks of a row is, from its middle."""
+    return 0.28 * (place - (count - 1) / 2)
+
+
+def _explain_leads(figure: Figure, settings: Sequence[str], seeds: Sequence[str]) -> None:
+    style: dict[str, Any] = {"color": "black", "markersize": 4}
+    if len(settings) > 1:
+        fills = ["white", *["black"] * (len(settings) - 1)]
+        pairs = zip(settings, fills, strict=True)
+        rates = [Line2D([], [], marker="o", linewidth=0, markerfacecolor=i, label=one, **style) for one, i in pairs]
+        legend(figure, rates, len(rates))
+    markers = [_MARKERS[place % len(_MARKERS)] for place in range(len(seeds))]
+    found = zip(seeds, markers, strict=True)
+    signs = [Line2D([], [], marker=marker, linewidth=1, label=f"seeds {one}", **style) for one, marker in found]
+    legend(figure, [*signs, Patch(color=FAINT, alpha=0.35, linewidth=0, label="margin")], len(signs) + 1, top=0.2)
 
 
 def even_weights(rows: Sequence[WeightRow]) -> Picture:
@@ -136,7 +161,7 @@ def _draw_weights(rows: Sequence[WeightRow]) -> Figure:
     width = min((WIDTH - left - 0.1 - between * (len(panels) - 1)) / max(len(panels), 1), 3.2)
     across = left + len(panels) * (width + between) - between + 0.1
     figure = Figure(figsize=(max(across, 4.2), top + height + 0.5))
-    low, high = _reach([row.difference for row in rows], (100 * row.margin for row in rows))
+    reach = _reach([row.difference for row in rows], (100 * row.margin for row in rows))
     for number, (dataset, chosen) in enumerate(panels.items()):
         axes = place_axes(figure, left + number * (width + between), top, width, height)
         (ys,) = label_rows(axes, [("", [f"beta {beta:g}" for beta in betas])], 0 if number else left)
@@ -144,8 +169,7 @@ def _draw_weights(rows: Sequence[WeightRow]) -> Figure:
         places = [ys[betas.index(row.beta)] for row in chosen]
         whiskers(axes, places, [row.difference for row in chosen], color="black", linewidth=1)
         axes.plot([100 * row.difference.mean for row in chosen], places, "o", color="black", markersize=5)
-        _finish(axes, dataset, [], [])
-        axes.set_xlim(low, high)
+        _finish(axes, width, dataset, reach)
         if not number:
             axes.set_xlabel("difference to even weights (points)", fontsize=TEXT, loc="left")
     return figure
@@ -206,7 +230,10 @@ def _draw_comparisons(rows: Sequence[ComparisonRow]) -> Figure:
             right = longest(_comparison_in_words(row) for row in panels[name]) + 0.1
             width = FULL_WIDTH / 2 - left - right - 0.15
             axes = place_axes(figure, start + left, top, width, heights[name])
-            _draw_contrast(axes, name, panels[name], left)
+            _draw_contrast(axes, panels[name], left)
+            found = [_estimate(row) for row in panels[name] if row.difference.n]
+            _finish(axes, width, name, _reach(found, (100 * row.margin for row in panels[name])))
+            axes.set_xlabel("difference (points)", fontsize=TEXT)
             top += heights[name] + _PANEL
     return figure
 
@@ -218,7 +245,7 @@ def _num_lines(rows: Sequence[ComparisonRow]) -> int:
     return len(rows) + len({row.cell for row in rows})
 
 
-def _draw_contrast(axes: Axes, contrast: str, rows: Sequence[ComparisonRow], left: float) -> None:
+def _draw_contrast(axes: Axes, rows: Sequence[ComparisonRow], left: float) -> None:
     cells = grouped(rows, lambda row: row.cell)
     heights = label_rows(axes, [(cell, [row.condition for row in group]) for cell, group in cells.items()], left)
     for ys, group in zip(heights, cells.values(), strict=True):
@@ -227,12 +254,10 @@ def _draw_contrast(axes: Axes, contrast: str, rows: Sequence[ComparisonRow], lef
         whiskers(axes, [y for y, _ in known], [_estimate(row) for _, row in known], color="black", linewidth=1)
         for y, row in known:
             marker = "s" if row.word in ("equivalent", "equal") else "o"
-            fill = "white" if row.word in ("undecided", "too few") else "black"
-            axes.plot(100 * row.difference.mean, y, marker, color="black", markersize=5, markerfacecolor=fill)
+            inside = "white" if row.word in ("undecided", "too few") else "black"
+            axes.plot(100 * row.difference.mean, y, marker, color="black", markersize=5, markerfacecolor=inside)
         for y, row in zip(ys, group, strict=True):
             write_beside(axes, y, _comparison_in_words(row))
-    _finish(axes, contrast, [_estimate(row) for row in rows if row.difference.n], (100 * row.margin for row in rows))
-    axes.set_xlabel("difference (points)", fontsize=TEXT)
 
 
 def _estimate(row: ComparisonRow) -> Estimate:
@@ -250,7 +275,7 @@ def _estimate_in_words(estimate: Estimate) -> str:
 
 def _draw_margin(axes: Axes, top: float, bottom: float, margin: float) -> None:
     """The margin of equivalence as a band behind some rows."""
-    place = {"left": -margin, "height": bottom - top, "color": FAINT, "alpha": 0.35, "linewidth": 0}
+    place: dict[str, Any] = {"left": -margin, "height": bottom - top, "color": FAINT, "alpha": 0.35, "linewidth": 0}
     axes.barh((top + bottom) / 2, 2 * margin, zorder=0.5, **place)
 
 
@@ -258,21 +283,14 @@ def _reach(estimates: Iterable[Estimate], margins: Iterable[float]) -> tuple[flo
     return limits([*ends(estimates), 0.0, *(sign * margin for margin in margins for sign in (-1, 1))])
 
 
-def _finish(axes: Axes, title: str, estimates: Sequence[Estimate], margins: Iterable[float]) -> None:
-    """Title, zero line, and an axis that reaches everything."""
+def _finish(axes: Axes, width: float, title: str, reach: tuple[float, float]) -> None:
+    """Title, zero line, and an axis from one number to another, with as many of them as there is room for."""
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_title(title, fontsize=TEXT, fontweight="bold")
-    axes.set_xlim(*_reach(estimates, margins))
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.set_xlim(*reach)
+    axes.xaxis.set_major_locator(MaxNLocator(max(int(width / 0.32), 1), steps=[1, 2, 5, 10]))
 
 
 def _wrapped(contrast: str, width: float) -> str:
     """A contrast in lines no wider than its panel."""
-    from textwrap import fill
-
-    return fill(contrast, max(int(width / (0.6 * TEXT / 72)), 8))
-
-
-def _legend(figure: Figure, handles: Sequence[Line2D | Patch]) -> None:
-    place = {"loc": "upper center", "borderaxespad": 0.1, "frameon": False, "fontsize": TEXT}
-    figure.legend(handles=list(handles), ncols=len(handles), columnspacing=1.2, handlelength=1.5, **place)
+    return fill(contrast, max(int(width / longest([], ["x"])), 8))

@@ -1,7 +1,7 @@
 """Figure of accuracy over the learning rate."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
-from lossbench.report.interval_axes import FULL_WIDTH, data, grouped, place_axes
+from lossbench.report.interval_axes import FULL_WIDTH, data, grouped, legend, place_axes
 from lossbench.report.rows import LrCurve
 from lossbench.report.style import FAINT, SMALL, STYLES, TEXT
 from lossbench.report.wording import MISSING
@@ -25,8 +25,8 @@ _LEAST_ERROR = 0.01  # percent; smaller errors are drawn here, since a log axis 
 _PER_ROW = 3  # panels
 _HEIGHT = 2.7  # inches of a panel
 _STRIP = 0.55  # inches of what is at chance or diverged, at the bottom of a panel
-_RING: Mapping[str, Any] = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "linestyle": "none"}
-_SCALED: Mapping[str, Any] = {"marker": "|", "markersize": 13, "markeredgewidth": 2, "linestyle": "none"}
+_RING: dict[str, Any] = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "linestyle": "none"}
+_SCALED: dict[str, Any] = {"marker": "|", "markersize": 13, "markeredgewidth": 2, "linestyle": "none"}
 
 
 def lr_curves(curves: Sequence[LrCurve], paper_lr: float, name: str = "lr_curves") -> Picture:
@@ -41,14 +41,14 @@ def lr_curves(curves: Sequence[LrCurve], paper_lr: float, name: str = "lr_curves
         name: of the picture.
     """
     most = max((len(values) for curve in curves for values in curve.accuracies), default=1)
-    runs = "one run a point" if most == 1 else f"mean of up to {most} runs a point"
+    runs = "one run a point" if most == 1 else f"mean of up to {most} runs a point, of those that learned"
     bars = (
-        " Bars: where momentum SGD without weight decay takes the steps of the scale-matched loss at the paper's rate, "
-        "SML and LGL with the gradient norm of LGL-INR, LGL-INR with that of SML."
+        " Bars: a loss times c at the paper's rate takes the steps of the loss itself at c times that rate (momentum "
+        "SGD, no weight decay); c gives SML and LGL the gradient norm of LGL-INR, and LGL-INR that of SML."
     )
     caption = (
-        f"Accuracy over the learning rate, on validation images after the last epoch, {runs}; CNN2C where no network is "
-        "named. The height is the logarithm of the error. Strip: diverged, or within "
+        f"Accuracy over the learning rate, on validation images after the last epoch, {runs}; CNN2C where no network "
+        "is named. The height is the logarithm of the error. Strip: diverged, or within "
         f"{100 * NEAR_CHANCE:.0f} points of guessing.{bars if any(curve.scaled_lr for curve in curves) else ''}"
     )
     alt = " ".join(_in_words(curve, paper_lr) for curve in curves)
@@ -60,7 +60,7 @@ def _draw(curves: Sequence[LrCurve], paper_lr: float) -> Figure:
     panels = grouped(curves, lambda curve: curve.dataset)
     columns = min(max(len(panels), 1), _PER_ROW)
     rows = math.ceil(len(panels) / columns)
-    left, between, top, down = 0.6, 0.5, 0.62 if columns > 1 else 0.98, 0.8
+    left, between, top, down = 0.6, 0.5, 0.62 if columns > 1 else 0.8, 0.8
     across = max(FULL_WIDTH * columns / _PER_ROW, 4.6)
     width = (across - left - 0.1 - between * (columns - 1)) / columns
     figure = Figure(figsize=(across, top + rows * (_HEIGHT + down) - 0.25))
@@ -79,7 +79,7 @@ def _draw(curves: Sequence[LrCurve], paper_lr: float) -> Figure:
         axes.set_xlabel("learning rate", fontsize=TEXT)
         if not column:
             axes.set_ylabel("validation accuracy (%)", fontsize=TEXT)
-    _legend(figure, curves, paper_lr, 4 if columns == 1 else 7)
+    _legend(figure, curves, paper_lr, 3 if columns == 1 else 7)
     return figure
 
 
@@ -91,9 +91,8 @@ def _legend(figure: Figure, curves: Sequence[LrCurve], paper_lr: float, columns:
         Line2D([], [], color="black", label="its own rate", **_RING | {"markersize": 9}),
     ]
     if any(curve.scaled_lr for curve in curves):
-        signs.append(Line2D([], [], color="black", label="gradient norms matched", **_SCALED | {"markersize": 9}))
-    place = {"loc": "upper center", "borderaxespad": 0.2, "frameon": False, "fontsize": TEXT}
-    figure.legend(handles=signs, ncols=min(columns, len(signs)), columnspacing=1.4, **place)
+        signs.append(Line2D([], [], color="black", label="gradient norm matched", **_SCALED | {"markersize": 9}))
+    legend(figure, signs, columns)
 
 
 def _has_learned(curve: LrCurve, accuracy: float) -> bool:
@@ -158,14 +157,15 @@ def _between(lrs: Sequence[float], errors: Sequence[float], lr: float) -> float:
     known = [(math.log(x), math.log(y)) for x, y in zip(lrs, errors, strict=True) if math.isfinite(y)]
     if not known:
         return math.nan
-    return math.exp(np.interp(math.log(lr), *zip(*known, strict=True)))
+    places, heights = np.array(known).T
+    return math.exp(np.interp(math.log(lr), places, heights))
 
 
 def _ticks(low: float, high: float) -> list[float]:
     """Tick positions in percent of error: evenly spaced on a short axis, by decades on a long one."""
     steps = (1, 1.5, 2, 3, 4, 5, 7) if high < 50 * low else (1, 2, 5)
     decades = [step * 10.0**power for power in range(-2, 2) for step in steps]
-    ticks = list(MaxNLocator(6).tick_values(low, high)) if high < 5 * low else decades
+    ticks = list(MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(low, high)) if high < 5 * low else decades
     return [tick for tick in ticks if low <= tick <= high]
 
 

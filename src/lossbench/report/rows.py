@@ -155,12 +155,11 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class PropertyRow:
-    """The two sides of Eq. 9 for one class of one trained network.
+    """The two sides of Eq. 9 for one class of one trained network; a row a run.
 
     Args:
-        cell: network and data set.
+        cell: network and data set, such as "CNN2C KMNIST".
         loss: label.
-        seed: of the run.
         split: images that it was measured on.
         class_name: as the data set names it.
         left: left-hand side.
@@ -169,7 +168,6 @@ class PropertyRow:
 
     cell: str
     loss: str
-    seed: int
     split: Literal["train", "test"]
     class_name: str
     left: float

@@ -7,11 +7,12 @@ from typing import Literal
 
 import numpy as np
 
+from lossbench.config.registry import DATASETS
 from lossbench.config.run import Config
 from lossbench.data.labels import train_counts
-from lossbench.report import plots
+from lossbench.report import property_figure
 from lossbench.report.blocks import Block, Items, Paragraph
-from lossbench.report.plots import PropertyRow
+from lossbench.report.rows import PropertyRow
 from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, in_words, short_commit, span
@@ -133,12 +134,12 @@ def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:
     if not found:
         return [Paragraph("No runs with arrays yet."), *named]
     rows = [
-        PropertyRow(key.loss.label, split, number, left, right)
+        PropertyRow(" ".join(key.labels[:2]), key.loss.label, split, name, float(left), float(right))
         for split in SPLITS
         for (key, images), group in found.items()
         if images == split
         for one in group
-        for number, (left, right) in enumerate(zip(one.left, one.right, strict=True))
+        for name, left, right in zip(_class_names(key, len(one.left)), one.left, one.right, strict=True)
     ]
     lines = {}
     for (key, images), group in found.items():
@@ -152,11 +153,17 @@ def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:
         "its weights, where known."
     )
     return [
-        plots.learning_property(rows, LOSS_LABELS),
+        property_figure.learning_property(rows, LOSS_LABELS),
         Paragraph(_in_balance(found)),
         table(lines, ["Loss", "Data set", "Network", "Images"], caption),
         *named,
     ]
+
+
+def _class_names(key: Key, num_classes: int) -> Sequence[str]:
+    """As the data set names its classes; by their numbers where they have no names."""
+    names = DATASETS[key.dataset].options(name=key.dataset).class_names()
+    return names if names and len(names) == num_classes else [str(number) for number in range(num_classes)]
 
 
 def _in_balance(groups: Balances) -> str:

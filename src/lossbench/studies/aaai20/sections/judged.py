@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lossbench.config.registry import LABELS
-from lossbench.report import plots
+from lossbench.report import cells_figure, intervals
 from lossbench.report.blocks import Block, Paragraph, Table
-from lossbench.report.plots import CellRow, ComparisonRow
+from lossbench.report.rows import CellRow, ComparisonRow
 from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, percent, points, predicted, probability, span
@@ -115,7 +115,7 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
         f"The last epoch is the headline; the best one is selected on the test set. {LITERAL_HEAD} is a second "
         "reading of CNN2C's numbers."
     )
-    return [plots.cells_beside_paper(rows), table(lines, ["Data set", "Network", "Loss"], caption)]
+    return [cells_figure.cells_beside_paper(rows), table(lines, ["Data set", "Network", "Loss"], caption)]
 
 
 def _by_own_spread(judged: Sequence[JudgedCell]) -> str:
@@ -162,7 +162,8 @@ def comparisons(judge: Judge, status: Mapping[Contrast, str]) -> list[Block]:
             if one.pairs.n:
                 rows.append(
                     ComparisonRow(
-                        f"{one.contrast.label}, {one.contrast.condition}",
+                        one.contrast.label,
+                        one.contrast.condition,
                         place(one),
                         one.difference,
                         one.margin,
@@ -179,7 +180,7 @@ def comparisons(judge: Judge, status: Mapping[Contrast, str]) -> list[Block]:
             "many seeds the exact McNemar test finds either network better on the same images, and the nominal 95 % "
             "interval of a bootstrap over images and seeds, which is too narrow with few seeds."
         )
-        blocks = [plots.comparisons(rows), table(lines, ["Condition", "Contrast", "Cell"], caption)]
+        blocks = [intervals.comparisons(rows, CONDITIONS), table(lines, ["Condition", "Contrast", "Cell"], caption)]
     if absent:
         blocks.append(Paragraph(f"Without a pair of runs: {'; '.join(absent)}."))
     return blocks

@@ -7,9 +7,10 @@ from typing import Any
 
 from lossbench.config.options import LossConfig
 from lossbench.config.registry import LABELS
-from lossbench.report import plots
+from lossbench.config.run import Runtime
 from lossbench.report.blocks import Block
-from lossbench.report.plots import LrCurve
+from lossbench.report.lr_figure import lr_curves
+from lossbench.report.rows import LrCurve
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, difference_line, percent
 from lossbench.studies.aaai20 import conditions
@@ -17,7 +18,7 @@ from lossbench.studies.aaai20.claims import between_losses
 from lossbench.studies.aaai20.grid import LOSSES
 from lossbench.studies.aaai20.keys import PAIRS, pair_label
 from lossbench.studies.aaai20.schedule import paper_schedule
-from lossbench.studies.aaai20.second_runs import DECAYED, MNIST
+from lossbench.studies.aaai20.second_runs import DECAYED, GRAY
 from lossbench.studies.aaai20.sections.judged import CONDITIONS
 from lossbench.studies.aaai20.verdicts import Judge
 
@@ -27,12 +28,12 @@ def confound(judge: Judge) -> list[Block]:
 
     MNIST, the decaying rate and the networks that need a GPU are shown once one of their runs is there.
     """
-    places = (*conditions.PLACES, MNIST, *DECAYED, *conditions.LARGE)
+    places = (*GRAY, *DECAYED, *conditions.LARGE)
     known = {place: [_curve(judge, place, loss) for loss in LOSSES] for place in places}
-    shown = [p for p in known if p in conditions.PLACES or any(a is not None for c in known[p] for a in c.accuracies)]
+    shown = [p for p in known if p in conditions.PLACES or any(map(_has_runs, known[p]))]
     lines = {
         (curve.dataset, curve.loss): {
-            **{f"lr {lr:g}": _point(value) for lr, value in zip(curve.lrs, curve.accuracies, strict=True)},
+            **{f"lr {lr:g}": _point(value) for lr, (value,) in zip(curve.lrs, curve.accuracies, strict=True)},
             "Own lr": "not known yet" if curve.best is None else f"{curve.best:g}{', at the edge' * curve.at_edge}",
             "Scale": f"× {scale:g}" if (scale := _scale(place, loss)) else NO_NUMBER,
         }
@@ -54,7 +55,7 @@ def confound(judge: Judge) -> list[Block]:
         chosen = [place for place in shown if (place.dataset == "cifar10") == alike]
         if chosen:
             every = [curve for place in chosen for curve in known[place]]
-            pictures.append(plots.lr_curves(every, paper_schedule(chosen[0].dataset).lr, name))
+            pictures.append(lr_curves(every, paper_schedule(chosen[0].dataset).lr, name))
     return [*pictures, choice, *_large(judge)]
 
 
@@ -80,11 +81,16 @@ def _curve(judge: Judge, place: conditions.Place, loss: LossConfig) -> LrCurve:
         _name(place),
         LABELS[loss.name],
         wanted,
-        tuple(known[lr] for lr in wanted),
+        tuple((known[lr],) for lr in wanted),
         own.lr if own else None,
         own.at_edge if own else False,
         None if schedule.weight_decay or scale is None else schedule.lr * scale,
+        1 / place.config(loss, Runtime()).dataset.sizes().num_classes,
     )
+
+
+def _has_runs(curve: LrCurve) -> bool:
+    return any(value is not None for values in curve.accuracies for value in values)
 
 
 def _scale(place: conditions.Place, loss: LossConfig) -> float | None:
