@@ -18,7 +18,7 @@ from lossbench.report.wording import MISSING, points
 from lossbench.statistics.inference import Difference, Prediction, Word
 from lossbench.studies.aaai20.grid import LOSS_LABELS
 
-_TICKS = (0.5, 1, 2, 5, 10, 20, 50)
+_TICKS = (0.5, 2, 5, 20, 50)
 _LINEAR = 0.5  # points; the axis is logarithmic beyond
 _STEP = 0.17  # inches from a loss to the next within a row
 _GAP = 0.13  # inches between two rows
@@ -130,14 +130,14 @@ def _draw(rows: Sequence[Row], margin: float) -> Figure:
         if math.isfinite(value := mark.get(key, math.nan))
     ]
     end = 1.15 * max([_LINEAR, *known])
-    axes.set_xscale("symlog", linthresh=_LINEAR, linscale=1)
+    axes.set_xscale("symlog", linthresh=_LINEAR, linscale=0.8)
     ticks = [tick for tick in _TICKS if tick <= end]
     axes.xaxis.set_major_locator(FixedLocator([*(-tick for tick in reversed(ticks)), 0, *ticks]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}" if value else "0")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_yticks(places, labels=names)
     axes.tick_params(axis="y", length=0)
-    axes.set(xlim=(-end, end), ylim=(total, 0), xlabel="difference from the default reading (points)")
+    axes.set(xlim=(-end, end), ylim=(total, 0), xlabel="difference (points)")
     lines(axes, "x")
     losses = [loss for loss in LOSS_LABELS if any(loss in row.marks for row in rows)]
     signs = [Line2D([], [], **STYLES[loss] | {"linestyle": "none"}, label=loss) for loss in losses]

@@ -29,7 +29,7 @@ from lossbench.studies.results import Results
 
 Floats = NDArray[np.float64]
 
-HUES: Mapping[str, int] = {"mnist": 5, "fmnist": 3, "kmnist": 4}
+HUES: Mapping[str, int] = {"mnist": 3, "fmnist": 4, "kmnist": 5}
 """Of the data sets, in `style.PALETTE`: none of them is the colour of a loss of the paper."""
 
 NUM_NAMED = 2  # pairs a data set
