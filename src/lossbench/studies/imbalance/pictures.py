@@ -118,11 +118,11 @@ def law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
             told.append(f"{one.label}, {loss}, own probability by class: {values}, n={len(by_run)}.")
     caption = (
         "Fashion-MNIST, CNN2C, last epoch; a marker is a run. Left: Eq. 10 of two classes, coat and shirt, 10 to 1, "
-        "for each way to weigh them (in brackets: the ratio $(1-p_{00})/p_{10}$ that it predicts): measured over "
+        "for each way to weigh them (in brackets: the ratio (1 - p00) / p10 that it predicts): measured over "
         f"predicted, 1 where it holds; band, a factor of {LAW_FACTOR:g}. Right: mean probability of the own class on "
         "training images with inverse weights: coat and shirt alone, and ten classes, the later five thinned out 10 "
         "times."
-    ).replace("$(1-p_{00})/p_{10}$", "(1 - p00) / p10")
+    )
     marks: list[dict[str, Any]] = [
         {"panel": "measured over predicted", "weights": one.weights, "predicted": one.predicted, "loss": one.loss}
         | {"images": one.split, "run": run, "value": value / one.predicted}
