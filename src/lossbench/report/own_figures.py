@@ -133,7 +133,7 @@ def confusion_matrices(name: str, title: str, groups: Mapping[str, np.ndarray], 
     caption = (
         f"{title}: confusion matrices of the last epoch, in percent of a class's test samples, all seeds together. "
         "Rows are true classes, columns are predicted classes. The darker a cell, the more errors; all matrices have "
-        "one scale. Less than 0.5 % is not written."
+        "one scale. Up to 0.5 % is not written."
     )
     columns = ["group", "true_class", "predicted_class", "samples", "percent"]
     alt = f"Confusion matrices. {' '.join(told)}"
@@ -176,7 +176,7 @@ def _draw_matrices(shares: Mapping[str, np.ndarray], classes: Sequence[str]) -> 
 
 
 def _written(percent: float) -> str:
-    return f"{percent:.0f}" if percent >= 0.5 else ""
+    return f"{percent:.0f}" if percent > 0.5 else ""
 
 
 def _confused(shares: np.ndarray, classes: Sequence[str]) -> str:
