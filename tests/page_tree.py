@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lossbench.report.blocks import BLACK, Block, Picture, Section, Table, to_html
+from lossbench.report.blocks import Block, Picture, Section, Table, plain_page
+from lossbench.report.drawing import drawing
+from lossbench.report.html import to_html
+from lossbench.report.style import BLACK
 
-VOID = {"meta"}
+VOID = {"meta", "input"}
 
 
 class Tree(HTMLParser):
@@ -61,7 +64,7 @@ def shown(text: str) -> str:
     return out.strip()
 
 
-def drawing() -> Figure:
+def drawn() -> Figure:
     """Everything that may be black or white, in ink, on paper, or for good."""
     figure = Figure(figsize=(6, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -79,7 +82,7 @@ def drawing() -> Figure:
 def picture(
     name: str = "one", caption: str = "Figure 1. A caption: it goes on.", alt: str = "What it shows"
 ) -> Picture:
-    return Picture(name, drawing(), caption, alt)
+    return Picture(name, drawing(drawn), caption, alt)
 
 
 def table(
@@ -89,4 +92,4 @@ def table(
 
 
 def page_of(*blocks: Block) -> Tree:
-    return Tree(to_html("Title", [], [Section("Part", blocks)]))
+    return Tree(to_html(plain_page("Title", [], [Section("Part", blocks)])))

@@ -18,19 +18,24 @@ from matplotlib.figure import Figure
 from page_tree import Tree, page_of, picture, shown, table
 
 from lossbench.report.blocks import (
-    BLACK,
     Block,
+    Count,
     Items,
+    Page,
     Paragraph,
+    Part,
     Picture,
     Section,
     Table,
-    blocks_to_markdown,
-    page,
-    to_html,
-    to_markdown,
-    write_picture,
+    Terms,
+    Tile,
+    Tiles,
+    plain_page,
 )
+from lossbench.report.drawing import Gallery, drawing
+from lossbench.report.html import html_page, to_html
+from lossbench.report.markdown import blocks_to_markdown, to_markdown
+from lossbench.report.style import BLACK, PALETTE
 from lossbench.report.table import table as of_lines
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING
@@ -73,7 +78,7 @@ def test_a_page_has_its_parts_in_order() -> None:
         Section("漢字", [picture("same")]),
         Section("1 < 2", []),
     ]
-    text = to_html("A & B", [Paragraph("In short."), table({"x": ["1"]})], sections)
+    text = to_html(plain_page("A & B", [Paragraph("In short."), table({"x": ["1"]})], sections))
     tree = Tree(text)
     assert text.startswith("<!doctype html>\n")
     (root,) = tree.all("html")
@@ -86,26 +91,88 @@ def test_a_page_has_its_parts_in_order() -> None:
     }
     assert tree.texts("title", "h1", "h2") == ["A & B", "A & B", "Same", "Same", "Same 2", "漢字", "1 < 2"]
     anchors = [heading["attrs"]["id"] for heading in tree.all("h2")]
-    assert anchors == ["same", "same-2", "same-2-2", "part", "1-2"]
+    assert anchors == ["same", "same-2", "same-2-2", "part-2", "1-2"]
     assert [figure["attrs"]["id"] for figure in tree.all("figure")] == ["same-3"]
     (contents,) = tree.all("nav")
     assert contents["attrs"] == {"aria-label": "Contents"}
     links = [(link["attrs"]["href"], link["text"]) for link in tree.all("a")]
-    assert links == [(f"#{anchor}", title) for anchor, title in zip(anchors, tree.texts("h2"), strict=True)]
-    order = [element["tag"] for element in tree.all("h1", "section", "nav", "h2")]
-    assert order == ["h1", "section", "nav", *["section", "h2"] * 5]
-    lead = tree.all("section")[0]
-    assert lead["attrs"] == {"class": "lead", "aria-label": "Summary"}
-    assert lead["text"].split() == ["In", "short.", "Table", "1.", "One:", "more", "x", "01"]
+    assert links == [
+        ("#top", "Contents"),
+        *((f"#{anchor}", title) for anchor, title in zip(anchors, tree.texts("h2"), strict=True)),
+    ]
+    order = [element["tag"] for element in tree.all("header", "h1", "section", "nav", "h2")]
+    assert order == ["header", "h1", "nav", *["section", "h2"] * 5]
+    lead = tree.all("header")[0]
+    assert lead["attrs"] == {"id": "top"}
+    assert lead["text"].split() == ["A", "&", "B", "In", "short.", "Table", "1.", "One:", "more", "x", "01"]
     assert [li["text"] for li in tree.all("li") if "nav" not in li["inside"]] == ["one", "two"]
     assert not tree.all("script", "link", "img", "iframe", "object")
 
 
+def folded_page() -> Page:
+    step = Section("It holds, but not here.", [Paragraph("Because.")], short="Does it hold")
+    checks = [Section("Claims", [Paragraph("All.")], gist="Rule: 5 %, n=5."), Section("Plan", [])]
+    lead = [
+        Terms([("SML", "softmax"), ("LGL", "logistic")], [1, None]),
+        Paragraph("In short."),
+        picture("finding"),
+        Tiles([Tile("26 numbers", [Count(8, "agree", "agrees"), Count(0, "differ", "differs")], ["15 not run"])]),
+    ]
+    parts = [Part("Evidence", [step]), Part("Full check", checks, folded=True, lead=[Paragraph("Scope.")])]
+    return Page("Does it hold?", lead, parts, about="A replication")
+
+
+def test_a_page_folds_the_full_check_and_lists_all_of_it() -> None:
+    text = to_html(folded_page())
+    tree = Tree(text)
+    headings = [(one["tag"], one["text"]) for one in tree.all("h1", "h2", "h3")]
+    assert headings == [
+        ("h1", "Does it hold?"),
+        ("h2", "Evidence"),
+        ("h3", "It holds, but not here."),
+        ("h2", "Full check"),
+        ("h3", "Claims"),
+        ("h3", "Plan"),
+    ]
+    listed = [link["text"] for link in tree.all("a") if "nav" in link["inside"]]
+    assert listed == ["Contents", "Evidence", "Does it hold", "Full check", "Claims", "Plan"]
+    targets = {link["attrs"]["href"][1:] for link in tree.all("a") if "nav" in link["inside"]}
+    assert targets <= {one["attrs"].get("id") for one in tree.elements}
+    folded = tree.all("details")
+    assert [one["text"].split() for one in folded] == [["Claims", "Rule:", "5", "%,", "n=5.", "All."], ["Plan"]]
+    assert all("open" not in one["attrs"] for one in folded)
+    assert [one["text"] for one in tree.all("summary")] == ["Claims Rule: 5 %, n=5.", "Plan "]
+    (script,) = tree.all("script")
+    assert script["attrs"] == {}  # nothing is loaded
+    assert not re.search(r"https?:|fetch|import", script["text"])
+    (beside,) = [one for one in tree.all("div") if one["attrs"].get("class") == "beside"]
+    assert {"figure", "svg"} <= {one["tag"] for one in tree.elements if "div" in one["inside"]}
+    assert "26 numbers" in beside["text"]
+    bars = [one["attrs"] for one in tree.all("span") if "flex-grow" in one["attrs"].get("style", "")]
+    assert bars == [{"class": "agrees", "style": "flex-grow:8"}]  # what is 0 has no bar, and a line all the same
+    assert [one["text"] for one in tree.all("li") if "nav" not in one["inside"]] == ["8 agree", "0 differ"]
+    assert [(one["text"], one["attrs"]) for one in tree.all("dt")] == [("SML", {"class": "hue1"}), ("LGL", {})]
+
+
+def test_markdown_folds_nothing() -> None:
+    text = to_markdown(folded_page())
+    order = ["A replication", "# Does it hold?", "- **SML**: softmax", "In short.", "![What it shows](finding.svg)"]
+    order += [
+        "- **26 numbers**: 8 agree, 0 differ; 15 not run",
+        "## Evidence",
+        "### It holds, but not here.",
+        "Because.",
+    ]
+    order += ["## Full check", "Scope.", "### Claims", "Rule: 5 %, n=5.", "All.", "### Plan"]
+    places = [text.index(one) for one in order]
+    assert places == sorted(places)
+
+
 def test_a_short_page_lists_no_contents() -> None:
     assert page_of(Paragraph("x")).all("nav") == []
-    tree = Tree(to_html("Title", [], []))
+    tree = Tree(to_html(plain_page("Title", [], [])))
     assert tree.all("nav", "section", "h2") == []
-    assert Tree(page("Title", "<p>x</p>")).texts("p") == ["x"]
+    assert Tree(html_page("Title", "<p>x</p>")).texts("p") == ["x"]
 
 
 def test_a_table_says_what_heads_what() -> None:
@@ -115,26 +182,31 @@ def test_a_table_says_what_heads_what() -> None:
     shown = table({"m": list("abcde"), "p": list("fghij")}, index, caption="Table 1. Of things: and how")
     tree = page_of(shown)
     assert tree.texts("caption") == ["Table 1. Of things: and how"]
-    (place,) = tree.all("div")
+    (place,) = [one for one in tree.all("div") if one["attrs"].get("class") == "scroll"]
     name = "Table 1. Of things"
     assert place["attrs"] == {"class": "scroll", "role": "region", "aria-label": name, "tabindex": "0"}
     heads = tree.all("th")
-    assert [head["text"] for head in heads if "thead" in head["inside"]] == ["N", "L", "m", "p"]
+    assert [head["text"] for head in heads if "thead" in head["inside"]] == ["N", "N, L", "m", "p"]
     assert {head["attrs"]["scope"] for head in heads if "thead" in head["inside"]} == {"col"}
     rows = [head for head in heads if "tbody" in head["inside"]]
     assert {head["attrs"]["scope"] for head in rows} == {"row"}
     spans = [(head["text"], int(head["attrs"].get("rowspan", 1))) for head in rows]
     assert spans == [
-        *[("A", 3), ("x", 2), ("1", 1)],
-        *[("1", 1)],
-        *[("y", 1), ("1", 1)],
-        *[("B", 1), ("y", 1), ("2", 1)],
-        *[("A", 1), ("y", 1), ("2", 1)],
+        *[("A", 3), ("x", 2), ("A, x, 1", 1)],
+        *[("A, x, 1", 1)],
+        *[("y", 1), ("A, y, 1", 1)],
+        *[("B", 1), ("y", 1), ("B, y, 2", 1)],
+        *[("A", 1), ("y", 1), ("A, y, 2", 1)],
     ]
-    assert sum(span for _, span in spans) == 3 * 5
-    innermost = [head["text"] for head in heads if head["attrs"].get("class") == "stays"]
-    assert innermost == ["L", "1", "1", "1", "2", "2"]  # which stays in sight while the rest scrolls
+    innermost = [head for head in heads if head["attrs"].get("class") == "stays"]
+    assert [head["text"].rpartition(", ")[2] for head in innermost] == ["L", "1", "1", "1", "2", "2"]
+    outer = [one for one in tree.all("span") if one["attrs"].get("class") == "before"]  # shown on a phone alone
+    assert [one["text"] for one in outer] == ["N, ", "A, x, ", "A, x, ", "A, y, ", "B, y, ", "A, y, "]
+    assert all(one["attrs"]["aria-hidden"] == "true" for one in outer)
     assert [cell["text"] for cell in tree.all("td")] == ["", "a", "f", "b", "g", "c", "h", "d", "i", "e", "j"]
+    css = tree.texts("style")[0]
+    assert ".before { display: none; }" in css
+    assert re.search(r"max-width: 40rem\) \{\s*\.outer \{ display: none; \}\s*\.before \{ display: inline; \}", css)
 
 
 def test_numbers_line_up() -> None:
@@ -212,12 +284,15 @@ def test_every_text_stands_out_by_day_and_night() -> None:
     light, dark = (dict(re.findall(r"--(\w+): (#\w{6})", part)) for part in css.split("@media")[:2])
     assert list(light) == list(dark)
     foregrounds = set(light) - {"paper", "box", "line"}
-    assert foregrounds == {"ink", "quiet", "link", "agrees", "differs", "ordered"}
+    hues = {f"hue{number}" for number in range(len(PALETTE))}
+    assert foregrounds == {"ink", "quiet", "link", "agrees", "differs", "ordered"} | hues
     for colors, front, back in product((light, dark), foregrounds, ("paper", "box")):
         low, high = sorted((luminance(colors[front]), luminance(colors[back])))
-        assert (high + 0.05) / (low + 0.05) >= 4.5, f"{colors[front]} on {colors[back]}"
+        least = 3 if front in hues else 4.5  # of lines and markers, and of texts
+        assert (high + 0.05) / (low + 0.05) >= least, f"{colors[front]} on {colors[back]}"
+    assert [light[f"hue{number}"] for number in range(len(PALETTE))] == [style["color"] for style in PALETTE]
     used = set(re.findall(r"var\(--(\w+)\)", css))
-    assert used == set(light) | {"under"}
+    assert used == set(light) | {"hue"}
     assert css.count("@media screen and (prefers-color-scheme: dark)") == 1  # so that print is light
 
 
@@ -227,18 +302,17 @@ def svg_of(text: str) -> str:
 
 
 def test_a_picture_is_part_of_its_page() -> None:
-    text = to_html("Title", [], [Section("Part", [picture(alt='Curves "rise" & fall')])])
+    text = to_html(plain_page("Title", [], [Section("Part", [picture(alt='Curves "rise" & fall')])]))
     tree = Tree(text)
     (svg,) = tree.all("svg")
     assert svg["attrs"]["viewbox"] == "0 0 432 216"
-    assert svg["attrs"]["style"] == "max-width:576px;min-width:576px"  # 6 in, and legible as it is
+    assert svg["attrs"]["style"] == "max-width:576px;min-width:380px"  # 6 in, and legible at two thirds
     assert (svg["attrs"]["role"], svg["attrs"]["aria-label"]) == ("img", 'Curves "rise" & fall')
     assert svg["inside"][-2:] == ["figure", "div"]
     assert tree.texts("figcaption") == ["Figure 1. A caption: it goes on."]
-    (place,) = tree.all("div")
+    (place,) = [one for one in tree.all("div") if one["attrs"].get("class") == "scroll"]
     assert place["attrs"]["aria-label"] == "Figure 1. A caption"
-    wide = Picture("wide", Figure(figsize=(12, 3)), "", "")
-    assert "max-width:1152px;min-width:640px" in to_html("Title", [wide], [])
+    assert [one["attrs"].get("class") for one in tree.all("figure")] == ["wide"]
     assert len(tree.all("style")) == 1
     assert "http" not in text
     assert not re.search(r"xlink|xmlns|DOCTYPE|metadata|DejaVu|font-family: '", svg_of(text))
@@ -254,7 +328,7 @@ def test_ink_and_paper_follow_the_page_and_other_colours_stay() -> None:
     assert "fill: currentColor" in tree.texts("style")[0]
     meshes = [g for g in tree.all("g") if g["attrs"].get("id", "").startswith("one_QuadMesh")]
     assert [mesh["attrs"]["fill"] for mesh in meshes] == ["#000000"]
-    svg = svg_of(to_html("Title", [picture()], []))
+    svg = svg_of(to_html(plain_page("Title", [picture()], [])))
     within = re.split(r'<g id="one_QuadMesh_1".*?</g>', svg, flags=re.DOTALL)
     assert len(within) == 2
     mesh = svg[len(within[0]) : -len(within[1])]
@@ -285,25 +359,82 @@ def test_two_pictures_share_no_id_and_each_finds_its_own() -> None:
     assert num_found > 100
 
 
+def sized(width: float) -> Figure:
+    return Figure(figsize=(width, 1))
+
+
+def test_narrow_pictures_stand_side_by_side() -> None:
+    narrow, wide = (Picture(f"p{width:g}", drawing(sized, width), "", "") for width in (5.6, 9.6))
+    tree = page_of(narrow, narrow, wide, Paragraph("x"), wide)
+    (grid,) = [one for one in tree.all("div") if one["attrs"].get("class") == "pictures"]
+    assert grid["inside"][-1] == "section"
+    assert [one["inside"][-1] for one in tree.all("figure")] == ["div", "div", "div", "section"]
+    assert [one["attrs"].get("class") for one in tree.all("figure")] == [None, None, "wide", "wide"]
+
+
+def test_colours_of_losses_follow_the_page(tmp_path: Path) -> None:
+    svg = svg_of(to_html(plain_page("Title", [Picture("lines", drawing(lines_of_losses), "", "")], [])))
+    for number, style in enumerate(PALETTE):
+        assert svg.count(f"stroke: var(--hue{number})") >= 1
+        assert style["color"] not in svg
+    gallery = Gallery(tmp_path)
+    gallery.write([Picture("lines", drawing(lines_of_losses), "", "")])
+    by_itself = (tmp_path / "lines.svg").read_text()  # for slides and papers, with colours and paper of its own
+    assert all(style["color"] in by_itself for style in PALETTE)
+    assert "var(" not in by_itself
+    assert '<rect id="background" width="100%" height="100%" fill="#ffffff"/>' in by_itself
+
+
+def lines_of_losses() -> Figure:
+    figure = Figure(figsize=(2, 2))
+    axes = figure.subplots()
+    for style in PALETTE:
+        axes.plot([0, 1], **style)
+    return figure
+
+
 def test_a_page_is_the_same_every_time(tmp_path: Path) -> None:
-    one, two, again = picture("one"), picture("two"), picture("one")
-    first = to_html("Title", [one, two], [])
-    write_picture(tmp_path, one)
-    assert to_html("Title", [one, two], []) == first
-    write_picture(tmp_path / "again", again)
-    assert to_html("Title", [again, two], []) == first
-    for form in ("png", "pdf"):
-        assert (tmp_path / f"one.{form}").read_bytes() == (tmp_path / "again" / f"one.{form}").read_bytes()
+    page = plain_page("Title", [picture("one"), picture("two")], [])
+    first = to_html(page)
+    assert to_html(page) == first
+    written = to_html(page, Gallery(tmp_path))
+    assert re.sub(r' <span class="files">.*?</span>', "", written) == first
+    assert to_html(page, Gallery(tmp_path)) == written
+    to_html(page, Gallery(tmp_path / "again"))
+    for name in ("one.svg", "one.pdf", "two.svg"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_a_picture_is_written_for_papers_and_pages(tmp_path: Path) -> None:
-    write_picture(tmp_path, picture("one"))
-    assert {path.name for path in tmp_path.iterdir()} == {"one.png", "one.pdf"}
-    png, pdf = ((tmp_path / name).read_bytes() for name in ("one.png", "one.pdf"))
-    assert png.startswith(b"\x89PNG")
-    assert int.from_bytes(png[16:20], "big") == 6 * 150
+def test_a_picture_and_its_numbers_are_files(tmp_path: Path) -> None:
+    numbers = pd.DataFrame({"loss": ["SML", "LGL"], "accuracy_percent": [95.5, 91.25]})
+    shown = Picture("one", drawing(sized, 6.0), "", "", numbers)
+    text = to_html(plain_page("Title", [shown], []), Gallery(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {"one.svg", "one.pdf", "one.csv", ".drawn.json"}
+    links = [(link["attrs"]["href"], link["text"]) for link in Tree(text).all("a")]
+    assert links == [("one.svg", "SVG"), ("one.pdf", "PDF"), ("one.csv", "CSV")]
+    assert (tmp_path / "one.csv").read_text() == "loss,accuracy_percent\nSML,95.5\nLGL,91.25\n"
+    pdf = (tmp_path / "one.pdf").read_bytes()
     assert pdf.startswith(b"%PDF-")
     assert b"CreationDate" not in pdf
+
+
+def test_only_what_changed_is_drawn_anew(tmp_path: Path) -> None:
+    def drawn_of(*pictures: Picture) -> list[str]:
+        gallery = Gallery(tmp_path)
+        text = to_html(plain_page("Title", [*pictures, *pictures], []), gallery)
+        assert text.count("<svg") == 2 * len(pictures)
+        return gallery.drawn
+
+    one, two = (Picture(name, drawing(sized, 6.0), "", "") for name in ("one", "two"))
+    assert drawn_of(one, two) == ["one", "two"]  # once each, though each is shown twice
+    assert drawn_of(one, two) == []
+    other = Picture("two", drawing(sized, 5.0), "", "")
+    assert drawn_of(one, other) == ["two"]
+    assert 'viewBox="0 0 360 72"' in to_html(plain_page("Title", [other], []), Gallery(tmp_path))
+    (tmp_path / "one.pdf").unlink()
+    assert drawn_of(one, other) == ["one"]
+    (tmp_path / ".drawn.json").write_text("{broken")
+    assert drawn_of(one, other) == ["one", "two"]
 
 
 def inline(tokens: Sequence[Token]) -> list[str]:
@@ -322,23 +453,20 @@ def blocks_in(markdown: str) -> list[Token]:
 
 def test_markdown_says_the_same() -> None:
     index = pd.MultiIndex.from_tuples([("A", "x"), ("A", "y")], names=["N", "L"])
-    text = to_markdown(
-        "lossbench: one",
-        [Paragraph("In short.")],
-        [Section("Part", [table({"a|b": ["1.50", "c|d"]}, index), Items(["x", "y"]), picture(alt="Bars [2]")])],
-    )
+    blocks = [table({"a|b": ["1.50", "c|d"]}, index), Items(["x", "y"]), picture(alt="Bars [2]")]
+    text = to_markdown(plain_page("lossbench: one", [Paragraph("In short.")], [Section("Part", blocks)]))
     assert text == (
         "# lossbench: one\n\nIn short.\n\n## Part\n\nTable 1. One: more\n\n"
         "| N   | L   | a\\|b   |\n|:----|:----|:-------|\n| A   | x   | 1.50   |\n| A   | y   | c\\|d   |\n\n"
-        "- x\n- y\n\n![Bars \\[2\\]](one.png)\n\nFigure 1. A caption: it goes on.\n"
+        "- x\n- y\n\n![Bars \\[2\\]](one.svg)\n\nFigure 1. A caption: it goes on.\n"
     )
-    assert "![](a%20%28b%29.png)" in to_markdown("x", [picture("a (b)", alt="")], [])
+    assert "![](a%20%28b%29.svg)" in to_markdown(plain_page("x", [picture("a (b)", alt="")], []))
 
 
 def test_tables_without_rows_are_tables() -> None:
     empty = Table(pd.DataFrame({"a": [], "b": []}, index=pd.Index([], name="N")), "None yet")
     assert page_of(empty).texts("th") == ["N", "a", "b"]
-    assert "| N   | a   | b   |" in to_markdown("x", [empty], [])
+    assert "| N   | a   | b   |" in to_markdown(plain_page("x", [empty], []))
 
 
 @given(st.lists(texts, min_size=8, max_size=8))
@@ -348,9 +476,10 @@ def test_any_text_is_shown_as_it_is(given_: list[str]) -> None:
     frame = pd.DataFrame([[cell, "z"], ["z", cell]], columns=[column, column], index=pd.Index([row, row], name=column))
     content: list[Block] = [Paragraph(paragraph), Items([item, "end"]), Table(frame, caption)]
     sections = [Section(heading, content), Section(heading, [])]
-    tree = Tree(to_html(title, [], sections))
+    page = plain_page(title, [], sections)
+    tree = Tree(to_html(page))
     assert tree.texts("title", "h1") == [shown(title)] * 2
-    assert tree.texts("h2") == [shown(heading)] * 2 == tree.texts("a")
+    assert tree.texts("h2") == [shown(heading)] * 2 == tree.texts("a")[1:]
     assert [p for p in tree.texts("p") if p != "Contents"] == [shown(paragraph)]
     assert tree.texts("caption") == [shown(caption)]
     assert tree.texts("li")[2:] == [shown(item), "end"]
@@ -359,7 +488,7 @@ def test_any_text_is_shown_as_it_is(given_: list[str]) -> None:
     assert [td for td in tree.texts("td") if td or column] == [
         td for td in (shown(cell), "z", "z", shown(cell)) if td or column
     ]
-    tokens = blocks_in(to_markdown(title, [], sections))
+    tokens = blocks_in(to_markdown(page))
     assert {token.tag for token in tokens if token.type == "heading_open"} == {"h1", "h2"}
     assert not any(token.type in ("html_block", "fence", "code_block", "hr", "blockquote_open") for token in tokens)
     said = [shown(text) for text in (title, heading, paragraph, item, "end", caption)]
@@ -370,8 +499,8 @@ def test_any_text_is_shown_as_it_is(given_: list[str]) -> None:
 @given(texts, texts, texts)
 @settings(max_examples=40)
 def test_any_name_makes_a_picture(name: str, caption: str, alt: str) -> None:
-    small = Figure(figsize=(1, 1))
-    text = to_html("Title", [], [Section(name, [Picture(name, small, caption, alt)] * 2)])
+    small = Picture(name, drawing(sized, 1.0), caption, alt)
+    text = to_html(plain_page("Title", [], [Section(name, [small] * 2)]))
     tree = Tree(text)
     assert [svg["attrs"]["aria-label"] for svg in tree.all("svg")] == [shown(alt)] * 2
     assert tree.texts("figcaption") == [shown(caption)] * 2

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blocks import table, text
-from invented import FAMILY, LEVEL, Known, give_own_lr, level, unknown
+from invented import FAMILY, Known, give_own_lr, level, unknown
 
 from lossbench.config.run import Runtime, run_id
 from lossbench.report.blocks import Picture, Table
@@ -22,12 +22,10 @@ from lossbench.studies.aaai20.keys import CNN2C, LITERAL, labelled
 from lossbench.studies.aaai20.sections import judged as sections
 from lossbench.studies.aaai20.sections import learning_rates
 from lossbench.studies.aaai20.sections.findings import (
-    apart_sentence,
     cells_sentence,
     claims_sentence,
     evidence,
     head_sentences,
-    headline_sentences,
     seen_sentence,
 )
 from lossbench.studies.aaai20.table1_verdicts import equation_10
@@ -36,82 +34,26 @@ from lossbench.studies.aaai20.verdicts import Judge
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def scale_up(results: Known, sml: float) -> None:
-    for key, cell in cells("scale-up", unknown).items():
-        if key.labels[2] == "SML":
-            results.fill(cell, level(key, SML=sml))
-
-
-def test_the_headline_of_no_runs_says_so() -> None:
-    sentences = headline_sentences(Judge(Known()))
-    assert sentences == [
-        f"On KMNIST and Fashion-MNIST, it is undecided whether LGL-INR leads {other} even at the paper's learning rate "
-        "(KMNIST: no pair of runs; FMNIST: no pair of runs)."
-        for other in ("SML", "LGL")
-    ]
-
-
-def test_the_headline_is_open_until_the_own_learning_rates_are_run(cnn2c: Known) -> None:
-    first, second = headline_sentences(Judge(cnn2c))
-    assert "LGL-INR leads SML at the paper's learning rate; whether by its loss or by its step size is open" in first
-    assert "as each loss's own learning rate has too few runs" in first
-    assert first.count("+1.0") >= 2
-    assert second.startswith("On KMNIST and Fashion-MNIST, LGL-INR leads LGL")
-
-
-@pytest.mark.parametrize(
-    ("gain", "said"),
-    [
-        (-0.01, "LGL-INR's lead over SML remains at each loss's own learning rate"),
-        (0.0, "LGL-INR's lead over SML is one of step size: at each loss's own learning rate it is gone"),
-        (0.01, "LGL-INR's lead over SML turns round: at each loss's own learning rate SML is better"),
-    ],
-)
-def test_the_headline_says_what_becomes_of_the_lead(cnn2c: Known, gain: float, said: str) -> None:
-    give_own_lr(cnn2c, gain)
-    sentences = headline_sentences(Judge(cnn2c))
-    assert said in sentences[0]
-    own = f"{100 * (0 - gain):+.2f} at their own learning rates, 10 times the paper's for SML, which closes "
-    assert sentences[0].count(own + ("none of it" if gain < 0 else "all of it")) == 2
-    assert "initialisation" not in sentences[0]
-    factor = " with SML's loss times 4.21, which matches gradient norms at initialisation and closes "
-    for sml, told in ((LEVEL["LGL-INR"], "+0.00{}all of it"), (LEVEL["SML"] + 0.0065, "+0.35{}65 % of it")):
-        scale_up(cnn2c, sml)
-        assert headline_sentences(Judge(cnn2c))[0].count(told.format(factor)) == 2
-
-
-def test_where_the_papers_learning_rate_is_the_own_one_it_is_told_once(cnn2c: Known) -> None:
-    give_own_lr(cnn2c, 0.0)
-    losses = {loss.name: loss for loss in LOSSES}
-    for lr, config in curve(PLACES[1], losses["sml"], Runtime()).items():
-        cnn2c.add(config, 0.9 if lr == 0.01 else 0.8)
-    kmnist, fmnist, _ = headline_sentences(Judge(cnn2c))
-    assert "at their own learning rates" in kmnist
-    assert "at the paper's learning rate, which is both losses' own)." in fmnist
-    assert "at their own" not in fmnist
-    frame = sections.headlines(Judge(cnn2c), {}).frame
-    assert list(frame["Own lrs"])[:2] == ["0.01 and 0.1", "0.01 and 0.01"]
-
-
-def test_data_sets_that_differ_get_a_sentence_each(cnn2c: Known) -> None:
+def test_leads_are_shown_with_their_own_learning_rates(cnn2c: Known) -> None:
     give_own_lr(cnn2c, 0.0)
     for key, cell in cells("own-lr", cnn2c.accuracy).items():
         if key.labels == ("CNN2C", "FMNIST", "SML"):
             cnn2c.fill(cell, level(key, SML=0.93))
-    sentences = headline_sentences(Judge(cnn2c))
-    assert [sentence.partition(",")[0] for sentence in sentences] == [
-        "On KMNIST",
-        "On Fashion-MNIST",
-        "On KMNIST and Fashion-MNIST",
-    ]
-    assert "it is gone" in sentences[0]
-    assert "remains" in sentences[1]
     frame = sections.headlines(Judge(cnn2c), {}).frame
     assert list(frame["Lead"]) == ["gone", "remains", "remains", "remains"]
     assert frame["Own lr"].iloc[0].startswith("+0.00 (-0.")
     assert frame["Own lr"].iloc[0].endswith("), equivalent")
     assert set(frame["n"]) == {"5/0/5"}
     assert set(frame["Scales matched"]) == {"missing"}
+
+
+def test_where_the_papers_learning_rate_is_the_own_one_the_table_says_so(cnn2c: Known) -> None:
+    give_own_lr(cnn2c, 0.0)
+    losses = {loss.name: loss for loss in LOSSES}
+    for lr, config in curve(PLACES[1], losses["sml"], Runtime()).items():
+        cnn2c.add(config, 0.9 if lr == 0.01 else 0.8)
+    frame = sections.headlines(Judge(cnn2c), {}).frame
+    assert list(frame["Own lrs"])[:2] == ["0.01 and 0.1", "0.01 and 0.01"]
 
 
 def test_it_is_told_which_claims_hold_with_one_head_only(cnn2c: Known) -> None:
@@ -278,18 +220,6 @@ def test_cells_of_a_family_are_counted_after_holm() -> None:
     one = next(one for one in Judge(results).verdicts() if one.claim.id == "inr-over-sml")
     assert 0.02 < one.comparisons[0].difference.p < 0.05
     assert evidence(one).startswith("higher after Holm in 0 of 8 cells")
-
-
-def test_a_loss_whose_cells_all_miss_the_papers_numbers_is_named(cnn2c: Known) -> None:
-    printed = [one for one in Judge(cnn2c).cells() if one.key.model != LITERAL]
-    assert {one.outcome for one in printed if one.cell.loss == "SML"} > {"paper higher", "paper lower"}
-    assert "SML" not in apart_sentence(printed)
-    for key, cell in cells("paper", unknown).items():
-        if key.model == CNN2C and key.labels[2] == "SML":
-            cnn2c.fill(cell, level(key, SML=0.85))
-    sentence = apart_sentence(Judge(cnn2c).cells())
-    assert sentence.startswith("SML as read here is less accurate than the paper's in every cell judged, so")
-    assert apart_sentence(Judge(Known()).cells()) == ""
 
 
 def test_what_hangs_on_the_runs_seen_before_the_rules_is_told(cnn2c: Known) -> None:

@@ -1,28 +1,36 @@
-"""Writes docs/results.md and the README's finding from the committed records: python tools/write_results.py."""
+"""Writes docs/results.md, its picture, and the README's finding from the committed records.
+
+python tools/write_results.py
+"""
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
+from lossbench.report.blocks import Page, Picture
+from lossbench.report.drawing import saved
+from lossbench.report.markdown import to_markdown
 from lossbench.studies.aaai20.report import finding, overview
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- finding: tools/write_results.py -->\n", "<!-- end of finding -->\n"
-HEAD = """\
-<!-- written by tools/write_results.py -->
+PICTURE = """\
+[![Test accuracy of three losses at the paper's and at their own learning rates](docs/finding.svg)](docs/results.md)"""
+HEAD = "<!-- written by tools/write_results.py -->\n\n"
+END_OF_PAGE = """\
+## The whole report
 
-# Results so far
-
-Does the paper hold? This page is made from the records in `results/`. `make report` builds the whole report from them
-in seconds, without training: `outputs/report/paper/index.html`, one page that needs no other file, and the same as
-`report.md`. The rules were written down before the runs ([statistics.md](statistics.md)).
+`make report` builds it from the records in `results/` in seconds, without training: `outputs/report/paper/index.html`,
+one page with every table, figure and claim of the paper, each with its rule and n, and the same as `report.md`. The
+rules were written before the runs ([statistics.md](statistics.md)).
 """
 
 
-def page(results: Path) -> str:
-    """docs/results.md for the records in a folder."""
-    lines = overview(results).splitlines()
-    text = "\n".join(line if line.startswith("|") else _wrapped(line) for line in lines)
-    return f"{HEAD}\n{text}\n"
+def page(shown: Page) -> str:
+    """docs/results.md for the first screen and the evidence."""
+    lines = to_markdown(replace(shown, title="Results so far")).splitlines()
+    text = "\n".join(line if line.startswith(("|", "!")) else _wrapped(line) for line in lines)
+    return f"{HEAD}{text}\n\n{END_OF_PAGE}"
 
 
 def with_finding(readme: str, results: Path) -> str:
@@ -35,7 +43,7 @@ def with_finding(readme: str, results: Path) -> str:
     _, mark, after = rest.partition(END)
     if not mark:
         raise SystemExit(f"the README lacks the lines {BEGIN!r} and {END!r}")
-    text = _wrapped(f"{finding(results)} All results: [docs/results.md](docs/results.md)")
+    text = f"{_wrapped(finding(results))}\n\n{PICTURE}"
     return f"{before}{BEGIN}\n{text}\n\n{END}{after}"
 
 
@@ -45,7 +53,15 @@ def _wrapped(line: str) -> str:
     return textwrap.fill(kept, 120, subsequent_indent=indent, break_on_hyphens=False).replace(minus, " - ")
 
 
+def main() -> None:
+    """Write all three."""
+    readme, shown = ROOT / "README.md", overview(ROOT / "results")
+    readme.write_text(with_finding(readme.read_text(), ROOT / "results"))
+    (ROOT / "docs" / "results.md").write_text(page(shown))
+    (picture,) = [block for block in shown.lead if isinstance(block, Picture)]
+    figure = picture.drawing.function(*picture.drawing.arguments)
+    (ROOT / "docs" / f"{picture.name}.svg").write_bytes(saved(figure, "svg", picture.name))
+
+
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(with_finding(path.read_text(), ROOT / "results"))
-    (ROOT / "docs" / "results.md").write_text(page(ROOT / "results"))
+    main()

@@ -77,7 +77,7 @@ class Gallery:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._known = {} if folder is None else _read_keys(folder / KEYS)
-        self._svgs: dict[str, bytes] = {}
+        self._svgs: dict[tuple[str, str], bytes] = {}
         self.drawn: list[str] = []
         """Names of the pictures that were drawn."""
 
@@ -89,10 +89,10 @@ class Gallery:
     def svg(self, picture: "Picture") -> bytes:
         """A picture as SVG, drawn at most once; its files are written on the way."""
         key = picture.drawing.key
-        if key not in self._svgs:
+        if (picture.name, key) not in self._svgs:
             kept = self._kept(picture, key)
-            self._svgs[key] = self._draw(picture, key) if kept is None else kept
-        return self._svgs[key]
+            self._svgs[picture.name, key] = self._draw(picture, key) if kept is None else kept
+        return self._svgs[picture.name, key]
 
     def _kept(self, picture: "Picture", key: str) -> bytes | None:
         if self._folder is None or self._known.get(picture.name) != key:

@@ -132,7 +132,7 @@ class _Writer:
         blocks = self._blocks(section.blocks)
         gist = f'<span class="gist">{_text(section.gist)}</span>' if section.gist else ""
         if folded:
-            return f"<details>\n<summary>{heading}{gist}</summary>\n{blocks}\n</details>"
+            return f"<details>\n<summary>{heading} {gist}</summary>\n{blocks}\n</details>"
         told = f"<p>{_text(section.gist)}</p>\n" if gist else ""
         return f"<section>\n{heading}\n{told}{blocks}\n</section>"
 

@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from lossbench.report.panels import TEXT
-from lossbench.report.style import FAINT, SMALL
+from lossbench.report.style import FAINT, SMALL, TEXT
 
 _DARKEST = 0.5
 """Of the shades: a number on it can still be read, on a light page and on a dark one."""

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
 from lossbench.report.matrix import draw_matrix
-from lossbench.report.panels import NARROW, TEXT, WIDE, accuracy_axis, letters, lines, panels
-from lossbench.report.style import PALETTE, SMALL
+from lossbench.report.panels import NARROW, WIDE, accuracy_axis, letters, lines, panels
+from lossbench.report.style import PALETTE, SMALL, TEXT
 from lossbench.statistics.calibration import Calibration
 
 Curves = Mapping[str, np.ndarray]

@@ -8,10 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from lossbench.report.style import FAINT
-
-TEXT = 9
-"""Size of the texts of a figure, in points."""
+from lossbench.report.style import FAINT, TEXT
 
 NARROW = 5.6
 """Inches of a figure that stands beside another."""

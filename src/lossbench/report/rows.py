@@ -1,6 +1,9 @@
-"""What figures of results are drawn from: estimates with their intervals, in rows; accuracies are fractions."""
+"""What figures of results are drawn from: numbers with their intervals, in rows; accuracies are fractions."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+from lossbench.statistics.inference import CellOutcome, Difference, Prediction, Word
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,93 @@ class WeightRow:
     seeds: str
     difference: Estimate
     margin: float
+
+
+@dataclass(frozen=True)
+class LrCurve:
+    """Validation accuracy over the learning rate of one loss in one panel.
+
+    Args:
+        dataset: title of the panel: the data set, and what else distinguishes it.
+        loss: label.
+        lrs: learning rates, rising.
+        accuracies: fractions, for each learning rate one a run; None: not done, nan: diverged.
+        best: the loss's own learning rate, one of `lrs`; None: not known yet.
+        at_edge: the best is the lowest or highest that was tried.
+        scaled_lr: the paper's learning rate times the factor on the loss in the scale-matched condition; None: none.
+        chance: accuracy of guessing, a fraction.
+    """
+
+    dataset: str
+    loss: str
+    lrs: tuple[float, ...]
+    accuracies: tuple[tuple[float | None, ...], ...]
+    best: float | None
+    at_edge: bool
+    scaled_lr: float | None
+    chance: float
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """Runs of one cell and the paper's number.
+
+    Args:
+        dataset: label.
+        network: with everything that distinguishes the row from others of its loss, such as "CNN2C, beta 2".
+        loss: label.
+        prediction: of one new run, fractions; without runs its n is 0.
+        paper: a fraction; None: the paper has no number.
+        outcome: None if the paper has no number.
+    """
+
+    dataset: str
+    network: str
+    loss: str
+    prediction: Prediction
+    paper: float | None
+    outcome: CellOutcome | None
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One paired difference in one cell, under one condition.
+
+    Args:
+        contrast: such as "LGL-INR - SML"; a panel each.
+        condition: such as "paper".
+        cell: such as "CNN2C KMNIST".
+        difference: fractions; without pairs its n is 0.
+        margin: of equivalence, a fraction.
+        word: the verdict.
+    """
+
+    contrast: str
+    condition: str
+    cell: str
+    difference: Difference
+    margin: float
+    word: Word
+
+
+@dataclass(frozen=True)
+class PropertyRow:
+    """The two sides of Eq. 9 for one class of one trained network.
+
+    Args:
+        cell: network and data set.
+        loss: label.
+        seed: of the run.
+        split: images that it was measured on.
+        class_name: as the data set names it.
+        left: left-hand side.
+        right: right-hand side.
+    """
+
+    cell: str
+    loss: str
+    seed: int
+    split: Literal["train", "test"]
+    class_name: str
+    left: float
+    right: float

@@ -28,6 +28,9 @@ PAPER: Mapping[str, Any] = {"marker": "D", "markerfacecolor": "none", "linestyle
 SMALL = 8
 """Size of the smallest text, in points."""
 
+TEXT = 9
+"""Size of other text, in points."""
+
 FAINT = "#888888"
 """Colour of guide lines; visible on white and on black."""
 

@@ -113,6 +113,11 @@ class Claim:
         return "paper" if self.condition in ("paper", "simulation") else "further"
 
     @property
+    def is_central(self) -> bool:
+        """Whether the abstract, the introduction or the conclusion of the paper states it, not its results alone."""
+        return self.whose == "paper" and any(part in self.place for part in ("Abstract", "Introduction", "Conclusion"))
+
+    @property
     def over_cells(self) -> bool:
         """Whether it is about the mean over all cells of a seed, not about each cell."""
         return "mean over the" in self.statistic

@@ -7,11 +7,19 @@ chance alone would make a correlation. Any loss that learns more than LGL gains 
 is the control: its gain beside LGL-INR's errors and weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+
+from lossbench.studies.aaai20 import figure1
+from lossbench.studies.aaai20.keys import LGL, LGL_INR, SML
+from lossbench.studies.cells import Cell, Part
+from lossbench.studies.results import Results
+
+Seed = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Of one seed the confusion matrices of LGL, LGL-INR and SML, and LGL-INR's last weights, each [K, K]."""
 
 NUM_NAMED = 3
 """Pairs that a table shows of those which the weights name."""
@@ -69,3 +77,20 @@ def named_pairs(weights: np.ndarray, num: int = NUM_NAMED) -> Sequence[tuple[int
     """The pairs with the most weight, heaviest first: class j among the negatives of classifier k."""
     order = np.argsort(weights, axis=None)[::-1][:num]
     return [(int(place) // len(weights), int(place) % len(weights)) for place in order]
+
+
+def seeds_of(results: Results, cells: Mapping[Part, Cell]) -> list[Seed]:
+    """The seeds of which all three losses have their arrays.
+
+    Args:
+        results: the runs.
+        cells: the cells of LGL, LGL-INR and SML on one data set and network, by loss.
+    """
+    matrices = {loss: figure1.confusions(results, cell) for loss, cell in cells.items()}
+    weights = [results.arrays(config) for config in cells[LGL_INR].configs]
+    return [
+        (lgl, inr, sml, arrays["class_weights"][-1].astype(float))
+        for lgl, inr, sml, arrays in zip(matrices[LGL], matrices[LGL_INR], matrices[SML], weights, strict=True)
+        if lgl is not None and inr is not None and sml is not None and arrays is not None
+        if "class_weights" in arrays
+    ]

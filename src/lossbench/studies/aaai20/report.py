@@ -1,4 +1,4 @@
-"""The page of the paper's study: tables and figures from records. No torch."""
+"""The reports of the paper's study, as tables, figures and a page: on the paper, and of the quick profile. No torch."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -7,54 +7,26 @@ from pathlib import Path
 from filelock import FileLock
 
 from lossbench import NUMERICS
-from lossbench.config.run import Config, Runtime, run_id
-from lossbench.report.blocks import (
-    Block,
-    Items,
-    Paragraph,
-    Picture,
-    Section,
-    Table,
-    plain_page,
-)
+from lossbench.config.run import run_id
+from lossbench.report.blocks import Items, Page, Paragraph, Picture, Section, Table, plain_page
 from lossbench.report.drawing import Gallery
 from lossbench.report.files import write_text
 from lossbench.report.html import to_html
-from lossbench.report.markdown import blocks_to_markdown, to_markdown
+from lossbench.report.markdown import to_markdown
 from lossbench.runs.records import all_records, committed_records, outdated
 from lossbench.studies import provenance
-from lossbench.studies.aaai20 import conditions, grid, second_runs, table1, variants, without_gpu
+from lossbench.studies.aaai20 import grid, table1, variants
 from lossbench.studies.aaai20.keys import LITERAL
-from lossbench.studies.aaai20.sections import (
-    beyond,
-    context,
-    large_networks,
-    learning_rates,
-    noise_and_seeds,
-    probabilities,
-    readings,
-    second_round,
-    traces,
-)
-from lossbench.studies.aaai20.sections import judged as sections
+from lossbench.studies.aaai20.paper_page import Drawn, paper_page
+from lossbench.studies.aaai20.sections import context
 from lossbench.studies.aaai20.sections.figures import confusions, figure1, figure1_classes, figure2
-from lossbench.studies.aaai20.sections.findings import (
-    apart_sentence,
-    cells_sentence,
-    claims_sentence,
-    head_sentences,
-    headline_sentences,
-    seen_sentence,
-    sum_sentence,
-)
-from lossbench.studies.aaai20.sections.without_arrays import all_without, notice
+from lossbench.studies.aaai20.sections.first_screen import sentences
+from lossbench.studies.aaai20.sections.without_arrays import all_without
 from lossbench.studies.aaai20.table1 import Simulations
-from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, Verdict
+from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.cells import Cell, cell_key
 from lossbench.studies.options import Reproduce
-from lossbench.studies.provenance import progress
 from lossbench.studies.results import Results, known_results
-from lossbench.studies.study import Study, studies
 from lossbench.studies.tables import Filled, write_forms, write_table
 from lossbench.system.files import remove_leftovers
 
@@ -116,28 +88,28 @@ def _write_all(folder: Path, profile: str, plan: Reproduce) -> None:
         )
         summary.append(markdown)
         used += [record.id for _, found in filled for record in found]
-    pictures: list[Picture] = []
+    of_classes: list[Picture] = []
+    of_curves: list[Picture] = []
     if 3 in plan.tables:
         filled = fill(grid.figure_cells(profile, plan.seeds))
-        matrices = confusions(filled)
         names = {record.id for _, found in filled for record in found}
-        by_class = [] if all_without(results, names) else [figure1(matrices), figure1_classes(matrices)]
-        pictures = [*by_class, figure2(filled)]
+        if not all_without(results, names):
+            matrices = confusions(filled)
+            of_classes = [figure1(matrices), figure1_classes(matrices)]
+        of_curves = [figure2(filled)]
     simulations, problems = _simulations(plan)
-    others = {1: context.table1(simulations), 2: context.table2()}
-    for number, blocks in others.items():
+    drawn = Drawn(tables, context.table1(simulations), context.table2(), of_classes, of_curves)
+    for number, blocks in ((1, drawn.table1), (2, drawn.table2)):
         for table in (block for block in blocks if isinstance(block, Table)):
             write_forms(folder, number, table.caption.partition(".")[0], table)
     shown = [cell for number in plan.tables for cell in grid.cells(number, profile, plan.seeds)]
     unused = _unused(results) + _other_seeds(results, shown) + problems
-    computed = [Section("Table 1: Eq. 10 simulated", others[1]), Section("Table 2: the networks", others[2])]
     if profile == "paper":
-        title, lead, parts = _paper(results, simulations, tables, computed, pictures, unused)
+        page = paper_page(results, simulations, drawn, unused)
     else:
-        title, lead, parts = _quick(results, tables, computed, pictures, used, unused)
-    page = plain_page(title, lead, parts)
+        page = _quick(results, drawn, used, unused)
     gallery = Gallery(folder)
-    gallery.write(pictures)
+    gallery.write([*of_classes, *of_curves])
     write_text(folder / "index.html", to_html(page, gallery))
     write_text(folder / "report.md", to_markdown(page))
     if unused:
@@ -152,143 +124,22 @@ def _note(filled: Filled) -> str:
     return f"{grid.LITERAL_HEAD} is the head as printed, CNN2C has 800-500-10"
 
 
-def _paper(
-    results: Results,
-    simulations: Simulations | None,
-    tables: dict[int, Table],
-    others: Sequence[Section],
-    pictures: Sequence[Picture],
-    unused: Sequence[str],
-) -> tuple[str, list[Block], list[Section]]:
-    """The report on the paper: the verdict, then every table, figure and claim with its grounds."""
-    judge = Judge(results)
-    judged, verdicts = judge.cells(), judge.verdicts()
-    lead = _lead(judge, judged, verdicts)
-    studied = beside_the_paper(results)
-    planned = {results.name(config) for _, configs in (*blocks_of_the_paper(results), *studied) for config in configs}
-    done = progress(results, [*blocks_of_the_paper(results), *studied])
-    used = planned & results.records.keys()
-    trained = provenance.trained_on(results, used - _without_gpu(results))
-
-    def of_runs(title: str, blocks: Sequence[Block]) -> Section:
-        return Section(title, [_told(block, trained) for block in blocks])
-
-    classes = of_runs("Figure 1: classes", [*pictures[:-1], *sections.figure1_text(judge)])
-    curves = of_runs("Figure 2: curves", [*pictures[-1:], *sections.convergence(judge)])
-    balances, contradictions = context.balances(judge)
-    hanging = [head_sentences(judge, judged)]
-    hangs_on = [block for place in variants.READ for block in readings.sensitivity(results, place)]
-    learning_property = of_runs(
-        "The learning property on trained networks (Eq. 8 to 10)", context.learning_property(balances, contradictions)
-    )
-    of_studies = {
-        study: [of_runs(one.title, one.blocks) for one in study.sections(results)] for study in other_studies()
-    }
-    mechanism = [
-        of_runs(
-            "Beyond the paper: does the gain follow the mechanism?",
-            [*traces.weights_by_epoch(judge), *beyond.mechanism_blocks(judge)],
-        ),
-        of_runs("Beyond the paper: what the losses do, epoch by epoch", traces.traced(results)),
+def overview(results_dir: Path) -> Page:
+    """The first screen and the evidence from committed records alone, with the first picture: docs/results.md."""
+    results = Results(committed_records(results_dir), {})
+    page = paper_page(results, None, Drawn({}, [], [], [], []), [])
+    evidence = page.parts[0]
+    texts = [
+        replace(section, blocks=[block for block in section.blocks if not isinstance(block, Picture)])
+        for section in evidence.sections
     ]
-    computed = [*([classes] if pictures else []), learning_property, *mechanism]
-    computed += [part for study, found in of_studies.items() if study.by_arrays for part in found]
-    by_arrays = [part.title for part in computed]
-    lead += notice(results, used, by_arrays)
-    parts = [
-        of_runs("Loss or step size?", learning_rates.confound(judge)),
-        of_runs("Blind seeds and further contrasts", second_round.second_round(judge)),
-        of_runs("The paper's accuracies", sections.cells(judged)),
-        *(Section(_TITLES[number].partition(".")[0], [block]) for number, block in tables.items()),
-        of_runs("Claims", [*sections.claims(verdicts, simulations), *map(Paragraph, filter(None, hanging))]),
-        of_runs("Comparisons", sections.comparisons(judge, second_round.blind_words(judge))),
-        *([classes, curves] if pictures else []),
-        *others,
-        learning_property,
-        of_runs("Beyond the paper: what the result hangs on", [*hangs_on, *readings.lgl_row(results)]),
-        of_runs("Beyond the paper: beta and the weights", beyond.beta(results)),
-        *mechanism,
-        *(part for found in of_studies.values() for part in found),
-        of_runs("Beyond the paper: calibration", probabilities.calibrated(judge)),
-        of_runs("Beyond the paper: noise, and how many seeds", noise_and_seeds.noise_blocks(judge)),
-        Section("The large networks without a GPU", large_networks.on_a_cpu(results)),
-        Section("The paper's errors and gaps", context.audit(balances, simulations)),
-        Section("What it ran on", provenance.provenance(results, sorted(used))),
-        Section("What is missing", provenance.missing(done, unused)),
-    ]
-    left_out = by_arrays if all_without(results, used) else []
-    parts = [part for part in parts if part.title not in left_out]
-    return "Logistic and softmax losses: does the paper hold?", lead, parts
-
-
-def blocks_of_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
-    """The planned runs of the paper's tables and conditions, named, those for a GPU among them."""
-    return list(conditions.reference_blocks(True, Runtime(), results.accuracy))
-
-
-def other_studies() -> list[Study]:
-    """The registered studies beside the paper's own; the page has their sections too."""
-    return [study for study in studies() if study.name != "aaai20"]
-
-
-def beside_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
-    """The planned runs of the studies, of the second round and of CNN5C on a CPU, named."""
-    second, on_cpu = (module.blocks(Runtime(), accuracy=results.accuracy) for module in (second_runs, without_gpu))
-    others = [block for study in other_studies() for block in study.planned(results)]
-    return [*variants.blocks(True, Runtime()), *others, *second, *on_cpu]
-
-
-def _lead(judge: Judge, judged: Sequence[JudgedCell], verdicts: Sequence[Verdict]) -> list[Block]:
-    """What comes first, and how much of the plan it rests on."""
-    blocks = blocks_of_the_paper(judge.results)
-    names = {judge.results.name(config) for _, configs in blocks for config in configs}  # some serve two blocks
-    printed = [one for one in judged if one.key.model != LITERAL]
-    counted = f"{len(names & judge.results.records.keys())} of {len(names)} planned runs are there."
-    told: list[Block] = [
-        Paragraph(" ".join(filter(None, [*headline_sentences(judge), apart_sentence(printed), sum_sentence(judge)]))),
-        sections.headlines(judge, second_round.headline_status(judge)),
-        Paragraph(seen_sentence(judge, verdicts)),
-        Paragraph(" ".join([cells_sentence(printed), claims_sentence(verdicts), counted])),
-    ]
-    beyond_paper = [
-        readings.moves(judge.results, variants.READ[0]),
-        readings.whole_row(judge.results),
-        beyond.even_weights(judge.results),
-        *(text for study in other_studies() for text in study.findings(judge.results)),
-    ]
-    if any(beyond_paper):
-        told += [Paragraph("Beyond the paper, so far:"), Items(list(filter(None, beyond_paper)))]
-    return told
-
-
-def overview(results_dir: Path) -> str:
-    """The verdict and the paper's cells in a few lines of Markdown, from committed records alone: the README's."""
-    judge = Judge(Results(committed_records(results_dir), {}))
-    judged = judge.cells()
-    lead = _lead(judge, judged, judge.verdicts())
-    trained = provenance.trained_on(judge.results, judge.results.records.keys() - _without_gpu(judge.results))
-    cells = _told(sections.overview(judged), trained)
-    return blocks_to_markdown([*lead[:3], cells, lead[3], *large_networks.cnn5c(judge.results), *lead[4:]])
+    return replace(page, parts=[replace(evidence, sections=texts)])
 
 
 def finding(results_dir: Path) -> str:
-    """The first headline, and what the blind seeds make of it, in two sentences: the README's."""
+    """The finding in three sentences, from committed records alone: the README's."""
     judge = Judge(Results(committed_records(results_dir), {}))
-    first = judge.headlines()[0]
-    status = second_round.headline_status(judge)[first.other, first.dataset]
-    return f"{headline_sentences(judge)[0]} By five further seeds alone, run after this had been written: {status}."
-
-
-def _without_gpu(results: Results) -> set[str]:
-    """Names of the large networks' runs on a CPU, which no table of the paper's has."""
-    return {results.name(config) for config in without_gpu.apart()}
-
-
-def _told(block: Block, trained: str) -> Block:
-    """A table or picture of runs, with what they were done on in its caption."""
-    if not isinstance(block, (Table, Picture)):
-        return block
-    return replace(block, caption=f"{block.caption} {trained}".strip())
+    return " ".join(sentences(judge, [one for one in judge.cells() if one.key.model != LITERAL]))
 
 
 def _simulations(plan: Reproduce) -> tuple[Simulations | None, list[str]]:
@@ -298,25 +149,19 @@ def _simulations(plan: Reproduce) -> tuple[Simulations | None, list[str]]:
         return None, [str(error)]
 
 
-def _quick(
-    results: Results,
-    tables: dict[int, Table],
-    others: Sequence[Section],
-    pictures: Sequence[Picture],
-    used: Iterable[str],
-    unused: Sequence[str],
-) -> tuple[str, list[Block], list[Section]]:
+def _quick(results: Results, drawn: Drawn, used: Iterable[str], unused: Sequence[str]) -> Page:
     """The quick profile's tables and figures, without verdicts: they are not on the paper's data."""
     text = "The same networks and losses on small digits, briefly trained: a trial of the machine, not of the paper."
-    parts = [Section(_QUICK_TITLES[number].partition(",")[0], [block]) for number, block in tables.items()]
-    if pictures:
-        parts += [Section("Figure 1", pictures[:-1]), Section("Figure 2", pictures[-1:])]
+    parts = [Section(_QUICK_TITLES[number].partition(",")[0], [block]) for number, block in drawn.tables.items()]
+    parts += [Section("Figure 1", drawn.figure1)] if drawn.figure1 else []
+    parts += [Section("Figure 2", drawn.figure2)] if drawn.figure2 else []
     parts += [
-        *others,
+        Section("Table 1: Eq. 10 simulated", drawn.table1),
+        Section("Table 2: the networks", drawn.table2),
         Section("What it ran on", provenance.provenance(results, sorted(set(used)))),
         Section("Not in any table", [Items(unused) if unused else Paragraph("Nothing.")]),
     ]
-    return "lossbench: quick profile", [Paragraph(text)], parts
+    return plain_page("lossbench: quick profile", [Paragraph(text)], parts)
 
 
 def _unused(results: Results) -> list[str]:

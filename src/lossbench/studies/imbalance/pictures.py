@@ -17,8 +17,8 @@ from lossbench.config.options import ClassWeights
 from lossbench.report.blocks import Picture
 from lossbench.report.classes import class_names
 from lossbench.report.drawing import drawing
-from lossbench.report.panels import NARROW, TEXT, WIDE, letters, lines, names_as_rows, panels
-from lossbench.report.style import FAINT, STYLES
+from lossbench.report.panels import NARROW, WIDE, letters, lines, names_as_rows, panels
+from lossbench.report.style import FAINT, STYLES, TEXT
 from lossbench.report.wording import percent, seeds_told
 from lossbench.statistics.adjustment import Accuracies
 from lossbench.statistics.learning_property import LAW_FACTOR

@@ -11,8 +11,8 @@ from lossbench.config.registry import LABELS
 from lossbench.report.blocks import Block, Paragraph, Picture
 from lossbench.report.classes import class_names
 from lossbench.report.drawing import drawing
-from lossbench.report.panels import TEXT, lines, panels
-from lossbench.report.style import PAPER, STYLES
+from lossbench.report.panels import lines, panels
+from lossbench.report.style import PAPER, STYLES, TEXT
 from lossbench.report.table import table
 from lossbench.report.wording import (
     MISSING,
@@ -26,11 +26,11 @@ from lossbench.report.wording import (
 )
 from lossbench.statistics import inference, learning_property
 from lossbench.statistics.inference import Difference, Pairs
-from lossbench.studies.aaai20 import figure1, mechanism
+from lossbench.studies.aaai20 import mechanism
 from lossbench.studies.aaai20 import variants as studies
 from lossbench.studies.aaai20.conditions import MARGINS
 from lossbench.studies.aaai20.grid import LOSS_LABELS, paper_numbers
-from lossbench.studies.aaai20.keys import CNN2C, GRAY, LGL, LGL_INR, LOSSES, SML
+from lossbench.studies.aaai20.keys import CNN2C, GRAY, LOSSES
 from lossbench.studies.aaai20.variants import Variant
 from lossbench.studies.aaai20.verdicts import Judge
 from lossbench.studies.cells import Key
@@ -200,14 +200,7 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
     for name in GRAY:
         dataset = LABELS[name]
         cells = {loss: judge.conditions["paper"][Key(CNN2C, name, loss)] for loss in LOSSES}
-        matrices = {loss: figure1.confusions(judge.results, cell) for loss, cell in cells.items()}
-        weights = [judge.results.arrays(config) for config in cells[LGL_INR].configs]
-        seeds = [
-            (lgl, inr, sml, arrays["class_weights"][-1].astype(float))
-            for lgl, inr, sml, arrays in zip(matrices[LGL], matrices[LGL_INR], matrices[SML], weights, strict=True)
-            if lgl is not None and inr is not None and sml is not None and arrays is not None
-            if "class_weights" in arrays
-        ]
+        seeds = mechanism.seeds_of(judge.results, cells)
         if not seeds:
             continue
         found = [mechanism.ranks(*seed) for seed in seeds]

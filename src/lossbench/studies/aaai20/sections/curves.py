@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
-from lossbench.report.panels import TEXT, WIDE, accuracy_axis, lines, panels
-from lossbench.report.style import FAINT, STYLES
+from lossbench.report.panels import WIDE, accuracy_axis, lines, panels
+from lossbench.report.style import FAINT, STYLES, TEXT
 from lossbench.report.wording import MISSING
 from lossbench.studies.tables import Filled
 

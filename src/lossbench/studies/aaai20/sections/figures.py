@@ -13,8 +13,8 @@ from lossbench.report.blocks import Picture
 from lossbench.report.classes import class_names
 from lossbench.report.drawing import drawing
 from lossbench.report.matrix import draw_matrix
-from lossbench.report.panels import NARROW, TEXT, WIDE, letters, lines, names_as_rows, panels
-from lossbench.report.style import FAINT, STYLES
+from lossbench.report.panels import NARROW, WIDE, letters, lines, names_as_rows, panels
+from lossbench.report.style import FAINT, STYLES, TEXT
 from lossbench.report.wording import MISSING
 from lossbench.runs.records import Record
 from lossbench.statistics.inference import Pairs, paired_t

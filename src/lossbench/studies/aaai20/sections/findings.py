@@ -1,4 +1,4 @@
-"""The findings in sentences: the verdict paragraph, the headline, the evidence of a claim, and what is missing."""
+"""Findings in sentences: cells and claims counted, the evidence of a claim, and what hangs on runs seen before."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from lossbench.config.registry import LABELS
 from lossbench.report.wording import enumerated, in_words, measured, points, probability
 from lossbench.statistics import inference
-from lossbench.studies.aaai20 import second_runs
 from lossbench.studies.aaai20.claims import FAMILIES
-from lossbench.studies.aaai20.keys import CNN2C, LGL_INR, LITERAL
+from lossbench.studies.aaai20.keys import CNN2C, LITERAL
 from lossbench.studies.aaai20.verdicts import (
     REFUTING,
     SEEN_SEED,
@@ -16,93 +15,12 @@ from lossbench.studies.aaai20.verdicts import (
     CurveComparison,
     Judge,
     JudgedCell,
-    JudgedHeadline,
     State,
     Verdict,
 )
-from lossbench.studies.cells import Key
-
-LEADS = {
-    "remains": "{first}'s lead over {second} remains at each loss's own learning rate: it is more than step size",
-    "gone": "{first}'s lead over {second} is one of step size: at each loss's own learning rate it is gone",
-    "reversed": "{first}'s lead over {second} turns round: at each loss's own learning rate {second} is better",
-    "open": "{first} leads {second} at the paper's learning rate; whether by its loss or by its step size is open, "
-    "as each loss's own learning rate {why}",
-    "undecided": "it is undecided whether {first} leads {second} even at the paper's learning rate",
-    "not found": "a lead of {first} over {second} is not found at the paper's learning rate",
-}
-"""What docs/statistics.md calls the outcomes of the headline."""
 
 DATASETS = {"mnist": "MNIST", "fmnist": "Fashion-MNIST", "kmnist": "KMNIST", "cifar10": "CIFAR-10"}
 """The paper's data sets as sentences write them, in the order of its tables."""
-
-
-def headline_sentences(judge: Judge) -> list[str]:
-    """LGL-INR's lead over SML, then over LGL, at each loss's own rate; one sentence where both data sets agree."""
-    every = judge.headlines()
-    sentences = []
-    for other in dict.fromkeys(one.other for one in every):
-        of_other = [one for one in every if one.other == other]
-        alike = len({(one.headline, _why(one)) for one in of_other}) == 1
-        groups = [of_other] if alike else [[one] for one in of_other]
-        sentences += [_headline_sentence(group) for group in groups]
-    return sentences
-
-
-def _headline_sentence(group: Sequence[JudgedHeadline]) -> str:
-    first = group[0]
-    places = " and ".join(DATASETS[one.dataset] for one in group)
-    lead = LEADS[first.headline].format(first=LGL_INR.label, second=first.other.label, why=_why(first))
-    told = {LABELS[one.dataset]: _headline_evidence(one) for one in group}
-    evidence = "; ".join(f"{dataset}: {text}" if len(told) > 1 else text for dataset, text in told.items())
-    return f"On {places}, {lead} ({evidence})."
-
-
-def _why(one: JudgedHeadline) -> str:
-    return "has too few runs" if one.own_lr.word == "too few" else "leaves it undecided"
-
-
-def _headline_evidence(one: JudgedHeadline) -> str:
-    """The mean leads, and how much of the lead a factor closes; intervals and n stand in the table beside."""
-    parts = []
-    has_lead = one.headline not in ("undecided", "not found")
-    if one.paper.pairs.n:
-        both = ", which is both losses' own" if one.own_is_papers else ""
-        parts.append(f"{points(one.paper.difference.mean)} points at the paper's learning rate{both}")
-    if one.scale_up.pairs.n:
-        closes = f" and closes {_closed(one, one.scale_up)}" if has_lead else ""
-        parts.append(
-            f"{points(one.scale_up.difference.mean)} with {one.other.label}'s loss times {one.scale:g}, which matches "
-            f"gradient norms at initialisation{closes}"
-        )
-    if one.own_lr.pairs.n and not one.own_is_papers:
-        times = f", {one.own_factor:g} times the paper's for {one.other.label}" if one.own_factor else ""
-        closes = f", which closes {_closed(one, one.own_lr)}" if has_lead else ""
-        parts.append(f"{points(one.own_lr.difference.mean)} at their own learning rates{times}{closes}")
-    return "; ".join(parts) or "no pair of runs"
-
-
-def _closed(one: JudgedHeadline, other: Comparison) -> str:
-    """Which share of the lead at the paper's learning rate is gone."""
-    share = 1 - other.difference.mean / one.paper.difference.mean
-    return "all of it" if share >= 1 else "none of it" if share < 0.005 else f"{100 * share:.0f} % of it"
-
-
-def sum_sentence(judge: Judge) -> str:
-    """LGL-INR's lead over LGL where LGL is summed over the classes; nothing without enough runs."""
-    told = []
-    for dataset, cell in second_runs.lgl_sums().items():
-        seeds = (*second_runs.FIRST_SEEDS, *second_runs.BLIND_SEEDS)
-        inr = judge.conditions["paper"][Key(CNN2C, dataset, LGL_INR)]
-        pairs = judge.results.pairs(second_runs.with_seeds(inr, seeds), second_runs.with_seeds(cell, seeds))
-        if pairs.n >= inference.MIN_RUNS:
-            told.append(f"{points(inference.paired_t(pairs).mean)} points on {DATASETS[dataset]} (n={pairs.n})")
-    if not told:
-        return ""
-    return (
-        "LGL here is the mean over batch and classes; summed over the classes at the same learning rate, ten times as "
-        f"large, it leaves LGL-INR a lead of {enumerated(told)}."
-    )
 
 
 def cells_sentence(cells: Sequence[JudgedCell]) -> str:
@@ -121,20 +39,6 @@ def cells_sentence(cells: Sequence[JudgedCell]) -> str:
         f"{losses}; were the cells independent, by chance {alarms.expected:.1f} would lie outside, and up to "
         f"{alarms.most} would be no surprise."
     )
-
-
-def apart_sentence(cells: Sequence[JudgedCell]) -> str:
-    """Losses that differ from the paper's in our reading: all their judged cells lie on one side of its numbers."""
-    told = []
-    for loss in dict.fromkeys(one.cell.loss for one in cells):
-        outcomes = {one.outcome for one in cells if one.cell.loss == loss} - {"too few", None}
-        if outcomes in ({"paper higher"}, {"paper lower"}):
-            side = "less" if outcomes == {"paper higher"} else "more"
-            told.append(
-                f"{loss} as read here is {side} accurate than the paper's in every cell judged, so what is said of "
-                f"{loss} is said of this reading."
-            )
-    return " ".join(told)
 
 
 def claims_sentence(verdicts: Sequence[Verdict]) -> str:

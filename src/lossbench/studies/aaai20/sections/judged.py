@@ -15,8 +15,8 @@ from lossbench.statistics.inference import MIN_RUNS
 from lossbench.studies.aaai20 import figure1
 from lossbench.studies.aaai20.claims import FAMILIES, Contrast
 from lossbench.studies.aaai20.claims import claims as known_claims
-from lossbench.studies.aaai20.grid import LITERAL_HEAD, LOSS_LABELS
-from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, LITERAL, NETWORKS, PAIRS, SML, pair_label
+from lossbench.studies.aaai20.grid import LITERAL_HEAD
+from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, NETWORKS, PAIRS, SML, pair_label
 from lossbench.studies.aaai20.sections.findings import DATASETS, evidence, place
 from lossbench.studies.aaai20.table1 import Simulations
 from lossbench.studies.aaai20.table1_verdicts import equation_10
@@ -129,23 +129,6 @@ def _by_own_spread(judged: Sequence[JudgedCell]) -> str:
     return (
         f"By each cell's own s instead of the pooled one {f'other verdicts: {told}' if told else 'no verdict changes'}."
     )
-
-
-def overview(judged: Sequence[JudgedCell]) -> Table:
-    """The paper's cells with runs, a line a data set and network: ours, n, the paper's number and the verdict."""
-    shown = [one for one in judged if one.last.n and one.key.model != LITERAL]
-    lines: dict[tuple[str, str], dict[str, str]] = {}
-    for one in sorted(shown, key=_by_place):
-        spread = "" if math.isnan(one.last.sd) else f" ± {points(one.last.sd).lstrip('+')}"
-        beside = "" if one.cell.paper is None else f"; {one.cell.paper:.2f}, {one.outcome}"
-        place = LABELS[one.key.dataset], _network(one)
-        line = lines.setdefault(place, dict.fromkeys(LOSS_LABELS, NO_NUMBER))
-        line[one.cell.loss] = f"{percent(one.last.mean)}{spread} (n={_runs(one)}){beside}"
-    caption = (
-        "Test accuracy (%) after the last epoch, mean ± standard deviation over seeds (n); the paper's number, and "
-        "whether it could be one more run of ours."
-    )
-    return table(lines, ["Data set", "Network"], caption)
 
 
 def _network(one: JudgedCell) -> str:

@@ -13,8 +13,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from lossbench.config.registry import LABELS
 from lossbench.report.blocks import Block, Paragraph, Picture
 from lossbench.report.drawing import drawing
-from lossbench.report.panels import NARROW, TEXT, lines, panels
-from lossbench.report.style import FAINT, PALETTE
+from lossbench.report.panels import NARROW, lines, panels
+from lossbench.report.style import FAINT, PALETTE, TEXT
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, points, probability
 from lossbench.statistics import inference, noise

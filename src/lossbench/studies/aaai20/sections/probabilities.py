@@ -14,8 +14,8 @@ from lossbench.config.registry import LOSSES, Map
 from lossbench.config.run import Config
 from lossbench.report.blocks import Block, Paragraph, Picture
 from lossbench.report.drawing import drawing
-from lossbench.report.panels import NARROW, TEXT, lines, panels
-from lossbench.report.style import STYLES
+from lossbench.report.panels import NARROW, lines, panels
+from lossbench.report.style import STYLES, TEXT
 from lossbench.report.table import table
 from lossbench.report.wording import NO_NUMBER, enumerated, seeds_told, spread
 from lossbench.statistics.calibration import NUM_BINS, Calibration, calibration, scores

@@ -12,8 +12,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
-from lossbench.report.panels import NARROW, TEXT, letters, lines, panels
-from lossbench.report.style import FAINT, PAPER, STYLES
+from lossbench.report.panels import NARROW, letters, lines, panels
+from lossbench.report.style import FAINT, PAPER, STYLES, TEXT
 from lossbench.report.wording import MISSING, points
 from lossbench.statistics.inference import Difference, Prediction, Word
 from lossbench.studies.aaai20.grid import LOSS_LABELS

@@ -16,8 +16,8 @@ from lossbench.config.registry import LABELS, labelled_loss
 from lossbench.report.blocks import Block, Paragraph, Picture
 from lossbench.report.classes import class_names
 from lossbench.report.drawing import drawing
-from lossbench.report.panels import NARROW, TEXT, lines, panels
-from lossbench.report.style import FAINT, PALETTE, STYLES
+from lossbench.report.panels import NARROW, lines, panels
+from lossbench.report.style import FAINT, PALETTE, STYLES, TEXT
 from lossbench.report.table import table
 from lossbench.report.wording import in_words
 from lossbench.statistics import learning_property

@@ -1,0 +1,381 @@
+"""The evidence in four steps, each a sentence, a figure and what stands behind it."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lossbench.config.registry import LABELS
+from lossbench.report.blocks import Block, Items, Paragraph, Picture, Section, Table
+from lossbench.report.intervals import even_weights, leads
+from lossbench.report.table import table
+from lossbench.report.tone import toned
+from lossbench.report.wording import NO_NUMBER, enumerated, in_words, points, seeds_told, span
+from lossbench.statistics import inference
+from lossbench.statistics.inference import Difference, Pairs
+from lossbench.studies.aaai20 import figure1, keys, mechanism, second_runs
+from lossbench.studies.aaai20.claims import claims
+from lossbench.studies.aaai20.keys import CNN2C, GRAY, LGL, LGL_INR, LITERAL, SML, SUMMED, pair_label
+from lossbench.studies.aaai20.sections import estimates
+from lossbench.studies.aaai20.sections.findings import DATASETS, cells_sentence
+from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, JudgedHeadline, Verdict
+from lossbench.studies.cells import Key
+
+NOT_YET = toned("not yet run")
+
+_GONE = {
+    "remains": "At each loss's own learning rate LGL-INR's lead over SML remains",
+    "gone": "At each loss's own learning rate LGL-INR's lead over SML goes",
+    "reversed": "At each loss's own learning rate LGL-INR's lead over SML turns round",
+    "open": "At each loss's own learning rate LGL-INR's lead over SML is undecided",
+    "undecided": "A lead of LGL-INR over SML is not shown even at the paper's learning rate",
+    "not found": "There is no lead of LGL-INR over SML at the paper's learning rate",
+}
+
+
+def story(
+    judge: Judge,
+    cells: Sequence[JudgedCell],
+    verdicts: Sequence[Verdict],
+    beside_paper: Sequence[Block],
+    curves: Sequence[Picture],
+    readings: Sequence[Block],
+) -> list[Section]:
+    """The four steps.
+
+    Args:
+        judge: the verdicts.
+        cells: its judged cells.
+        verdicts: its verdicts on the claims.
+        beside_paper: a picture of our accuracies beside the paper's.
+        curves: pictures of accuracy over the learning rate.
+        readings: a picture of what other readings of the paper change, and its text.
+    """
+    printed = [one for one in cells if one.key.model != LITERAL]
+    return [
+        _numbers(judge, printed, beside_paper),
+        _rates(judge, curves),
+        _weights(judge),
+        _conditions(judge, verdicts, printed, readings),
+    ]
+
+
+def _numbers(judge: Judge, printed: Sequence[JudgedCell], beside_paper: Sequence[Block]) -> Section:
+    """Whether the paper's accuracies come out again, both readings of LGL side by side."""
+    apart = {one.key.loss for one in printed if one.outcome in ("paper higher", "paper lower")}
+    judged = [one for one in printed if one.outcome not in (None, "too few")]
+    if not judged:
+        title = "None of the paper's accuracies is judged yet."
+    elif not apart:
+        title = "The paper's accuracies come out again."
+    else:
+        title = f"The paper's accuracies come out again, but for {enumerated(sorted({one.label for one in apart}))}'s."
+    return Section(
+        title,
+        [Paragraph(f"{cells_sentence(printed)} {_two_readings(judge)}"), *beside_paper, accuracies(judge, printed)],
+        short="The paper's numbers",
+    )
+
+
+def _summed_outcomes(judge: Judge) -> dict[str, inference.CellOutcome]:
+    """What the paper's numbers of LGL are beside LGL summed over the classes, by its own spread; by data set."""
+    found: dict[str, inference.CellOutcome] = {}
+    papers = estimates.at_papers(judge)
+    for name in GRAY:
+        paper = papers[name, LGL].paper
+        prediction = inference.prediction_interval(judge.results.values(papers[name, SUMMED]))
+        if paper is not None:
+            found[name] = inference.cell_outcome(prediction, paper / 100)
+    return found
+
+
+def _two_readings(judge: Judge) -> str:
+    known = {name: word for name, word in _summed_outcomes(judge).items() if word != "too few"}
+    words = {
+        "consistent": "agrees with ours",
+        "paper higher": "is higher than ours",
+        "paper lower": "is lower than ours",
+    }
+    told = [f"{words[word]} on {DATASETS[name]}" for name, word in known.items()]
+    summed = (
+        f"with the sum, ten times as large, the paper's number {enumerated(told)}" if told else "the sum has no runs"
+    )
+    return (
+        "The paper does not say whether LGL is a mean or a sum over the classes. The verdicts are about the mean; "
+        f"{summed}. Both stand in the table."
+    )
+
+
+def accuracies(judge: Judge, printed: Sequence[JudgedCell]) -> Table:
+    """Our accuracies with the paper's number and the verdict, LGL averaged and summed over the classes side by side."""
+    papers, outcomes = estimates.at_papers(judge), _summed_outcomes(judge)
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    columns = ("LGL (mean)", SUMMED.label, SML.label, LGL_INR.label)
+    for one in (one for one in printed if one.last.n):
+        network, dataset, loss = one.key.labels
+        row = network if one.key.loss.option is None else f"{network}, {loss}"
+        line = lines.setdefault((dataset, row), dict.fromkeys(columns, NO_NUMBER))
+        column = columns[0] if one.key.loss == LGL else one.cell.loss
+        line[column] = _beside(_told(judge.results.values(one.cell)), one.cell.paper, str(one.outcome or ""))
+        if one.key.loss == LGL and one.key.model == CNN2C:
+            cell = papers[one.key.dataset, SUMMED]
+            values = judge.results.values(cell)
+            told = _told(values)
+            line[SUMMED.label] = _beside(told, one.cell.paper, outcomes[one.key.dataset]) if told else NOT_YET
+    caption = (
+        "Test accuracy (%) after the last epoch, mean ± standard deviation over seeds (n); after the semicolon the "
+        "paper's number and whether it could be one more run of ours (95 % prediction interval; of LGL (sum) by its "
+        "own spread, outside the verdicts). Cells without a run are left out."
+    )
+    order = {LABELS[name]: place for place, name in enumerate(DATASETS)}
+    return table(dict(sorted(lines.items(), key=lambda line: order[line[0][0]])), ["Data set", "Network"], caption)
+
+
+def _told(values: inference.Values) -> str:
+    known = [100 * value for value in inference.finished(values)]
+    if not known:
+        return ""
+    spread = f" ± {np.std(known, ddof=1):.2f}" if len(known) > 1 else ""
+    return f"{np.mean(known):.2f}{spread} (n={len(known)})"
+
+
+def _beside(told: str, paper: float | None, outcome: str) -> str:
+    return told if paper is None else f"{told}; {paper:.2f}, {outcome}"
+
+
+def _rates(judge: Judge, curves: Sequence[Picture]) -> Section:
+    """What becomes of the leads at each loss's own learning rate."""
+    every = judge.headlines()
+    first = every[0]
+    where = [one.dataset for one in every if one.other == SML and one.headline == first.headline]
+    title = f"{_GONE[first.headline]} on {enumerated([DATASETS[name] for name in where])}."
+    tuned, *shrunk = _shrinks(judge)
+    blocks: list[Block] = [tuned, *curves, leads(estimates.lead_rows(judge)), *shrunk]
+    blocks += [_own_table(judge), Paragraph(_others(every))]
+    return Section(title, blocks, short="Learning rates")
+
+
+def _shrinks(judge: Judge) -> list[Block]:
+    """Whom the paper's learning rate suits, and by how much each lead shrinks, with its interval."""
+    tuned = Paragraph(
+        "The paper's learning rate is LGL-INR's own, and not that of the others: there LGL-INR alone is tuned."
+        if _inr_is_tuned(judge)
+        else "Each loss has the learning rate that is best on held-out training images."
+    )
+    lines = {
+        (pair_label(one.pair), LABELS[one.dataset]): {
+            "n": str(one.less.n),
+            "At the paper's rate": _interval(one.at_paper),
+            "At own rates": _interval(one.at_own),
+            "Shrinkage": _interval(one.less),
+        }
+        for one in estimates.shrinkages(judge)
+    }
+    if not lines:
+        return [tuned, Paragraph("No lead is known at both learning rates yet.")]
+    caption = (
+        "How much of LGL-INR's lead goes, in points of test accuracy: CNN2C, last epoch, paired over all seeds that "
+        "there are (0 to 9; MNIST 5 to 9), 95 % intervals. Description: the rules' words rest on seeds 0 to 4. Where "
+        "the paper's rate is both losses' own, nothing can shrink, and the line is left out."
+    )
+    return [tuned, table(lines, ["Lead", "Data set"], caption)]
+
+
+def _inr_is_tuned(judge: Judge) -> bool:
+    """Whether the paper's learning rate is LGL-INR's own wherever it is known, and not every loss's."""
+    papers, own = estimates.at_papers(judge), estimates.at_own(judge)
+    alike = {place: own[place].key == papers[place].key for place in own}
+    return all(same for (_, loss), same in alike.items() if loss == LGL_INR) and not all(alike.values())
+
+
+def _interval(one: Difference) -> str:
+    return f"{points(one.mean)} ({span(one.low, one.high)})" if one.n > 1 else points(one.mean)
+
+
+def _own_table(judge: Judge) -> Table:
+    """Accuracy and probabilistic scores at each loss's own learning rate, beside the accuracy at the paper's."""
+    papers, own = estimates.at_papers(judge), estimates.at_own(judge)
+    lines = {}
+    for name in reversed(GRAY):
+        for loss in keys.LOSSES:
+            cell = own.get((name, loss))
+            line = {"At the paper's rate": _told(judge.results.values(papers[name, loss])) or NOT_YET}
+            if cell is None:
+                line |= dict.fromkeys(("Own rate", "At its own rate", "NLL", "Brier", "ECE (%)"), NO_NUMBER)
+            else:
+                found = estimates.scores(judge.results, cell)
+                line |= {
+                    "Own rate": f"{cell.config.schedule.lr:g}",
+                    "At its own rate": _told(judge.results.values(cell)) or NOT_YET,
+                    "NLL": _mean(found["nll"], 1, 4),
+                    "Brier": _mean(found["brier"], 1, 4),
+                    "ECE (%)": _mean(found["ece"], 100, 2),
+                }
+            lines[LABELS[name], loss.label] = line
+    caption = (
+        "Each loss at the paper's learning rate (0.01) and at its own: test accuracy (%), mean ± standard deviation "
+        "over seeds (n), CNN2C, last epoch. At its own rate also the negative log-likelihood in nats, the Brier score "
+        "and the expected calibration error (15 bins), means over seeds, by the probabilities that theory names, "
+        "normalised. LGL (sum) is LGL at ten times the rate, so both have the same best accuracy."
+    )
+    return table(lines, ["Data set", "Loss"], caption)
+
+
+def _mean(values: Sequence[float], factor: float, digits: int) -> str:
+    return f"{factor * np.mean(values):.{digits}f}" if values else NO_NUMBER
+
+
+def _others(every: Sequence[JudgedHeadline]) -> str:
+    """The verdicts of the rules on all leads, in a sentence."""
+    told = [f"{pair_label((LGL_INR, one.other))} on {DATASETS[one.dataset]}: {one.headline}" for one in every]
+    return (
+        f"The rules' words, by seeds 0 to 4: {'; '.join(told)}. \"Gone\" asks for a lead at the paper's rate and "
+        'equivalence within 0.25 points at the own rates; "open" has the lead and leaves the rest undecided.'
+    )
+
+
+def _weights(judge: Judge) -> Section:
+    """Whether LGL-INR's weights change anything, and whether its gain follows confusable pairs."""
+    rows = estimates.weight_rows(judge)
+    at_papers = [one for one in rows if one.beta == 1]
+    small = [one for one in at_papers if -one.margin < one.difference.low and one.difference.high < one.margin]
+    if not at_papers:
+        title = "Whether the adaptive weights matter is not yet tested."
+    elif len(small) == len(at_papers):
+        title = "The adaptive weights change nothing measurable at the paper's setting."
+    else:
+        title = "What the adaptive weights change at the paper's setting is not settled."
+    told = [
+        f"{points(one.difference.mean)} points on {one.dataset} (95 % interval "
+        f"{span(one.difference.low, one.difference.high)}, n={one.difference.n})"
+        for one in at_papers
+    ]
+    first = (
+        "LGL-INR weights the other classes by beta; at beta 0 the weights are even. The paper's beta of 1 less beta "
+        f"0: {'; '.join(told)}."
+        if told
+        else "No runs with even weights yet."
+    )
+    blocks: list[Block] = [Paragraph(first), *([even_weights(rows)] if rows else [])]
+    follows = _gain_follows(judge)
+    if follows:
+        blocks.append(Paragraph(follows))
+    blocks.append(Items(_strengths(judge)))
+    return Section(title, blocks, short="The adaptive weights")
+
+
+def _gain_follows(judge: Judge) -> str:
+    """Whether LGL-INR's gain over LGL is larger on pairs of classes that are confusable, less SML's gain."""
+    own, less = {}, {}
+    for name in GRAY:
+        cells = {loss: judge.conditions["paper"][Key(CNN2C, name, loss)] for loss in keys.LOSSES}
+        ranks = [mechanism.ranks(*seed) for seed in mechanism.seeds_of(judge.results, cells)]
+        if ranks:
+            own[name] = _over_seeds([one.gain_confusability for one in ranks])
+            less[name] = _over_seeds([one.gain_confusability - one.control_confusability for one in ranks])
+    if not own:
+        return ""
+    positive = [name for name, one in own.items() if one.low > 0]
+    told = enumerated([f"{one.mean:+.2f} on {DATASETS[name]}" for name, one in own.items()])
+    beside = enumerated([f"{one.mean:+.2f} on {DATASETS[name]}" for name, one in less.items()])
+    verb = (
+        f"follows the classes that are easily confused on {enumerated([DATASETS[one] for one in positive])} only"
+        if positive and len(positive) < len(own)
+        else f"{'follows' if positive else 'does not follow'} the classes that are easily confused"
+    )
+    return (
+        f"The gain over LGL {verb}: rank correlation over pairs {told} ({seeds_told(one.n for one in own.values())}); "
+        f"less the same of SML, which has no weights, {beside}. The paper's mechanism asks for positive values."
+    )
+
+
+def _over_seeds(values: Sequence[float]) -> Difference:
+    return inference.paired_t(Pairs(tuple(value for value in values if math.isfinite(value)), 0, 0))
+
+
+def _strengths(judge: Judge) -> list[str]:
+    """Where LGL-INR is strong and where it fails, beside SML."""
+    from lossbench.studies.imbalance.sections import beside_weighted_sml
+
+    told = []
+    if (strength := beside_weighted_sml(judge.results)) is not None:
+        told.append(f"Strength: {strength}")
+    failing = {
+        name: [estimates.lowest_failing_rate(judge, name, loss) for loss in (LGL_INR, SML)] for name in reversed(GRAY)
+    }
+    rates = [
+        f"{DATASETS[name]} from {inr:g} (SML from {sml:g})" if sml else f"{DATASETS[name]} from {inr:g} (SML not)"
+        for name, (inr, sml) in failing.items()
+        if inr
+    ]
+    if rates:
+        told.append(f"Weakness: training fails at high learning rates, on {'; on '.join(rates)}.")
+    told.append(
+        "LGL-INR aims at the class-balanced posterior: on data whose classes are not equally frequent its "
+        "probabilities are not those of the training data."
+    )
+    return told
+
+
+def _conditions(
+    judge: Judge, verdicts: Sequence[Verdict], printed: Sequence[JudgedCell], readings: Sequence[Block]
+) -> Section:
+    """What the result hangs on, and what was not tested."""
+    seen = judge.unseen()
+    changed = [
+        f"{pair_label((LGL_INR, one.other))} on {DATASETS[one.dataset]} ({one.headline} becomes {after.headline})"
+        for one, after in zip(judge.headlines(), seen.headlines(), strict=True)
+        if one.headline != after.headline
+    ]
+    texts = [_figure1_depends(judge, verdicts)]
+    if changed:
+        texts.append(
+            f"Nine runs with seed 0 had been seen before the rules were written. Without them one pair fewer is left, "
+            f"and these leads change: {enumerated(changed)}."
+        )
+    texts.append(_not_tested(verdicts, printed))
+    texts.append(
+        "All intervals are about new seeds: the test images are one fixed set of 10,000, seen before. All runs have a "
+        "constant learning rate, as the paper's."
+    )
+    blocks = [*readings, Items([text for text in texts if text])]
+    return Section("It hangs on readings of the paper, and much is not tested yet.", blocks, short="What it hangs on")
+
+
+def _figure1_depends(judge: Judge, verdicts: Sequence[Verdict]) -> str:
+    """Whether the claims on Figure 1 that are about LGL hold with LGL summed over the classes as well."""
+    summed = second_runs.lgl_sums()["kmnist"]
+    paper = judge.conditions["paper"]
+    inr = paper[Key(CNN2C, "kmnist", LGL_INR)]
+    told = []
+    for verdict in verdicts:
+        claim = verdict.claim
+        if claim.kind != "proportion" or not any(LGL in pair for pair in claim.contrasts):
+            continue
+        seeds = [config.seed for config in summed.configs]
+        first = summed if claim.contrasts[0][0] == LGL else second_runs.with_seeds(inr, seeds)
+        flags = [flag for flag in figure1.flags(judge.results, claim.id, first, summed) if flag is not None]
+        if flags:
+            word = verdict.outcome
+            told.append(f"“{claim.claim}”: {word}; with LGL (sum) so in {sum(flags)} of {len(flags)} seeds")
+    if not told:
+        return ""
+    num = sum(claim.kind == "proportion" for claim in claims())
+    return (
+        f"Figure 1 hangs on how LGL is read. {'. '.join(told)}. The {in_words(num)} claims on Figure 1 are tested "
+        "without a correction for their number."
+    )
+
+
+def _not_tested(verdicts: Sequence[Verdict], printed: Sequence[JudgedCell]) -> str:
+    lacking = [one for one in printed if one.outcome == "too few"]
+    own = [one for one in verdicts if one.outcome and one.claim.whose == "paper"]
+    untested = [one for one in own if one.state == "not yet tested"]
+    central = [one for one in untested if one.claim.is_central]
+    if not lacking:
+        return ""
+    places = dict.fromkeys(f"{one.key.labels[0]} on {one.key.labels[1]}" for one in lacking)
+    return (
+        f"Not tested: {len(lacking)} of {len(printed)} accuracies ({enumerated(places)}) and so {len(untested)} of "
+        f"{len(own)} claims, {in_words(len(central))} of them central ones, which speak of all cells."
+    )
