@@ -85,7 +85,7 @@ def test_nothing_is_said_before_the_last_blind_seed(cnn2c: Known) -> None:
     assert {one.status for one in second.headlines()} == {"not yet run"}
     assert {one.outcome for one in second.numbers()} == {None}
     told = text(second_round(Judge(cnn2c)))
-    assert "whose words rest on seeds 0 to 4: 15 not yet run." in told
+    assert "that were judged by seeds 0 to 4: 15 not yet run." in told
     frame = table(second_round(Judge(cnn2c)))
     assert set(frame["Seeds 5 to 9"]) == set(frame["Seeds 0 to 9"]) == {"not yet run"}
 

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 DRIVER = """
 import json
 from lossbench.config.run import Runtime
-from lossbench.report.blocks import to_markdown
+from lossbench.report.blocks import plain_page
+from lossbench.report.markdown import to_markdown
 from lossbench.studies.measurements import measure_all
 from lossbench.studies.results import known_results
 from lossbench.studies.study import STUDIES, Known
@@ -26,7 +27,7 @@ study, known = STUDIES["second_phase"], Known(runtime=Runtime(device="cpu", num_
 for name, configs in study.plan(known):
     assert run_all(configs).failed == {}, name
 first, again = (measure_all(study.measurements(known), "outputs") for _ in range(2))
-page = to_markdown(study.title, [], study.sections(known_results("outputs", None)))
+page = to_markdown(plain_page(study.title, [], study.sections(known_results("outputs", None))))
 print(json.dumps([first.finished, again.finished, again.skipped, page]))
 """
 

@@ -115,6 +115,23 @@ def test_sentences_are_short(cnn2c: Known) -> None:
         assert max(len(sentence.split()) for sentence in found) <= 25
 
 
+def test_a_loss_that_does_not_replicate_is_told_in_both_readings(cnn2c: Known) -> None:
+    for name in ("mnist", "fmnist", "kmnist"):
+        for loss, paper in (("SML", None), ("LGL-INR", None), ("LGL", 0.7)):
+            cell = cells("paper", unknown)[Key(CNN2C, name, {"SML": SML, "LGL-INR": LGL_INR, "LGL": LGL}[loss])]
+            printed = float(cell.paper or 0) / 100
+            cnn2c.fill(cell, lambda seed, to=paper or printed: to + 0.0001 * (seed % 3))
+    for cell in (one for key, one in cells("paper", unknown).items() if key.labels[2].startswith("beta")):
+        cnn2c.fill(cell, lambda seed, to=float(cell.paper or 0) / 100: to + 0.0001 * (seed % 3))
+    told = "The paper's accuracies replicate for SML and LGL-INR (8 of 8 judged), not for LGL (0 of 3"
+    assert said(cnn2c)[0] == f"{told})."
+    for name, cell in second_runs.lgl_sums().items():
+        printed = float(estimates.at_papers(Judge(cnn2c))[name, LGL].paper or 0) / 100
+        cnn2c.fill(cell, lambda seed, to=printed - 0.2 * (name == "mnist"): to + 0.0001 * seed)
+    assert said(cnn2c)[0] == f"{told}; summed over classes, 2 of 3)."
+    assert len(said(cnn2c)[0].split()) <= 25
+
+
 def test_losses_are_defined_before_they_are_used(cnn2c: Known) -> None:
     judge = Judge(cnn2c)
     terms, paragraph, picture, _ = first_screen(judge, judge.cells(), judge.verdicts(), set())
@@ -239,7 +256,7 @@ def test_ten_times_lgl_stands_for_its_sum(cnn2c: Known) -> None:
 
 def steps(results: Known) -> list[Section]:
     judge = Judge(results)
-    return story(judge, judge.cells(), judge.verdicts(), [], [], [])
+    return story(judge, judge.cells(), judge.verdicts(), [], [], [], ["Strength: here."])
 
 
 def test_the_evidence_has_four_steps_each_a_sentence(cnn2c: Known) -> None:

@@ -67,7 +67,8 @@ def test_it_is_told_which_claims_hold_with_one_head_only(cnn2c: Known) -> None:
     )
     assert default != printed
     said = head_sentences(judge, judge.cells())
-    assert f"9 numbers {default} lie where one new run of ours would with the head 800-500-10, {printed} with" in said
+    assert f"9 numbers {default} lie in the prediction interval for one new run of ours with the head" in said
+    assert f"with the head 800-500-10, {printed} with the printed one" in said
     assert "Over CNN2C's three data sets 1 claim holds with one head only: " in said
     assert 'is more accurate than SML ("notably"): holds, with the printed head fails' in said
     assert "less accurate than SML: holds, with the printed head holds" in said
@@ -103,12 +104,12 @@ def test_cells_show_paper_ours_interval_and_verdict(cnn2c: Known) -> None:
     outcomes = [one.outcome for one in printed]
     sentence = cells_sentence(printed)
     assert sentence.startswith("Of the paper's 26 accuracies 11 can be judged: ")
-    assert f"{outcomes.count('consistent')} lie where one new run" in sentence
+    assert f"{outcomes.count('consistent')} lie in the 95 % prediction interval" in sentence
     assert f"{outcomes.count('paper higher')} above and {outcomes.count('paper lower')} below" in sentence
-    assert "by chance 0.6 would lie outside, and up to 2 would be no surprise" in sentence
+    assert "0.6 would lie outside by chance, and up to 2 would be no surprise" in sentence
     apart = {one.cell.loss for one in printed if one.outcome in ("paper higher", "paper lower")}
     assert apart == {"LGL", "SML", "LGL-INR"}
-    assert " below (of LGL, SML and LGL-INR); were the cells independent" in sentence
+    assert " below (of LGL, SML and LGL-INR). If the cells were independent, " in sentence
     assert cells_sentence([one for one in printed if not one.last.n]).startswith("None of the paper's 15 accuracies")
 
 
@@ -193,7 +194,7 @@ def test_claims_come_with_their_verdict_and_its_grounds(cnn2c: Known) -> None:
     assert said["lgl-under-sml"].startswith("higher after Holm in 3 of 6 cells, 3 without runs")
     of_paper = [one.outcome for one in tested if one.claim.id in set(known_ids("paper"))]
     counted = claims_sentence(verdicts)
-    assert counted.startswith(f"Of {len(of_paper)} claims of its text")
+    assert counted.startswith(f"Of the {len(of_paper)} claims of its text")
     num_held, num_failed = of_paper.count("holds"), of_paper.count("fails")
     assert num_held != 1
     assert f"{num_held} hold, {num_failed} fail{'s' if num_failed == 1 else ''}" in counted
@@ -202,7 +203,7 @@ def test_claims_come_with_their_verdict_and_its_grounds(cnn2c: Known) -> None:
     assert few + many == of_paper.count("undecided")
     assert (f"{few} came out inconclusive" in counted) == (few > 0)
     assert f"{many} are not yet tested; of " in counted
-    assert f"of {len(further)} that carry them to other learning rates" in counted
+    assert f"of {len(further)} that extend them to other learning rates" in counted
     assert counted.endswith(f"0 hold, 0 fail and {len(further)} are not yet tested.")
 
 
@@ -227,7 +228,7 @@ def test_what_hangs_on_the_runs_seen_before_the_rules_is_told(cnn2c: Known) -> N
     assert told.startswith(
         "The 9 runs of CNN2C with seed 0 at the paper's learning rate had been seen before the rules"
     )
-    assert told.endswith("Without them, on one pair of runs less, nothing changes.")
+    assert told.endswith("Without them, with one pair of runs fewer, nothing changes.")
     for key, cell in cells("paper", unknown).items():
         if key.labels[:2] in (("CNN2C", "KMNIST"), ("CNN2C", "FMNIST")) and key.labels[2] == "LGL-INR":
             for config in cell.configs[1:]:
@@ -245,7 +246,7 @@ def test_verdicts_by_a_cells_own_spread_are_compared(cnn2c: Known) -> None:
     def caption(results: Known) -> str:
         return next(block.caption for block in sections.cells(Judge(results).cells()) if isinstance(block, Table))
 
-    assert "By each cell's own s instead of the pooled one" in caption(cnn2c)
+    assert "With each cell's own s instead of the pooled one" in caption(cnn2c)
     cell = cells("paper", unknown)[labelled("CNN2C", "MNIST", "LGL-INR")]
     for config in cell.configs:
         cnn2c.add(config, 0.9940 + 0.0001 * config.seed)  # the paper has 99.29

@@ -37,8 +37,8 @@ def provenance(results: Results, names: Iterable[str]) -> list[Block]:
     caption = "What the runs in this report were done on."
     if len({device for device, *_ in lines}) > 1:
         caption += (
-            " Some comparisons are of runs on different processors: these round differently, which training magnifies, "
-            "so runs of one seed have initial weights and order in common there, as two losses do anywhere."
+            " Some comparisons are of runs on different processors. These round differently, and training magnifies "
+            "the difference. Such runs of one seed share no more than initial weights and order, as two losses do."
         )
     return [table(texts, ["Device", "Precision", "torch", "Commit"], caption)]
 
@@ -88,8 +88,8 @@ def missing(plan: Iterable[tuple[str, int, int, int]], problems: Sequence[str]) 
         for name, done, failed, planned in plan
     }
     caption = (
-        "The runs that docs/statistics.md plans; lossbench reference continues them in this order, without a GPU from "
-        "CNN2C at the paper's learning rate on."
+        "The runs that docs/statistics.md plans. The command lossbench reference does what is missing in this order; "
+        "without a GPU it begins with CNN2C at the paper's learning rate."
     )
     found: list[Block] = [table(lines, ["Runs"], caption)]
     return [*found, Items(problems)] if problems else found

@@ -53,14 +53,12 @@ class Study:
         title: what it asks or shows, in a line.
         rules: where its rules are written, such as docs/statistics.md#anchor.
         place: among the studies; smaller ones come first, equals by name.
-        by_arrays: whether all its sections are computed from the runs' arrays, and are left out without them.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     rules: ClassVar[str]
     place: ClassVar[int] = 100
-    by_arrays: ClassVar[bool] = False
 
     def plan(self, known: Known) -> Iterator[Planned]:
         """The runs to do now in named blocks, in order of importance; a block is made when its turn comes."""
@@ -79,7 +77,11 @@ class Study:
         return ()
 
     def findings(self, results: Results) -> list[str]:
-        """Sentences on what was found so far; the page lists those of all studies at its top."""
+        """Sentences on what was found so far; the page has those of all studies before its folded sections."""
+        return []
+
+    def strengths(self, results: Results) -> list[str]:
+        """Sentences on where one of the paper's losses is strong or weak; the page's evidence lists them."""
         return []
 
     def sections(self, results: Results) -> Sequence[Section]:

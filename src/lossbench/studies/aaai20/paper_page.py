@@ -22,6 +22,7 @@ from lossbench.studies.aaai20.sections import judged as sections
 from lossbench.studies.aaai20.sections.findings import claims_sentence, head_sentences, seen_sentence
 from lossbench.studies.aaai20.sections.first_screen import ABOUT, TITLE, first_screen
 from lossbench.studies.aaai20.sections.story import story
+from lossbench.studies.aaai20.sections.summary import reproducibility
 from lossbench.studies.aaai20.sections.without_arrays import all_without, notice
 from lossbench.studies.aaai20.table1 import Simulations
 from lossbench.studies.aaai20.verdicts import Judge
@@ -71,7 +72,8 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
     def pictures(blocks: Sequence[Block]) -> list[Picture]:
         return [block for block in blocks if isinstance(block, Picture)]
 
-    steps = story(judge, judged, verdicts, pictures(cells), pictures(curves), pictures(hangs_on))
+    elsewhere = [text for study in other_studies() for text in study.strengths(results)]
+    steps = story(judge, judged, verdicts, pictures(cells), pictures(curves), pictures(hangs_on), elsewhere)
 
     def others(blocks: Sequence[Block]) -> list[Block]:
         """What is not shown above already."""
@@ -182,6 +184,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
     if all_without(results, used):
         checks = [section for section in checks if not section.by_arrays]
     lead = [
+        *reproducibility(results, used),
         *notice(results, used, by_arrays),
         *(Paragraph(text) for study in other_studies() for text in study.findings(results)),
     ]

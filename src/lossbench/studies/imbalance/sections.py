@@ -73,7 +73,7 @@ def beside_weighted_sml(results: Results) -> str | None:
     if not num:
         return None
     return (
-        f"on imbalanced Fashion-MNIST LGL-INR has the best balanced accuracy in {ahead} of {num} imbalances, beside "
+        f"Strength: on imbalanced Fashion-MNIST LGL-INR has the best balanced accuracy in {ahead} of {num} imbalances, beside "
         f"SML with the class weights tried, none of them with a tuned learning rate ({seeds_told(counts)})."
     )
 

@@ -17,7 +17,6 @@ class ImbalanceStudy(Study):
     title = "Class weights on imbalanced data (Eq. 9 and 10)"
     rules = "docs/statistics.md#later-changes"
     place = 1
-    by_arrays = True
 
     def plan(self, known: Known) -> Iterator[Planned]:
         return plan.blocks(known.runtime)
@@ -30,7 +29,13 @@ class ImbalanceStudy(Study):
 
         return [text for text in [outcomes(results)] if text]
 
+    def strengths(self, results: Results) -> list[str]:
+        from lossbench.studies.imbalance.sections import beside_weighted_sml
+
+        return [text for text in [beside_weighted_sml(results)] if text]
+
     def sections(self, results: Results) -> list[Section]:
         from lossbench.studies.imbalance.sections import imbalance
 
-        return [Section(f"Beyond the paper: {self.title[0].lower()}{self.title[1:]}", imbalance(results))]
+        gist = "Rules: Eq. 10 within a factor of 1.25, and what inverse weights do; Fashion-MNIST, n=3."
+        return [Section(self.title, imbalance(results), short="Imbalanced data", gist=gist, by_arrays=True)]

@@ -1,4 +1,4 @@
-"""What the paper prints, as tables: its numbers, its claims, its errors and gaps."""
+"""Tables as CSV: the paper's numbers, claims, errors and gaps, and where the study departs from its rules."""
 
 import csv
 from importlib.resources import files

@@ -47,16 +47,17 @@ def table1(simulations: Simulations | None) -> list[Block]:
         }
     caption = (
         f"Table 1. Left side of Eq. 10 on test samples, mean (standard deviation) of {simulations.num_repetitions} "
-        f"simulations, seed {simulations.seed}, {simulations.wall_s:.0f} s, commit {short_commit(simulations.commit)}; "
-        "where the mean of as many others would lie (95 %), the paper's mean, which is rounded to 0.01, and how far "
-        "the left side is off the right one (90 %). Weights as printed, or corrected so that they give the printed "
-        f"values. Sim1 is a logistic regression; Sim2's network is stopped after {simulations.stopped_after} "
-        f"iterations or has converged within {simulations.converged_within}, as the paper does not say how it was "
-        "trained."
+        f"simulations, seed {simulations.seed}, {simulations.wall_s:.0f} s, commit {short_commit(simulations.commit)}. "
+        "Another mean: where the mean of as many new simulations would lie (95 %). Paper: rounded to 0.01. Off by: how "
+        "far the left side is off the right one (90 % interval). Weights are as printed, or corrected so that they "
+        "give the printed values. Sim1 is a logistic regression. Sim2's network is stopped after "
+        f"{simulations.stopped_after} iterations or has converged within {simulations.converged_within}; the paper "
+        "does not say how it was trained."
     )
     outcomes = [f"{outcome} with Sim2's network {training}" for training, outcome in equation_10(simulations).items()]
     num_cells = in_words(len({(one.cell.simulation, one.cell.lambda_printed) for one in simulated(simulations)}))
-    text = f"That the simulated values match Eq. 10 within 5 % in all {num_cells} cells {' and '.join(outcomes)}."
+    claim = f"The claim that the simulated values match Eq. 10 within 5 % in all {num_cells} cells"
+    text = f"{claim} {' and '.join(outcomes)}."
     return [table(lines, ["Simulation", "Model", "Weights", "lambda_0"], caption), Paragraph(text)]
 
 
@@ -88,8 +89,8 @@ def table2() -> list[Block]:
         lines[network, "all"] = {"Layer": "", "Output": "", "Parameters": _num_parameters(network)}
     caption = (
         "Table 2. The networks as built, shapes and parameters computed. C channels, K kernel, S stride, P padding; CV "
-        "convolution, BN batch normalisation, MP and AP pooling, a number alone so many features; ReLU is left out. "
-        "MobileNetV2 and ResNet-18 by block."
+        "convolution, BN batch normalisation, MP and AP pooling, a number alone the size of a linear layer; ReLU is "
+        "left out. MobileNetV2 and ResNet-18 by block."
     )
     return [table(lines, ["Network", "Row"], caption)]
 
@@ -144,11 +145,11 @@ def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:
         network, dataset, loss = key.labels
         lines[loss, dataset, network, images] = _balance(group)
     caption = (
-        "Eq. 9 (SML) and 10 (LGL, LGL-INR, per one-vs-all classifier; LGL-INR by its own law) on trained networks: "
-        "left over right side, 1 in balance, median and range over classes and seeds; the factor between the sides in "
-        "a typical class, whichever is larger (median), as ratios above and below 1 cancel; the residual over the sum "
-        "of both sides; and the part of it that weight decay on biases, and LGL-INR's gradient through its weights, "
-        "explain where known."
+        "Eq. 9 (SML) and 10 (LGL, LGL-INR, per one-vs-all classifier; LGL-INR by its own law) on trained networks. "
+        "Left / right: 1 in balance, median and range over classes and seeds. Typical factor: the larger side over the "
+        "smaller, median, as ratios above and below 1 cancel. Residual: left less right over the sum of both sides, "
+        "median. Explained: the part of it that comes from weight decay on biases and from LGL-INR's gradient through "
+        "its weights, where known."
     )
     return [
         plots.learning_property(rows, LOSS_LABELS),
@@ -172,10 +173,10 @@ def _in_balance(groups: Balances) -> str:
             told.append(f"{_factor(ratios)} on {split}{'ing' * (split == 'train')} images ({near:.0f} %)")
         texts.append(f"{loss.label} {told[0]} and {told[1]}")
     return (
-        "By which factor the two sides differ in a typical class, median over classes, seeds and data sets, and how "
-        f"many classes are within {diagnostics.LAW_FACTOR}: {'; '.join(texts)}. LGL-INR's right side is weighted, so "
-        "that a mistake adds about nine times as much to the left; where training images are known almost by heart, "
-        "its sides part on test images."
+        "Factor between the two sides in a typical class (median over classes, seeds and data sets), and the share of "
+        f"classes whose factor is within {diagnostics.LAW_FACTOR}: {'; '.join(texts)}. LGL-INR's right side is "
+        "weighted, so a mistake adds about nine times as much to the left. Where a network fits its training images "
+        "almost perfectly, its two sides are far apart on test images."
     )
 
 
@@ -213,7 +214,7 @@ def audit(found: Balances, simulations: Simulations | None) -> list[Block]:
         (line["place"], line["said"]): {"Finding": line["finding"], "Evidence": line["evidence"].format_map(known)}
         for line in paper.lines("audit.csv")
     }
-    return [table(lines, ["Place", "Said"], "The paper's errors and gaps, and what ours say of them.")]
+    return [table(lines, ["Place", "Said"], "The paper's errors and gaps, with our evidence.")]
 
 
 class _Numbers(dict[str, str]):

@@ -9,7 +9,7 @@ import numpy as np
 from lossbench.config.registry import LABELS, LOSSES
 from lossbench.report.rows import Estimate, FindingRow, LeadRow, WeightRow
 from lossbench.statistics import inference
-from lossbench.statistics.inference import Difference, Pairs
+from lossbench.statistics.inference import CellOutcome, Difference, Pairs
 from lossbench.studies.aaai20 import grid, keys, second_runs, variants
 from lossbench.studies.aaai20.conditions import MARGINS, Place, points
 from lossbench.studies.aaai20.keys import CNN2C, GRAY, LGL, LGL_INR, SML, SUMMED, Pair, pair_label
@@ -65,6 +65,18 @@ def at_own(judge: Judge) -> Cells:
     found = {(key.dataset, key.loss): cell for key, cell in own.items()}
     found |= {("mnist", loss): cell for loss, cell in second_runs.mnist_own(accuracy).items()}
     return {place: with_seeds(cell, ALL_SEEDS) for place, cell in found.items()}
+
+
+def summed_outcomes(judge: Judge) -> dict[str, CellOutcome]:
+    """What the paper's numbers of LGL are beside LGL summed over the classes, by its own spread; by data set."""
+    found: dict[str, CellOutcome] = {}
+    papers = at_papers(judge)
+    for name in GRAY:
+        paper = papers[name, LGL].paper
+        prediction = inference.prediction_interval(judge.results.values(papers[name, SUMMED]))
+        if paper is not None:
+            found[name] = inference.cell_outcome(prediction, paper / 100)
+    return found
 
 
 def estimate(found: Difference) -> Estimate | None:

@@ -34,9 +34,9 @@ def cells_sentence(cells: Sequence[JudgedCell]) -> str:
     apart = dict.fromkeys(one.cell.loss for one in cells if one.outcome in ("paper higher", "paper lower"))
     losses = f" (of {enumerated(apart)})" if apart else ""
     return (
-        f"Of the paper's {len(cells)} accuracies {judged} can be judged: {count['consistent']} lie where one new run "
-        f"of ours would (95 % prediction interval), {count['paper higher']} above and {count['paper lower']} below"
-        f"{losses}; were the cells independent, by chance {alarms.expected:.1f} would lie outside, and up to "
+        f"Of the paper's {len(cells)} accuracies {judged} can be judged: {count['consistent']} lie in the 95 % "
+        f"prediction interval for one new run of ours, {count['paper higher']} above and {count['paper lower']} below"
+        f"{losses}. If the cells were independent, {alarms.expected:.1f} would lie outside by chance, and up to "
         f"{alarms.most} would be no surprise."
     )
 
@@ -47,8 +47,8 @@ def claims_sentence(verdicts: Sequence[Verdict]) -> str:
     own = _counted([one for one in tested if one.claim.whose == "paper"])
     further = _counted([one for one in tested if one.claim.whose == "further"])
     return (
-        f"Of {own[0]} claims of its text that are tested on trained networks {own[1]}; of {further[0]} that carry "
-        f"them to other learning rates, scales or the head as printed, {further[1]}."
+        f"Of the {own[0]} claims of its text that are tested on trained networks, {own[1]}; of {further[0]} that "
+        f"extend them to other learning rates, scales or the head as printed, {further[1]}."
     )
 
 
@@ -85,9 +85,9 @@ def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
     ]
     once = [before for before, after in both if (before.outcome == "holds") != (after.outcome == "holds")]
     return (
-        f"Of CNN2C's {len(chosen)} numbers {counted[0]} lie where one new run of ours would with the head "
-        f"800-500-10, {counted[1]} with the printed one (800-10). Over CNN2C's {in_words(num_datasets)} data sets "
-        f"{len(once) or 'no'} claim{'s' * (len(once) > 1)} hold{'s' * (len(once) < 2)} with one head only: "
+        f"Of CNN2C's {len(chosen)} numbers {counted[0]} lie in the prediction interval for one new run of ours with "
+        f"the head 800-500-10, {counted[1]} with the printed one (800-10). Over CNN2C's {in_words(num_datasets)} data "
+        f"sets {len(once) or 'no'} claim{'s' * (len(once) > 1)} hold{'s' * (len(once) < 2)} with one head only: "
         f"{'; '.join(told)}."
     )
 
@@ -116,7 +116,7 @@ def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
     changes = f"these change: {'; '.join(told)}" if told else "nothing changes"
     return (
         f"The {len(judge.seen())} runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen "
-        f"before the rules were written (docs/statistics.md). Without them, on one pair of runs less, {changes}."
+        f"before the rules were written (docs/statistics.md). Without them, with one pair of runs fewer, {changes}."
     )
 
 

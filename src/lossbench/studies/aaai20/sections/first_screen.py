@@ -9,12 +9,12 @@ from lossbench.report.blocks import Block, Count, Paragraph, Terms, Tile, Tiles
 from lossbench.report.finding_figure import finding
 from lossbench.report.tone import TONES
 from lossbench.report.wording import enumerated, in_words, points, seeds_told
-from lossbench.statistics.inference import MIN_RUNS, Headline
+from lossbench.statistics.inference import MIN_RUNS, CellOutcome, Headline
 from lossbench.studies.aaai20 import keys
 from lossbench.studies.aaai20.keys import LGL, LGL_INR, LITERAL, SML
 from lossbench.studies.aaai20.second_runs import BLIND_SEEDS
 from lossbench.studies.aaai20.second_verdicts import ConfirmedHeadline, SecondRound
-from lossbench.studies.aaai20.sections.estimates import finding_rows
+from lossbench.studies.aaai20.sections.estimates import finding_rows, summed_outcomes
 from lossbench.studies.aaai20.sections.findings import DATASETS
 from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, State, Verdict
 
@@ -62,14 +62,14 @@ def sentences(judge: Judge, cells: Sequence[JudgedCell]) -> list[str]:
     """The finding: whose numbers come out again, what becomes of the lead over SML, and how far that may be trusted."""
     second = SecondRound(judge)
     first = second.headlines()[0]
-    return [_reproduced(cells), _lead(first), _repeated(first, second)]
+    return [_reproduced(judge, cells), _lead(first), _repeated(first, second)]
 
 
 _JUDGED = ("consistent", "paper higher", "paper lower")
 
 
-def _reproduced(cells: Sequence[JudgedCell]) -> str:
-    """Which losses' printed accuracies come out again."""
+def _reproduced(judge: Judge, cells: Sequence[JudgedCell]) -> str:
+    """Which losses' printed accuracies replicate."""
     by_loss = {
         loss.label: [one.outcome for one in cells if one.key.loss.name == loss.name and one.outcome in _JUDGED]
         for loss in keys.LOSSES
@@ -78,13 +78,20 @@ def _reproduced(cells: Sequence[JudgedCell]) -> str:
     if not judged:
         return f"None of the paper's {len(cells)} accuracies is judged yet."
     again = [loss for loss, outcomes in judged.items() if set(outcomes) == {"consistent"}]
-    others = {loss: outcomes.count("consistent") for loss, outcomes in judged.items() if loss not in again}
+    others = [loss for loss in judged if loss not in again]
     num_again = sum(len(judged[loss]) for loss in again)
     told = f"for {enumerated(again)} ({num_again} of {num_again} judged)" if again else ""
-    apart = enumerated([f"{loss} ({count} of {len(judged[loss])})" for loss, count in others.items()]) if others else ""
+    apart = enumerated([f"{loss} ({_count(judge, loss, judged[loss])})" for loss in others]) if others else ""
     if not again:
-        return f"The paper's accuracies do not all come out again: {apart}."
-    return f"The paper's accuracies come out again {told}{f', not for {apart}' if others else ''}."
+        return f"The paper's accuracies do not all replicate: {apart}."
+    return f"The paper's accuracies replicate {told}{f', not for {apart}' if others else ''}."
+
+
+def _count(judge: Judge, loss: str, outcomes: Sequence[CellOutcome | None]) -> str:
+    """How many of a loss's numbers replicate; of LGL by its other reading as well."""
+    told = f"{outcomes.count('consistent')} of {len(outcomes)}"
+    summed = [word for word in summed_outcomes(judge).values() if word != "too few"] if loss == LGL.label else []
+    return f"{told}; summed over classes, {summed.count('consistent')} of {len(summed)}" if summed else told
 
 
 def _lead(one: ConfirmedHeadline) -> str:

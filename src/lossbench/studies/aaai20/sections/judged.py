@@ -34,7 +34,7 @@ CONDITIONS = {
 
 WHOSE = {
     "paper": "The paper's claims",
-    "further": "Where the paper's claims lead, with conditions of ours",
+    "further": "The paper's claims under conditions of ours",
     "ours": "Our own hypotheses",
 }
 """Whose the claims are, and how their table begins."""
@@ -62,8 +62,8 @@ def headlines(judge: Judge, status: Mapping[tuple[Part, str], str]) -> Table:
     caption = (
         "LGL-INR's lead in test accuracy, in points (95 % interval): CNN2C, last epoch, paired over n seeds; at the "
         "paper's learning rate, with the other loss scaled to LGL-INR's gradient norm, and with each loss at its own "
-        "learning rate, LGL-INR's named first. The lead's word rests on seeds 0 to 4; beside it, what blind seeds make "
-        "of it."
+        "learning rate, LGL-INR's named first. The verdict on a lead rests on seeds 0 to 4; beside it, whether blind "
+        "seeds confirm it."
     )
     return table(lines, ["Contrast", "Data set"], caption)
 
@@ -109,8 +109,8 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
         for one in sorted(judged, key=_by_place)
     }
     caption = (
-        "The paper's accuracies (%) beside where one new run of ours is expected (95 %): mean ± t s √(1 + 1/n), s "
-        f"pooled over the losses of a data set and network; fewer than {MIN_RUNS} runs are too few for a verdict. "
+        "The paper's accuracies (%) beside the 95 % prediction interval for a new run of ours: mean ± t s √(1 + 1/n), "
+        f"s pooled over the losses of a data set and network; fewer than {MIN_RUNS} runs are too few for a verdict. "
         f"{_by_own_spread(judged)} "
         f"The last epoch is the headline; the best one is selected on the test set. {LITERAL_HEAD} is a second "
         "reading of CNN2C's numbers."
@@ -126,9 +126,8 @@ def _by_own_spread(judged: Sequence[JudgedCell]) -> str:
         if one.outcome != one.outcome_own and one.outcome != "too few"
     )
     told = "; ".join(words)
-    return (
-        f"By each cell's own s instead of the pooled one {f'other verdicts: {told}' if told else 'no verdict changes'}."
-    )
+    changes = f"these verdicts change: {told}" if told else "no verdict changes"
+    return f"With each cell's own s instead of the pooled one, {changes}."
 
 
 def _network(one: JudgedCell) -> str:
@@ -175,10 +174,10 @@ def comparisons(judge: Judge, status: Mapping[Contrast, str]) -> list[Block]:
     blocks: list[Block] = []
     if present:
         caption = (
-            "Differences in test accuracy, last epoch, in points: paired t over seeds, p by Holm within a contrast "
-            "of a condition over all the cells that it will have, 90 % interval and margin of equivalence. As "
-            "description: in how many seeds the exact McNemar test finds either network better on the same images, "
-            "and the nominal 95 % interval of a bootstrap over images and seeds, too narrow with few seeds."
+            "Differences in test accuracy, last epoch, in points: paired t over seeds, p after Holm over all planned "
+            "cells of a contrast in a condition, 90 % interval and margin of equivalence. Description only: in how "
+            "many seeds the exact McNemar test finds either network better on the same images, and the nominal 95 % "
+            "interval of a bootstrap over images and seeds, which is too narrow with few seeds."
         )
         blocks = [plots.comparisons(rows), table(lines, ["Condition", "Contrast", "Cell"], caption)]
     if absent:
@@ -237,8 +236,8 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
         caption = f"{which}, each by the rule written down before the runs. Conditions are {told}."
         if whose == "paper":
             caption += (
-                " In quotation marks what the paper says of a size, which is not tested. That Table 1 is judged twice "
-                "was settled after its values had been seen."
+                " What the paper says of a size is in quotation marks and is not tested. The decision to judge Table 1 "
+                "twice was made after its values had been seen."
             )
         blocks.append(table(lines, ["Claim"], caption))
     return blocks
@@ -263,9 +262,9 @@ def convergence(judge: Judge) -> list[Block]:
                     "p, Holm, area": probability(p_holm[1]) if p_holm else NO_NUMBER,
                 }
     caption = (
-        "Convergence, CNN2C: difference in the first epoch within 0.5 points of the run's own end, and in the area "
-        "under the accuracy curve, in points; negative epochs and positive area are in LGL-INR's favour. Test "
-        "images of FMNIST and KMNIST decide the claim; the rest is shown."
+        "Convergence, CNN2C: difference in the first epoch whose accuracy is within 0.5 points of the run's last one, "
+        "and in the area under the accuracy curve, in points; negative epochs and positive area are in LGL-INR's "
+        "favour. Test images of FMNIST and KMNIST decide the claim; the rest is shown."
     )
     headings = dict.fromkeys(("p, Holm, epochs", "p, Holm, area"), "p, Holm")
     return [table(lines, ["Contrast", "Data set", "Images"], caption, headings)]
@@ -286,7 +285,7 @@ def figure1_text(judge: Judge) -> list[Block]:
         }
         for one in figure1.counts(judge.results, small)
     }
-    caption = f"The {len(lines)} counts of Figure 1 that caption and text print; each interval with its own s."
+    caption = f"The {len(lines)} counts of Figure 1 in the paper's caption and text; each interval has its own s."
     blocks: list[Block] = [table(lines, ["Count"], caption)]
     fashion = {key.loss: cell for key, cell in judge.conditions["paper"].items() if key.place == (CNN2C, "fmnist")}
     similar = figure1.similar_classes(judge.results, fashion[LGL], fashion[SML])
@@ -294,10 +293,10 @@ def figure1_text(judge: Judge) -> list[Block]:
         blocks.append(
             Paragraph(
                 f"Similar classes (Fashion-MNIST, CNN2C): LGL takes {similar.lgl:.0f} shirts for coats or coats for "
-                f"shirts, SML {similar.sml:.0f} (means of {similar.n} seeds; more under LGL in {similar.num_more}). "
-                f"That is {100 * similar.share:.0f} % of the errors that LGL makes beyond SML's, and "
-                f"{100 * similar.share_of_lgl:.0f} % of all that LGL makes, {100 * similar.share_of_sml:.0f} % of all "
-                "that SML makes. A cause is not tested."
+                f"shirts, SML {similar.sml:.0f} (means of {similar.n} seeds; more with LGL in {similar.num_more}). "
+                f"The difference is {100 * similar.share:.0f} % of the errors that LGL makes beyond SML's. Such "
+                f"errors are {100 * similar.share_of_lgl:.0f} % of LGL's and {100 * similar.share_of_sml:.0f} % of "
+                "SML's errors. A cause is not tested."
             )
         )
     return blocks

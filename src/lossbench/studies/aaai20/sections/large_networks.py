@@ -22,7 +22,7 @@ def on_a_cpu(results: Results) -> list[Block]:
     for (network, loss), config in begun.items():
         lines.setdefault(network, {})[loss] = _accuracy(results.accuracy(config)) or MISSING
     caption = (
-        f"No result, a pilot: CIFAR-10 after {without_gpu.CIFAR10_EPOCHS} of 100 epochs on "
+        f"A trial, not a result: CIFAR-10 after {without_gpu.CIFAR10_EPOCHS} of 100 epochs on "
         f"{without_gpu.CIFAR10_IMAGES:,} training images, fp32 on a CPU, test accuracy (%), n=1."
     )
     return [*cnn5c(results), table(lines, ["Network"], _told(caption, results, begun.values()))]
@@ -39,8 +39,8 @@ def cnn5c(results: Results) -> list[Block]:
         lines.setdefault(group[0].dataset, {})[group[0].loss] = told + beside if told else toned(MISSING, beside)
     caption = (
         "CNN5C: test accuracy (%) after the last epoch, mean ± standard deviation over seeds (n), the paper's number "
-        f"beside it; fewer than {inference.MIN_RUNS} runs are too few for a verdict. The runs in fp32 are Table 3's "
-        "own, which alone is judged; those in bf16 are a second table."
+        f"beside it; fewer than {inference.MIN_RUNS} runs are too few for a verdict. The runs in fp32 are those of "
+        "Table 3 and are judged; those in bf16 are a second table, which is not."
     )
     configs = [config for group in cells.values() for cell in group for config in cell.configs]
     return [Paragraph(_agreement(results)), table(lines, ["Data set"], _told(caption, results, configs))]
@@ -67,11 +67,11 @@ def _agreement(results: Results) -> str:
     pairs = inference.pair(results.values(both.bf16), results.values(both.fp32))  # precisions differ on purpose
     if pairs.n < inference.MIN_RUNS:
         known = f", bf16 - fp32 {enumerated(map(points, pairs.differences))} points" if pairs.n else ""
-        return f"Whether bf16 does as fp32 is open: {pairs.n} of {without_gpu.AGREEMENT_SEEDS} pairs of runs{known}."
+        return f"Whether bf16 and fp32 agree is open: {pairs.n} of {without_gpu.AGREEMENT_SEEDS} pairs of runs{known}."
     test = inference.tost(pairs, MARGINS["kmnist"])
     shown = "are equivalent" if test.p < inference.ALPHA else "are not shown to be equivalent"
     places = _processors(results, both)
-    mixed = ", which differ within pairs, so that the difference is not of precision alone" if len(places) > 1 else ""
+    mixed = ", mixed within pairs, so that the difference is not of precision alone" if len(places) > 1 else ""
     return (
         f"bf16 and fp32 {shown} within ±{100 * test.margin:g} points: SML on KMNIST with CNN5C after "
         f"{without_gpu.AGREEMENT_EPOCHS} epochs, bf16 - fp32 {points(test.mean)} points (90 % interval "

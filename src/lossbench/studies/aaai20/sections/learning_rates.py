@@ -41,8 +41,8 @@ def confound(judge: Judge) -> list[Block]:
     }
     caption = (
         "Accuracy (%) after the last epoch on validation images, a tenth of the training set held out (seed 1000, one "
-        "run a point), and each loss's own learning rate. Without weight decay a loss times c equals its learning rate "
-        "times c; with it, as on CIFAR-10, c moves the balance of loss and decay as well."
+        "run a point), and each loss's own learning rate. Without weight decay a factor on the loss equals a factor on "
+        "the learning rate; with weight decay, as on CIFAR-10, it also changes the balance of loss and decay."
     )
     choice = table(
         {key: {**dict.fromkeys(_columns(lines), NO_NUMBER), **line} for key, line in lines.items()},

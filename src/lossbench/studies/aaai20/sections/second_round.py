@@ -54,9 +54,9 @@ def _summary(confirmations: Sequence[Confirmation]) -> str:
         counts[one.status] += 1
     told = [f"{count} {status}" for status, count in counts.items() if count]
     return (
-        f"Blind seeds ({BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]}) repeat {len(confirmations)} comparisons of CNN2C whose "
-        f"words rest on seeds 0 to 4: {enumerated(told)}. Their rules were written before they ran; the test images "
-        f"are those seen before. A comparison is judged once all {in_words(len(BLIND_SEEDS))} seeds of both its "
+        f"Blind seeds ({BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]}) repeat {len(confirmations)} comparisons of CNN2C that "
+        f"were judged by seeds 0 to 4: {enumerated(told)}. Their rules were written before they ran; the test images "
+        f"are the same as before. A comparison is judged once all {in_words(len(BLIND_SEEDS))} seeds of both its "
         "cells are done."
     )
 
@@ -104,7 +104,9 @@ def _headlines(second: SecondRound) -> list[Block]:
         }
         for one in second.headlines()
     }
-    return [table(lines, ["Contrast", "Data set"], "What becomes of LGL-INR's lead, by the first and the blind seeds.")]
+    return [
+        table(lines, ["Contrast", "Data set"], "The verdict on LGL-INR's lead, by seeds 0 to 4 and by the blind seeds.")
+    ]
 
 
 def _numbers(second: SecondRound) -> list[Block]:
@@ -136,9 +138,10 @@ def _further(second: SecondRound) -> list[Block]:
     caption = (
         "Contrasts that the second round adds, CNN2C, test accuracy after the last epoch in points (95 % interval): "
         "words from the blind seeds, Holm over the data sets of a contrast. LGL-INR with beta 0 has even weights. LGL "
-        "as a sum over the classes is ten times LGL as a mean: without weight decay the same as ten times the learning "
-        "rate, so on Fashion-MNIST it is LGL's own-lr cell and no further evidence. The decaying learning rate falls "
-        "tenfold after 50 and 75 % of the epochs, each loss at its own rate. They decide none of the paper's claims."
+        "summed over the classes is ten times the mean; without weight decay this equals ten times the learning rate, "
+        "so on Fashion-MNIST it is LGL at its own learning rate and no further evidence. The decaying learning rate "
+        "falls tenfold after 50 and 75 % of the epochs; each loss has its own rate. None of these contrasts decides a "
+        "claim of the paper."
     )
     return [table(lines, ["Family", "Contrast", "Data set"], caption)]
 
@@ -158,13 +161,13 @@ def _ranking(second: SecondRound) -> list[Block]:
         (pair_label(pair), LABELS[dataset]): {
             "Constant rate": toned(constant or NOT_YET),
             "Decaying rate": toned(decaying or NOT_YET),
-            "Does the constant rate make it?": toned(answer if constant and decaying else NOT_YET),
+            "Depends on it?": toned(answer if constant and decaying else NOT_YET),
         }
         for (pair, dataset), (constant, decaying, answer) in second.ranking().items()
     }
     caption = (
-        "Does the constant learning rate make the ranking? Words of the blind seeds with each loss at its own learning "
-        "rate, constant and decaying."
+        "Does the ranking of the losses depend on the constant learning rate? Words of the blind seeds with each loss "
+        "at its own learning rate, constant and decaying."
     )
     return [table(lines, ["Contrast", "Data set"], caption)]
 
@@ -172,10 +175,10 @@ def _ranking(second: SecondRound) -> list[Block]:
 def _choices(second: SecondRound) -> list[Block]:
     lines = {(LABELS[one.dataset], one.loss.label): _choice_line(one) for one in second.choices()}
     caption = (
-        "How firm each loss's own learning rate is: chosen once by seed 1000, then by seeds 1001 to 1004 within its "
-        "neighbours, by mean accuracy on the same 6,000 held-out images; in how many of the "
-        f"{in_words(len(CHOICE_SEEDS))} seeds the chosen rate "
-        "is the best, and its lead over the runner-up in points (95 % interval). The noise is of training alone."
+        "How stable the choice of each loss's own learning rate is. Seed 1000 chose it; seeds 1001 to 1004 choose "
+        "again among this rate and its neighbours, by mean accuracy on the same 6,000 held-out images. Best in: in how "
+        f"many of the {in_words(len(CHOICE_SEEDS))} seeds their choice is the best. Lead: over the runner-up, in "
+        "points (95 % interval). The held-out images are fixed, so this is noise of training alone."
     )
     blocks: list[Block] = [table(lines, ["Data set", "Loss"], caption)]
     others = {
@@ -187,7 +190,7 @@ def _choices(second: SecondRound) -> list[Block]:
         for key, cell, values in second.otherwise()
     }
     if others:
-        told = "Sensitivity: test accuracy at the learning rates that four more seeds choose otherwise, blind seeds."
+        told = "Sensitivity: test accuracy with blind seeds where the four further seeds choose another learning rate."
         blocks.append(table(others, ["Data set", "Loss"], told))
     return blocks
 

@@ -40,6 +40,7 @@ def story(
     beside_paper: Sequence[Block],
     curves: Sequence[Picture],
     readings: Sequence[Block],
+    elsewhere: Sequence[str],
 ) -> list[Section]:
     """The four steps.
 
@@ -50,12 +51,13 @@ def story(
         beside_paper: a picture of our accuracies beside the paper's.
         curves: pictures of accuracy over the learning rate.
         readings: a picture of what other readings of the paper change, and its text.
+        elsewhere: what other studies say of a loss's strengths.
     """
     printed = [one for one in cells if one.key.model != LITERAL]
     return [
         _numbers(judge, printed, beside_paper),
         _rates(judge, curves),
-        _weights(judge),
+        _weights(judge, elsewhere),
         _conditions(judge, verdicts, printed, readings),
     ]
 
@@ -77,20 +79,8 @@ def _numbers(judge: Judge, printed: Sequence[JudgedCell], beside_paper: Sequence
     )
 
 
-def _summed_outcomes(judge: Judge) -> dict[str, inference.CellOutcome]:
-    """What the paper's numbers of LGL are beside LGL summed over the classes, by its own spread; by data set."""
-    found: dict[str, inference.CellOutcome] = {}
-    papers = estimates.at_papers(judge)
-    for name in GRAY:
-        paper = papers[name, LGL].paper
-        prediction = inference.prediction_interval(judge.results.values(papers[name, SUMMED]))
-        if paper is not None:
-            found[name] = inference.cell_outcome(prediction, paper / 100)
-    return found
-
-
 def _two_readings(judge: Judge) -> str:
-    known = {name: word for name, word in _summed_outcomes(judge).items() if word != "too few"}
+    known = {name: word for name, word in estimates.summed_outcomes(judge).items() if word != "too few"}
     words = {
         "consistent": "agrees with ours",
         "paper higher": "is higher than ours",
@@ -98,7 +88,7 @@ def _two_readings(judge: Judge) -> str:
     }
     told = [f"{words[word]} on {DATASETS[name]}" for name, word in known.items()]
     summed = (
-        f"with the sum, ten times as large, the paper's number {enumerated(told)}" if told else "the sum has no runs"
+        f"beside the sum, ten times as large, the paper's number {enumerated(told)}" if told else "the sum has no runs"
     )
     return (
         "The paper does not say whether LGL is a mean or a sum over the classes. The verdicts are about the mean; "
@@ -108,7 +98,7 @@ def _two_readings(judge: Judge) -> str:
 
 def accuracies(judge: Judge, printed: Sequence[JudgedCell]) -> Table:
     """Our accuracies with the paper's number and the verdict, LGL averaged and summed over the classes side by side."""
-    papers, outcomes = estimates.at_papers(judge), _summed_outcomes(judge)
+    papers, outcomes = estimates.at_papers(judge), estimates.summed_outcomes(judge)
     lines: dict[tuple[str, str], dict[str, str]] = {}
     columns = ("LGL (mean)", SUMMED.label, SML.label, LGL_INR.label)
     for one in (one for one in printed if one.last.n):
@@ -234,7 +224,7 @@ def _others(every: Sequence[JudgedHeadline]) -> str:
     )
 
 
-def _weights(judge: Judge) -> Section:
+def _weights(judge: Judge, elsewhere: Sequence[str]) -> Section:
     """Whether LGL-INR's weights change anything, and whether its gain follows confusable pairs."""
     rows = estimates.weight_rows(judge)
     at_papers = [one for one in rows if one.beta == 1]
@@ -260,7 +250,7 @@ def _weights(judge: Judge) -> Section:
     follows = _gain_follows(judge)
     if follows:
         blocks.append(Paragraph(follows))
-    blocks.append(Items(_strengths(judge)))
+    blocks.append(Items(_strengths(judge, elsewhere)))
     return Section(title, blocks, short="The adaptive weights")
 
 
@@ -293,13 +283,9 @@ def _over_seeds(values: Sequence[float]) -> Difference:
     return inference.paired_t(Pairs(tuple(value for value in values if math.isfinite(value)), 0, 0))
 
 
-def _strengths(judge: Judge) -> list[str]:
+def _strengths(judge: Judge, elsewhere: Sequence[str]) -> list[str]:
     """Where LGL-INR is strong and where it fails, beside SML."""
-    from lossbench.studies.imbalance.sections import beside_weighted_sml
-
-    told = []
-    if (strength := beside_weighted_sml(judge.results)) is not None:
-        told.append(f"Strength: {strength}")
+    told = list(elsewhere)
     failing = {
         name: [estimates.lowest_failing_rate(judge, name, loss) for loss in (LGL_INR, SML)] for name in reversed(GRAY)
     }

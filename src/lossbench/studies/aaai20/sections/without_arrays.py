@@ -35,7 +35,7 @@ def notice(results: Results, used: Collection[str], titles: Iterable[str]) -> li
     return [
         Paragraph(
             f"The {num_used} runs here are records without arrays (confusion matrices, predictions, weights, traces). "
-            "Accuracies, curves and comparisons of them are whole. What is computed from arrays is left out: the "
+            "Their accuracies, curves and comparisons are complete. What is computed from arrays is left out: the "
             f"sections {sections}, the claims on Figure 1, tests on the same images, the evenness of weights, and "
             f"reliability diagrams. {where}"
         )
