@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blocks import table, text
+from drawn import check, legend_of, points
 from invented import Known
 from scipy import stats
 
@@ -18,6 +19,7 @@ from lossbench.studies.aaai20.sections import beyond, probabilities
 from lossbench.studies.aaai20.verdicts import Judge
 
 RESULTS = Path(__file__).parents[1] / "results"
+KMNIST = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 
 def test_calibration_is_that_of_the_committed_logits(committed: Judge) -> None:
@@ -35,12 +37,21 @@ def test_calibration_is_that_of_the_committed_logits(committed: Judge) -> None:
     assert line["NLL"].startswith(f"{np.mean([one.scores.nll for one in found]):.4f}")
     assert line["ECE (%)"].startswith(f"{100 * np.mean([one.scores.ece for one in found]):.2f}")
     (picture,) = [block for block in blocks if isinstance(block, Picture)]
-    panel = next(axes for axes in picture.figure.axes if axes.get_title() == "FMNIST")
-    (drawn,) = [line for line in panel.lines if line.get_label() == "SML"]
+    panel = next(axes for axes in check(picture).axes if axes.get_title() == f"FMNIST, n={len(found)}")
     counts = np.sum([one.counts for one in found], axis=0)
     there = counts >= probabilities.SHOWN_FROM
-    sums = np.nansum([one.counts * one.accuracy for one in found], axis=0)
-    assert drawn.get_ydata() == pytest.approx(sums[there] / counts[there])
+    accuracy, confidence = (
+        100 * np.nansum([one.counts * getattr(one, what) for one in found], axis=0)[there] / counts[there]
+        for what in ("accuracy", "confidence")
+    )
+    line, small, large = points(panel, "SML")
+    assert [y for _, y in line] == pytest.approx((accuracy - confidence).tolist())
+    assert [x for x, _ in large] == pytest.approx(confidence[counts[there] >= probabilities.MANY].tolist())
+    assert len(small) + len(large) == len(line)
+    assert picture.data is not None
+    rows = picture.data.query("dataset == 'FMNIST' and loss == 'SML'")
+    assert rows["accuracy_percent"].tolist() == pytest.approx(accuracy.tolist())
+    assert rows["predictions"].tolist() == counts[there].tolist()
     gap = 100 * np.mean([one.scores.overconfidence for one in found])
     assert f"FMNIST, SML: confidence less accuracy {gap:+.2f} points, n={len(found)}." in picture.alt
     assert "No runs" in text(probabilities.calibrated(Judge(Known())))
@@ -63,7 +74,9 @@ def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:
     assert line["n"] == str(len(found))
     assert line["Gain and weight"].startswith(f"{np.mean([one.gain_weight for one in found]):+.2f}")
     (j, k) = mechanism.named_pairs(np.mean([weights for _, weights in shown], axis=0))[0]
-    assert named.loc["KMNIST", f"{j} for {k}"]["LGL"] == f"{np.mean([lgl[j, k] for lgl, _ in shown]):.1f}"
+    assert (
+        named.loc["KMNIST", f"{KMNIST[j]} for {KMNIST[k]}"]["LGL"] == f"{np.mean([lgl[j, k] for lgl, _ in shown]):.1f}"
+    )
     assert "No runs" in text(beyond.mechanism_blocks(Judge(Known())))
     controls = np.array([one.gain_weight - one.control_weight for one in found])
     half = stats.t.ppf(0.975, len(controls) - 1) * controls.std(ddof=1) / np.sqrt(len(controls))
@@ -123,6 +136,20 @@ def test_beta_is_shown_with_its_weights(committed: Judge) -> None:
         assert frame.loc["attached", column]["Turned (%)"] == f"{np.mean(by_batch):.2f}"
     assert np.mean(by_batch) > 5 > np.mean(turned)
     assert len(frame) == 9
+    (picture,) = [block for block in blocks if isinstance(block, Picture)]
+    figure = check(picture)
+    (axes,) = figure.axes
+    assert legend_of(figure) == ["attached", "detached", "the paper's number"]
+    (diamonds,) = [line for line in axes.lines if line.get_marker() == "D"]
+    assert np.asarray(diamonds.get_xydata()).tolist() == [[1, 96.43], [2, 96.29], [3, 96.43]]  # beta 1, 2 and 4
+    accuracies = [100 * value for value in committed.results.values(cell)[:3] if value is not None]
+    attached, _ = points(axes, "LGL-INR", "^")
+    assert attached[1][1] == pytest.approx(np.mean(accuracies))
+    dots, _ = points(axes, "LGL-INR", ".")
+    assert [y for _, y in dots[len(dots) // 5 :][:3]] == pytest.approx(accuracies)
+    assert picture.data is not None
+    own = picture.data.query("weights == 'attached' and beta == 1")
+    assert own["accuracy_percent"].tolist() == pytest.approx([*accuracies, np.mean(accuracies)])
     results = Known()
     results.fill(variants.betas()[0].cells["LGL-INR"], lambda seed: 0.96, seeds=range(1))
     assert table(beyond.beta(results)).loc["detached", "4"]["Accuracy (%)"] == "missing"

@@ -3,7 +3,9 @@
 import math
 
 import numpy as np
+import pytest
 from blocks import table, text
+from drawn import check, legend_of
 from invented import FAMILY, Known, level
 
 from lossbench.report.blocks import Picture
@@ -32,7 +34,20 @@ def test_the_picture_tells_the_seeds_of_the_table(cnn2c: Known) -> None:
     (one,) = [x for x in judge.family(FAMILY["paper/LGL-INR - SML"]) if x.contrast.first.place == (CNN2C, "mnist")]
     (picture,) = [block for block in noise_blocks(judge) if isinstance(block, Picture)]
     assert f"CNN2C, MNIST: {noise.seeds_needed(0.005, one.difference.sd)} seeds to find 0.5 points." in picture.alt
-    assert len(picture.figure.axes[0].get_legend().get_texts()) == 3
+    figure = check(picture)
+    (axes,) = figure.axes
+    sd = 100 * one.difference.sd
+    named = f"CNN2C, MNIST (sd {sd:.2f}, n=5)"
+    assert named in legend_of(figure)
+    assert len(legend_of(figure)) == 3
+    (line,) = [line for line in axes.lines if line.get_label() == named]
+    needed = noise.seeds_needed(one.margin, one.difference.sd)
+    assert picture.data is not None
+    rows = picture.data.query("where == 'CNN2C, MNIST'")
+    assert rows.query("is_margin")["seeds"].tolist() == [needed]
+    assert rows.query("not is_margin")["true_difference_points"].tolist() == pytest.approx(np.asarray(line.get_xdata()))
+    assert rows.query("not is_margin")["seeds"].tolist() == np.asarray(line.get_ydata()).tolist()
+    assert [needed] in [np.asarray(other.get_ydata()).tolist() for other in axes.lines]
 
 
 def test_what_a_seed_does_to_all_losses_alike_is_told_apart(cnn2c: Known) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn import check, legend_of, words
 from made_runs import arrays
 from page_tree import Tree
 from tables_of_runs import OUTPUTS, add, config, make_table, stop
@@ -142,7 +143,9 @@ def test_figures_have_the_values_of_the_runs(monkeypatch: pytest.MonkeyPatch) ->
     wanted = [calibration(one["test_logits"], one["test_labels"], "softmax").scores for one in given.values()]
     assert [one.scores for one in found] == wanted
     names = {path.name for path in (OUTPUTS / "page").iterdir() if not path.name.startswith(".")}
-    pictures = {f"data1_{name}.{form}" for name in ("curves", "confusion", "reliability") for form in ("svg", "pdf")}
+    pictures = {
+        f"data1_{name}.{form}" for name in ("curves", "confusion", "reliability") for form in ("svg", "pdf", "csv")
+    }
     assert names == pictures | {"index.html", "report.md", "table.csv"}
     text = (OUTPUTS / "page" / "report.md").read_text()
     assert "SML: 90.0 % of a class are right on average; most often 0 is taken for 1, 20.0 %." in text
@@ -152,13 +155,66 @@ def test_figures_have_the_values_of_the_runs(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_line_is_the_mean_and_a_band_the_range() -> None:
     curves = {split: np.array([[0.5, 0.8], [0.7, 0.9]]) for split in ("test", "train")}
-    picture = own_figures.learning_curves("x", "digits", {"SML": curves})
-    axes = picture.figure.axes[0]
+    picture = own_figures.learning_curves("x", "digits", {"mine": curves})
+    figure = check(picture)
+    axes = figure.axes[0]
     (line,) = axes.lines
     assert line.get_ydata().tolist() == pytest.approx([60.0, 85.0])  # type: ignore[union-attr]
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == pytest.approx((50.0, 90.0))
-    assert "SML, test: 60.00 % after epoch 1, 85.00 % after epoch 2." in picture.alt
+    assert legend_of(figure) == ["mine (n=2)"]
+    assert "mine, test: 60.00 % after epoch 1, 85.00 % after epoch 2." in picture.alt
+    assert picture.data is not None
+    rows = picture.data.query("split == 'test'")
+    assert rows["mean_percent"].tolist() == pytest.approx([60, 85])
+    assert rows["low_percent"].tolist() == pytest.approx([50, 80])
+    assert rows["n"].tolist() == [2, 2]
+
+
+def test_curves_of_one_epoch_are_markers_and_long_names_are_broken() -> None:
+    name = "LGL-INR, learning rate 0.003, class weights effective, beta 4"
+    curves = {name: {split: np.array([[0.3], [0.5]]) for split in ("test", "train")}}
+    figure = check(own_figures.learning_curves("x", "digits", curves), widest=5.6)
+    assert [(line.get_marker(), list(line.get_xydata()[0])) for line in figure.axes[0].lines] == [("s", [1, 40])]
+    (text,) = legend_of(figure)
+    assert text.replace("\n", " ") == f"{name} (n=2)"
+    assert max(map(len, text.split("\n"))) <= 34
+
+
+def test_matrices_have_one_scale_and_leave_out_what_is_rare() -> None:
+    classes = ["coat", "shirt", "bag"]
+    few = {"SML": np.array([[100, 96, 4], [0, 200, 0], [0, 0, 0]]), "LGL": np.diag([200, 200, 200])}
+    few["LGL"][0] = [176, 24, 0]
+    few["LGL"][1, 2] = 1
+    picture = own_figures.confusion_matrices("x", "fmnist", few, classes)
+    sml, lgl = check(picture).axes
+    assert words(sml) == ["50", "48", "2", "100"]  # the class without samples has no number
+    assert words(lgl) == ["88", "12", "100", "100"]  # half a percent is not written
+    assert max(patch.get_alpha() for patch in sml.patches) == pytest.approx(0.5)
+    assert max(patch.get_alpha() for patch in lgl.patches) == pytest.approx(0.25)  # the root of 12 / 48
+    assert [label.get_text() for label in sml.get_xticklabels()] == classes
+    assert picture.data is not None
+    row = picture.data.query("group == 'SML' and true_class == 'coat' and predicted_class == 'shirt'").iloc[0]
+    assert (row["samples"], row["percent"]) == (96, 48)
+    assert "SML: 50.0 % of a class are right on average; most often coat is taken for shirt, 48.0 %." in picture.alt
+
+
+def test_reliability_is_accuracy_less_confidence_in_bins() -> None:
+    runs = [calibration(one["test_logits"], one["test_labels"], "softmax") for one in map(logits, (0, 1))]
+    picture = own_figures.reliability("x", "digits", {"mine": runs})
+    (axes,) = check(picture).axes
+    _, line, *_ = axes.lines
+    counts = runs[0].counts + runs[1].counts
+    known = counts > 0
+    accuracy, confidence = (
+        100 * sum(np.nan_to_num(getattr(run, what)) * run.counts for run in runs)[known] / counts[known]
+        for what in ("accuracy", "confidence")
+    )
+    assert np.asarray(line.get_xdata()) == pytest.approx(confidence)
+    assert np.asarray(line.get_ydata()) == pytest.approx(accuracy - confidence)
+    assert picture.data is not None
+    assert picture.data["samples"].sum() == 400
+    assert picture.data["accuracy_percent"].tolist() == pytest.approx(accuracy.tolist())
 
 
 def test_scores_are_a_table_with_the_best_in_bold() -> None:

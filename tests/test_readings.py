@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from blocks import table, text
+from drawn import check, legend_of, points
 from invented import Known, level
 
 from lossbench.report.blocks import Picture
@@ -16,6 +17,7 @@ from lossbench.studies.aaai20.variants import readings as all_readings
 
 PLACE = READ[0]
 SUMMED = ("LGL: mean or sum", "sum over classes")
+SUMMED_NAME = ", ".join(SUMMED)
 
 
 @pytest.fixture
@@ -76,21 +78,35 @@ def test_a_failed_run_of_a_reading_is_told(known: Known) -> None:
 
 
 def test_the_picture_has_a_row_a_reading_and_the_papers_number(known: Known) -> None:
+    variants = {(variant.option, variant.choice): variant for variant in all_readings(PLACE)}
+    default = [value for value in known.values(defaults(PLACE).cells["LGL"]) if value is not None]
+    for config, value, wobble in zip(variants[SUMMED].cells["LGL"].configs, default, (-0.001, 0, 0.001), strict=False):
+        known.add(config, value + 0.05 + wobble)
     (picture,) = [block for block in readings.sensitivity(known, PLACE) if isinstance(block, Picture)]
-    lgl, sml, _ = picture.figure.axes
-    assert [axes.get_title() for axes in picture.figure.axes] == ["LGL", "SML", "LGL-INR"]
-    top, *labels = [label.get_text() for label in lgl.get_yticklabels()]
+    figure = check(picture)
+    (axes,) = figure.axes
+    assert legend_of(figure) == ["LGL", "SML", "LGL-INR", "the paper's number"]
+    top, *labels = [label.get_text() for label in axes.get_yticklabels()]
+    first, *places = axes.get_yticks()
     assert top == "the paper's number"
     assert labels == [", ".join([variant.option, variant.choice]) for variant in all_readings(PLACE)]
-    drawn = [(float(bar.lines[0].get_xdata()[0]), float(bar.lines[0].get_ydata()[0])) for bar in lgl.containers]
-    assert drawn == [
-        (pytest.approx(5.0, abs=0.01), labels.index(", ".join(SUMMED))),
-        (pytest.approx(0.1), labels.index("epoch that counts, best on test images")),
-    ]
+    drawn = [line[0] for line in points(axes, "LGL", "s")]
+    assert [x for x, _ in drawn] == pytest.approx([5.0, 0.1], abs=0.01)
+    summed, best = (
+        places[labels.index(name)] for name in (", ".join(SUMMED), "epoch that counts, best on test images")
+    )
+    assert drawn[0][1] == pytest.approx(summed)
+    assert drawn[1][1] < best == pytest.approx(points(axes, "SML", "o")[0][0][1])  # three losses below each other
     own = np.mean([value for value in known.values(defaults(PLACE).cells["SML"]) if value is not None])
-    (diamond,) = [line for line in sml.lines if line.get_marker() == "D"]
-    assert float(diamond.get_xdata()[0]) == pytest.approx(95.13 - 100 * own)
-    assert float(diamond.get_ydata()[0]) == lgl.get_yticks()[0]
+    assert points(axes, "SML", "D") == [[(pytest.approx(95.13 - 100 * own), pytest.approx(first))]]
+    assert picture.data is not None
+    assert picture.data.groupby("reading")["loss"].apply(list)[", ".join(SUMMED)] == ["LGL"]
+    row = picture.data.query("reading == @SUMMED_NAME and loss == 'LGL'").iloc[0]
+    low, high = next(line for line in points(axes, "LGL", "None") if line[1][1] == drawn[0][1])
+    assert high[0] - low[0] == pytest.approx(2 * 4.302653 * 0.1 / math.sqrt(3))  # t of two degrees of freedom
+    assert (row["low_points"], row["high_points"]) == (pytest.approx(low[0]), pytest.approx(high[0]))
+    assert row["difference_points"] == pytest.approx(drawn[0][0])
+    assert row["n"] == 3
     assert f"LGL, {', '.join(SUMMED)}: +5.00 points, n=3." in picture.alt
 
 

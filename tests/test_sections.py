@@ -269,10 +269,10 @@ def test_figure_1s_counts_stand_beside_ours() -> None:
                 counts[0, 4] = next(matrices)
                 results.given[run_id(config)] = {"confusion_matrix": counts}
     frame = table(sections.figure1_text(Judge(results)))
-    line = frame.loc["SML: class 0 as 4"]
+    line = frame.loc["SML: class 0 (o) as 4 (na)"]
     assert (line["Paper"], line["Ours"], line["n"]) == ("18", "1.0", "3")
     assert line["Verdict"] == "paper higher"
-    assert frame.loc["LGL-INR: class 1 as 1"]["Verdict"] == "too few"  # three equal counts have no spread
+    assert frame.loc["LGL-INR: class 1 (ki) as 1 (ki)"]["Verdict"] == "too few"  # three equal counts have no spread
 
 
 def test_numbers_are_written_in_percent_and_points() -> None:

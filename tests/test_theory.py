@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blocks import table, text
+from drawn import check, finite, points
 from invented import Known
 
 from lossbench.config.options import ClassWeights
@@ -239,9 +240,25 @@ def test_the_section_shows_what_was_put_in() -> None:
     pictures = {block.name: block for block in blocks if isinstance(block, Picture)}
     assert "SML, inverse, train: predicted 1.000, measured 1.000, n=3." in pictures["imbalance-law"].alt
     assert "step 10, LGL, inverse: majority 90.0, minority 70.0, n=3." in pictures["imbalance-accuracy"].alt
-    titles = [axes.get_title() for axes in pictures["imbalance-accuracy"].figure.axes]
-    assert titles[:3] == [
-        "coat and shirt, step 10, n=0 to 3",
-        "ten classes, step 10, n=0 to 3",
-        "ten classes, step 100, n=0",
-    ]
+    figure = check(pictures["imbalance-accuracy"])
+    assert [axes.get_title() for axes in figure.axes] == ["coat and shirt,\nstep 10, n=3", "ten classes,\nstep 10, n=3"]
+    two, step = figure.axes
+    rows = [label.get_text() for label in two.get_yticklabels()]
+    place = rows.index("LGL, inverse")
+    line, majority, minority = (finite(places) for places in points(step, "LGL")[:3])
+    assert line == [(pytest.approx(70), place), (pytest.approx(90), place)]
+    assert (majority, minority) == ([(pytest.approx(90), place)], [(pytest.approx(70), place)])
+    assert [x for x, _ in points(step, "LGL", "|")[0]] == pytest.approx([80])
+    data = pictures["imbalance-accuracy"].data
+    assert data is not None
+    of_step = data[(data["training_images"] == STEP.label) & (data["method"] == "inverse")].iloc[0]
+    assert of_step[["minority_percent", "majority_percent", "all_percent"]].tolist() == pytest.approx([70, 90, 80])
+    law, own = check(pictures["imbalance-law"]).axes
+    assert [label.get_text() for label in law.get_yticklabels()][-1] == "inverse\n(1.000)"
+    assert [label.get_text() for label in own.get_yticklabels()][:3] == ["coat", "shirt", "T-shirt"]
+    by_class = points(own, "LGL")[2:]
+    assert [values[0][0] for values in by_class] == pytest.approx([0.5 + 0.02 * label for label in range(10)], abs=1e-3)
+    data = pictures["imbalance-law"].data
+    assert data is not None
+    ratios = data[(data["weights"] == "inverse") & (data["loss"] == "SML") & (data["images"] == "train")]["value"]
+    assert ratios[:3].tolist() == pytest.approx([1.0] * 3, abs=0.05)

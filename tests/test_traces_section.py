@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 from blocks import table, text
+from drawn import check, legend_of
 from invented import Known
 
 from lossbench.report.blocks import Picture
+from lossbench.report.style import PALETTE
 from lossbench.statistics import learning_property
 from lossbench.studies.aaai20 import mechanism, variants
 from lossbench.studies.aaai20.keys import labelled
-from lossbench.studies.aaai20.sections.traces import traced, weights_by_epoch
+from lossbench.studies.aaai20.sections.traces import HUES, traced, weights_by_epoch
 from lossbench.studies.aaai20.verdicts import Judge
+
+KMNIST = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 
 def test_the_weights_are_those_of_the_committed_runs(committed: Judge) -> None:
@@ -20,14 +24,24 @@ def test_the_weights_are_those_of_the_committed_runs(committed: Judge) -> None:
     cell = committed.conditions["paper"][labelled("CNN2C", "KMNIST", "LGL-INR")]
     arrays = [found for config in cell.configs if (found := committed.results.arrays(config)) is not None]
     weights = np.array([one["class_weights"] for one in arrays], float)
-    left, right = picture.figure.axes
-    (line,) = [line for line in left.lines if line.get_label() == "KMNIST"]
+    figure = check(picture)
+    left, right = figure.axes
+    color = PALETTE[HUES["kmnist"]]["color"]
+    (line,) = [line for line in left.lines if line.get_color() == color]
     expected = [np.mean([learning_property.unevenness(seed[epoch]) for seed in weights]) for epoch in range(20)]
     assert line.get_ydata() == pytest.approx(np.array(expected))
     (j, k) = mechanism.named_pairs(weights.mean(axis=0)[-1])[0]
-    (line,) = [line for line in right.lines if line.get_label() == f"KMNIST: {j} for {k}"]
+    pair = f"{KMNIST[j]} for {KMNIST[k]}"
+    assert f"KMNIST: {pair}" in legend_of(figure)
+    line, _ = [line for line in right.lines if line.get_color() == color]
     assert line.get_ydata() == pytest.approx(weights[:, :, j, k].mean(axis=0))
-    assert f"{j} for {k} {weights[:, -1, j, k].mean():.3f}" in picture.alt
+    assert f"{pair} {weights[:, -1, j, k].mean():.3f}" in picture.alt
+    assert picture.data is not None
+    rows = picture.data.query("quantity == 'lambda' and dataset == 'KMNIST' and pair == @pair")
+    assert rows["middle"].tolist() == pytest.approx(weights[:, :, j, k].mean(axis=0))
+    assert rows["high"].tolist() == pytest.approx(weights[:, :, j, k].max(axis=0))
+    uneven = picture.data.query("quantity == 'unevenness' and dataset == 'KMNIST'")
+    assert uneven["middle"].tolist() == pytest.approx(expected)
     assert f"n={len(arrays)}." in picture.alt
 
 
@@ -48,7 +62,15 @@ def test_traces_tell_the_range_of_the_classes() -> None:
     last = pulls.mean(axis=0)[-1]
     assert line["gradient norm, last"] == f"{last.min():.2g} to {last.max():.2g}"
     first = own.mean(axis=0)[0]
-    assert line["own probability, first"].startswith(f"{first.min():.3f} ({first.argmin()}) to")
+    assert line["own probability, first"].startswith(f"{first.min():.3f} ({KMNIST[first.argmin()]}) to")
     (picture,) = [block for block in traced(results) if isinstance(block, Picture)]
-    assert [line.get_label() for line in picture.figure.axes[0].lines] == ["SML"]
-    assert picture.figure.axes[1].lines[0].get_ydata() == pytest.approx(np.median(own.mean(axis=0), axis=1))
+    figure = check(picture)
+    assert legend_of(figure) == ["SML"]
+    median = np.median(own.mean(axis=0), axis=1)
+    assert figure.axes[1].lines[0].get_ydata() == pytest.approx(median)
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx(np.median(pulls.mean(axis=0), axis=1))
+    assert picture.data is not None
+    rows = picture.data.query("quantity == 'own probability' and loss == 'SML'")
+    assert rows["middle"].tolist() == pytest.approx(median)
+    assert rows["low"].tolist() == pytest.approx(own.mean(axis=0).min(axis=1))
+    assert set(rows["n"]) == {3}

@@ -47,8 +47,6 @@ class Drawing:
     @property
     def key(self) -> str:
         """A digest of all that the figure depends on: the numbers, the code that draws, and matplotlib's version."""
-        if self.function is _as_drawn:
-            return f"drawn already: {id(self.arguments[0])}"
         name = f"{self.function.__module__}.{self.function.__qualname__}"
         parts = [name, _code(self.function.__module__), _matplotlib(), repr(dict(STYLES))]
         return hashlib.sha256("\n".join(parts).encode() + pickle.dumps(self.arguments, protocol=4)).hexdigest()
@@ -57,15 +55,6 @@ class Drawing:
 def drawing(function: "Callable[..., Figure]", *arguments: Any) -> Drawing:
     """How a figure is drawn."""
     return Drawing(function, arguments)
-
-
-def given(figure: "Figure") -> Drawing:
-    """A figure that is drawn already; its files are written anew every time."""
-    return Drawing(_as_drawn, (figure,))
-
-
-def _as_drawn(figure: "Figure") -> "Figure":
-    return figure
 
 
 class Gallery:

@@ -9,7 +9,6 @@ import numpy as np
 from filelock import FileLock
 
 from lossbench.config.naming import PARTS, short, told_apart
-from lossbench.config.registry import DATASETS
 from lossbench.report.blocks import (
     Block,
     Items,
@@ -19,6 +18,7 @@ from lossbench.report.blocks import (
     Strong,
     plain_page,
 )
+from lossbench.report.classes import class_names
 from lossbench.report.drawing import Gallery
 from lossbench.report.files import write_text
 from lossbench.report.grouped import Grouped, arranged, block, cell, written
@@ -188,15 +188,7 @@ def _confusions(parts: Sequence[Part], known: _Arrays) -> list[Block]:
 
 
 def _class_names(group: Group, num_classes: int) -> list[str]:
-    """The names of the classes; their numbers where the data set has none, or is not registered here."""
-    name, chosen = str(group.options["dataset"]), group.options.get("dataset.classes")
-    try:
-        known = DATASETS[name].options(name=name).class_names() or ()
-    except (KeyError, TypeError, ValueError):  # not registered, or it needs options
-        known = ()
-    if chosen:
-        known = tuple(known[label] for label in chosen if label < len(known))
-    return list(known) if len(known) == num_classes else [str(label) for label in range(num_classes)]
+    return list(class_names(str(group.options["dataset"]), num_classes, group.options.get("dataset.classes")))
 
 
 def _calibrated(parts: Sequence[Part], known: _Arrays) -> list[Block]:

@@ -193,9 +193,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
         [_captioned(block, trained) for block in first_screen(second, judged, verdicts, used)],
         [
             Part("The evidence in four steps", steps),
-            Part(
-                "Reproducibility summary", [], lead=[*reproducibility(results, used), *notice(results, used, by_arrays)]
-            ),
+            Part("Reproducibility summary", [], lead=summary),
             Part("Full check", [_told(one, trained) for one in checks], folded=True, lead=found),
         ],
         about=ABOUT,

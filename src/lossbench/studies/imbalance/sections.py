@@ -2,40 +2,30 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import product
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from lossbench.config.options import ClassWeights
 from lossbench.config.registry import labelled_loss
-from lossbench.report.blocks import Block, Paragraph, Picture
-from lossbench.report.drawing import given
-from lossbench.report.style import FAINT, SMALL, STYLES
+from lossbench.report.blocks import Block, Paragraph
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, measured, percent, seeds_told
 from lossbench.statistics import inference
-from lossbench.statistics.adjustment import Accuracies
 from lossbench.statistics.learning_property import LAW_FACTOR
 from lossbench.studies.imbalance import law as theory
 from lossbench.studies.imbalance.law import BySeed, Law, Method, Runs, Trained
-from lossbench.studies.imbalance.plan import LGL, LGL_INR, NUM_JUDGED, SML, WEIGHTED, Imbalanced, balanced, imbalanced
+from lossbench.studies.imbalance.pictures import (
+    METHODS,
+    SPLITS,
+    WORDS,
+    Study,
+    accuracy_picture,
+    law_picture,
+    over_seeds,
+    results_of,
+)
+from lossbench.studies.imbalance.plan import LGL_INR, NUM_JUDGED, SML, WEIGHTED, balanced, imbalanced
 from lossbench.studies.results import Results
-
-WORDS: Mapping[ClassWeights | None, str] = {
-    None: "none",
-    ClassWeights.sqrt_inverse: "square root",
-    ClassWeights.effective: "effective number",
-    ClassWeights.inverse: "inverse",
-}
-METHODS: tuple[Method, Method] = ("logit adjustment", "threshold moving")
-SIGNS: Mapping[str, str] = dict(zip((*WORDS.values(), *METHODS), "osD^xP", strict=True))
-"""How weights and methods are drawn."""
-
-Study = tuple[Imbalanced, Runs]
 
 
 def imbalance(results: Results) -> list[Block]:
@@ -46,9 +36,9 @@ def imbalance(results: Results) -> list[Block]:
     laws = theory.laws(every[0][1])
     return [
         Paragraph(_verdict(laws, every, _balanced(results))),
-        _law_picture(laws, every),
+        law_picture(laws, every),
         table(_law_lines(laws, every), ["Classes", "Loss", "Weights"], _LAW_CAPTION),
-        _accuracy_picture(every),
+        accuracy_picture(every),
         table(_accuracy_lines(every), ["Training images", "Loss"], f"{_ACCURACY_CAPTION} {_presence(every)}"),
     ]
 
@@ -79,7 +69,7 @@ def beside_weighted_sml(results: Results) -> str | None:
             continue
         num += 1
         counts += [len(inr), *map(len, weighted)]
-        ahead += _over_seeds(inr, None).all > max(_over_seeds(by_seed, None).all for by_seed in weighted)
+        ahead += over_seeds(inr, None).all > max(over_seeds(by_seed, None).all for by_seed in weighted)
     if not num:
         return None
     return (
@@ -151,7 +141,7 @@ def _verdict(laws: list[Law], every: Sequence[Study], balanced: Mapping[str, Seq
 def _inside(laws: Sequence[Law]) -> str:
     """How many ratios are inside the factor and how many outside, by images, as the 90 % intervals have it."""
     told = []
-    for split, images in _COLUMNS.items():
+    for split, images in SPLITS.items():
         tests = [law.test for law in laws if law.split == split and law.test.n >= inference.MIN_RUNS]
         inside = sum(one.p < inference.ALPHA for one in tests)
         outside = sum(one.refuted for one in tests)
@@ -173,19 +163,16 @@ def _law_lines(laws: Sequence[Law], every: Sequence[Study]) -> dict[tuple[str, s
     for law in laws:
         ratios = tuple(one / law.predicted for one in law.measured)
         line = lines.setdefault((label, law.loss, WORDS[law.weights]), {"Predicted": f"{law.predicted:.3f}"})
-        line |= {_COLUMNS[law.split]: _ratio(ratios, law.test.low, law.test.high)}
+        line |= {SPLITS[law.split]: _ratio(ratios, law.test.low, law.test.high)}
     for one, runs in every[1:]:
         for kind, word in WORDS.items():
             by_seed = list(runs[SML, kind].values())
             if by_seed:
                 lines[f"{one.label}: halves", SML, word] = {"Predicted": NO_NUMBER} | {
-                    _COLUMNS[split]: _ratio([theory.halves_ratio(run, split) for run in by_seed])
+                    SPLITS[split]: _ratio([theory.halves_ratio(run, split) for run in by_seed])
                     for split in theory.SPLITS
                 }
     return lines
-
-
-_COLUMNS = {"train": "Training images", "test": "Test images"}
 
 
 def _ratio(ratios: Sequence[float], low: float = math.nan, high: float = math.nan) -> str:
@@ -197,96 +184,16 @@ def _ratio(ratios: Sequence[float], low: float = math.nan, high: float = math.na
     )
 
 
-def _law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    told = []
-    order = sorted({law.weights: law.predicted for law in laws}.items(), key=lambda of: of[1])
-    place = {weights: number for number, (weights, _) in enumerate(order)}
-    for law in laws:
-        shift = (0.24 if law.loss == LGL else -0.24) + (0.07 if law.split == "test" else -0.07)
-        ratios = [value / law.predicted for value in law.measured]
-        left.plot([place[law.weights] + shift] * len(ratios), ratios, **_point(law.loss, law.split))
-        told.append(
-            f"{law.loss}, {WORDS[law.weights]}, {law.split}: predicted {law.predicted:.3f}, measured "
-            f"{np.exp(np.mean(np.log(law.measured))):.3f}, n={len(law.measured)}."
-        )
-    left.axhline(1, color=FAINT, linewidth=1)
-    left.axhspan(1 / LAW_FACTOR, LAW_FACTOR, color=FAINT, alpha=0.15, lw=0)
-    words = [f"{WORDS[weights].replace(' ', chr(10))}\n{predicted:.3f}" for weights, predicted in order]
-    left.set_xticks(range(len(order)), labels=words, fontsize=SMALL)
-    left.set(yscale="log", title="two classes", xlabel="weights, predicted $(1-p_{00})/p_{10}$")
-    left.set_ylabel("measured over predicted")
-    left.yaxis.set_major_locator(FixedLocator((0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)))
-    left.yaxis.set_major_formatter("{x:g}")
-    left.yaxis.set_minor_locator(NullLocator())
-    for loss, (split, images) in product(WEIGHTED, _COLUMNS.items()):
-        left.plot([], [], **_point(loss, split), label=f"{loss}, {images.lower()}")
-    left.legend(fontsize=SMALL)
-    told += _own_probabilities(right, every[:NUM_JUDGED])
-    caption = (
-        "Left: Eq. 10 of two classes, coat and shirt, 10 to 1, for each way to weigh them: measured over predicted, a "
-        f"point a run, the band a factor of {LAW_FACTOR:g}. Right: mean probability of the own class on "
-        "training images with inverse weights, a point a class and run: two classes (T0, T1), and ten, the later five "
-        "thinned out 10 times."
-    )
-    return Picture("imbalance-law", given(figure), caption, f"Eq. 10 under imbalance. {' '.join(told)}")
-
-
-def _point(loss: str, split: str) -> dict[str, Any]:
-    """A run's point, hollow for test images."""
-    style = STYLES[loss]
-    face = style["color"] if split == "train" else "none"
-    return {"color": style["color"], "marker": style["marker"], "markerfacecolor": face, "ls": "none", "ms": 5}
-
-
-def _own_probabilities(axes: Axes, every: Sequence[Study]) -> list[str]:
-    """p_kk of two classes, then of ten, a point a class and seed."""
-    told = []
-    for offset, (one, runs) in zip((0, 3), every, strict=True):
-        for loss, shift in ((SML, -0.12), (LGL, 0.12)):
-            own = np.array([np.diag(run.means["train"]) for run in runs[loss, ClassWeights.inverse].values()])
-            if not len(own):
-                continue
-            places = offset + np.arange(own.shape[1]) + shift
-            axes.plot(np.tile(places, len(own)), own.ravel(), **_point(loss, "train"))
-            values = ", ".join(f"{value:.2f}" for value in own.mean(axis=0))
-            told.append(f"{one.label}, {loss}, own probability by class: {values}, n={len(own)}.")
-    labels = ["T0", "T1", *map(str, range(10))]
-    axes.set_xticks([0, 1, *range(3, 13)], labels=labels, fontsize=SMALL)
-    axes.axvline(2, color=FAINT, linewidth=1)
-    axes.set(title="inverse weights", xlabel="class", ylabel="$p_{kk}$")
-    axes.grid(color=FAINT, alpha=0.3)
-    return told
-
-
-def _results(runs: Runs, loss: str) -> dict[str, tuple[BySeed, Method | None]]:
-    """The runs of a loss by weights and by method, where some finished or diverged."""
-    found: dict[str, tuple[BySeed, Method | None]] = {}
-    for (name, kind), by_seed in runs.items():
-        if name == loss and (by_seed or by_seed.failed):
-            found[WORDS[kind]] = by_seed, None
-            if kind is None and loss in WEIGHTED:  # LGL-INR's law has no class sizes that could be taken out
-                found |= {method: (by_seed, method) for method in METHODS}
-    return found
-
-
-def _over_seeds(by_seed: BySeed, method: Method | None) -> Accuracies:
-    every = [run.accuracies[method] for run in by_seed.values()]
-    means = (np.mean([getattr(one, part) for one in every]) for part in ("majority", "minority", "all"))
-    return Accuracies(*map(float, means))
-
-
 def _accuracy_lines(every: Sequence[Study]) -> dict[tuple[str, str], dict[str, str]]:
     lines = {}
     for one, runs in every:
         for loss in (*WEIGHTED, LGL_INR):
-            found = _results(runs, loss)
+            found = results_of(runs, loss)
             lines[one.label, loss] = {
                 sign: _accuracy(*found[sign])
                 if sign in found
                 else (MISSING if loss in WEIGHTED or sign == "none" else NO_NUMBER)
-                for sign in SIGNS
+                for sign in (*WORDS.values(), *METHODS)
             }
     return lines
 
@@ -295,48 +202,6 @@ def _accuracy(by_seed: BySeed, method: Method | None) -> str:
     failed = f"{by_seed.failed} failed" if by_seed.failed else ""
     if not by_seed:
         return failed
-    means = _over_seeds(by_seed, method)
+    means = over_seeds(by_seed, method)
     parts = " / ".join(percent(value, 1) for value in (means.majority, means.minority, means.all))
     return f"{parts} ({', '.join(filter(None, [f'n={len(by_seed)}', failed]))})"
-
-
-def _look(loss: str) -> dict[str, str]:
-    """Filled or hollow markers tell SML and LGL apart without colours; LGL-INR is one circle."""
-    color = str(STYLES[loss]["color"])
-    return {"color": color, "markerfacecolor": "none" if loss == LGL else color}
-
-
-def _accuracy_picture(every: Sequence[Study]) -> Picture:
-    figure = Figure(figsize=(6.4, 7.6), layout="constrained")
-    panels = figure.subplots(3, 2).ravel()
-    told = []
-    for axes, (one, runs) in zip(panels, every, strict=False):
-        for loss in (LGL, SML, LGL_INR):
-            for sign, (by_seed, method) in _results(runs, loss).items():
-                if by_seed and (loss, sign) != (SML, METHODS[0]):  # the same as the other
-                    means = _over_seeds(by_seed, method)
-                    at = 100 * means.minority, 100 * means.majority
-                    axes.plot(*at, SIGNS[sign], **_look(loss), markersize=6, mew=1.5)
-                told.append(
-                    f"{one.label}, {loss}, {sign}: majority {percent(means.majority, 1)}, minority "
-                    f"{percent(means.minority, 1)}, n={len(by_seed)}."
-                )
-        axes.set_title(f"{one.label}, {seeds_told(map(len, runs.values()))}", fontsize=SMALL + 2)
-        axes.grid(color=FAINT, alpha=0.3)
-    for axes in panels[-2:]:
-        axes.set_xlabel("minority half (%)")
-    for axes in panels[::2]:
-        axes.set_ylabel("majority half (%)")
-    key = panels[len(every)]
-    key.axis("off")
-    for sign, marker in SIGNS.items():
-        key.plot([], [], marker, color=FAINT, label=sign)
-    for loss in (LGL, SML, LGL_INR):
-        key.plot([], [], "o", **_look(loss), markersize=10, mew=1.5, label=loss)
-    key.legend(loc="center", fontsize=SMALL + 1, frameon=False)
-    caption = (
-        "What weights, logit adjustment and threshold moving do: test accuracy of the larger half of the classes over "
-        "that of the smaller half, mean over seeds; up and to the right is better; LGL is hollow, and SML's logit "
-        "adjustment is its threshold moving. Fashion-MNIST, CNN2C, last epoch."
-    )
-    return Picture("imbalance-accuracy", given(figure), caption, f"Majority over minority accuracy. {' '.join(told)}")

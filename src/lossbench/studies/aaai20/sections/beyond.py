@@ -1,14 +1,18 @@
 """Beyond the paper: beta and the mechanism, as tables and pictures of a page."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from lossbench.config.registry import LABELS
 from lossbench.report.blocks import Block, Paragraph, Picture
-from lossbench.report.drawing import given
-from lossbench.report.style import FAINT, SMALL, STYLES
+from lossbench.report.classes import class_names
+from lossbench.report.drawing import drawing
+from lossbench.report.panels import lines, panels
+from lossbench.report.style import PAPER, STYLES, TEXT
 from lossbench.report.table import table
 from lossbench.report.wording import (
     MISSING,
@@ -25,7 +29,7 @@ from lossbench.statistics.inference import Difference, Pairs
 from lossbench.studies.aaai20 import mechanism
 from lossbench.studies.aaai20 import variants as studies
 from lossbench.studies.aaai20.conditions import MARGINS
-from lossbench.studies.aaai20.grid import LOSS_LABELS
+from lossbench.studies.aaai20.grid import LOSS_LABELS, paper_numbers
 from lossbench.studies.aaai20.keys import CNN2C, GRAY, LOSSES
 from lossbench.studies.aaai20.variants import Variant
 from lossbench.studies.aaai20.verdicts import Judge
@@ -49,8 +53,8 @@ def beta(results: Results) -> list[Block]:
     """LGL-INR over beta, its weights in the gradient or not: accuracy, how uneven the weights, which negatives turn."""
     variants = studies.betas()
     grouped = sorted(variants, key=lambda variant: variant.option)  # within it beta rises
-    lines = {(variant.option, variant.choice): _beta_line(results, variant) for variant in grouped}
-    if not any(line["n"] != "0" for line in lines.values()):
+    over_beta = {(variant.option, variant.choice): _beta_line(results, variant) for variant in grouped}
+    if not any(line["n"] != "0" for line in over_beta.values()):
         return [Paragraph("No runs over beta yet.")]
     batch = variants[0].cells["LGL-INR"].config.schedule.batch_size
     caption = (
@@ -70,7 +74,7 @@ def beta(results: Results) -> list[Block]:
     noticed = {name: difference_line(pairs, margin) for name, pairs in _pairs(results, variants).items()}
     return [
         _beta_picture(results, variants),
-        table(lines, ["Weights", "beta"], caption),
+        table(over_beta, ["Weights", "beta"], caption),
         table(noticed, ["Contrast"], notice),
     ]
 
@@ -135,34 +139,62 @@ def _beta_line(results: Results, variant: Variant) -> dict[str, str]:
 
 
 def _beta_picture(results: Results, variants: Sequence[Variant]) -> Picture:
-    figure = Figure(figsize=(5.5, 3.6), layout="constrained")
-    axes, told = figure.subplots(), []
-    for option, style, aside in (("attached", STYLES["LGL-INR"], -0.05), ("detached", STYLES["LGL"], 0.05)):
-        of_option = [variant for variant in variants if option == variant.option or variant.choice == "0"]
-        known = [
-            (studies.BETAS.index(float(variant.choice)), values)
-            for variant in of_option
-            if (values := inference.finished(results.values(variant.cells["LGL-INR"])))
-        ]
-        if not known:
-            continue
-        places, means = [place + aside for place, _ in known], [100 * np.mean(values) for _, values in known]
-        axes.plot(places, means, **style, label=option)
-        for place, values in known:
-            own = {"color": style["color"], "marker": ".", "linestyle": "none"}
-            axes.plot([place + aside] * len(values), 100 * np.array(values), **own)
-            told.append(f"{option}, beta {studies.BETAS[place]:g}: {100 * np.mean(values):.2f} %, n={len(values)}.")
-    axes.set_xticks(range(len(studies.BETAS)), labels=[f"{value:g}" for value in studies.BETAS])
+    marks: list[dict[str, Any]] = []
+    told = []
+    for option in ("attached", "detached"):
+        for variant in (one for one in variants if option == one.option or one.choice == "0"):
+            values = [100 * value for value in inference.finished(results.values(variant.cells["LGL-INR"]))]
+            place = {"weights": option, "beta": float(variant.choice), "n": len(values)}
+            marks += [place | {"run": str(run), "accuracy_percent": value} for run, value in enumerate(values)]
+            if values:
+                marks.append(place | {"run": "mean", "accuracy_percent": float(np.mean(values))})
+                told.append(f"{option}, beta {variant.choice}: {np.mean(values):.2f} %, n={len(values)}.")
+    known = paper_numbers()
+    printed = {beta: number for beta in studies.BETAS if (number := known.get((5, "Accuracy", f"{beta:g}")))}
+    marks += [{"weights": "paper", "beta": beta, "accuracy_percent": number} for beta, number in printed.items()]
+    caption = (
+        "LGL-INR over beta on KMNIST, CNN2C, last epoch, with its weights attached to the gradient or detached. Lines "
+        "join means over seeds; a dot is a run. Diamonds: the numbers that Table 5 of the paper prints, which does "
+        "not say which of the two they are. At beta 0 there is no difference."
+    )
+    columns = ["weights", "beta", "run", "accuracy_percent", "n"]
+    alt = f"Accuracy over beta. {' '.join(told)}"
+    return Picture(
+        "beta", drawing(_draw_beta, marks, studies.BETAS), caption, alt, pd.DataFrame(marks, columns=columns)
+    )
+
+
+def _draw_beta(marks: Sequence[Mapping[str, Any]], betas: Sequence[float]) -> Figure:
+    """Accuracy over beta, both kinds of weights side by side."""
+    figure, ((axes,),) = panels((4.8, 3.1), left=0.65, top=0.45)
+    color, marker = (STYLES["LGL-INR"][key] for key in ("color", "marker"))
+    looks: Mapping[str, dict[str, Any]] = {
+        "attached": {"linestyle": "-", "markerfacecolor": color},
+        "detached": {"linestyle": "--", "markerfacecolor": "white"},
+    }
+    for (option, look), aside in zip(looks.items(), (-0.07, 0.07), strict=True):
+        own = [mark for mark in marks if mark["weights"] == option]
+        dots, means = ([one for one in own if (one["run"] == "mean") == mean] for mean in (False, True))
+        axes.plot(*_places(dots, betas, aside), ".", color=color, markersize=4, alpha=0.7)
+        axes.plot(*_places(means, betas, aside), color=color, marker=marker, label=option, **look)
+    printed = [mark for mark in marks if mark["weights"] == "paper"]
+    axes.plot(*_places(printed, betas, 0), color="black", label="the paper's number", **PAPER)
+    axes.set_xticks(range(len(betas)), labels=[f"{value:g}" for value in betas])
     axes.set(xlabel="beta", ylabel="test accuracy (%)")
-    axes.grid(color=FAINT, alpha=0.3)
-    axes.legend(fontsize=SMALL)
-    caption = "LGL-INR over beta on KMNIST, CNN2C, last epoch: lines join means, a point is a run."
-    return Picture("beta", given(figure), caption, f"Accuracy over beta. {' '.join(told)}")
+    lines(axes)
+    figure.legend(loc="upper center", ncols=3, fontsize=TEXT, frameon=False)
+    return figure
+
+
+def _places(
+    marks: Sequence[Mapping[str, Any]], betas: Sequence[float], aside: float
+) -> tuple[list[float], list[float]]:
+    return [betas.index(one["beta"]) + aside for one in marks], [one["accuracy_percent"] for one in marks]
 
 
 def mechanism_blocks(judge: Judge) -> list[Block]:
     """Whether LGL-INR's gain over LGL follows how confusable a pair of classes is, and which pairs its weights name."""
-    lines, named = {}, {}
+    ranked, named = {}, {}
     asked: dict[str, dict[str, Difference]] = {"confusability": {}, "weight": {}}
     beside: dict[str, dict[str, Difference]] = {"confusability": {}, "weight": {}}
     for name in GRAY:
@@ -172,7 +204,7 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
         if not seeds:
             continue
         found = [mechanism.ranks(*seed) for seed in seeds]
-        lines[dataset] = {"n": str(len(found)), "Pairs": str(round(np.mean([one.num_pairs for one in found])))} | {
+        ranked[dataset] = {"n": str(len(found)), "Pairs": str(round(np.mean([one.num_pairs for one in found])))} | {
             words: _correlation_in_figures(_correlation([getattr(one, rank) for one in found]))
             for words, rank in CORRELATIONS.items()
         }
@@ -180,13 +212,15 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
             asked[measure][dataset] = _correlation([getattr(one, f"gain_{measure}") for one in found])
             differences = [getattr(one, f"gain_{measure}") - getattr(one, f"control_{measure}") for one in found]
             beside[measure][dataset] = _correlation(differences)
-            lines[dataset][f"{column}, less control"] = _correlation_in_figures(beside[measure][dataset])
+            ranked[dataset][f"{column}, less control"] = _correlation_in_figures(beside[measure][dataset])
         mean = np.mean([seed[3] for seed in seeds], axis=0)
+        classes = class_names(name, len(mean))
         for j, k in mechanism.named_pairs(mean):
+            pair = f"{classes[j]} for {classes[k]}"
             counts = [f"{np.mean([seed[side][j, k] for seed in seeds]):.1f}" for side in (0, 2, 1)]
-            named[dataset, f"{j} for {k}"] = {"lambda": f"{mean[j, k]:.3f}"}
-            named[dataset, f"{j} for {k}"] |= dict(zip(LOSS_LABELS, counts, strict=True))
-    if not lines:
+            named[dataset, pair] = {"lambda": f"{mean[j, k]:.3f}"}
+            named[dataset, pair] |= dict(zip(LOSS_LABELS, counts, strict=True))
+    if not ranked:
         return [Paragraph(f"No runs of all {in_words(len(LOSSES))} losses with arrays yet.")]
     caption = (
         "Does LGL-INR's gain follow confusability? Rank correlations over ordered pairs of classes that LGL or LGL-INR "
@@ -196,7 +230,7 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
         "pairs that LGL or SML confuses. "
         "Descriptive: a rare pair counts as much as a common one, and weights of 0.112 and 0.113 as different ones."
     )
-    of_seeds = seeds_told(int(line["n"]) for line in lines.values())
+    of_seeds = seeds_told(int(line["n"]) for line in ranked.values())
     pairs = (
         f"The {in_words(mechanism.NUM_NAMED)} pairs that the weights name most (class j among the negatives of k; "
         f"uniform is {1 / (len(mean) - 1):.3f}), and images of j taken for k with each loss, means over "
@@ -214,7 +248,7 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
     )
     return [
         Paragraph(sentence),
-        table(lines, ["Data set"], caption, CONTROLS),
+        table(ranked, ["Data set"], caption, CONTROLS),
         table(named, ["Data set", "Class j for k"], pairs),
     ]
 

@@ -1,26 +1,28 @@
-"""The paper's figures, drawn from our runs."""
+"""The paper's figures, drawn from our runs: Figure 1 here, Figure 2 in `curves`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from lossbench.report.blocks import Picture
-from lossbench.report.drawing import given
-from lossbench.report.style import FAINT, PAPER, SMALL, STYLES
+from lossbench.report.classes import class_names
+from lossbench.report.drawing import drawing
+from lossbench.report.matrix import draw_matrix
+from lossbench.report.panels import NARROW, WIDE, letters, lines, names_as_rows, panels
+from lossbench.report.style import FAINT, STYLES, TEXT
 from lossbench.report.wording import MISSING
 from lossbench.runs.records import Record
+from lossbench.statistics.inference import Pairs, paired_t
 from lossbench.studies.aaai20 import grid as experiments
+from lossbench.studies.aaai20.sections.curves import figure2
 from lossbench.studies.tables import Filled
 
-_CELLS = LinearSegmentedColormap.from_list("cells", ["#4477aa00", "#4477aacc"])  # text of the page's colour on it
+__all__ = ["Confusions", "confusions", "figure1", "figure1_classes", "figure2"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Confusions:
     dataset: str
     matrices: Mapping[int, np.ndarray]  # by seed: [K, K], images of class j (row) predicted as class k (column)
     paper: Mapping[tuple[int, int], int]  # by true and predicted class
+    classes: tuple[str, ...] = ()  # names of the K classes; empty: their numbers
 
     @property
     def n(self) -> int:
@@ -43,16 +46,54 @@ class Confusions:
         mean: np.ndarray = np.mean(list(self.matrices.values()), axis=0)
         return mean
 
+    def named(self, label: int) -> str:
+        """A class by its name, or by its number where it has none."""
+        return self.classes[label] if label < len(self.classes) else str(label)
+
     def printed(self) -> list[str]:
         """Our mean beside each count of the paper's, in words."""
         mean = self.mean if self.n else np.zeros((0, 0))
         ours = {place: f"{mean[place]:.1f}" if max(place) < len(mean) else MISSING for place in self.paper}
         return [
-            f"{true} taken for {predicted}: {ours[true, predicted]} (paper {count})"
+            f"{self.named(true)} taken for {self.named(predicted)}: {ours[true, predicted]} (paper {count})"
             if true != predicted
-            else f"{true} right: {ours[true, predicted]} (paper {count})"
+            else f"{self.named(true)} right: {ours[true, predicted]} (paper {count})"
             for (true, predicted), count in self.paper.items()
         ]
+
+
+@dataclass(frozen=True)
+class ByClass:
+    """The difference in accuracy of two losses, class by class.
+
+    Args:
+        contrast: in words.
+        other: the loss that is subtracted.
+        seeds: of the runs that are compared.
+        differences: percentage points, [seeds, K]; nan for a class without images.
+    """
+
+    contrast: str
+    other: str
+    seeds: Sequence[int]
+    differences: np.ndarray
+
+    def marks(self, label: int) -> Iterator[dict[str, object]]:
+        """What is drawn of a class: each seed, and the mean with its 95 % interval."""
+        values = self.differences[:, label]
+        if not np.isfinite(values).any():
+            return
+        one = paired_t(Pairs(tuple(values.tolist()), 0, 0))
+        for seed, value in zip(self.seeds, values.tolist(), strict=True):
+            yield {"seed": str(seed), "difference_points": value}
+        yield {
+            "seed": "mean",
+            "difference_points": one.mean,
+            "low_points": one.low,
+            "high_points": one.high,
+            "n": one.n,
+            "higher_in": int((values > 0).sum()),
+        }
 
 
 def confusions(filled: Filled) -> list[Confusions]:
@@ -66,121 +107,69 @@ def confusions(filled: Filled) -> list[Confusions]:
                 if (matrix := _confusion(record)) is not None
             }
             paper = experiments.paper_confusions().get(cell.config.loss.name, {}) if cell.dataset == "KMNIST" else {}
-            found.append(Confusions(cell.loss, cell.dataset, matrices, paper))
+            num_classes = len(next(iter(matrices.values()), ()))
+            names = class_names(cell.config.dataset.name, num_classes or 10)
+            found.append(Confusions(cell.loss, cell.dataset, matrices, paper, names))
     return found
 
 
 def figure1(found: Sequence[Confusions]) -> Picture:
     """Confusion matrices as in the paper's Figure 1: counts of test images, mean over the seeds."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    said = []
-    for axes, one in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
-        axes.set_title(f"{one.loss}, n={one.n}")
-        if not one.n:
-            _say_missing(axes, square=True)
-            said.append(f"{one.loss}: {MISSING}.")
-            continue
-        _draw_confusion(axes, one)
-        said.append(_confusion_in_words(one))
-    lines = [
-        {"loss": one.loss, "true": row, "predicted": column, "mean": value, "n": one.n, "paper": one.paper.get(place)}
+    marks = [
+        {
+            "loss": one.loss,
+            "true": row,
+            "true_class": one.named(row),
+            "predicted": column,
+            "predicted_class": one.named(column),
+            "mean": value,
+            "n": one.n,
+            "paper": one.paper.get((row, column)),
+        }
         for one in found
         if one.n
-        for place, value in np.ndenumerate(one.mean)
-        for row, column in [place]
+        for (row, column), value in np.ndenumerate(one.mean)
     ]
     framed = " Framed: the counts that the paper prints." if any(one.paper for one in found) else ""
     caption = (
-        f"Figure 1. Confusion matrices on {found[0].dataset} test images, CNN2C, last epoch: images of a true class "
-        f"(row) taken for a class (column), mean of n runs.{framed}"
+        f"Figure 1. Confusion matrices on {found[0].dataset} test images, CNN2C, last epoch, mean of n runs. Rows are "
+        "true classes, columns are predicted classes. The darker a cell, the more errors; all losses have one scale. "
+        f"Means below 1 image are not written.{framed}"
     )
+    said = [_confusion_in_words(one) if one.n else f"{one.loss}: {MISSING}." for one in found]
     alt = f"Confusion matrices on {found[0].dataset}. {' '.join(said)}"
-    table = pd.DataFrame(lines, columns=["loss", "true", "predicted", "mean", "n", "paper"])
-    return Picture("figure1", given(figure), caption, alt, table)
+    columns = ["loss", "true", "true_class", "predicted", "predicted_class", "mean", "n", "paper"]
+    return Picture("figure1", drawing(_draw_matrices, list(found)), caption, alt, pd.DataFrame(marks, columns=columns))
 
 
 def figure1_classes(found: Sequence[Confusions]) -> Picture:
     """What the paper reads from Figure 1: in which classes LGL-INR is more accurate than LGL, and than SML."""
     (first,) = [one for one in found if one.loss == "LGL-INR"]
-    others = [one for one in found if one.loss != "LGL-INR"]
-    figure = Figure(figsize=(6.4, 3 * len(others)), layout="constrained")
-    said, lines = [], []
-    for axes, other in zip(figure.subplots(len(others), 1, squeeze=False)[:, 0], others, strict=True):
-        contrast = f"{first.loss} - {other.loss}"
+    contrasts = []
+    for other in (one for one in found if one.loss != "LGL-INR"):
         seeds = sorted(first.matrices.keys() & other.matrices.keys())
-        axes.set_title(f"{contrast}, n={len(seeds)}", pad=18 if seeds else 6)
-        if not seeds:
-            _say_missing(axes)
-            said.append(f"{contrast}: {MISSING}.")
-            continue
         pairs = [(first.matrices[seed], other.matrices[seed]) for seed in seeds]
         differences = np.array([_class_percents(one) - _class_percents(two) for one, two in pairs])
-        _draw_classes(axes, differences, STYLES[other.loss])
-        said.append(_classes_in_words(contrast, differences))
-        lines += [
-            {"contrast": contrast, "class": column, "seed": seeds[row], "difference": value}
-            for (row, column), value in np.ndenumerate(differences)
-        ]
-    printed = [f"{one.loss}, class {words}" for one in found for words in one.printed()]
-    counts = f" The counts that the paper prints, beside our means: {'; '.join(printed)}." if printed else ""
+        contrasts.append(ByClass(f"{first.loss} - {other.loss}", other.loss, seeds, differences))
+    names = [first.named(label) for label in range(max(_num_classes(one) for one in found) or 10)]
+    marks = [
+        {"contrast": one.contrast, "class": label, "class_name": names[label], **mark}
+        for one in contrasts
+        if one.seeds
+        for label in range(one.differences.shape[1])
+        for mark in one.marks(label)
+    ]
     caption = (
         f"Figure 1 by class. Difference in accuracy on the {first.dataset} test images of each class, CNN2C, last "
-        f"epoch: a dot is a seed, a bar the mean of n seeds; above, in how many seeds LGL-INR is higher.{counts}"
+        "epoch, paired over n seeds: a small dot is a seed, the large one their mean with its 95 % interval. Right: in "
+        "how many seeds LGL-INR is higher. A point is equally wide in all panels."
     )
+    said = [_classes_in_words(one, names) for one in contrasts]
     alt = f"Differences in accuracy by class on {first.dataset}. {' '.join(said)}"
-    table = pd.DataFrame(lines, columns=["contrast", "class", "seed", "difference"])
-    return Picture("figure1_classes", given(figure), caption, alt, table)
-
-
-def figure2(filled: Filled) -> Picture:
-    """Accuracy curves as in the paper's Figure 2, of test and training images, for every data set: mean and range."""
-    datasets = list(dict.fromkeys(cell.dataset for cell, _ in filled))
-    figure = Figure(figsize=(6, 0.6 + 2.6 * len(datasets)), layout="constrained")
-    grid = figure.subplots(len(datasets), 2, squeeze=False, sharex=True)
-    ends: dict[tuple[str, str], list[str]] = {}
-    lines = []
-    for (row, dataset), (column, split) in ((r, c) for r in enumerate(datasets) for c in enumerate(("test", "train"))):
-        axes, counts, late = grid[row, column], {}, []
-        for cell, records in ((cell, found) for cell, found in filled if cell.dataset == dataset):
-            curves = 100 * np.array([record.fields["curves"][f"{split}/accuracy"] for record in records])
-            counts[cell.loss] = len(curves)
-            paper = cell.paper if split == "test" else None
-            if paper is not None:  # side by side, since some are equal
-                place = (1 + 0.04 * len(counts)) * cell.config.schedule.epochs
-                axes.plot(place, paper, color=STYLES[cell.loss]["color"], **PAPER)
-                late.append(paper)
-            if len(curves):
-                values = _draw_curves(axes, curves, STYLES[cell.loss])
-                late.append(curves[:, curves.shape[1] // 10 :].min())  # the first steep epochs may lie below
-                lines += [
-                    {"split": split, "dataset": dataset, "loss": cell.loss, **line, "n": len(curves)}
-                    for line in values.to_dict("records")
-                ]
-            end = f"{curves[:, -1].mean():.2f} % (n={len(curves)})" if len(curves) else MISSING
-            beside = "" if paper is None else f", paper {paper:.2f} %"
-            ends.setdefault((dataset, split), []).append(f"{cell.loss} {end}{beside}")
-        axes.set_ylim(bottom=max(0.0, min(late) - 2) if late else 0)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_title(f"{dataset}, {split}\n", fontsize=11)
-        axes.text(0.5, 1.02, _counts_in_words(counts), ha="center", fontsize=SMALL + 1, transform=axes.transAxes)
-        axes.set_xlabel("epoch" if row == len(datasets) - 1 else "")
-        axes.set_ylabel("accuracy (%)" if column == 0 else "")
-        axes.grid(color=FAINT, alpha=0.3)
-    losses = {cell.loss for cell, _ in filled}
-    signs = [Line2D([], [], **style | {"marker": ""}, label=loss) for loss, style in STYLES.items() if loss in losses]
-    printed = any(cell.paper is not None for cell, _ in filled)
-    signs += [Line2D([], [], color=FAINT, **PAPER, label="paper")] if printed else []
-    figure.legend(handles=signs, loc="outside upper center", ncols=len(signs), frameon=False)
-    caption = (
-        "Figure 2. Accuracy after each epoch, CNN2C: line, mean of n runs; band, from the lowest to the highest of them"
-        f"{'; diamonds, the numbers that Table 3 of the paper prints, in the order of the losses' if printed else ''}. "
-        "Training accuracy is the running mean over the epoch. Each panel has its own range, and leaves out what lies "
-        "far below the later epochs."
-    )
-    told = [f"{dataset}, {split}: {', '.join(words)}." for (dataset, split), words in ends.items()]
-    alt = f"Accuracy curves; where they end. {' '.join(told)}"
-    table = pd.DataFrame(lines, columns=["split", "dataset", "loss", "epoch", "mean", "low", "high", "n"])
-    return Picture("figure2", given(figure), caption, alt, table)
+    columns = ["contrast", "class", "class_name", "seed", "difference_points"]
+    columns += ["low_points", "high_points", "n", "higher_in"]
+    table = pd.DataFrame(marks, columns=columns)
+    return Picture("figure1_classes", drawing(_draw_classes, contrasts, names), caption, alt, table)
 
 
 def _confusion(record: Record) -> np.ndarray | None:
@@ -191,38 +180,61 @@ def _confusion(record: Record) -> np.ndarray | None:
     return None if arrays is None else arrays["confusion_matrix"]
 
 
-def _say_missing(axes: Axes, square: bool = False) -> None:
-    axes.text(0.5, 0.5, MISSING, ha="center", va="center", transform=axes.transAxes)
+def _num_classes(one: Confusions) -> int:
+    return len(next(iter(one.matrices.values()), ()))
+
+
+def _draw_matrices(found: Sequence[Confusions]) -> Figure:
+    """A panel a loss, with the paper's counts below it."""
+    names = [one.named(label) for one in found[:1] for label in range(max(map(_num_classes, found)))]
+    below = 0.55 + letters(names if max(map(len, names), default=0) > 3 else [])
+    printed = max(len(one.paper) for one in found)
+    left, across = 0.35 + letters(names or ["0"]), 0.25
+    side = (WIDE - left - 0.1 - across * (len(found) - 1)) / max(3, len(found))
+    width = left + 0.1 + (side + across) * len(found) - across
+    height = side + 0.3 + below + 0.17 * printed
+    figure, grid = panels((width, height), 1, len(found), left=left, across=across, bottom=below + 0.17 * printed)
+    means = {one.loss: one.mean for one in found if one.n}
+    errors = [float((mean - np.diag(mean.diagonal())).max(initial=0)) for mean in means.values()]
+    for axes, one in zip(grid[0], found, strict=True):
+        if one.n:
+            mean = means[one.loss]
+            right = 100 * mean.trace() / mean.sum().clip(1)
+            axes.set_title(f"{one.loss}: {right:.1f} % right, n={one.n}", fontsize=TEXT + 1)
+            draw_matrix(axes, mean, names, STYLES[one.loss]["color"], max(*errors, 1.0), _written)
+            for row, column in (place for place in one.paper if max(place) < len(mean)):
+                frame = Rectangle((column, row), 1, 1, fill=False, edgecolor="black", linewidth=1.4, zorder=3)
+                axes.add_patch(frame).set_clip_on(False)
+        else:
+            axes.set_title(f"{one.loss}, n=0", fontsize=TEXT + 1)
+            _say_missing(axes)
+        axes.set_xlabel("\n".join(["predicted class", *one.printed()]))
+        if axes is not grid[0, 0]:
+            axes.tick_params(labelleft=False)
+    grid[0, 0].set_ylabel("true class")
+    return figure
+
+
+def _written(images: float) -> str:
+    return f"{images:.0f}" if images >= 1 else ""
+
+
+def _say_missing(axes: Axes) -> None:
+    axes.text(0.5, 0.5, MISSING, ha="center", va="center", transform=axes.transAxes, fontsize=TEXT)
     axes.set(xticks=[], yticks=[])
-    axes.set_box_aspect(1 if square else None)
     axes.spines[:].set_color(FAINT)
-
-
-def _draw_confusion(axes: Axes, one: Confusions) -> None:
-    mean = one.mean
-    shares = mean / mean.sum(axis=1, keepdims=True).clip(1)
-    # The root makes the rare errors visible.
-    axes.pcolormesh(shares**0.4, cmap=_CELLS, vmin=0, vmax=1, edgecolors="none", antialiased=False)
-    ticks = np.arange(len(mean))
-    axes.set_xticks(ticks + 0.5, labels=ticks)
-    axes.set_yticks(ticks + 0.5, labels=ticks)
-    axes.tick_params(length=0)
-    axes.invert_yaxis()
-    axes.set(aspect="equal", ylabel="true class", xlabel="\n".join(["predicted class", *one.printed()]))
-    for (row, column), value in np.ndenumerate(mean):
-        axes.text(column + 0.5, row + 0.5, f"{value:.0f}", ha="center", va="center", fontsize=SMALL)
-    for row, column in (place for place in one.paper if max(place) < len(mean)):
-        axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor="black", linewidth=1.2))
 
 
 def _confusion_in_words(one: Confusions) -> str:
     mean, right = one.mean, _class_percents(one.mean)
     wrong = mean - np.diag(mean.diagonal())
-    row, column = np.unravel_index(wrong.argmax(), wrong.shape)
-    lowest = "" if np.isnan(right).all() else f"least in class {np.nanargmin(right)}, {np.nanmin(right):.1f} %; "
+    row, column = (int(place) for place in np.unravel_index(wrong.argmax(), wrong.shape))
+    lowest = ""
+    if not np.isnan(right).all():
+        lowest = f"least in class {one.named(int(np.nanargmin(right)))}, {np.nanmin(right):.1f} %; "
     return (
         f"{one.loss}, n={one.n}: {100 * mean.trace() / mean.sum().clip(1):.1f} % right, {lowest}"
-        f"most often {row} is taken for {column}, {wrong.max():.1f} images."
+        f"most often {one.named(row)} is taken for {one.named(column)}, {wrong.max():.1f} images."
     )
 
 
@@ -233,49 +245,57 @@ def _class_percents(matrix: np.ndarray) -> np.ndarray:
     return percents
 
 
-def _draw_classes(axes: Axes, differences: np.ndarray, style: Mapping[str, Any]) -> None:
-    """Bars, dots and counts of one contrast; differences [seeds, K] in points."""
-    num_seeds, num_classes = differences.shape
-    classes = np.arange(num_classes)
-    axes.bar(classes, differences.mean(axis=0), width=0.8, color=style["color"], alpha=0.3)
-    shifts = 0.6 * (np.arange(num_seeds) + 0.5) / num_seeds - 0.3
-    for shift, values in zip(shifts, differences, strict=True):
-        axes.plot(classes + shift, values, color=style["color"], marker=style["marker"], markersize=3.5, ls="none")
-    axes.axhline(0, color="black", linewidth=0.8)
-    known = np.isfinite(differences).sum(axis=0)
-    for place, higher, n in zip(range(num_classes), (differences > 0).sum(axis=0), known, strict=True):
-        words = f"{higher}/{n}" if n else MISSING
-        axes.text(place, 1.02, words, ha="center", fontsize=SMALL, transform=axes.get_xaxis_transform())
-    axes.text(-0.01, 1.02, "higher in", ha="right", fontsize=SMALL, transform=axes.transAxes)
-    axes.set_xticks(classes)
-    axes.margins(y=0.08)
-    axes.set(xlabel="class", ylabel="difference (points)", xlim=(-0.6, num_classes - 0.4))
-    axes.grid(axis="y", color=FAINT, alpha=0.3)
-
-
-def _classes_in_words(contrast: str, differences: np.ndarray) -> str:
-    mean = differences.mean(axis=0)
-    if np.isnan(mean).all():
-        return f"{contrast}: {MISSING}."
-    return (
-        f"{contrast}, n={len(differences)}: the mean is higher in {(mean > 0).sum()} of {np.isfinite(mean).sum()} "
-        f"classes; from {np.nanmin(mean):+.1f} points in class {np.nanargmin(mean)} to {np.nanmax(mean):+.1f} in class "
-        f"{np.nanargmax(mean)}."
+def _draw_classes(contrasts: Sequence[ByClass], names: Sequence[str]) -> Figure:
+    """A panel a contrast and a row a class."""
+    spans = [_span(one.differences) for one in contrasts]
+    figure, grid = panels(
+        (NARROW, 0.85 + 0.26 * len(names)),
+        1,
+        len(contrasts),
+        left=0.15 + letters(names),
+        right=0.45,
+        across=0.5,
+        widths=[high - low for low, high in spans],
     )
+    for axes, one, span in zip(grid[0], contrasts, spans, strict=True):
+        axes.set_title(f"{one.contrast}, n={len(one.seeds)}", fontsize=TEXT + 1)
+        if not one.seeds:
+            _say_missing(axes)
+            continue
+        style = STYLES[one.other]
+        axes.axvline(0, color="black", linewidth=0.8)
+        for row, values in enumerate(one.differences.T):
+            marks = list(one.marks(row))
+            dots = [mark["difference_points"] for mark in marks[:-1]]
+            axes.plot(dots, [row + 0.22] * len(dots), ".", color=style["color"], markersize=4, alpha=0.7)
+            words = str(MISSING)
+            if marks:
+                mean, low, high = (marks[-1][key] for key in ("difference_points", "low_points", "high_points"))
+                axes.plot([low, high], [row - 0.1] * 2, color=style["color"], linewidth=1.2)
+                axes.plot(mean, row - 0.1, color=style["color"], marker=style["marker"], markersize=5)
+                words = f"{marks[-1]['higher_in']}/{np.isfinite(values).sum()}"
+            axes.text(1.02, row, words, va="center", fontsize=TEXT, transform=axes.get_yaxis_transform())
+        names_as_rows(axes, names)
+        axes.set(xlim=span, xlabel="difference (points)")
+        axes.tick_params(labelleft=axes is grid[0, 0])
+        lines(axes, "x")
+    return figure
 
 
-def _draw_curves(axes: Axes, curves: np.ndarray, style: Mapping[str, Any]) -> pd.DataFrame:
-    """Draw mean and range of curves [runs, epochs]; returns them."""
-    epochs, mean = np.arange(1, curves.shape[1] + 1), curves.mean(axis=0)
-    low, high = curves.min(axis=0), curves.max(axis=0)
-    axes.plot(epochs, mean, color=style["color"], linestyle=style["linestyle"])
-    axes.fill_between(epochs, low, high, color=style["color"], alpha=0.25, linewidth=0)
-    return pd.DataFrame({"epoch": epochs, "mean": mean, "low": low, "high": high})
+def _span(differences: np.ndarray) -> tuple[float, float]:
+    """Ends of an axis that has room for all differences, for 0 and for a title."""
+    known = [0.0, *differences[np.isfinite(differences)].ravel().tolist()]
+    low, high = min(known), max(known)
+    pad = 0.08 * max(high - low, 1.0)
+    return low - pad, max(high, low + 4) + pad
 
 
-def _counts_in_words(counts: Mapping[str, int]) -> str:
-    """The number of runs of each loss; said once where it is the same."""
-    if len(set(counts.values())) == 1:
-        n = next(iter(counts.values()))
-        return f"n={n}" if n else MISSING
-    return ", ".join(f"{loss} {f'n={n}' if n else MISSING}" for loss, n in counts.items())
+def _classes_in_words(one: ByClass, names: Sequence[str]) -> str:
+    mean = one.differences.mean(axis=0) if one.seeds else np.array([np.nan])
+    if np.isnan(mean).all():
+        return f"{one.contrast}: {MISSING}."
+    least, most = int(np.nanargmin(mean)), int(np.nanargmax(mean))
+    return (
+        f"{one.contrast}, n={len(one.seeds)}: the mean is higher in {(mean > 0).sum()} of {np.isfinite(mean).sum()} "
+        f"classes; from {mean[least]:+.1f} points in class {names[least]} to {mean[most]:+.1f} in class {names[most]}."
+    )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from lossbench.config.registry import LABELS
 from lossbench.report import cells_figure, intervals
 from lossbench.report.blocks import Block, Paragraph, Table
+from lossbench.report.classes import class_names
 from lossbench.report.rows import CellRow, ComparisonRow
 from lossbench.report.table import table
 from lossbench.report.tone import toned
@@ -274,8 +275,9 @@ def convergence(judge: Judge) -> list[Block]:
 def figure1_text(judge: Judge) -> list[Block]:
     """What the text says of Figure 1 in numbers, beside ours."""
     small = {key.loss: cell for key, cell in judge.conditions["paper"].items() if key.place == (CNN2C, "kmnist")}
+    names = class_names("kmnist", figure1.NUM_CLASSES)
     lines = {
-        f"{one.loss.label}: class {one.true} as {one.predicted}": {
+        f"{one.loss.label}: class {one.true} ({names[one.true]}) as {one.predicted} ({names[one.predicted]})": {
             "Paper": str(one.paper),
             "Ours": f"{one.ours.mean:.1f}" if one.ours.n else MISSING,
             "n": str(one.ours.n),

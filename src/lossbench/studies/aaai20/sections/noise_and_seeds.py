@@ -1,14 +1,20 @@
 """Noise between runs: its size, its sources, and the number of seeds that a difference needs."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from lossbench.config.registry import LABELS
 from lossbench.report.blocks import Block, Paragraph, Picture
-from lossbench.report.drawing import given
-from lossbench.report.style import FAINT, SMALL
+from lossbench.report.drawing import drawing
+from lossbench.report.panels import NARROW, lines, panels
+from lossbench.report.style import FAINT, PALETTE, TEXT
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, points, probability
 from lossbench.statistics import inference, noise
@@ -80,28 +86,70 @@ def _size(fraction: float) -> str:
 
 def seeds_to_ask_for(known: Sequence[Comparison]) -> Picture:
     """Seeds over the true difference that they find with 80 % probability, a line a data set and network."""
-    figure = Figure(figsize=(5.5, 3.8), layout="constrained")
-    axes, told = figure.subplots(), []
-    for one, style in zip(known, ("-", "--", "-.", ":") * len(known), strict=False):
-        needed = [noise.seeds_needed(float(difference), one.difference.sd) for difference in DIFFERENCES]
+    needs, told = [], []
+    for one in known:
         dataset, network = _dataset_and_network(one)
         where = f"{network}, {dataset}"
-        shown = [(100 * difference, n) for difference, n in zip(DIFFERENCES, needed, strict=True) if n is not None]
-        axes.plot(*zip(*shown, strict=True), style, label=f"{where} (sd {_size(one.difference.sd)}, n={one.pairs.n})")
+        margin = noise.seeds_needed(one.margin, one.difference.sd)
+        seeds = [noise.seeds_needed(float(difference), one.difference.sd) for difference in DIFFERENCES]
+        shown = [(float(100 * of), n) for of, n in zip(DIFFERENCES, seeds, strict=True) if n is not None]
+        at_margin = (100 * one.margin, margin) if margin is not None else None
+        needs.append(Need(where, 100 * one.difference.sd, one.pairs.n, tuple(shown), at_margin))
         half = noise.seeds_needed(0.005, one.difference.sd)
         told.append(f"{where}: {_seeds(half)} seeds to find 0.5 points.")
-    axes.axhline(inference.MIN_RUNS, color=FAINT, linewidth=1)
-    axes.set(xscale="log", yscale="log", xlabel="true difference (points)", ylabel="seeds")
-    axes.set_xticks([0.05, 0.1, 0.25, 0.5, 1, 2], labels=["0.05", "0.1", "0.25", "0.5", "1", "2"])
-    axes.set_yticks([2, 3, 5, 10, 30, 100, 300, 1000], labels=["2", "3", "5", "10", "30", "100", "300", "1000"])
-    axes.minorticks_off()
-    axes.grid(color=FAINT, alpha=0.3)
-    axes.legend(fontsize=SMALL)
     caption = (
         "Seeds with which a paired t test at 5 % finds a true difference of LGL-INR and SML with 80 % probability, by "
-        "the spread of the differences seed by seed. The paper has one run a cell; below the line no verdict is given."
+        "the standard deviation (sd, points) of the differences seed by seed (n). Markers: a difference as large as "
+        f"the margin. The paper has one run a cell. Below the gray line, {inference.MIN_RUNS} seeds, no verdict is "
+        "given."
     )
-    return Picture("seeds", given(figure), caption, f"Seeds over true difference. {' '.join(told)}")
+    marks = [
+        {"where": need.where, "sd_points": need.sd, "n": need.n, "true_difference_points": difference, "seeds": seeds}
+        | {"is_margin": (difference, seeds) == need.at_margin}
+        for need in needs
+        for difference, seeds in sorted({*need.seeds, *([need.at_margin] if need.at_margin else [])})
+    ]
+    alt = f"Seeds over true difference. {' '.join(told)}"
+    return Picture("seeds", drawing(_draw_seeds, needs), caption, alt, pd.DataFrame(marks))
+
+
+@dataclass(frozen=True)
+class Need:
+    """How many seeds a difference needs.
+
+    Args:
+        where: network and data set.
+        sd: of the differences seed by seed, points.
+        n: pairs behind it.
+        seeds: true differences in points, with the seeds that find them.
+        at_margin: the margin in points and the seeds that find it; None: too many.
+    """
+
+    where: str
+    sd: float
+    n: int
+    seeds: tuple[tuple[float, int], ...]
+    at_margin: tuple[float, int] | None
+
+
+def _draw_seeds(needs: Sequence[Need]) -> Figure:
+    """A line a data set and network, both axes logarithmic."""
+    rows = math.ceil(len(needs) / 2)
+    figure, ((axes,),) = panels((NARROW, 3.1 + 0.18 * rows), left=0.6, top=0.2 + 0.18 * rows)
+    for need, style in zip(needs, cycle(PALETTE[3:]), strict=False):
+        words = f"{need.where} (sd {need.sd:.2f}, n={need.n})"
+        axes.plot(*zip(*need.seeds, strict=True), style["linestyle"], color=style["color"], label=words)
+        if need.at_margin:
+            axes.plot(*need.at_margin, color=style["color"], marker=style["marker"], markersize=6)
+    axes.axhline(inference.MIN_RUNS, color=FAINT, linewidth=1.2)
+    axes.set(xscale="log", yscale="log", xlabel="true difference (points)", ylabel="seeds")
+    for axis, ticks in ((axes.xaxis, (0.05, 0.1, 0.25, 0.5, 1, 2)), (axes.yaxis, (2, 3, 5, 10, 30, 100, 300, 1000))):
+        axis.set_major_locator(FixedLocator(ticks))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:g}")
+    lines(axes)
+    figure.legend(loc="upper center", ncols=2, fontsize=TEXT, frameon=False, handlelength=2.4, columnspacing=1)
+    return figure
 
 
 def _shared(judge: Judge, known: Sequence[Comparison]) -> list[Block]:

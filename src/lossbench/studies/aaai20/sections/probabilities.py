@@ -1,18 +1,23 @@
 """Calibration: how a trained network's probabilities compare with what it gets right, map by map."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
 
-from lossbench.config.registry import LABELS, LOSSES, Map
+from lossbench.config.registry import LOSSES, Map
 from lossbench.config.run import Config
 from lossbench.report.blocks import Block, Paragraph, Picture
-from lossbench.report.drawing import given
-from lossbench.report.style import FAINT, SMALL, STYLES
+from lossbench.report.drawing import drawing
+from lossbench.report.panels import NARROW, lines, panels
+from lossbench.report.style import STYLES, TEXT
 from lossbench.report.table import table
-from lossbench.report.wording import NO_NUMBER, enumerated, spread
+from lossbench.report.wording import NO_NUMBER, enumerated, seeds_told, spread
 from lossbench.statistics.calibration import NUM_BINS, Calibration, calibration, scores
 from lossbench.studies.aaai20.keys import CNN2C, LGL_INR
 from lossbench.studies.aaai20.verdicts import Judge
@@ -20,6 +25,7 @@ from lossbench.studies.cells import Cell, Key, Part
 from lossbench.studies.results import Results
 
 SHOWN_FROM = 20  # predictions in a bin; fewer make no mean worth a mark
+MANY = 2_000  # predictions in a bin, which has a large mark
 
 MAP_LABELS: Mapping[Map, str] = {
     "softmax": "softmax",
@@ -140,36 +146,86 @@ def _logits(results: Results, config: Config) -> tuple[np.ndarray, np.ndarray] |
     return arrays["test_logits"], labels
 
 
+@dataclass(frozen=True)
+class Bins:
+    """Predictions of all seeds in bins of confidence, through one map.
+
+    Args:
+        dataset: label.
+        loss: label.
+        n: runs.
+        confidence: mean of a bin, percent, [bins].
+        accuracy: likewise.
+        counts: predictions, [bins].
+    """
+
+    dataset: str
+    loss: str
+    n: int
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    counts: np.ndarray
+
+
 def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:
-    """Accuracy over confidence, bins of all seeds together, a panel a data set."""
-    datasets = list(dict.fromkeys(key.dataset for key in found))
-    figure = Figure(figsize=(3.3 * max(1, len(datasets)), 3.6), layout="constrained")
-    told = []
-    for axes, name in zip(figure.subplots(1, max(1, len(datasets)), squeeze=False)[0], datasets, strict=False):
-        axes.axline((0, 0), (1, 1), color=FAINT, linewidth=1)
-        for key, runs in found.items():
-            if key.dataset != name:
-                continue
-            _, dataset, loss = key.labels
-            counts = np.sum([one.counts for one in runs], axis=0)
-            confidence, accuracy = (
-                np.nansum([one.counts * getattr(one, what) for one in runs], axis=0) / np.maximum(counts, 1)
-                for what in ("confidence", "accuracy")
-            )
-            there = counts >= SHOWN_FROM
-            axes.plot(confidence[there], accuracy[there], **STYLES[loss], markersize=4, label=loss)
-            gap = np.mean([one.scores.overconfidence for one in runs])
-            told.append(f"{dataset}, {loss}: confidence less accuracy {100 * gap:+.2f} points, n={len(runs)}.")
-        axes.set(
-            title=LABELS[name], xlabel="confidence", ylabel="accuracy" if axes.get_subplotspec().is_first_col() else ""
+    """Accuracy less confidence over confidence, bins of all seeds together, a panel a data set."""
+    bins, told = [], []
+    for key, runs in found.items():
+        _, dataset, loss = key.labels
+        counts = np.sum([one.counts for one in runs], axis=0)
+        confidence, accuracy = (
+            100 * np.nansum([one.counts * getattr(one, what) for one in runs], axis=0) / np.maximum(counts, 1)
+            for what in ("confidence", "accuracy")
         )
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axes.grid(color=FAINT, alpha=0.3)
-        axes.legend(fontsize=SMALL, loc="lower right")
+        there = counts >= SHOWN_FROM
+        bins.append(Bins(dataset, loss, len(runs), confidence[there], accuracy[there], counts[there]))
+        gap = np.mean([one.scores.overconfidence for one in runs])
+        told.append(f"{dataset}, {loss}: confidence less accuracy {100 * gap:+.2f} points, n={len(runs)}.")
     caption = (
-        "Reliability of CNN2C through the map that theory names, normalised (SML softmax, LGL sigmoid(z), LGL-INR "
-        f"sigmoid(z - log(K-1))): accuracy over confidence in {NUM_BINS} bins, predictions of "
-        f"all seeds together, bins with {SHOWN_FROM} predictions or more. On the line confidence is accuracy; below "
-        "it, overconfident."
+        "Reliability of CNN2C: accuracy less confidence over confidence, through the map that theory names, "
+        f"normalised (SML softmax, LGL sigmoid(z), LGL-INR sigmoid(z - log(K-1))), in {NUM_BINS} bins, predictions of "
+        f"all seeds (n) together, bins with {SHOWN_FROM} predictions or more. At 0 confidence is accuracy; below 0, "
+        f"overconfident. Large markers: bins with {MANY:,} predictions or more."
     )
-    return Picture("reliability", given(figure), caption, f"Reliability diagrams. {' '.join(told)}")
+    marks = [
+        {"dataset": one.dataset, "loss": one.loss, "n": one.n, "confidence_percent": confidence}
+        | {"accuracy_percent": accuracy, "predictions": count}
+        for one in bins
+        for confidence, accuracy, count in zip(one.confidence, one.accuracy, one.counts, strict=True)
+    ]
+    columns = ["dataset", "loss", "n", "confidence_percent", "accuracy_percent", "predictions"]
+    alt = f"Reliability diagrams. {' '.join(told)}"
+    return Picture("reliability", drawing(_draw, bins), caption, alt, pd.DataFrame(marks, columns=columns))
+
+
+def _draw(bins: Sequence[Bins]) -> Figure:
+    """A panel a data set, all with the same axes."""
+    datasets = list(dict.fromkeys(one.dataset for one in bins))
+    figure, grid = panels((NARROW, 3.0), 1, len(datasets), left=0.6, top=0.62, bottom=0.45, across=0.12, share="all")
+    for axes, dataset in zip(grid[0], datasets, strict=True):
+        here = [one for one in bins if one.dataset == dataset]
+        axes.axhline(0, color="black", linewidth=0.8)
+        for one in here:
+            style = STYLES[one.loss]
+            gaps = one.accuracy - one.confidence
+            axes.plot(one.confidence, gaps, color=style["color"], linestyle=style["linestyle"], linewidth=1)
+            for many, size in ((False, 3.0), (True, 5.5)):
+                chosen = (one.counts >= MANY) == many
+                axes.plot(
+                    one.confidence[chosen],
+                    gaps[chosen],
+                    color=style["color"],
+                    marker=style["marker"],
+                    markersize=size,
+                    linestyle="none",
+                )
+        axes.set_title(f"{dataset}, {seeds_told(one.n for one in here)}", fontsize=TEXT)
+        axes.set(xlim=(20, 102), xlabel="confidence (%)")
+        axes.xaxis.set_major_locator(FixedLocator([25, 50, 75, 100]))
+        axes.tick_params(labelleft=axes is grid[0, 0])
+        lines(axes)
+    grid[0, 0].set_ylabel("accuracy less confidence (points)")
+    losses = list(dict.fromkeys(one.loss for one in bins))
+    signs = [Line2D([], [], markersize=5, **STYLES[loss], label=loss) for loss in losses]
+    figure.legend(handles=signs, loc="upper center", ncols=len(signs), frameon=False, fontsize=TEXT, handlelength=2.4)
+    return figure

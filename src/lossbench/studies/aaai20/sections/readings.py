@@ -2,15 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from lossbench.report.blocks import Block, Paragraph, Picture
-from lossbench.report.drawing import given
-from lossbench.report.style import FAINT, PAPER, SMALL, STYLES
+from lossbench.report.blocks import Block, Paragraph
 from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, enumerated, in_words, percent, points, seeds_told
@@ -19,21 +15,13 @@ from lossbench.statistics.inference import CellOutcome, Difference, Prediction, 
 from lossbench.studies.aaai20 import variants as studies
 from lossbench.studies.aaai20.conditions import MARGINS, Place
 from lossbench.studies.aaai20.grid import LOSS_LABELS
+from lossbench.studies.aaai20.sections.readings_figure import Moved, picture
 from lossbench.studies.aaai20.variants import Variant
 from lossbench.studies.cells import Cell
 from lossbench.studies.results import Results, Statistic, best, last
 
 CONTRASTS = (("LGL-INR", "SML"), ("LGL-INR", "LGL"), ("LGL", "SML"))
 _KEYS = ["Option", "Reading"]
-
-
-@dataclass(frozen=True)
-class Moved:
-    """One loss under one reading."""
-
-    prediction: Prediction  # fractions; without runs its n is 0
-    difference: Difference  # from the default reading, paired over seeds, fractions; without pairs its n is 0
-    word: Word
 
 
 Readings = Mapping[tuple[str, str], Mapping[str, Moved]]
@@ -238,49 +226,6 @@ def _outcome(prediction: Prediction, paper: float) -> str:
     """Whether a printed number could be one more run, with the half-width that this depends on."""
     outcome = inference.cell_outcome(prediction, paper)
     return toned(outcome, "" if outcome == "too few" else f" ±{points(prediction.half_width).lstrip('+')}")
-
-
-def picture(moved: Readings, printed: Mapping[str, float], margin: float, name: str, where: str) -> Picture:
-    """How far each reading moves each loss: a row a reading and a panel a loss, each with its own range.
-
-    Args:
-        moved: the readings.
-        printed: the paper's numbers by loss, fractions.
-        margin: of equivalence, a fraction.
-        name: of the file.
-        where: network and data set, for the caption.
-    """
-    default, *_ = moved.values()
-    others, top = list(moved.items())[1:], -0.8  # the row of the paper's number
-    figure = Figure(figsize=(7.6, 1.5 + 0.27 * len(others)), layout="constrained")
-    told = []
-    for axes, loss in zip(figure.subplots(1, len(LOSS_LABELS), sharey=True), LOSS_LABELS, strict=True):
-        axes.axvspan(-100 * margin, 100 * margin, color=FAINT, alpha=0.3, linewidth=0)
-        axes.axvline(0, color="black", linewidth=0.8)
-        for y, (key, of) in enumerate(others):
-            if loss not in of or not of[loss].difference.n:
-                continue
-            found = of[loss].difference
-            width = None if math.isnan(found.low) else 100 * (found.high - found.mean)
-            axes.errorbar(100 * found.mean, y, xerr=width, capsize=3, **STYLES[loss] | {"linestyle": "none"})
-            told.append(f"{loss}, {_named(key)}: {points(found.mean)} points, n={found.n}.")
-        if loss in printed and default[loss].prediction.n:
-            away = 100 * (printed[loss] - default[loss].prediction.mean)
-            axes.axvline(away, color=STYLES[loss]["color"], linestyle=":")
-            axes.plot(away, top, color=STYLES[loss]["color"], **PAPER)
-        axes.set_title(loss)
-        labels = ["the paper's number", *(_named(key) for key, _ in others)]
-        axes.set_yticks([top, *range(len(others))], labels=labels, fontsize=SMALL)
-        axes.set_ylim(len(others) - 0.4, -1.3)
-        axes.grid(axis="x", color=FAINT, alpha=0.3)
-        axes.set_xlabel("points")
-    caption = (
-        f"How far a reading moves a loss, {where}: mean difference in test accuracy from the reading that is the "
-        f"default here, paired over seeds 0 to 2, with its 95 % interval; band, ±{100 * margin:g} points; diamond and "
-        "dotted line, how far the number that the paper prints lies from the default's mean. Each panel has its own "
-        "range."
-    )
-    return Picture(name, given(figure), caption, f"Readings of {where}. {' '.join(told) or MISSING}")
 
 
 Factors = dict[float, dict[str, tuple[float, Prediction]]]
