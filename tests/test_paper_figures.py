@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn import check, figure_of, legend_of, points, words
+from drawn import check, figure_of, finite, legend_of, points, words
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import PathPatch, Rectangle
 
@@ -77,12 +77,13 @@ def test_differences_by_class_pair_the_seeds() -> None:
     picture = figure1_classes([*SOME[:2], replace(SOME[2], matrices=both)])
     first, missing = check(picture).axes
     assert first.get_title() == "LGL-INR - LGL, n=2"
-    means, dots = points(first, "LGL", "s"), points(first, "LGL", ".")
-    assert [[x for x, _ in line] for line in dots] == [pytest.approx([20, 30]), pytest.approx([30, 0])]
-    assert [line[0][0] for line in means] == pytest.approx([25, 15])
+    (means,), (dots,) = points(first, "LGL", "s"), points(first, "LGL", ".")
+    assert [x for x, _ in dots] == pytest.approx([20, 30, 30, 0])
+    assert [round(y) for _, y in dots] == [0, 0, 1, 1]
+    assert means == [(pytest.approx(25), -0.1), (pytest.approx(15), 0.9)]
     one = paired_t(Pairs((30.0, 0.0), 0, 0))
-    bars = [line for line in points(first, "LGL", "None") if len(line) == 2]
-    assert [x for x, _ in bars[1]] == pytest.approx([one.low, one.high])
+    (bars,) = map(finite, points(first, "LGL", "None"))
+    assert bars[2:] == [(pytest.approx(one.low), 0.9), (pytest.approx(one.high), 0.9)]
     assert words(first) == ["2/2", "1/2"]
     assert words(missing) == ["missing"]
     assert [label.get_text() for label in first.get_yticklabels()] == ["o", "ki"]
@@ -99,7 +100,8 @@ def test_one_seed_has_no_interval() -> None:
     picture = figure1_classes(SOME)
     first, _ = check(picture).axes
     assert first.get_title() == "LGL-INR - LGL, n=1"
-    assert [line[0][0] for line in points(first, "LGL", "s")] == pytest.approx([30, 0])
+    assert [x for x, _ in points(first, "LGL", "s")[0]] == pytest.approx([30, 0])
+    assert list(map(finite, points(first, "LGL", "None"))) == [[]]
     assert "nan" not in picture.alt
 
 
@@ -109,8 +111,7 @@ def test_a_class_without_images_has_no_difference() -> None:
     picture = figure1_classes([lgl, inr])
     (axes,) = check(picture).axes
     assert words(axes) == ["1/2", "missing"]
-    assert points(axes, "LGL", ".")[0] == [(pytest.approx(-10), 0.22), (pytest.approx(10), 0.22)]
-    assert points(axes, "LGL", ".")[1] == []
+    assert points(axes, "LGL", ".") == [[(pytest.approx(-10), 0.22), (pytest.approx(10), 0.22)]]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "1"]  # without names, numbers
     assert "paper" not in picture.caption
     check(figure1([lgl, inr]))

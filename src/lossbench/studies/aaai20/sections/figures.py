@@ -1,7 +1,9 @@
 """The paper's figures, drawn from our runs: Figure 1 here, Figure 2 in `curves`."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +80,7 @@ class ByClass:
     seeds: Sequence[int]
     differences: np.ndarray
 
-    def marks(self, label: int) -> Iterator[dict[str, object]]:
+    def marks(self, label: int) -> Iterator[dict[str, Any]]:
         """What is drawn of a class: each seed, and the mean with its 95 % interval."""
         values = self.differences[:, label]
         if not np.isfinite(values).any():
@@ -133,7 +135,7 @@ def figure1(found: Sequence[Confusions]) -> Picture:
     framed = " Framed: the counts that the paper prints." if any(one.paper for one in found) else ""
     caption = (
         f"Figure 1. Confusion matrices on {found[0].dataset} test images, CNN2C, last epoch, mean of n runs. Rows are "
-        "true classes, columns are predicted classes. The darker a cell, the more errors; all losses have one scale. "
+        "true classes, columns are predicted classes. The stronger a cell's colour, the more errors; all losses have one scale. "
         f"Means below 1 image are not written.{framed}"
     )
     said = [_confusion_in_words(one) if one.n else f"{one.loss}: {MISSING}." for one in found]
@@ -264,17 +266,24 @@ def _draw_classes(contrasts: Sequence[ByClass], names: Sequence[str]) -> Figure:
             continue
         style = STYLES[one.other]
         axes.axvline(0, color="black", linewidth=0.8)
+        dots: list[tuple[float, float]] = []
+        means: list[tuple[float, float]] = []
+        ends: list[tuple[float, float]] = []
         for row, values in enumerate(one.differences.T):
-            marks = list(one.marks(row))
-            dots = [mark["difference_points"] for mark in marks[:-1]]
-            axes.plot(dots, [row + 0.22] * len(dots), ".", color=style["color"], markersize=4, alpha=0.7)
             words = str(MISSING)
-            if marks:
-                mean, low, high = (marks[-1][key] for key in ("difference_points", "low_points", "high_points"))
-                axes.plot([low, high], [row - 0.1] * 2, color=style["color"], linewidth=1.2)
-                axes.plot(mean, row - 0.1, color=style["color"], marker=style["marker"], markersize=5)
-                words = f"{marks[-1]['higher_in']}/{np.isfinite(values).sum()}"
+            if marks := list(one.marks(row)):
+                *seeds, mean = marks
+                dots += [(mark["difference_points"], row + 0.22) for mark in seeds]
+                means.append((mean["difference_points"], row - 0.1))
+                ends += [(mean["low_points"], row - 0.1), (mean["high_points"], row - 0.1), (math.nan, math.nan)]
+                words = f"{mean['higher_in']}/{np.isfinite(values).sum()}"
             axes.text(1.02, row, words, va="center", fontsize=TEXT, transform=axes.get_yaxis_transform())
+        for places, look in (
+            (dots, {"marker": ".", "linestyle": "none", "markersize": 4, "alpha": 0.7}),
+            (ends, {"linewidth": 1.2}),
+            (means, {"marker": style["marker"], "linestyle": "none", "markersize": 5}),
+        ):
+            axes.plot(*np.array(places).reshape(-1, 2).T, color=style["color"], **look)
         names_as_rows(axes, names)
         axes.set(xlim=span, xlabel="difference (points)")
         axes.tick_params(labelleft=axes is grid[0, 0])
