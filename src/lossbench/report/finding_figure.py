@@ -66,8 +66,6 @@ def _draw(rows: Sequence[FindingRow]) -> Figure:
     heights = label_rows(axes, [(name, [row.loss for row in group]) for name, group in groups.items()], left - 0.05)
     ys = [y for group in heights for y in group]
     ordered = [row for group in groups.values() for row in group]
-    for label, row in zip(axes.get_yticklabels(), ordered, strict=True):
-        label.set_color(STYLES[row.loss]["color"])
     _set_limits(axes, ordered)
     for y, row in zip(ys, ordered, strict=True):
         _draw_row(axes, y, row)

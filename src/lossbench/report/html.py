@@ -30,7 +30,7 @@ from lossbench.system.spelling import spelled
 
 _ABSENT = ("", NO_NUMBER, MISSING)
 _NUMBER = re.compile(r"[-−+]?\d[\d,.]*(e[-+]?\d+)?( ?%)?")
-_LONG = 32  # letters, from which a cell's text may be broken into lines
+_LONG = 24  # letters, from which a cell's text may be broken into lines
 
 _SCRIPT = """
 const reach = () => {

@@ -132,8 +132,8 @@ def confusion_matrices(name: str, title: str, groups: Mapping[str, np.ndarray], 
         ]
     caption = (
         f"{title}: confusion matrices of the last epoch, in percent of a class's test samples, all seeds together. "
-        "Rows are true classes, columns are predicted classes. The stronger a cell's colour, the more errors; all matrices have "
-        "one scale. Up to 0.5 % is not written."
+        "Rows are true classes, columns are predicted classes. The stronger a cell's colour, the more errors; all "
+        "matrices have one scale. Up to 0.5 % is not written."
     )
     columns = ["group", "true_class", "predicted_class", "samples", "percent"]
     alt = f"Confusion matrices. {' '.join(told)}"

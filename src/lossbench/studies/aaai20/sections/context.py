@@ -87,7 +87,7 @@ def table2() -> list[Block]:
         for number, layer in enumerate(shown, start=1):
             parameters = f"{int(layer['parameters']):,}"
             lines[network, str(number)] = {"Layer": layer["layer"], "Output": layer["output"], "Parameters": parameters}
-        lines[network, "all"] = {"Layer": "", "Output": "", "Parameters": _num_parameters(network)}
+        lines[network, "all"] = {"Layer": "all layers", "Output": "", "Parameters": _num_parameters(network)}
     caption = (
         "Table 2. The networks as built, shapes and parameters computed. C channels, K kernel, S stride, P padding; CV "
         "convolution, BN batch normalisation, MP and AP pooling, a number alone the size of a linear layer; ReLU is "

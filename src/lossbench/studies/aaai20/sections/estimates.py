@@ -94,7 +94,7 @@ def finding_rows(judge: Judge) -> list[FindingRow]:
     """Each loss on each data set, at the paper's learning rate and at its own."""
     papers, own = at_papers(judge), at_own(judge)
     rows = []
-    for name in reversed(GRAY):
+    for name in GRAY:
         for loss in keys.LOSSES:
             cell, chosen = papers[name, loss], own.get((name, loss))
             rows.append(
@@ -122,7 +122,7 @@ def lead_rows(judge: Judge) -> list[LeadRow]:
     papers, own = at_papers(judge), at_own(judge)
     rows = []
     for pair in (*LEAD_PAIRS, (LGL_INR, SUMMED)):
-        for name in reversed(GRAY):
+        for name in GRAY:
             for setting, cells in ((AT_PAPERS, papers), (AT_OWN, own)):
                 first, second = (cells.get((name, loss)) for loss in pair)
                 if first is None or second is None:
@@ -141,7 +141,7 @@ def shrinkages(judge: Judge, seeds: Sequence[int] = ALL_SEEDS) -> list[Shrinkage
     papers, own = at_papers(judge), at_own(judge)
     found = []
     for pair in LEAD_PAIRS:
-        for name in reversed(GRAY):
+        for name in GRAY:
             places = [(name, loss) for loss in pair]
             if not all(place in own for place in places):
                 continue
@@ -170,7 +170,7 @@ def weight_rows(judge: Judge) -> list[WeightRow]:
     of_beta = {float(one.choice): one.cells[LGL_INR.label] for one in variants.betas() if one.option == "attached"}
     rows = []
     even = second_runs.even_weights()
-    for name in reversed(GRAY):
+    for name in GRAY:
         betas = of_beta if name == "kmnist" else {}
         for beta, cell in betas.items():
             if beta > 0:

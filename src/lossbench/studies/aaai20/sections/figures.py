@@ -135,8 +135,8 @@ def figure1(found: Sequence[Confusions]) -> Picture:
     framed = " Framed: the counts that the paper prints." if any(one.paper for one in found) else ""
     caption = (
         f"Figure 1. Confusion matrices on {found[0].dataset} test images, CNN2C, last epoch, mean of n runs. Rows are "
-        "true classes, columns are predicted classes. The stronger a cell's colour, the more errors; all losses have one scale. "
-        f"Means below 1 image are not written.{framed}"
+        "true classes, columns are predicted classes. The stronger a cell's colour, the more errors; all losses have "
+        f"one scale. Means below 1 image are not written.{framed}"
     )
     said = [_confusion_in_words(one) if one.n else f"{one.loss}: {MISSING}." for one in found]
     alt = f"Confusion matrices on {found[0].dataset}. {' '.join(said)}"

@@ -173,7 +173,7 @@ def _tuned(judge: Judge) -> str:
     papers, own = estimates.at_papers(judge), estimates.at_own(judge)
     told = []
     for loss in (LGL_INR, SML, LGL):
-        known = [name for name in reversed(GRAY) if (name, loss) in own]
+        known = [name for name in GRAY if (name, loss) in own]
         same = [DATASETS[name] for name in known if own[name, loss].key == papers[name, loss].key]
         if known:
             where = "on no data set" if not same else f"on {enumerated(same)}"
@@ -193,7 +193,7 @@ def _own_table(judge: Judge) -> Table:
     """Accuracy and probabilistic scores at each loss's own learning rate, beside the accuracy at the paper's."""
     papers, own = estimates.at_papers(judge), estimates.at_own(judge)
     lines = {}
-    for name in reversed(GRAY):
+    for name in GRAY:
         for loss in keys.LOSSES:
             cell = own.get((name, loss))
             line = {"At the paper's rate": _told(judge.results.values(papers[name, loss])) or NOT_YET}
@@ -226,7 +226,7 @@ def _others(every: Sequence[JudgedHeadline]) -> str:
     """The verdicts of the rules on all leads, in a sentence."""
     told = [f"{pair_label((LGL_INR, one.other))} on {DATASETS[one.dataset]}: {one.headline}" for one in every]
     return (
-        f"The rules' words, by seeds 0 to 4: {'; '.join(told)}. \"Gone\" asks for a lead at the paper's rate and "
+        f'By the rules and seeds 0 to 4: {"; ".join(told)}. "Gone" asks for a lead at the paper\'s rate and '
         'equivalence within 0.25 points at the own rates; "open" has the lead and leaves the rest undecided.'
     )
 
@@ -293,16 +293,17 @@ def _over_seeds(values: Sequence[float]) -> Difference:
 def _strengths(judge: Judge, elsewhere: Sequence[str]) -> list[str]:
     """Where LGL-INR is strong and where it fails, beside SML."""
     told = list(elsewhere)
-    failing = {
-        name: [estimates.lowest_failing_rate(judge, name, loss) for loss in (LGL_INR, SML)] for name in reversed(GRAY)
-    }
+    failing: dict[tuple[float, float | None], list[str]] = {}
+    for name in GRAY:
+        inr, sml = (estimates.lowest_failing_rate(judge, name, loss) for loss in (LGL_INR, SML))
+        if inr is not None:
+            failing.setdefault((inr, sml), []).append(DATASETS[name])
     rates = [
-        f"{DATASETS[name]} from {inr:g} (SML from {sml:g})" if sml else f"{DATASETS[name]} from {inr:g} (SML not)"
-        for name, (inr, sml) in failing.items()
-        if inr
+        f"from {inr:g} on (SML {f'from {sml:g} on' if sml else 'not'}) on {enumerated(names)}"
+        for (inr, sml), names in failing.items()
     ]
     if rates:
-        told.append(f"Weakness: training fails at high learning rates, on {'; on '.join(rates)}.")
+        told.append(f"Weakness: at high learning rates training fails, {'; '.join(rates)}.")
     told.append(
         "LGL-INR aims at the class-balanced posterior: on data whose classes are not equally frequent its "
         "probabilities are not those of the training data."

@@ -178,7 +178,7 @@ def _draw_weights(bands: Sequence[Band], hues: Mapping[str, int], uniform: float
     right.axhline(uniform, color=FAINT, linewidth=1, zorder=0)
     left.set(ylim=(0, None))
     left.set_title("unevenness", fontsize=TEXT + 1)
-    right.set_title("weight of a pair, $\\lambda_{jk}$", fontsize=TEXT + 1)
+    right.set_title("weight of a pair of classes", fontsize=TEXT + 1)
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -198,6 +198,7 @@ def _draw_traces(bands: Sequence[Band]) -> Figure:
         look = {key: STYLES[band.of][key] for key in ("color", "linestyle")}
         _draw(axes, band, look | {"label": band.of})
     left.set(yscale="log")
+    left.yaxis.set_major_formatter("{x:g}")
     left.set_title("norm of a class's gradient", fontsize=TEXT + 1)
     right.set_title("probability of the own class", fontsize=TEXT + 1)
     for axes in (left, right):
