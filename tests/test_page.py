@@ -312,7 +312,7 @@ def test_a_picture_is_part_of_its_page() -> None:
     assert tree.texts("figcaption") == ["Figure 1. A caption: it goes on."]
     (place,) = [one for one in tree.all("div") if one["attrs"].get("class") == "scroll"]
     assert place["attrs"]["aria-label"] == "Figure 1. A caption"
-    assert [one["attrs"].get("class") for one in tree.all("figure")] == ["wide"]
+    assert [one["attrs"].get("class") for one in tree.all("figure")] == [None]  # too wide for two side by side
     assert len(tree.all("style")) == 1
     assert "http" not in text
     assert not re.search(r"xlink|xmlns|DOCTYPE|metadata|DejaVu|font-family: '", svg_of(text))
@@ -365,11 +365,11 @@ def sized(width: float) -> Figure:
 
 def test_narrow_pictures_stand_side_by_side() -> None:
     narrow, wide = (Picture(f"p{width:g}", drawing(sized, width), "", "") for width in (5.6, 9.6))
-    tree = page_of(narrow, narrow, wide, Paragraph("x"), wide)
+    tree = page_of(narrow, narrow, wide, Paragraph("x"), wide, narrow)
     (grid,) = [one for one in tree.all("div") if one["attrs"].get("class") == "pictures"]
     assert grid["inside"][-1] == "section"
-    assert [one["inside"][-1] for one in tree.all("figure")] == ["div", "div", "div", "section"]
-    assert [one["attrs"].get("class") for one in tree.all("figure")] == [None, None, "wide", "wide"]
+    assert [one["inside"][-1] for one in tree.all("figure")] == ["div", "div", "section", "section", "section"]
+    assert [one["attrs"].get("class") for one in tree.all("figure")] == ["narrow", "narrow", None, None, "narrow"]
 
 
 def test_colours_of_losses_follow_the_page(tmp_path: Path) -> None:

@@ -30,7 +30,10 @@ from lossbench.system.spelling import spelled
 
 _ABSENT = ("", NO_NUMBER, MISSING)
 _NUMBER = re.compile(r"[-−+]?\d[\d,.]*(e[-+]?\d+)?( ?%)?")
-_LONG = 24  # letters, from which a cell's text may be broken into lines
+_LONG = 26  # letters, from which a cell's text may be broken into lines
+
+_NARROW = '<figure class="narrow"'
+"""How a picture begins that may stand beside another."""
 
 _SCRIPT = """
 const reach = () => {
@@ -137,12 +140,11 @@ class _Writer:
         return f"<section>\n{heading}\n{told}{blocks}\n</section>"
 
     def _blocks(self, blocks: Sequence[Block]) -> str:
-        """Blocks in turn, pictures that follow each other in a grid."""
+        """Blocks in turn, narrow pictures that follow each other in a grid."""
         written = []
-        for are_pictures, group in groupby(blocks, lambda block: isinstance(block, Picture)):
-            those = list(map(self._block, group))
-            several = are_pictures and len(those) > 1
-            written += ['<div class="pictures">', *those, "</div>"] if several else those
+        for are_narrow, group in groupby(map(self._block, blocks), lambda text: text.startswith(_NARROW)):
+            those = list(group)
+            written += ['<div class="pictures">', *those, "</div>"] if are_narrow and len(those) > 1 else those
         return "\n".join(written)
 
     def _block(self, block: Block) -> str:
@@ -169,8 +171,8 @@ class _Writer:
         links = " ".join(f'<a href="{_quoted(picture.name)}.{form}" download>{form.upper()}</a>' for form in forms)
         saved = f' <span class="files">{links}</span>' if links else ""
         caption = f"<figcaption>{_text(picture.caption)}{saved}</figcaption>"
-        wide = _classes(wide=not is_narrow)
-        return f'<figure id="{anchor}"{wide}>\n{_scrolling(svg, picture.caption)}\n{caption}\n</figure>'
+        start = f'{_NARROW} id="{anchor}">' if is_narrow else f'<figure id="{anchor}">'
+        return f"{start}\n{_scrolling(svg, picture.caption)}\n{caption}\n</figure>"
 
 
 def _quoted(name: str) -> str:
