@@ -43,8 +43,8 @@ def lr_curves(curves: Sequence[LrCurve], paper_lr: float, name: str = "lr_curves
     most = max((len(values) for curve in curves for values in curve.accuracies), default=1)
     runs = "one run a point" if most == 1 else f"mean of up to {most} runs a point, of those that learned"
     bars = (
-        " Bars: a loss times c at the paper's rate takes the steps of the loss itself at c times that rate (momentum "
-        "SGD, no weight decay); c gives SML and LGL the gradient norm of LGL-INR, and LGL-INR that of SML."
+        " Bars: the rate at which SML and LGL have the gradient norm that LGL-INR has at the paper's rate, at "
+        "initialisation, and LGL-INR that of SML; without weight decay a factor on the loss does the same."
     )
     caption = (
         f"Accuracy over the learning rate, on validation images after the last epoch, {runs}; CNN2C where no network "
