@@ -181,8 +181,8 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
         Section("Devices and commits", provenance.provenance(results, sorted(used))),
         Section("What is missing", provenance.missing(progress(results, plan), unused)),
     ]
+    by_arrays = [one.title for one in checks if one.by_arrays and (one.blocks or drawn.figure2)]
     checks = [section for section in checks if section.blocks]
-    by_arrays = [section.title for section in checks if section.by_arrays]
     if all_without(results, used):
         checks = [section for section in checks if not section.by_arrays]
     summary = [*reproducibility(results, used), *notice(results, used, by_arrays)]

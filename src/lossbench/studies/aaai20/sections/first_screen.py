@@ -84,7 +84,8 @@ def _reproduced(cells: Sequence[JudgedCell]) -> str:
     others = [loss for loss in judged if loss not in again]
     num_again = sum(len(judged[loss]) for loss in again)
     told = f"for {enumerated(again)} ({num_again} of {num_again} judged)" if again else ""
-    apart = enumerated([f"{loss} ({judged[loss].count('consistent')} of {len(judged[loss])})" for loss in others])
+    counts = [f"{loss} ({judged[loss].count('consistent')} of {len(judged[loss])})" for loss in others]
+    apart = enumerated(counts) if counts else ""
     if not again:
         return f"The paper's accuracies do not all replicate: {apart}."
     open_scale = ", whose scale the paper leaves open" if LGL.label in others else ""
