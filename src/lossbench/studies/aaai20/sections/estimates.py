@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lossbench.config.registry import LABELS, LOSSES
+from lossbench.config.run import Runtime
 from lossbench.report.rows import Estimate, FindingRow, LeadRow, WeightRow
 from lossbench.statistics import inference
 from lossbench.statistics.inference import CellOutcome, Difference, Pairs
@@ -150,13 +151,15 @@ def _is_papers(judge: Judge, dataset: str, pair: Pair) -> bool:
 
 
 def spread_at_own(judge: Judge) -> dict[str, float]:
-    """How far apart the losses' mean accuracies are at their own learning rates, by data set, where all are known."""
+    """How far apart the losses' means are at their own learning rates, by data set, over the seeds that all have."""
     own, found = at_own(judge), {}
     for name in GRAY:
-        means = [mean_accuracy(judge.results, own.get((name, loss))) for loss in keys.LOSSES]
-        known = [one.mean for one in means if one is not None]
-        if len(known) == len(means):
-            found[name] = max(known) - min(known)
+        cells = [own[name, loss] for loss in keys.LOSSES if (name, loss) in own]
+        if len(cells) == len(keys.LOSSES):
+            by_seed = zip(*map(judge.results.values, cells), strict=True)
+            whole = [values for values in by_seed if len(inference.finished(values)) == len(cells)]
+            if whole:
+                found[name] = float(np.ptp(np.mean(np.array(whole, float), axis=0)))
     return found
 
 
@@ -218,22 +221,26 @@ def scores(results: Results, cell: Cell) -> dict[str, list[float]]:
     return {name: [float(one[name]) for one in known] for name in ("nll", "brier", "ece")}
 
 
-def lowest_failing_rate(judge: Judge, dataset: str, loss: Part, chance: float = 0.15) -> float | None:
-    """The lowest learning rate of a curve from which on all its runs diverge or stay near chance; None: there is none.
+def failing_rates(judge: Judge, dataset: str, loss: Part, chance: float = 0.15) -> tuple[float | None, float | None]:
+    """From which learning rate on all runs that choose a rate fail, and from which on any does; None: there is none.
 
     Args:
         judge: has the runs.
         dataset: as registered.
         loss: as registered.
-        chance: accuracies below it count as chance, for ten classes.
+        chance: a run fails that diverges or ends below this accuracy; of ten classes.
     """
     (options,) = [one for one in grid.LOSSES if one.name == loss.name]
-    known = points(Place(CNN2C.name, dataset), options, judge.results.accuracy)
-    failing = None
-    for lr, value in sorted(known.items(), reverse=True):
-        if value is None:
-            continue
-        if not math.isnan(value) and value >= chance:
+    place, accuracy = Place(CNN2C.name, dataset), judge.results.accuracy
+    by_rate: dict[float, list[bool]] = {}
+    for lr, value in points(place, options, accuracy).items():
+        values = [value, *map(accuracy, second_runs.choice_runs(place, options, Runtime())[lr])]
+        known = [one for one in values if one is not None]
+        if known:
+            by_rate[lr] = [math.isnan(one) or one < chance for one in known]
+    always = None
+    for lr in sorted(by_rate, reverse=True):
+        if not all(by_rate[lr]):
             break
-        failing = lr
-    return failing
+        always = lr
+    return always, min((lr for lr, failed in by_rate.items() if any(failed)), default=None)

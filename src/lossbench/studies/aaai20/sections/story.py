@@ -1,23 +1,23 @@
 """The evidence in four steps, each a sentence, a figure and what stands behind it."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from lossbench.config.registry import LABELS
 from lossbench.report.blocks import Block, Items, Paragraph, Picture, Section, Table
-from lossbench.report.intervals import even_weights, leads
+from lossbench.report.intervals import leads
 from lossbench.report.table import table
 from lossbench.report.tone import toned
-from lossbench.report.wording import NO_NUMBER, enumerated, in_words, points, seeds_told, span
+from lossbench.report.wording import NO_NUMBER, enumerated, in_words, points, span
 from lossbench.statistics import inference
-from lossbench.statistics.inference import Difference, Pairs
-from lossbench.studies.aaai20 import figure1, keys, mechanism, second_runs
+from lossbench.statistics.inference import Difference
+from lossbench.studies.aaai20 import figure1, keys, second_runs
 from lossbench.studies.aaai20.claims import claims
 from lossbench.studies.aaai20.conditions import PLACES, SCALES
 from lossbench.studies.aaai20.keys import CNN2C, GRAY, LGL, LGL_INR, LITERAL, SML, SUMMED, pair_label
 from lossbench.studies.aaai20.sections import estimates
+from lossbench.studies.aaai20.sections.adaptive_weights import adaptive_weights
 from lossbench.studies.aaai20.sections.findings import DATASETS, cells_sentence
 from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, JudgedHeadline, Verdict
 from lossbench.studies.cells import Key
@@ -56,15 +56,16 @@ def story(
     """
     printed = [one for one in cells if one.key.model != LITERAL]
     return [
-        _numbers(judge, printed, beside_paper),
+        _numbers(judge, cells, beside_paper),
         _rates(judge, curves),
-        _weights(judge, elsewhere),
+        adaptive_weights(judge, elsewhere),
         _conditions(judge, verdicts, printed, readings),
     ]
 
 
-def _numbers(judge: Judge, printed: Sequence[JudgedCell], beside_paper: Sequence[Block]) -> Section:
-    """Whether the paper's accuracies come out again, both readings of LGL side by side."""
+def _numbers(judge: Judge, cells: Sequence[JudgedCell], beside_paper: Sequence[Block]) -> Section:
+    """Whether the paper's accuracies replicate, both readings of LGL side by side."""
+    printed = [one for one in cells if one.key.model != LITERAL]
     apart = {one.key.loss for one in printed if one.outcome in ("paper higher", "paper lower")}
     judged = [one for one in printed if one.outcome not in (None, "too few")]
     if not judged:
@@ -73,18 +74,35 @@ def _numbers(judge: Judge, printed: Sequence[JudgedCell], beside_paper: Sequence
         title = "The paper's accuracies replicate."
     else:
         title = f"The paper's accuracies replicate, except {enumerated(sorted({one.label for one in apart}))}'s."
-    readings = f"{_two_readings(judge)} CNN2C (800-10) in the figure has the head that the paper prints."
     return Section(
         title,
-        [Paragraph(cells_sentence(printed)), Paragraph(readings), *beside_paper, accuracies(judge, printed)],
+        [
+            Paragraph(cells_sentence(printed)),
+            Paragraph(f"{_two_readings(judge)} {_printed_head(cells)}".strip()),
+            *beside_paper,
+            accuracies(judge, printed),
+        ],
         short="The paper's numbers",
+    )
+
+
+def _printed_head(cells: Sequence[JudgedCell]) -> str:
+    """How many of CNN2C's numbers agree with its head as printed."""
+    outcomes = [one.outcome for one in cells if one.key.model == LITERAL and one.outcome not in (None, "too few")]
+    if not outcomes:
+        return ""
+    return (
+        f"{LITERAL.label} in the figure has the head that the paper prints: {outcomes.count('consistent')} of "
+        f"{len(outcomes)} numbers agree."
     )
 
 
 def _two_readings(judge: Judge) -> str:
     known = {name: word for name, word in estimates.summed_outcomes(judge).items() if word != "too few"}
     words = {"consistent": "agrees", "paper higher": "is higher than ours", "paper lower": "is lower than ours"}
-    told = [f"{words[word]} on {DATASETS[name]}" for name, word in known.items()]
+    papers = estimates.at_papers(judge)
+    num = {name: len(inference.finished(judge.results.values(papers[name, SUMMED]))) for name in known}
+    told = [f"{words[word]} on {DATASETS[name]} (n={num[name]})" for name, word in known.items()]
     summed = f"With the sum, the paper's number {enumerated(told)}." if told else "The sum has no runs yet."
     return (
         "The paper does not say whether LGL is a mean or a sum over the ten classes, which takes steps ten times as "
@@ -243,89 +261,6 @@ def _others(every: Sequence[JudgedHeadline]) -> str:
         f'By the rules and seeds 0 to 4: {"; ".join(told)}. "Gone" asks for a lead at the paper\'s rate and '
         'equivalence within 0.25 points at the own rates; "open" has the lead and leaves the rest undecided.'
     )
-
-
-def _weights(judge: Judge, elsewhere: Sequence[str]) -> Section:
-    """Whether LGL-INR's weights change anything, and whether its gain follows confusable pairs."""
-    rows = estimates.weight_rows(judge)
-    at_papers = [one for one in rows if one.beta == 1]
-    small = [one for one in at_papers if -one.margin < one.difference.low and one.difference.high < one.margin]
-    if not at_papers:
-        title = "Whether LGL-INR's adaptive weights matter is not yet tested."
-    elif len(small) == len(at_papers):
-        datasets = enumerated(dict.fromkeys(one.dataset for one in at_papers))
-        title = f"LGL-INR's adaptive weights change nothing measurable at the paper's setting on {datasets}."
-    else:
-        title = "What LGL-INR's adaptive weights change at the paper's setting is not settled."
-    told = [
-        f"{points(one.difference.mean)} points on {one.dataset} (95 % interval "
-        f"{span(one.difference.low, one.difference.high)}, n={one.difference.n})"
-        for one in at_papers
-    ]
-    first = (
-        "LGL-INR gives the other classes more weight the more often they are mistaken for a class; beta sets how much "
-        f"more, and at beta 0 all weigh the same. Accuracy with the paper's beta of 1 less that with 0: "
-        f"{'; '.join(told)}."
-        if told
-        else "No runs with even weights yet."
-    )
-    blocks: list[Block] = [Paragraph(first), *([even_weights(rows)] if rows else [])]
-    follows = _gain_follows(judge)
-    if follows:
-        blocks.append(Paragraph(follows))
-    blocks.append(Items(_strengths(judge, elsewhere)))
-    return Section(title, blocks, short="The adaptive weights")
-
-
-def _gain_follows(judge: Judge) -> str:
-    """Whether LGL-INR's gain over LGL is larger on pairs of classes that are confusable, less SML's gain."""
-    own, less = {}, {}
-    for name in GRAY:
-        cells = {loss: judge.conditions["paper"][Key(CNN2C, name, loss)] for loss in keys.LOSSES}
-        ranks = [mechanism.ranks(*seed) for seed in mechanism.seeds_of(judge.results, cells)]
-        if ranks:
-            own[name] = _over_seeds([one.gain_confusability for one in ranks])
-            less[name] = _over_seeds([one.gain_confusability - one.control_confusability for one in ranks])
-    if not own:
-        return ""
-    positive = [name for name, one in own.items() if one.low > 0]
-    told = enumerated([f"{one.mean:+.2f} on {DATASETS[name]}" for name, one in own.items()])
-    beside = enumerated([f"{one.mean:+.2f} on {DATASETS[name]}" for name, one in less.items()])
-    verb = (
-        f"follows the classes that are easily confused on {enumerated([DATASETS[one] for one in positive])} only"
-        if positive and len(positive) < len(own)
-        else f"{'follows' if positive else 'does not follow'} the classes that are easily confused"
-    )
-    return (
-        f"The gain over LGL {verb}: rank correlation over pairs of classes {told} "
-        f"({seeds_told(one.n for one in own.values())}). SML's gain over LGL, without weights, does likewise: the "
-        f"difference is {beside}. The paper's mechanism asks for positive values."
-    )
-
-
-def _over_seeds(values: Sequence[float]) -> Difference:
-    return inference.paired_t(Pairs(tuple(value for value in values if math.isfinite(value)), 0, 0))
-
-
-def _strengths(judge: Judge, elsewhere: Sequence[str]) -> list[str]:
-    """Where LGL-INR is strong and where it fails, beside SML."""
-    told = list(elsewhere)
-    failing: dict[tuple[float, float | None], list[str]] = {}
-    for name in GRAY:
-        inr, sml = (estimates.lowest_failing_rate(judge, name, loss) for loss in (LGL_INR, SML))
-        if inr is not None:
-            failing.setdefault((inr, sml), []).append(DATASETS[name])
-    rates = [
-        f"from {inr:g} on (SML {f'from {sml:g} on' if sml else 'not'}) on {enumerated(names)}"
-        for (inr, sml), names in failing.items()
-    ]
-    if rates:
-        told.append(f"Weakness: at high learning rates training fails, {'; '.join(rates)}.")
-    told.append(
-        "LGL-INR aims at the class-balanced posterior: on data whose classes are not equally frequent its "
-        "probabilities are not those of the training data."
-    )
-    return told
 
 
 def _conditions(
