@@ -95,30 +95,36 @@ def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
 
 def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
     """What would change without the runs seen before the rules; `verdicts` are those of `judge`."""
-    without = judge.unseen()
-    told = [
-        f"{before.claim.claim}: {before.outcome}, without them {after.outcome}"
-        for before, after in zip(verdicts, without.verdicts(), strict=True)
-        if before.outcome != after.outcome
-    ]
-    told += [
-        f"LGL-INR's lead over {before.other.label} on {LABELS[before.dataset]}: {before.headline}, without them "
-        f"{after.headline}"
-        for before, after in zip(judge.headlines(), without.headlines(), strict=True)
-        if before.headline != after.headline
-    ]
-    told += [
-        f"{before.contrast.label}, {before.contrast.condition}, {place(before)}: {before.word}, without them "
-        f"{after.word}"
-        for family in FAMILIES
-        for before, after in zip(judge.family(family), without.family(family), strict=True)
-        if before.word != after.word
-    ]
-    changes = f"these change: {'; '.join(told)}" if told else "nothing changes"
+    changes = seen_changes(judge, verdicts)
+    return f"{seen_lead(judge)}: {'; '.join(changes)}." if changes else f"{seen_lead(judge)}: none."
+
+
+def seen_lead(judge: Judge) -> str:
+    """Which runs had been seen before the rules; what follows are the changes, without a full stop."""
     return (
         f"The {len(judge.seen())} runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen "
-        f"before the rules were written (docs/statistics.md). Without them, with one pair of runs fewer, {changes}."
+        "before the rules were written (docs/statistics.md). Verdicts that change without them, with one pair of runs "
+        "fewer"
     )
+
+
+def seen_changes(judge: Judge, verdicts: Sequence[Verdict]) -> list[str]:
+    """The verdicts that change without the runs seen before the rules: of claims, of leads and of comparisons."""
+    without = judge.unseen()
+    changes: list[tuple[str, str | None, str | None]] = [
+        (f"the claim “{before.claim.claim}”", before.outcome, after.outcome)
+        for before, after in zip(verdicts, without.verdicts(), strict=True)
+    ]
+    changes += [
+        (f"LGL-INR's lead over {before.other.label} on {LABELS[before.dataset]}", before.headline, after.headline)
+        for before, after in zip(judge.headlines(), without.headlines(), strict=True)
+    ]
+    changes += [
+        (f"{before.contrast.label}, {place(before)}, condition {before.contrast.condition}", before.word, after.word)
+        for family in FAMILIES
+        for before, after in zip(judge.family(family), without.family(family), strict=True)
+    ]
+    return [f"{what}: {before} becomes {after}" for what, before, after in changes if before != after]
 
 
 def evidence(verdict: Verdict) -> str:

@@ -288,7 +288,10 @@ def figure1_text(judge: Judge) -> list[Block]:
         }
         for one in figure1.counts(judge.results, small)
     }
-    caption = f"The {len(lines)} counts of Figure 1 in the paper's caption and text; each prediction interval uses the count's own s."
+    caption = (
+        f"The {len(lines)} counts of Figure 1 in the paper's caption and text; each prediction interval uses the "
+        "count's own s."
+    )
     blocks: list[Block] = [table(lines, ["Count"], caption)]
     fashion = {key.loss: cell for key, cell in judge.conditions["paper"].items() if key.place == (CNN2C, "fmnist")}
     similar = figure1.similar_classes(judge.results, fashion[LGL], fashion[SML])

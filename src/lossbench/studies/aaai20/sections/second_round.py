@@ -51,7 +51,7 @@ def _summary(confirmations: Sequence[Confirmation]) -> str:
     told = [words.format(counts[status]) for status, words in _STATUS.items() if counts[status]]
     return (
         f"Blind seeds ({BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]}) repeat {len(confirmations)} comparisons of CNN2C that "
-        f"were judged by seeds 0 to 4: {enumerated(told or ['none'])}. Their rules were written before they ran; the test images "
+        f"were judged by seeds 0 to 4: {enumerated(told)}. Their rules were written before they ran; the test images "
         f"are the same as before. A comparison is judged once all {in_words(len(BLIND_SEEDS))} seeds of both its "
         "cells are done."
     )
@@ -61,7 +61,7 @@ _STATUS: Mapping[Status, str] = {
     "confirmed": "{} confirmed",
     "contradicted": "{} contradicted",
     "undecided": "{} undecided",
-    "nothing to confirm": "{} with nothing to confirm, as seeds 0 to 4 leave them undecided",
+    "nothing to confirm": "{} with nothing to confirm, as seeds 0 to 4 do not decide them",
     "not yet run": "{} not yet run",
 }
 """How many comparisons have a status, in words."""
@@ -143,11 +143,11 @@ def _further(second: SecondRound) -> list[Block]:
             lines[family, contrast.label, LABELS[contrast.dataset]] = _further_line(one)
     caption = (
         "Contrasts that the second round adds, CNN2C, test accuracy after the last epoch in points (95 % interval): "
-        "verdicts from the blind seeds, Holm over the data sets of a contrast. LGL-INR with beta 0 has even weights. LGL "
-        "summed over the classes is ten times the mean; without weight decay this equals ten times the learning rate, "
-        "so on Fashion-MNIST it is LGL at its own learning rate, which is no further evidence. The decaying learning rate "
-        "falls tenfold after 50 and 75 % of the epochs; each loss has its own rate. None of these contrasts decides a "
-        "claim of the paper."
+        "verdicts from the blind seeds, Holm over the data sets of a contrast. LGL-INR with beta 0 has even weights. "
+        "LGL summed over the classes is ten times the mean; without weight decay this equals ten times the learning "
+        "rate, so on Fashion-MNIST it is LGL at its own learning rate, which is no further evidence. The decaying "
+        "learning rate falls tenfold after 50 and 75 % of the epochs; each loss has its own rate. None of these "
+        "contrasts decides a claim of the paper."
     )
     return [table(lines, ["Family", "Contrast", "Data set"], caption)]
 
