@@ -215,9 +215,10 @@ def test_the_section_shows_what_was_put_in() -> None:
     assert "missing with ten" in text(blocks)
     assert "LGL 0.000 (n=3) with two classes, 0.180 (n=3) with ten" in text(blocks)
     assert outcomes(results) == (
-        "Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, n=3. Eq. 10 of two classes within a factor of "
-        "1.25: holds on training and holds on test images. Inverse weights raise the minority's accuracy, two classes: "
-        "undecided. They make the mean probabilities of the own class alike for two classes and not for ten: undecided."
+        "Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, n=3. With two classes, Eq. 10 is met within a "
+        "factor of 1.25: holds on training and holds on test images. With two classes, inverse weights raise the "
+        "minority's accuracy: undecided. They make the classes' mean own probabilities equal with two classes but not "
+        "with ten: undecided."
     )
     assert "(training images: 8 of 8 inside, 0 outside; test images: 8 of 8 inside, 0 outside)" in text(blocks)
     assert outcomes(Known()) is None
