@@ -55,7 +55,10 @@ def test_what_moves_a_loss_is_said_in_a_sentence(known: Known) -> None:
     assert items.texts[1].endswith("3 are undecided and 18 have too few runs (below 3).")  # undecided: the best epochs
     assert items.texts[-1] == "Each of the paper's numbers is consistent with at least one reading."
     said = text(readings.sensitivity(known, PLACE))
-    assert "unlike our default reading (CNN2C on KMNIST, n=3; each difference is tested by itself): LGL: +5.02" in said
+    assert (
+        "differs from our default reading (CNN2C on KMNIST, n=3; each difference is tested by itself): LGL: +5.02"
+        in said
+    )
     assert said.endswith(
         "With our default reading LGL-INR - SML is higher, LGL-INR - LGL is higher and LGL - SML is lower. "
         "With another reading LGL-INR - LGL becomes lower (-1.00 with LGL: mean or sum = sum over classes) and "

@@ -23,6 +23,7 @@ from lossbench.studies.aaai20.keys import CNN2C, LITERAL, labelled
 from lossbench.studies.aaai20.sections import judged as sections
 from lossbench.studies.aaai20.sections import learning_rates
 from lossbench.studies.aaai20.sections.findings import (
+    CONDITIONS,
     cells_sentence,
     claims_sentence,
     evidence,
@@ -171,7 +172,7 @@ def test_larger_networks_are_shown_once_they_have_runs() -> None:
     assert data["matched_learning_rate"].isna().all()  # with weight decay a factor on the loss is no learning rate
     assert table(blocks).loc["KMNIST, CNN5C", "SML"]["lr 0.1"] == "97.00"
     assert table(blocks).loc["CIFAR-10, ResNet-18", "SML"]["lr 0.03"] == "93.00"
-    line = table(blocks, 1).loc["CNN5C KMNIST", sections.CONDITIONS["scale-up"], "LGL-INR - SML"]
+    line = table(blocks, 1).loc["CNN5C KMNIST", CONDITIONS["scale-up"], "LGL-INR - SML"]
     assert (line["n"], line["Difference"], line["Verdict"]) == ("5", "+1.30", "higher")
 
 
@@ -242,7 +243,7 @@ def test_what_hangs_on_the_runs_seen_before_the_rules_is_told(cnn2c: Known) -> N
             cnn2c.add(cell.configs[0], 0.99)
     told = seen_sentence(Judge(cnn2c), Judge(cnn2c).verdicts())
     assert "LGL-INR's lead over SML on KMNIST: undecided becomes not found;" in told
-    assert "LGL-INR - SML, CNN2C KMNIST, condition paper: undecided becomes " in told
+    assert "LGL-INR - SML on CNN2C KMNIST, the paper's learning rate: undecided becomes " in told
     assert seen_changes(Judge(cnn2c), Judge(cnn2c).verdicts())[-1] in told
     for key, cell in cells("literal", unknown).items():  # no run of these had been seen
         cnn2c.fill(cell, level(key), range(3))

@@ -224,7 +224,7 @@ def audit(found: Balances, simulations: Simulations | None) -> list[Block]:
         (line["place"], line["said"]): {"Finding": line["finding"], "Evidence": line["evidence"].format_map(known)}
         for line in paper.lines("audit.csv")
     }
-    return [table(lines, ["Place", "Said"], "The paper's errors and gaps, with our evidence.")]
+    return [table(lines, ["Place", "The paper says"], "The paper's errors and gaps, with our evidence.")]
 
 
 class _Numbers(dict[str, str]):

@@ -22,6 +22,15 @@ from lossbench.studies.aaai20.verdicts import (
 DATASETS = {"mnist": "MNIST", "fmnist": "Fashion-MNIST", "kmnist": "KMNIST", "cifar10": "CIFAR-10"}
 """The paper's data sets as sentences write them, in the order of its tables."""
 
+CONDITIONS = {
+    "paper": "the paper's learning rate",
+    "scale-up": "SML and LGL scaled to LGL-INR's gradient norm",
+    "scale-down": "LGL-INR scaled to SML's gradient norm",
+    "own-lr": "each loss at its own learning rate",
+    "literal": "the head as printed (800-10)",
+}
+"""The conditions of comparisons as sentences write them."""
+
 
 def cells_sentence(cells: Sequence[JudgedCell]) -> str:
     """How many of the paper's numbers are what one new run of ours would give."""
@@ -120,7 +129,11 @@ def seen_changes(judge: Judge, verdicts: Sequence[Verdict]) -> list[str]:
         for before, after in zip(judge.headlines(), without.headlines(), strict=True)
     ]
     changes += [
-        (f"{before.contrast.label}, {place(before)}, condition {before.contrast.condition}", before.word, after.word)
+        (
+            f"{before.contrast.label} on {place(before)}, {CONDITIONS[before.contrast.condition]}",
+            before.word,
+            after.word,
+        )
         for family in FAMILIES
         for before, after in zip(judge.family(family), without.family(family), strict=True)
     ]

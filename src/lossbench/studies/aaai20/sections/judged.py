@@ -18,20 +18,11 @@ from lossbench.studies.aaai20.claims import FAMILIES, Contrast
 from lossbench.studies.aaai20.claims import claims as known_claims
 from lossbench.studies.aaai20.grid import LITERAL_HEAD
 from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, NETWORKS, PAIRS, SML, pair_label
-from lossbench.studies.aaai20.sections.findings import DATASETS, evidence, place
+from lossbench.studies.aaai20.sections.findings import CONDITIONS, DATASETS, evidence, place
 from lossbench.studies.aaai20.table1 import Simulations
 from lossbench.studies.aaai20.table1_verdicts import equation_10
 from lossbench.studies.aaai20.verdicts import Comparison, Judge, JudgedCell, Verdict
 from lossbench.studies.cells import Part
-
-CONDITIONS = {
-    "paper": "the paper's learning rate",
-    "scale-up": "SML and LGL scaled to LGL-INR's gradient norm",
-    "scale-down": "LGL-INR scaled to SML's gradient norm",
-    "own-lr": "each loss at its own learning rate",
-    "literal": "the head as printed (800-10)",
-}
-
 
 WHOSE = {
     "paper": "The paper's claims",
@@ -300,7 +291,7 @@ def figure1_text(judge: Judge) -> list[Block]:
             Paragraph(
                 f"Similar classes (Fashion-MNIST, CNN2C): LGL takes {similar.lgl:.0f} shirts for coats or coats for "
                 f"shirts, SML {similar.sml:.0f} (means of {similar.n} seeds; more with LGL in {similar.num_more}). "
-                f"The difference is {100 * similar.share:.0f} % of the errors that LGL makes beyond SML's. Such "
+                f"The difference is {100 * similar.share:.0f} % of LGL's additional errors. Such "
                 f"errors are {100 * similar.share_of_lgl:.0f} % of LGL's and {100 * similar.share_of_sml:.0f} % of "
                 "SML's errors. No cause is tested."
             )

@@ -71,11 +71,7 @@ def _agreement(results: Results) -> str:
     test = inference.tost(pairs, MARGINS["kmnist"])
     shown = "are equivalent" if test.p < inference.ALPHA else "are not shown to be equivalent"
     places = _processors(results, both)
-    mixed = (
-        ", and the runs of a pair may differ in this, so the difference is not due to precision alone"
-        if len(places) > 1
-        else ""
-    )
+    mixed = "; pairs can mix these, so the difference is not due to precision alone" if len(places) > 1 else ""
     return (
         f"bf16 and fp32 {shown} within ±{100 * test.margin:g} points: SML on KMNIST with CNN5C after "
         f"{without_gpu.AGREEMENT_EPOCHS} epochs, bf16 - fp32 {points(test.mean)} points (90 % interval "

@@ -19,7 +19,7 @@ from lossbench.studies.aaai20.grid import LOSSES
 from lossbench.studies.aaai20.keys import PAIRS, pair_label
 from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.aaai20.second_runs import DECAYED, GRAY
-from lossbench.studies.aaai20.sections.judged import CONDITIONS
+from lossbench.studies.aaai20.sections.findings import CONDITIONS
 from lossbench.studies.aaai20.verdicts import Judge
 
 

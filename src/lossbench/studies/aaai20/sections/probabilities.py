@@ -61,7 +61,7 @@ def calibrated(judge: Judge) -> list[Block]:
             theory = _theory(key.loss, name)
             every[*place, MAP_LABELS[name]] = {"Theory": theory} | _line(of_map) | {"Overconfidence (points)": over}
     caption = (
-        "Compared between losses on probabilities that sum to 1, as the rules prescribe: the map that theory "
+        "Compared between losses on probabilities that sum to 1, as the rules require: the map that theory "
         "prescribes, normalised; and each loss's best map after one temperature T, where map and T are chosen by NLL "
         "on one half of the test images and scored on the other. Mean ± standard deviation over seeds (n), last epoch. "
         "Description only."
@@ -185,10 +185,10 @@ def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:
         gap = np.mean([one.scores.overconfidence for one in runs])
         told.append(f"{dataset}, {loss}: confidence minus accuracy {100 * gap:+.2f} points, n={len(runs)}.")
     caption = (
-        "Reliability of CNN2C: accuracy minus confidence by confidence, through the map that theory prescribes, "
-        f"normalised (SML softmax, LGL sigmoid(z), LGL-INR sigmoid(z - log(K-1))), in {NUM_BINS} bins, predictions of "
-        f"all seeds (n) together, bins with {SHOWN_FROM} predictions or more. At 0 confidence equals accuracy; below "
-        f"0, the network is overconfident. Large markers: bins with {MANY:,} predictions or more."
+        "Reliability of CNN2C: accuracy minus confidence, plotted over confidence, through the map that theory "
+        f"prescribes, normalised (SML softmax, LGL sigmoid(z), LGL-INR sigmoid(z - log(K-1))), in {NUM_BINS} bins, "
+        f"predictions of all seeds (n) together, bins with {SHOWN_FROM} predictions or more. At 0 confidence equals "
+        f"accuracy; below 0, the network is overconfident. Large markers: bins with {MANY:,} predictions or more."
     )
     marks = [
         {"dataset": one.dataset, "loss": one.loss, "n": one.n, "confidence_percent": confidence}

@@ -74,8 +74,8 @@ def _asked(moved: Readings, place: Place) -> str:
     seeds = seeds_told(one.difference.n for *_, one in _others(moved) if one.word != "too few")
     where = ", ".join(filter(None, [f"{network} on {dataset}", seeds]))
     return (
-        f"Change in the accuracy of a loss, in points, with one option unlike our default reading ({where}; each "
-        "difference is tested by itself):"
+        f"Change in the accuracy of a loss, in points, when one option differs from our default reading ({where}; "
+        "each difference is tested by itself):"
     )
 
 

@@ -122,8 +122,8 @@ def traced(results: Results) -> list[Block]:
         ]
         rows[loss] = {"n": str(len(found))} | {
             f"{name}, {when}": told_as(values[epoch])
-            for name, values, told_as in (("gradient norm", by_class, _range), ("own probability", own, extremes))
-            for when, epoch in (("first", 0), ("last", -1))
+            for name, values, told_as in (("Gradient norm", by_class, _range), ("Own probability", own, extremes))
+            for when, epoch in (("first epoch", 0), ("last", -1))
         }
         told.append(f"{loss}: gradient norms {_range(by_class[-1])} after the last epoch, n={len(found)}.")
     caption = (
