@@ -171,7 +171,7 @@ class Bins:
 
 
 def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:
-    """Accuracy less confidence over confidence, bins of all seeds together, a panel a data set."""
+    """Accuracy minus confidence over confidence, bins of all seeds together, a panel a data set."""
     bins, told = [], []
     for key, runs in found.items():
         _, dataset, loss = key.labels
@@ -227,7 +227,7 @@ def _draw(bins: Sequence[Bins]) -> Figure:
         axes.xaxis.set_major_locator(FixedLocator([25, 50, 75, 100]))
         axes.tick_params(labelleft=axes is grid[0, 0])
         lines(axes)
-    grid[0, 0].set_ylabel("accuracy less confidence (points)")
+    grid[0, 0].set_ylabel("accuracy - confidence (points)")
     losses = list(dict.fromkeys(one.loss for one in bins))
     signs = [Line2D([], [], markersize=5, **STYLES[loss], label=loss) for loss in losses]
     figure.legend(handles=signs, loc="upper center", ncols=len(signs), frameon=False, fontsize=TEXT, handlelength=2.4)
