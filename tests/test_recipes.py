@@ -103,7 +103,7 @@ def test_the_readmes_loss_goes_from_the_command_line_to_its_record(copy: Copy) -
 def test_tables_and_figures_know_the_readmes_loss(copy: Copy) -> None:
     label, probabilities, maps, style, num_styles = json.loads(copy.python("-c", FACTS).stdout)
     assert (label, probabilities, maps, num_styles) == ("Focal", "softmax", ["softmax"], len(LOSSES) + 1)
-    assert style == {"color": "#aa3377", "marker": "v", "linestyle": ":"}  # the first that no other loss has
+    assert style == {"color": "#aa4499", "marker": "v", "linestyle": ":"}  # the first that no other loss has
 
 
 def test_class_weights_work_with_the_readmes_loss(copy: Copy) -> None:

@@ -30,6 +30,8 @@ from lossbench.report.wording import seeds_told
 
 _WIDTH = 5.0  # inches, so that a phone shows it almost unscaled
 
+_ABOVE = 0.35  # of a row's height
+
 NOT_YET = "not yet run"
 OTHER_READING = "summed over classes"
 """What the other reading of a loss is."""
@@ -50,9 +52,10 @@ def finding(rows: Sequence[FindingRow]) -> Picture:
     told = seeds_told({one.n for one in estimates})
     reading = " Cross: LGL summed over classes." if any(row.other_reading for row in rows) else ""
     caption = (
-        f"Test accuracy of CNN2C after the last epoch, mean over seeds{f' ({told})' * bool(told)} with 95 % interval: "
-        "hollow at the paper's learning rate, filled at each loss's own, chosen on validation images. "
-        f"Tick: the paper's number.{reading}"
+        f"Test accuracy of CNN2C after the last epoch, mean over all seeds{f' ({told})' * bool(told)} with its 95 % "
+        "interval: hollow at the paper's learning rate, filled at the loss's own, chosen on held-out training images, "
+        "a pale bar between them. Tick: the paper's number; it agrees if it could be one more run, whose interval is "
+        f"wider.{reading}"
     )
     alt = " ".join(_in_words(row) for row in rows)
     return Picture("finding", drawing(_draw, tuple(rows)), caption, f"Accuracy by loss. {alt}", _data(rows))
@@ -98,14 +101,15 @@ def _draw_row(axes: Axes, y: float, row: FindingRow) -> None:
     known = [one for one in (row.at_paper, row.at_own) if one is not None]
     if len(known) == 2:
         axes.plot([100 * one.mean for one in known], [y, y], color=color, linewidth=4, alpha=0.35)
-    every = [*known, *([row.other_reading] if row.other_reading else [])]
-    whiskers(axes, [y] * len(every), every, color=color, linewidth=1)
+    whiskers(axes, [y] * len(known), known, color=color, linewidth=1)
     if row.at_paper is not None:
         axes.plot(100 * row.at_paper.mean, y, color=color, markerfacecolor="white", **_HOLLOW)
     if row.at_own is not None:
         axes.plot(100 * row.at_own.mean, y, color=color, **_FILLED)
     if row.other_reading is not None:
-        axes.plot(100 * row.other_reading.mean, y, color=color, **_CROSS)
+        above = y - _ABOVE  # so that its interval is told from that of the own learning rate
+        whiskers(axes, [above], [row.other_reading], color=color, linewidth=1)
+        axes.plot(100 * row.other_reading.mean, above, color=color, **_CROSS)
     if row.paper is not None:
         axes.plot(100 * row.paper, y, color="black", **_PAPER_TICK)
     _write_missing(axes, y, row)

@@ -48,7 +48,8 @@ def leads(rows: Sequence[LeadRow]) -> Picture:
     caption = (
         f"Lead in test accuracy, in points, CNN2C, last epoch, paired over seeds{f' ({told} pairs)' * bool(told)}: "
         f"mean and 95 % interval; right of 0 the first loss is better. {_hollow_in_words(settings)}Band: the margin of "
-        "equivalence. Within a panel all data sets share one axis."
+        "equivalence. Within a panel all data sets share one axis. Where the paper's rate is both losses' own, it is "
+        "shown once."
     )
     texts = [
         f"{row.contrast}, {row.dataset}, {row.setting}, seeds {row.seeds}: {_estimate_in_words(row.lead)}."

@@ -44,7 +44,8 @@ def lr_curves(curves: Sequence[LrCurve], paper_lr: float, name: str = "lr_curves
     runs = "one run a point" if most == 1 else f"mean of up to {most} runs a point, of those that learned"
     bars = (
         " Bars: the learning rate at which the loss takes the same steps as the scale-matched loss at the paper's rate "
-        "(SML and LGL matched to LGL-INR's gradient norm, LGL-INR to SML's; momentum SGD, no weight decay)."
+        "(SML and LGL matched to LGL-INR's gradient norm at initialisation, LGL-INR to SML's; momentum SGD, no weight "
+        "decay)."
     )
     caption = (
         f"Accuracy over the learning rate, on validation images after the last epoch, {runs}; CNN2C where no network "

@@ -77,7 +77,7 @@ class Study:
         return ()
 
     def findings(self, results: Results) -> list[str]:
-        """Sentences on what was found so far; the page has those of all studies before its folded sections."""
+        """Sentences on what was found so far; the page has them before the study's sections."""
         return []
 
     def strengths(self, results: Results) -> list[str]:

@@ -157,7 +157,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
             gist="Gradient norms and probabilities by class, on seeds of their own; description, n=3.",
             by_arrays=True,
         ),
-        *(section for study in other_studies() for section in study.sections(results)),
+        *(section for study in other_studies() for section in with_findings(study, results)),
         Section(
             "Calibration",
             probabilities.calibrated(judge),
@@ -181,12 +181,11 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
         Section("Devices and commits", provenance.provenance(results, sorted(used))),
         Section("What is missing", provenance.missing(progress(results, plan), unused)),
     ]
+    by_arrays = [one.title for one in checks if one.by_arrays and (one.blocks or drawn.figure2)]
     checks = [section for section in checks if section.blocks]
-    by_arrays = [section.title for section in checks if section.by_arrays]
     if all_without(results, used):
         checks = [section for section in checks if not section.by_arrays]
     summary = [*reproducibility(results, used), *notice(results, used, by_arrays)]
-    found = [Paragraph(text) for study in other_studies() for text in study.findings(results)]
     steps = [_told(section, trained) for section in steps]
     return Page(
         TITLE,
@@ -194,7 +193,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
         [
             Part("The evidence in four steps", steps),
             Part("Reproducibility summary", [], lead=summary),
-            Part("Full check", [_told(one, trained) for one in checks], folded=True, lead=found),
+            Part("Full check", [_told(one, trained) for one in checks], folded=True),
         ],
         about=ABOUT,
     )
@@ -231,6 +230,12 @@ def beside_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
     second, on_cpu = (module.blocks(Runtime(), accuracy=results.accuracy) for module in (second_runs, without_gpu))
     others = [block for study in other_studies() for block in study.planned(results)]
     return [*variants.blocks(True, Runtime()), *others, *second, *on_cpu]
+
+
+def with_findings(study: Study, results: Results) -> list[Section]:
+    """A study's sections, its findings first."""
+    sections, found = list(study.sections(results)), [Paragraph(text) for text in study.findings(results)]
+    return [replace(one, blocks=[*found, *one.blocks]) if one is sections[0] else one for one in sections]
 
 
 def runs_without_gpu(results: Results) -> set[str]:

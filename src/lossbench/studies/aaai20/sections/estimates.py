@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,11 +51,16 @@ def at_papers(judge: Judge) -> Cells:
 
 
 def _summed(judge: Judge, dataset: str) -> Cell:
-    """LGL summed over the classes, with all seeds; where it has no run, LGL times the number of classes, the same."""
-    cell = with_seeds(second_runs.lgl_sums()[dataset], ALL_SEEDS)
+    """LGL summed over the classes, with all seeds, by whichever of three cells has most runs.
+
+    Without weight decay LGL times the number of classes, and LGL at so many times the rate, take the same steps.
+    """
     times_ten = {one.config.dataset.name: one for one in variants.lgl_factors()[NUM_CLASSES]}
-    is_there = any(value is not None for value in judge.results.values(cell))
-    return cell if is_there else with_seeds(times_ten[dataset], ALL_SEEDS)
+    paper = judge.conditions["paper"][Key(CNN2C, dataset, LGL)]
+    schedule = replace(paper.config.schedule, lr=round(NUM_CLASSES * paper.config.schedule.lr, 9))
+    faster = replace(paper, configs=tuple(replace(config, schedule=schedule) for config in paper.configs))
+    cells = [with_seeds(one, ALL_SEEDS) for one in (second_runs.lgl_sums()[dataset], times_ten[dataset], faster)]
+    return max(cells, key=lambda cell: len(inference.finished(judge.results.values(cell))))
 
 
 def at_own(judge: Judge) -> Cells:
@@ -125,15 +130,34 @@ def lead_rows(judge: Judge) -> list[LeadRow]:
         for name in GRAY:
             for setting, cells in ((AT_PAPERS, papers), (AT_OWN, own)):
                 first, second = (cells.get((name, loss)) for loss in pair)
-                if first is None or second is None:
+                is_twice = setting == AT_OWN and pair in LEAD_PAIRS and _is_papers(judge, name, pair)
+                if first is None or second is None or is_twice:
                     continue
                 for told, seeds in SEEDS.items():
                     if _is_whole(judge.results, (first, second), seeds):
                         pairs = judge.results.pairs(with_seeds(first, seeds), with_seeds(second, seeds))
                         lead = estimate(inference.paired_t(pairs))
-                        if lead is not None:
+                        if lead is not None and (seeds is not ALL_SEEDS or lead.n > len(BLIND_SEEDS)):
                             rows.append(LeadRow(pair_label(pair), LABELS[name], setting, told, lead, MARGINS[name]))
     return rows
+
+
+def _is_papers(judge: Judge, dataset: str, pair: Pair) -> bool:
+    """Whether the paper's learning rate is both losses' own, so that their own cells are those shown already."""
+    papers, own = at_papers(judge), at_own(judge)
+    places = [(dataset, loss) for loss in pair]
+    return all(place in own and own[place].key == papers[place].key for place in places)
+
+
+def spread_at_own(judge: Judge) -> dict[str, float]:
+    """How far apart the losses' mean accuracies are at their own learning rates, by data set, where all are known."""
+    own, found = at_own(judge), {}
+    for name in GRAY:
+        means = [mean_accuracy(judge.results, own.get((name, loss))) for loss in keys.LOSSES]
+        known = [one.mean for one in means if one is not None]
+        if len(known) == len(means):
+            found[name] = max(known) - min(known)
+    return found
 
 
 def shrinkages(judge: Judge, seeds: Sequence[int] = ALL_SEEDS) -> list[Shrinkage]:
@@ -143,11 +167,9 @@ def shrinkages(judge: Judge, seeds: Sequence[int] = ALL_SEEDS) -> list[Shrinkage
     for pair in LEAD_PAIRS:
         for name in GRAY:
             places = [(name, loss) for loss in pair]
-            if not all(place in own for place in places):
+            if not all(place in own for place in places) or _is_papers(judge, name, pair):
                 continue
             four = [papers[places[0]], papers[places[1]], own[places[0]], own[places[1]]]
-            if [cell.key for cell in four[:2]] == [cell.key for cell in four[2:]]:
-                continue
             by_seed = zip(*(judge.results.values(with_seeds(cell, seeds)) for cell in four), strict=True)
             whole = [
                 tuple(float(value) for value in values if value is not None and math.isfinite(value))

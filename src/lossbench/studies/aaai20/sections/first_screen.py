@@ -8,13 +8,14 @@ from lossbench.config.registry import LABELS, LOSSES
 from lossbench.report.blocks import Block, Count, Paragraph, Terms, Tile, Tiles
 from lossbench.report.finding_figure import finding
 from lossbench.report.tone import TONES
-from lossbench.report.wording import enumerated, in_words, points, seeds_told
-from lossbench.statistics.inference import MIN_RUNS, CellOutcome, Headline
+from lossbench.report.wording import enumerated, in_words, points, seeds_told, span
+from lossbench.statistics import inference
+from lossbench.statistics.inference import MIN_RUNS, Headline
 from lossbench.studies.aaai20 import keys
 from lossbench.studies.aaai20.keys import LGL, LGL_INR, LITERAL, SML
-from lossbench.studies.aaai20.second_runs import BLIND_SEEDS
+from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, FIRST_SEEDS
 from lossbench.studies.aaai20.second_verdicts import ConfirmedHeadline, SecondRound
-from lossbench.studies.aaai20.sections.estimates import finding_rows, summed_outcomes
+from lossbench.studies.aaai20.sections.estimates import finding_rows
 from lossbench.studies.aaai20.sections.findings import DATASETS
 from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, State, Verdict
 
@@ -30,14 +31,15 @@ TERMS = {
 }
 
 LEADS: dict[Headline, str] = {
-    "remains": "{lead}; at each loss's own, the lead remains ({own})",
-    "gone": "{lead}; at each loss's own, the lead is gone ({own})",
-    "reversed": "{lead}; at each loss's own, {second} leads ({own})",
-    "open": "{lead}; at each loss's own, it is undecided ({own})",
-    "undecided": "it is undecided whether {first} leads {second} at the paper's learning rate ({paper} points)",
-    "not found": "{first} does not lead {second} at the paper's learning rate ({paper} points)",
+    "remains": "it remains",
+    "gone": "it is gone",
+    "reversed": "it turns round",
+    "open": "whether it goes is undecided",
 }
-"""What docs/statistics.md calls the outcomes of the headline."""
+"""What becomes of a lead at each loss's own learning rate; docs/statistics.md calls the outcomes so."""
+
+NO_LEAD: dict[Headline, str] = {"undecided": "which is undecided", "not found": "which is no lead"}
+"""Likewise where there is none at the paper's learning rate."""
 
 
 def first_screen(
@@ -63,13 +65,13 @@ def first_screen(
 def sentences(second: SecondRound, cells: Sequence[JudgedCell]) -> list[str]:
     """The finding: whose numbers come out again, what becomes of the lead over SML, and how far that may be trusted."""
     first = second.headlines()[0]
-    return [_reproduced(second.judge, cells), _lead(first), _repeated(first, second)]
+    return [_reproduced(cells), _lead(first), _repeated(first, second)]
 
 
 _JUDGED = ("consistent", "paper higher", "paper lower")
 
 
-def _reproduced(judge: Judge, cells: Sequence[JudgedCell]) -> str:
+def _reproduced(cells: Sequence[JudgedCell]) -> str:
     """Which losses' printed accuracies replicate."""
     by_loss = {
         loss.label: [one.outcome for one in cells if one.key.loss.name == loss.name and one.outcome in _JUDGED]
@@ -82,51 +84,47 @@ def _reproduced(judge: Judge, cells: Sequence[JudgedCell]) -> str:
     others = [loss for loss in judged if loss not in again]
     num_again = sum(len(judged[loss]) for loss in again)
     told = f"for {enumerated(again)} ({num_again} of {num_again} judged)" if again else ""
-    apart = enumerated([f"{loss} ({_count(judge, loss, judged[loss])})" for loss in others]) if others else ""
+    counts = [f"{loss} ({judged[loss].count('consistent')} of {len(judged[loss])})" for loss in others]
+    apart = enumerated(counts) if counts else ""
     if not again:
         return f"The paper's accuracies do not all replicate: {apart}."
-    return f"The paper's accuracies replicate {told}{f', not for {apart}' if others else ''}."
-
-
-def _count(judge: Judge, loss: str, outcomes: Sequence[CellOutcome | None]) -> str:
-    """How many of a loss's numbers replicate; of LGL by its other reading as well."""
-    told = f"{outcomes.count('consistent')} of {len(outcomes)}"
-    summed = [word for word in summed_outcomes(judge).values() if word != "too few"] if loss == LGL.label else []
-    return f"{told}; summed over classes, {summed.count('consistent')} of {len(summed)}" if summed else told
+    open_scale = ", whose scale the paper leaves open" if LGL.label in others else ""
+    return f"The paper's accuracies replicate {told}{f', not for {apart}{open_scale}' if others else ''}."
 
 
 def _lead(one: ConfirmedHeadline) -> str:
     """What becomes of the first headline's lead."""
     first = one.first
-    losses = {"first": LGL_INR.label, "second": first.other.label}
-    paper, own = (points(one.difference.mean) for one in (first.paper, first.own_lr))
-    lead = f"{LGL_INR.label} leads {first.other.label} by {paper.lstrip('+')} points at the paper's learning rate"
-    told = LEADS[first.headline].format(lead=lead, paper=paper, own=own, **losses)
-    return f"On {DATASETS[first.dataset]}, {told}."
-
-
-_ALONE: dict[Headline, str] = {
-    "remains": "By {num} further seeds alone, the lead remains at each loss's own learning rate ({own} points)",
-    "gone": "By {num} further seeds alone, the lead is gone at each loss's own learning rate ({own} points)",
-    "reversed": "By {num} further seeds alone, the lead turns round at each loss's own learning rate ({own} points)",
-    "open": "{num} further seeds confirm the lead and leave undecided whether it goes ({own} points)",
-    "undecided": "{num} further seeds alone do not show the lead ({paper} points)",
-    "not found": "{num} further seeds alone find no lead ({paper} points)",
-}
-"""What further seeds say where they neither confirm nor contradict the headline."""
+    if not first.paper.pairs.n:
+        return f"{LGL_INR.label}'s lead over {first.other.label} on {DATASETS[first.dataset]} has no runs yet."
+    paper, own = (points(one.difference.mean).lstrip("+") for one in (first.paper, first.own_lr))
+    whose = f"{LGL_INR.label}'s lead over {first.other.label}"
+    lead = f"On {DATASETS[first.dataset]}, {whose} is {paper} points at the paper's learning rate"
+    if first.headline in NO_LEAD:
+        return f"{lead}, {NO_LEAD[first.headline]}."
+    return f"{lead} and {own} at each loss's own: {LEADS[first.headline]}."
 
 
 def _repeated(one: ConfirmedHeadline, second: SecondRound) -> str:
-    """What further seeds make of it."""
-    num = in_words(len(BLIND_SEEDS))
+    """By which seeds that is, what further seeds make of it, and what all of them give."""
+    first, further = f"seeds {FIRST_SEEDS[0]} to {FIRST_SEEDS[-1]}", f"seeds {BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]}"
     if one.blind is None:
-        return "Further seeds have not repeated this yet."
-    if one.status == "undecided":
-        blind = {found.first.contrast: found.blind.comparison.difference.mean for found in second.confirmations}
-        paper, own = (points(blind[of.contrast]) for of in (one.first.paper, one.first.own_lr))
-        told = f"{_ALONE[one.blind].format(num=num, paper=paper, own=own)}."
-        return told[0].upper() + told[1:]
-    return f"{num.capitalize()} further seeds {'confirm' if one.status == 'confirmed' else 'contradict'} this."
+        return f"That is by {first}; further seeds have not repeated it yet."
+    judged = one.first.paper if one.first.headline in NO_LEAD else one.first.own_lr
+    blind = {found.first.contrast: found.blind for found in second.confirmations}
+    paper, own = (points(blind[of.contrast].comparison.difference.mean) for of in (one.first.paper, judged))
+    pooled = inference.paired_t(blind[judged.contrast].pooled)
+    every = f"all {in_words(pooled.n)}: {points(pooled.mean)} ({span(pooled.low, pooled.high)})"
+    told = {
+        "confirmed": "confirm it",
+        "contradicted": f"contradict it ({own})",
+        "undecided": f"alone do not show the lead ({paper})",
+    }[one.status]
+    if one.status == "undecided" and one.blind == "open":
+        told = f"confirm the lead, not that it is gone ({own})"
+    elif one.status == "undecided" and one.blind not in NO_LEAD:
+        told = f"alone say: {LEADS[one.blind]} ({own})"
+    return f"That is {first}; {further} {told}; {every}."
 
 
 def _cells_tile(cells: Sequence[JudgedCell]) -> Tile:
@@ -137,8 +135,8 @@ def _cells_tile(cells: Sequence[JudgedCell]) -> Tile:
     where = dict.fromkeys(f"{one.key.labels[0]}" for one in lacking)
     counts = [
         Count(count["consistent"], "agree with ours", TONES["consistent"]),
-        Count(count["paper higher"], "higher than ours", TONES["paper higher"]),
-        Count(count["paper lower"], "lower than ours", TONES["paper lower"]),
+        Count(count["paper higher"], "higher in the paper", TONES["paper higher"]),
+        Count(count["paper lower"], "lower in the paper", TONES["paper lower"]),
         Count(len(lacking), "not yet run" + f" ({begun} begun)" * bool(begun), TONES["not yet run"]),
     ]
     lines = [f"Not yet: {enumerated(where)}"] if where else []
@@ -183,5 +181,5 @@ def _runs_tile(judge: Judge, used: set[str]) -> Tile:
         datasets = dict.fromkeys(LABELS[one.key.dataset] for one in own)
         seeds = seeds_told(one.last.n for one in own)
         lines.append(f"Judged so far: {enumerated(networks)} on {enumerated(datasets)}, {seeds} a cell")
-    lines.append(f"Repeated with {in_words(len(BLIND_SEEDS))} further seeds, their rules written first")
+    lines.append(f"Seeds {BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]} came later, under rules written before they ran")
     return Tile("What it rests on", lines=lines)

@@ -15,6 +15,7 @@ from lossbench.statistics import inference
 from lossbench.statistics.inference import Difference, Pairs
 from lossbench.studies.aaai20 import figure1, keys, mechanism, second_runs
 from lossbench.studies.aaai20.claims import claims
+from lossbench.studies.aaai20.conditions import PLACES, SCALES
 from lossbench.studies.aaai20.keys import CNN2C, GRAY, LGL, LGL_INR, LITERAL, SML, SUMMED, pair_label
 from lossbench.studies.aaai20.sections import estimates
 from lossbench.studies.aaai20.sections.findings import DATASETS, cells_sentence
@@ -69,30 +70,25 @@ def _numbers(judge: Judge, printed: Sequence[JudgedCell], beside_paper: Sequence
     if not judged:
         title = "None of the paper's accuracies is judged yet."
     elif not apart:
-        title = "The paper's accuracies come out again."
+        title = "The paper's accuracies replicate."
     else:
-        title = f"The paper's accuracies come out again, but for {enumerated(sorted({one.label for one in apart}))}'s."
+        title = f"The paper's accuracies replicate, except {enumerated(sorted({one.label for one in apart}))}'s."
+    readings = f"{_two_readings(judge)} CNN2C (800-10) in the figure has the head that the paper prints."
     return Section(
         title,
-        [Paragraph(f"{cells_sentence(printed)} {_two_readings(judge)}"), *beside_paper, accuracies(judge, printed)],
+        [Paragraph(cells_sentence(printed)), Paragraph(readings), *beside_paper, accuracies(judge, printed)],
         short="The paper's numbers",
     )
 
 
 def _two_readings(judge: Judge) -> str:
     known = {name: word for name, word in estimates.summed_outcomes(judge).items() if word != "too few"}
-    words = {
-        "consistent": "agrees with ours",
-        "paper higher": "is higher than ours",
-        "paper lower": "is lower than ours",
-    }
+    words = {"consistent": "agrees", "paper higher": "is higher than ours", "paper lower": "is lower than ours"}
     told = [f"{words[word]} on {DATASETS[name]}" for name, word in known.items()]
-    summed = (
-        f"beside the sum, ten times as large, the paper's number {enumerated(told)}" if told else "the sum has no runs"
-    )
+    summed = f"With the sum, the paper's number {enumerated(told)}." if told else "The sum has no runs yet."
     return (
-        "The paper does not say whether LGL is a mean or a sum over the classes. The verdicts are about the mean; "
-        f"{summed}. Both stand in the table."
+        "The paper does not say whether LGL is a mean or a sum over the ten classes, which takes steps ten times as "
+        f"large. The verdicts are about the mean. {summed}"
     )
 
 
@@ -114,8 +110,9 @@ def accuracies(judge: Judge, printed: Sequence[JudgedCell]) -> Table:
             line[SUMMED.label] = _beside(told, one.cell.paper, outcomes[one.key.dataset]) if told else NOT_YET
     caption = (
         "Test accuracy (%) after the last epoch, mean ± standard deviation over seeds (n); after the semicolon the "
-        "paper's number and whether it could be one more run of ours (95 % prediction interval; of LGL (sum) by its "
-        "own spread, outside the verdicts). Cells without a run are left out."
+        "paper's number and whether it could be one more run of ours (95 % prediction interval). LGL (sum) is no part "
+        "of the verdicts: it is judged by its own spread, on its own runs or on those of LGL at ten times the learning "
+        "rate, which take the same steps, whichever are more. Cells without a run are left out."
     )
     order = {LABELS[name]: place for place, name in enumerate(DATASETS)}
     return table(dict(sorted(lines.items(), key=lambda line: order[line[0][0]])), ["Data set", "Network"], caption)
@@ -141,8 +138,8 @@ def _rates(judge: Judge, curves: Sequence[Picture]) -> Section:
     title = f"{_GONE[first.headline]} on {enumerated([DATASETS[name] for name in where])}."
     tuned, *shrunk = _shrinks(judge)
     rows = estimates.lead_rows(judge)
-    blocks: list[Block] = [tuned, *curves, *([leads(rows)] if rows else []), *shrunk]
-    blocks += [_own_table(judge), Paragraph(_others(every))]
+    blocks: list[Block] = [tuned, Paragraph(_scales()), *curves, *([leads(rows)] if rows else []), *shrunk]
+    blocks += [_own_table(judge), Paragraph(f"{_near(judge)} {_others(every)}".strip())]
     return Section(title, blocks, short="Learning rates")
 
 
@@ -166,6 +163,23 @@ def _shrinks(judge: Judge) -> list[Block]:
         "the paper's rate is both losses' own, nothing can shrink, and the line is left out."
     )
     return [tuned, table(lines, ["Lead", "Data set"], caption)]
+
+
+def _scales() -> str:
+    """How much larger LGL-INR's gradient is, which at one learning rate means larger steps."""
+    (place,) = [one for one in PLACES if one.dataset == "kmnist"]
+    sml, lgl = (SCALES[place][loss.name] for loss in (SML, LGL))
+    return (
+        f"At initialisation LGL-INR's gradient norm on KMNIST is {sml:g} times SML's and {lgl:g} times LGL's, so at "
+        "one learning rate it takes larger steps. Bars in the figure mark the rates at which the norms are equal."
+    )
+
+
+def _near(judge: Judge) -> str:
+    """How far apart the losses are at their own learning rates."""
+    apart = estimates.spread_at_own(judge)
+    told = enumerated([f"{100 * one:.2f} on {DATASETS[name]}" for name, one in apart.items()]) if apart else ""
+    return f"At their own rates the best and the worst loss are this far apart, in points: {told}." if told else ""
 
 
 def _tuned(judge: Judge) -> str:
@@ -237,19 +251,21 @@ def _weights(judge: Judge, elsewhere: Sequence[str]) -> Section:
     at_papers = [one for one in rows if one.beta == 1]
     small = [one for one in at_papers if -one.margin < one.difference.low and one.difference.high < one.margin]
     if not at_papers:
-        title = "Whether the adaptive weights matter is not yet tested."
+        title = "Whether LGL-INR's adaptive weights matter is not yet tested."
     elif len(small) == len(at_papers):
-        title = "The adaptive weights change nothing measurable at the paper's setting."
+        datasets = enumerated(dict.fromkeys(one.dataset for one in at_papers))
+        title = f"LGL-INR's adaptive weights change nothing measurable at the paper's setting on {datasets}."
     else:
-        title = "What the adaptive weights change at the paper's setting is not settled."
+        title = "What LGL-INR's adaptive weights change at the paper's setting is not settled."
     told = [
         f"{points(one.difference.mean)} points on {one.dataset} (95 % interval "
         f"{span(one.difference.low, one.difference.high)}, n={one.difference.n})"
         for one in at_papers
     ]
     first = (
-        "LGL-INR weights the other classes by beta; at beta 0 the weights are even. The paper's beta of 1 less beta "
-        f"0: {'; '.join(told)}."
+        "LGL-INR gives the other classes more weight the more often they are mistaken for a class; beta sets how much "
+        f"more, and at beta 0 all weigh the same. Accuracy with the paper's beta of 1 less that with 0: "
+        f"{'; '.join(told)}."
         if told
         else "No runs with even weights yet."
     )
@@ -281,8 +297,9 @@ def _gain_follows(judge: Judge) -> str:
         else f"{'follows' if positive else 'does not follow'} the classes that are easily confused"
     )
     return (
-        f"The gain over LGL {verb}: rank correlation over pairs {told} ({seeds_told(one.n for one in own.values())}); "
-        f"less the same of SML, which has no weights, {beside}. The paper's mechanism asks for positive values."
+        f"The gain over LGL {verb}: rank correlation over pairs of classes {told} "
+        f"({seeds_told(one.n for one in own.values())}). SML's gain over LGL, without weights, does likewise: the "
+        f"difference is {beside}. The paper's mechanism asks for positive values."
     )
 
 
@@ -321,7 +338,7 @@ def _conditions(
         for one, after in zip(judge.headlines(), seen.headlines(), strict=True)
         if one.headline != after.headline
     ]
-    texts = [_figure1_depends(judge, verdicts)]
+    texts = _figure1_depends(judge, verdicts)
     if changed:
         texts.append(
             f"Nine runs with seed 0 had been seen before the rules were written. Without them one pair fewer is left, "
@@ -333,10 +350,11 @@ def _conditions(
         "constant learning rate, as in the paper; a decaying one is planned."
     )
     blocks = [*readings, Items([text for text in texts if text])]
-    return Section("It hangs on readings of the paper, and much is not tested yet.", blocks, short="What it hangs on")
+    title = "The results depend on readings of the paper, and much is not tested yet."
+    return Section(title, blocks, short="Limits")
 
 
-def _figure1_depends(judge: Judge, verdicts: Sequence[Verdict]) -> str:
+def _figure1_depends(judge: Judge, verdicts: Sequence[Verdict]) -> list[str]:
     """Whether the claims on Figure 1 that are about LGL hold with LGL summed over the classes as well."""
     summed = second_runs.lgl_sums()["kmnist"]
     paper = judge.conditions["paper"]
@@ -351,14 +369,13 @@ def _figure1_depends(judge: Judge, verdicts: Sequence[Verdict]) -> str:
         flags = [flag for flag in figure1.flags(judge.results, claim.id, first, summed) if flag is not None]
         if flags:
             word = verdict.outcome
-            told.append(f"“{claim.claim}”: {word}; with LGL (sum) so in {sum(flags)} of {len(flags)} seeds")
-    if not told:
-        return ""
+            told.append(
+                f"Figure 1, “{claim.claim}”: {word} with LGL as a mean; with LGL as a sum it is so in {sum(flags)} of "
+                f"{len(flags)} seeds."
+            )
     num = sum(claim.kind == "proportion" for claim in claims())
-    return (
-        f"Figure 1 hangs on how LGL is read. {'. '.join(told)}. The {in_words(num)} claims on Figure 1 are tested "
-        "without a correction for their number."
-    )
+    told.append(f"The {in_words(num)} claims on Figure 1 are tested without a correction for their number.")
+    return told
 
 
 def _not_tested(verdicts: Sequence[Verdict], printed: Sequence[JudgedCell]) -> str:
@@ -370,6 +387,7 @@ def _not_tested(verdicts: Sequence[Verdict], printed: Sequence[JudgedCell]) -> s
         return ""
     places = dict.fromkeys(f"{one.key.labels[0]} on {one.key.labels[1]}" for one in lacking)
     return (
-        f"Not tested: {len(lacking)} of {len(printed)} accuracies ({enumerated(places)}) and so {len(untested)} of "
-        f"{len(own)} claims, {in_words(len(central))} of them central ones, which speak of all cells."
+        f"Not judged yet, with fewer than {inference.MIN_RUNS} runs: {len(lacking)} of {len(printed)} accuracies "
+        f"({enumerated(places)}) and so {len(untested)} of {len(own)} claims, {in_words(len(central))} of them central "
+        "ones, which speak of all cells."
     )
