@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lossbench.config.options import ClassWeights
 from lossbench.config.registry import labelled_loss
 from lossbench.report.blocks import Block, Items, Paragraph
 from lossbench.report.table import table
@@ -24,7 +23,7 @@ from lossbench.studies.imbalance.pictures import (
     over_seeds,
     results_of,
 )
-from lossbench.studies.imbalance.plan import LGL_INR, NUM_JUDGED, SML, WEIGHTED, balanced, imbalanced
+from lossbench.studies.imbalance.plan import LGL_INR, SML, WEIGHTED, balanced, imbalanced
 from lossbench.studies.results import Results
 
 
@@ -41,21 +40,6 @@ def imbalance(results: Results) -> list[Block]:
         accuracy_picture(every),
         table(_accuracy_lines(every), ["Training images", "Loss"], f"{_ACCURACY_CAPTION} {_presence(every)}"),
     ]
-
-
-def outcomes(results: Results) -> str | None:
-    """What class weights do on imbalanced data, in a sentence; None before there are enough runs of two classes."""
-    two, step = (theory.runs_of(results, one) for one in imbalanced()[:NUM_JUDGED])
-    if any(len(two[loss, ClassWeights.inverse]) < inference.MIN_RUNS for loss in WEIGHTED):
-        return None
-    laws, gains = theory.laws(two), theory.gain_outcome(theory.minority_gains(two))
-    determined = theory.determined_outcome(theory.spreads(two), theory.spreads(step))
-    return (
-        f"Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, {seeds_told(law.test.n for law in laws)}. "
-        f"With two classes, Eq. 10 is met within a factor of {LAW_FACTOR:g}: {_on_images(laws)}. With two classes, "
-        f"inverse weights raise the minority's accuracy: {gains}. They make the classes' mean own probabilities equal "
-        f"with two classes but not with ten: {determined}."
-    )
 
 
 def beside_weighted_sml(results: Results) -> str | None:
@@ -130,8 +114,9 @@ def _verdicts(laws: list[Law], every: Sequence[Study], balanced: Mapping[str, Se
     of_all = "; ".join(f"{loss} {_mean(values)}" for loss, values in balanced.items())
     return [
         Paragraph(
-            "The rules and their outcome; two classes are one shirt to ten coats, ten classes a step of 10. Own "
-            "probability: a class's mean probability on its own training images."
+            "The rules and their outcome, SML and LGL with class weights on Fashion-MNIST, CNN2C. Two classes: one "
+            "shirt to ten coats; ten classes: the later five with a tenth of their images. Own probability: the mean "
+            "probability of a class on its own training images."
         ),
         Items(
             [
