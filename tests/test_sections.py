@@ -28,8 +28,7 @@ from lossbench.studies.aaai20.sections.findings import (
     claims_sentence,
     evidence,
     head_sentences,
-    seen_changes,
-    seen_sentence,
+    seen_blocks,
 )
 from lossbench.studies.aaai20.table1_verdicts import equation_10
 from lossbench.studies.aaai20.verdicts import Judge
@@ -231,7 +230,7 @@ def test_cells_of_a_family_are_counted_after_holm() -> None:
 
 
 def test_what_hangs_on_the_runs_seen_before_the_rules_is_told(cnn2c: Known) -> None:
-    told = seen_sentence(Judge(cnn2c), Judge(cnn2c).verdicts())
+    told = text(seen_blocks(Judge(cnn2c), Judge(cnn2c).verdicts()))
     assert told.startswith(
         "The 9 runs of CNN2C with seed 0 at the paper's learning rate had been seen before the rules"
     )
@@ -241,13 +240,12 @@ def test_what_hangs_on_the_runs_seen_before_the_rules_is_told(cnn2c: Known) -> N
             for config in cell.configs[1:]:
                 cnn2c.add(config, 0.93 + 0.005 * config.seed + (0.0002, -0.0001, 0.0003, -0.0004)[config.seed - 1])
             cnn2c.add(cell.configs[0], 0.99)
-    told = seen_sentence(Judge(cnn2c), Judge(cnn2c).verdicts())
-    assert "LGL-INR's lead over SML on KMNIST: undecided becomes not found;" in told
+    told = text(seen_blocks(Judge(cnn2c), Judge(cnn2c).verdicts()))
+    assert "LGL-INR's lead over SML on KMNIST: undecided becomes not found " in told
     assert "LGL-INR - SML on CNN2C KMNIST, the paper's learning rate: undecided becomes " in told
-    assert seen_changes(Judge(cnn2c), Judge(cnn2c).verdicts())[-1] in told
     for key, cell in cells("literal", unknown).items():  # no run of these had been seen
         cnn2c.fill(cell, level(key), range(3))
-    assert "printed" not in seen_sentence(Judge(cnn2c), Judge(cnn2c).verdicts())
+    assert "printed" not in text(seen_blocks(Judge(cnn2c), Judge(cnn2c).verdicts()))
 
 
 def test_verdicts_by_a_cells_own_spread_are_compared(cnn2c: Known) -> None:

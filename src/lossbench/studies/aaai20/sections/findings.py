@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from lossbench.config.registry import LABELS
+from lossbench.report.blocks import Block, Items, Paragraph
 from lossbench.report.wording import enumerated, in_words, measured, points, probability
 from lossbench.statistics import inference
 from lossbench.studies.aaai20.claims import FAMILIES
@@ -102,19 +103,15 @@ def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
     )
 
 
-def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
+def seen_blocks(judge: Judge, verdicts: Sequence[Verdict]) -> list[Block]:
     """What would change without the runs seen before the rules; `verdicts` are those of `judge`."""
     changes = seen_changes(judge, verdicts)
-    return f"{seen_lead(judge)}: {'; '.join(changes)}." if changes else f"{seen_lead(judge)}: none."
-
-
-def seen_lead(judge: Judge) -> str:
-    """Which runs had been seen before the rules; what follows are the changes, without a full stop."""
-    return (
+    lead = (
         f"The {len(judge.seen())} runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen "
         "before the rules were written (docs/statistics.md). Verdicts that change without them, with one pair of runs "
-        "fewer"
+        f"fewer:{'' if changes else ' none.'}"
     )
+    return [Paragraph(lead), *([Items(changes)] if changes else [])]
 
 
 def seen_changes(judge: Judge, verdicts: Sequence[Verdict]) -> list[str]:
