@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from lossbench.report.blocks import Paragraph, Table
+from lossbench.report.blocks import Items, Paragraph, Table
 
 
 def table(blocks: Any, index: int = 0) -> pd.DataFrame:
@@ -12,4 +12,10 @@ def table(blocks: Any, index: int = 0) -> pd.DataFrame:
 
 
 def text(blocks: Any) -> str:
-    return " ".join(block.text for block in blocks if isinstance(block, Paragraph))
+    """Paragraphs and items in their order, on one line."""
+    texts = [
+        block.texts if isinstance(block, Items) else [block.text]
+        for block in blocks
+        if isinstance(block, (Items, Paragraph))
+    ]
+    return " ".join(one for several in texts for one in several)

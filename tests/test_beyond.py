@@ -53,7 +53,7 @@ def test_calibration_is_that_of_the_committed_logits(committed: Judge) -> None:
     assert rows["accuracy_percent"].tolist() == pytest.approx(accuracy.tolist())
     assert rows["predictions"].tolist() == counts[there].tolist()
     gap = 100 * np.mean([one.scores.overconfidence for one in found])
-    assert f"FMNIST, SML: confidence less accuracy {gap:+.2f} points, n={len(found)}." in picture.alt
+    assert f"FMNIST, SML: confidence minus accuracy {gap:+.2f} points, n={len(found)}." in picture.alt
     assert "No runs" in text(probabilities.calibrated(Judge(Known())))
 
 
@@ -80,12 +80,14 @@ def test_the_mechanism_is_that_of_the_committed_runs(committed: Judge) -> None:
     assert "No runs" in text(beyond.mechanism_blocks(Judge(Known())))
     controls = np.array([one.gain_weight - one.control_weight for one in found])
     half = stats.t.ppf(0.975, len(controls) - 1) * controls.std(ddof=1) / np.sqrt(len(controls))
-    sign = "positively" if controls.mean() > half else "negatively" if controls.mean() < -half else "undecided"
-    asked, beside = text(beyond.mechanism_blocks(committed)).rpartition("less what SML's gain does, ")[::2]
-    said = {part.split(" ")[0]: part for part in beside.partition(". The mechanism")[0].split(", ")}
+    sign = "positive" if controls.mean() > half else "negative" if controls.mean() < -half else "undecided"
+    asked, beside = text(beyond.mechanism_blocks(committed)).rpartition("minus the same correlation for SML's gain: ")[
+        ::2
+    ]
+    said = {part.split(" ")[0]: part for part in beside.removesuffix(".").split(", ")}
     assert f"KMNIST ({controls.mean():+.2f})" in said[sign]
     assert f"KMNIST ({np.mean([one.gain_weight for one in found]):+.2f})" in asked
-    assert line["Gain and weight, less control"].startswith(f"{controls.mean():+.2f}")
+    assert line["Gain and weight, minus control"].startswith(f"{controls.mean():+.2f}")
     of_both = [np.mean([getattr(one, f"control_{what}") for one in found]) for what in ("confusability", "weight")]
     assert [cell.partition(" ")[0] for cell in line["Control"]] == [f"{mean:+.2f}" for mean in of_both]
 
@@ -103,14 +105,14 @@ def test_accuracy_notices_beta_or_not() -> None:
     frame = table(beyond.beta(results), 1)
     assert list(frame.loc["beta 4 - beta 0, attached"]) == ["3", "+0.00", "-0.02 to +0.02", "equivalent"]
     assert frame.loc["beta 4 - beta 0, detached"]["Difference"] == "-1.00"
-    assert frame.loc["beta 4 - beta 0, detached"]["Word"] == "lower"
-    assert frame.loc["attached - detached, beta 4"]["Word"] == "higher"
-    assert frame.loc["beta 8 - beta 0, attached"]["Word"] == "too few"
+    assert frame.loc["beta 4 - beta 0, detached"]["Verdict"] == "lower"
+    assert frame.loc["attached - detached, beta 4"]["Verdict"] == "higher"
+    assert frame.loc["beta 8 - beta 0, attached"]["Verdict"] == "too few"
     assert list(frame.loc["attached - detached, beta 2"]) == ["0", "missing", "–", "–"]
     assert len(frame) == 12
     assert beyond.even_weights(results) == (
-        "LGL-INR's weights against even ones (beta 0), CNN2C on KMNIST: beta 4 +0.00 points, equivalent (each tested "
-        "by itself, n=3)."
+        "LGL-INR minus LGL-INR with even weights (beta 0), CNN2C on KMNIST: beta 4 +0.00 points, equivalent (each "
+        "tested by itself, n=3)."
     )
     assert beyond.even_weights(Known()) is None
 
@@ -123,7 +125,7 @@ def test_beta_is_shown_with_its_weights(committed: Judge) -> None:
     arrays = [found for config in cell.configs[:3] if (found := committed.results.arrays(config)) is not None]
     last = [learning_property.unevenness(found["class_weights"][-1].astype(float)) for found in arrays]
     assert line["n"] == str(len(arrays))
-    assert line["last"] == f"{np.mean(last):.3f}"
+    assert line["Unevenness, last epoch"] == f"{np.mean(last):.3f}"
     true = labels.test_labels({"name": "kmnist"})
     assert true is not None
     for column, beta in (("1", 1.0), ("8", 8.0)):
@@ -132,8 +134,8 @@ def test_beta_is_shown_with_its_weights(committed: Judge) -> None:
         given = [(one["test_logits"], true, beta) for one in of_beta if one is not None]
         turned = [100 * learning_property.reversed_share(*one) for one in given]
         by_batch = [100 * learning_property.reversed_share_of_batches(*one, 64) for one in given]
-        assert frame.loc["attached", column]["as one batch"] == f"{np.mean(turned):.2f}"
-        assert frame.loc["attached", column]["Turned (%)"] == f"{np.mean(by_batch):.2f}"
+        assert frame.loc["attached", column]["Raised (%), one batch"] == f"{np.mean(turned):.2f}"
+        assert frame.loc["attached", column]["Raised (%)"] == f"{np.mean(by_batch):.2f}"
     assert np.mean(by_batch) > 5 > np.mean(turned)
     assert len(frame) == 9
     (picture,) = [block for block in blocks if isinstance(block, Picture)]

@@ -276,7 +276,8 @@ def test_the_evidence_has_four_steps_each_a_sentence(cnn2c: Known) -> None:
     ]
     assert all(one.title.endswith(".") and len(one.title.split()) <= 20 for one in found)
     assert (
-        found[1].title == "At each loss's own learning rate LGL-INR's lead over SML goes on KMNIST and Fashion-MNIST."
+        found[1].title
+        == "At each loss's own learning rate LGL-INR's lead over SML is gone on KMNIST and Fashion-MNIST."
     )
     give_own_lr(cnn2c, -0.01)
     assert "remains on KMNIST" in steps(cnn2c)[1].title

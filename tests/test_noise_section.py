@@ -25,7 +25,7 @@ def test_noise_is_told_with_the_seeds_to_ask_for(cnn2c: Known) -> None:
     assert line["Difference"] == f"{100 * one.difference.sd:.2f}"
     sds = (one.difference.sd, *noise.sd_interval(one.difference.sd, 4))
     middle, low, high = (noise.seeds_needed(0.0025, sd) for sd in sds)
-    assert line["Seeds to ask for"] == f"{middle} ({low} to {high})"
+    assert line["Seeds needed"] == f"{middle} ({low} to {high})"
     assert "No two pairs" in text(noise_blocks(Judge(Known())))
 
 
@@ -57,8 +57,8 @@ def test_what_a_seed_does_to_all_losses_alike_is_told_apart(cnn2c: Known) -> Non
     assert line == {
         "Cells": "3",
         "Seeds": "5",
-        "In all cells alike": f"{100 * found.columns:.2f} (p < 0.001)",
-        "On its own": f"{100 * found.rest:.2f}",
+        "Shared": f"{100 * found.columns:.2f} (p < 0.001)",
+        "Own": f"{100 * found.rest:.2f}",
     }
     assert found.columns > 10 * found.rest > 0  # as the runs were invented
 

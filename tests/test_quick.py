@@ -96,7 +96,7 @@ def test_the_profiles_own_failures_and_problems_are_said(tmp_path: Path) -> None
     for text in ((folder / page).read_text() for page in PAGES):
         assert [one for one in said if one not in text] == []
         assert "OSError: the disk is full" in text
-        assert "1 runs with other seeds than" in text
+        assert "1 run has a seed that the tables do not show" in text
 
 
 def test_the_page_begins_with_what_it_is_in_three_sentences(tmp_path: Path) -> None:

@@ -23,11 +23,12 @@ from lossbench.studies.aaai20.keys import CNN2C, LITERAL, labelled
 from lossbench.studies.aaai20.sections import judged as sections
 from lossbench.studies.aaai20.sections import learning_rates
 from lossbench.studies.aaai20.sections.findings import (
+    CONDITIONS,
     cells_sentence,
     claims_sentence,
     evidence,
     head_sentences,
-    seen_sentence,
+    seen_blocks,
 )
 from lossbench.studies.aaai20.table1_verdicts import equation_10
 from lossbench.studies.aaai20.verdicts import Judge
@@ -41,7 +42,7 @@ def test_leads_are_shown_with_their_own_learning_rates(cnn2c: Known) -> None:
         if key.labels == ("CNN2C", "FMNIST", "SML"):
             cnn2c.fill(cell, level(key, SML=0.93))
     frame = sections.headlines(Judge(cnn2c), {}).frame
-    assert list(frame["Lead"]) == ["gone", "remains", "remains", "remains"]
+    assert list(frame["Verdict"]) == ["gone", "remains", "remains", "remains"]
     assert frame["Own lr"].iloc[0].startswith("+0.00 (-0.")
     assert frame["Own lr"].iloc[0].endswith("), equivalent")
     assert set(frame["n"]) == {"5/0/5"}
@@ -54,7 +55,7 @@ def test_where_the_papers_learning_rate_is_the_own_one_the_table_says_so(cnn2c: 
     for lr, config in curve(PLACES[1], losses["sml"], Runtime()).items():
         cnn2c.add(config, 0.9 if lr == 0.01 else 0.8)
     frame = sections.headlines(Judge(cnn2c), {}).frame
-    assert list(frame["Own lrs"])[:2] == ["0.01 and 0.1", "0.01 and 0.01"]
+    assert list(frame["The own lrs"])[:2] == ["0.01 and 0.1", "0.01 and 0.01"]
 
 
 def test_it_is_told_which_claims_hold_with_one_head_only(cnn2c: Known) -> None:
@@ -91,9 +92,9 @@ def test_cells_show_paper_ours_interval_and_verdict(cnn2c: Known) -> None:
         "±": f"{100 * one.last.half_width:.2f}",
         "Verdict": "paper lower",
         "Own s": f"{100 * one.last.sd:.2f}",
-        "By own s": f"±{100 * one.own.half_width:.2f}",
-        "Best": f"{100 * one.best.mean:.2f}",
-        "By the best": "paper lower",
+        "± by own s": f"{100 * one.own.half_width:.2f}",
+        "Best epoch": f"{100 * one.best.mean:.2f}",
+        "Verdict, best epoch": "paper lower",
     }
     assert list(frame.loc["CIFAR-10", "ResNet-18", "LGL"][["Paper", "Ours", "n", "Verdict"]]) == [
         "91.55",
@@ -124,8 +125,8 @@ def test_comparisons_show_every_cell_of_a_family_that_has_runs(cnn2c: Known) -> 
     assert line["Difference"] == f"{100 * one.difference.mean:+.2f}"
     assert line["95 %"] == f"{100 * one.difference.low:+.2f} to {100 * one.difference.high:+.2f}"
     assert line["90 %"] == f"{100 * one.equivalence.low:+.2f} to {100 * one.equivalence.high:+.2f}"
-    assert (line["Word"], line["Margin"], line["McNemar"]) == ("higher", "0.25", "–")
-    assert frame.loc["paper", "LGL-INR - SML", "CNN5C KMNIST"]["Word"] == "missing"
+    assert (line["Verdict"], line["Margin"], line["McNemar"]) == ("higher", "0.25", "–")
+    assert frame.loc["paper", "LGL-INR - SML", "CNN5C KMNIST"]["Verdict"] == "missing"
     assert text(blocks).startswith("Without a pair of runs: paper/larger - smaller; literal/LGL-INR - SML; ")
     assert not [block for block in sections.comparisons(Judge(Known()), {}) if isinstance(block, Table)]
 
@@ -170,8 +171,8 @@ def test_larger_networks_are_shown_once_they_have_runs() -> None:
     assert data["matched_learning_rate"].isna().all()  # with weight decay a factor on the loss is no learning rate
     assert table(blocks).loc["KMNIST, CNN5C", "SML"]["lr 0.1"] == "97.00"
     assert table(blocks).loc["CIFAR-10, ResNet-18", "SML"]["lr 0.03"] == "93.00"
-    line = table(blocks, 1).loc["CNN5C KMNIST", sections.CONDITIONS["scale-up"], "LGL-INR - SML"]
-    assert (line["n"], line["Difference"], line["Word"]) == ("5", "+1.30", "higher")
+    line = table(blocks, 1).loc["CNN5C KMNIST", CONDITIONS["scale-up"], "LGL-INR - SML"]
+    assert (line["n"], line["Difference"], line["Verdict"]) == ("5", "+1.30", "higher")
 
 
 def test_claims_come_with_their_verdict_and_its_grounds(cnn2c: Known) -> None:
@@ -229,22 +230,22 @@ def test_cells_of_a_family_are_counted_after_holm() -> None:
 
 
 def test_what_hangs_on_the_runs_seen_before_the_rules_is_told(cnn2c: Known) -> None:
-    told = seen_sentence(Judge(cnn2c), Judge(cnn2c).verdicts())
+    told = text(seen_blocks(Judge(cnn2c), Judge(cnn2c).verdicts()))
     assert told.startswith(
         "The 9 runs of CNN2C with seed 0 at the paper's learning rate had been seen before the rules"
     )
-    assert told.endswith("Without them, with one pair of runs fewer, nothing changes.")
+    assert told.endswith("Verdicts that change without them, with one pair of runs fewer: none.")
     for key, cell in cells("paper", unknown).items():
         if key.labels[:2] in (("CNN2C", "KMNIST"), ("CNN2C", "FMNIST")) and key.labels[2] == "LGL-INR":
             for config in cell.configs[1:]:
                 cnn2c.add(config, 0.93 + 0.005 * config.seed + (0.0002, -0.0001, 0.0003, -0.0004)[config.seed - 1])
             cnn2c.add(cell.configs[0], 0.99)
-    told = seen_sentence(Judge(cnn2c), Judge(cnn2c).verdicts())
-    assert "LGL-INR's lead over SML on KMNIST: undecided, without them not found" in told
-    assert "LGL-INR - SML, paper, CNN2C KMNIST: undecided, without them " in told
+    told = text(seen_blocks(Judge(cnn2c), Judge(cnn2c).verdicts()))
+    assert "LGL-INR's lead over SML on KMNIST: undecided becomes not found " in told
+    assert "LGL-INR - SML on CNN2C KMNIST, the paper's learning rate: undecided becomes " in told
     for key, cell in cells("literal", unknown).items():  # no run of these had been seen
         cnn2c.fill(cell, level(key), range(3))
-    assert "printed" not in seen_sentence(Judge(cnn2c), Judge(cnn2c).verdicts())
+    assert "printed" not in text(seen_blocks(Judge(cnn2c), Judge(cnn2c).verdicts()))
 
 
 def test_verdicts_by_a_cells_own_spread_are_compared(cnn2c: Known) -> None:

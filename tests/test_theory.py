@@ -21,7 +21,7 @@ from lossbench.statistics.learning_property import LAW_FACTOR
 from lossbench.studies.imbalance import law as theory
 from lossbench.studies.imbalance.law import Law
 from lossbench.studies.imbalance.plan import Imbalanced, imbalanced
-from lossbench.studies.imbalance.sections import imbalance, outcomes
+from lossbench.studies.imbalance.sections import imbalance
 
 TWO, STEP = imbalanced()[:2]
 INVERSE = ClassWeights.inverse
@@ -210,17 +210,14 @@ def test_the_section_shows_what_was_put_in() -> None:
     for config in STEP.cells["LGL", INVERSE].configs:
         add(results, config, np.eye(10) * 0.5 + 0.02 * np.diag(range(10)), [0.9] * 5 + [0.7] * 5)
     blocks = imbalance(results)
-    assert "training and holds on test images" in text(blocks)
+    said = "within a factor of 1.25 for every loss and kind of weights: holds on training and holds on test images"
+    assert f"With two classes, Eq. 10 is met {said}" in text(blocks)
+    assert "raise the minority's accuracy: undecided (SML +25.00" in text(blocks)
+    assert "but not with ten: undecided (largest minus smallest: SML 0.000 (n=3) with two" in text(blocks)
     assert "SML +25.00 points, n=3" in text(blocks)
     assert "missing with ten" in text(blocks)
     assert "LGL 0.000 (n=3) with two classes, 0.180 (n=3) with ten" in text(blocks)
-    assert outcomes(results) == (
-        "Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, n=3. Eq. 10 of two classes within a factor of "
-        "1.25: holds on training and holds on test images. Inverse weights raise the minority's accuracy, two classes: "
-        "undecided. They make the mean probabilities of the own class alike for two classes and not for ten: undecided."
-    )
     assert "(training images: 8 of 8 inside, 0 outside; test images: 8 of 8 inside, 0 outside)" in text(blocks)
-    assert outcomes(Known()) is None
     law = table(blocks).loc["coat and shirt, step 10", "SML", "inverse"]
     assert law["Predicted"] == "1.000"
     assert law["Training images"].startswith("1.00, 0.98 to 1.02 (n=3)")

@@ -60,9 +60,9 @@ def test_traces_tell_the_range_of_the_classes() -> None:
     line = table(traced(results)).loc["SML"]
     assert line["n"] == "3"
     last = pulls.mean(axis=0)[-1]
-    assert line["gradient norm, last"] == f"{last.min():.2g} to {last.max():.2g}"
+    assert line["Gradient norm, last"] == f"{last.min():.2g} to {last.max():.2g}"
     first = own.mean(axis=0)[0]
-    assert line["own probability, first"].startswith(f"{first.min():.3f} ({KMNIST[first.argmin()]}) to")
+    assert line["Own probability, first epoch"].startswith(f"{first.min():.3f} ({KMNIST[first.argmin()]}) to")
     (picture,) = [block for block in traced(results) if isinstance(block, Picture)]
     figure = check(picture)
     assert legend_of(figure) == ["SML"]

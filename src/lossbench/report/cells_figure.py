@@ -41,9 +41,9 @@ def cells_beside_paper(rows: Sequence[CellRow]) -> Picture:
     failed = [row for row in rows if not row.prediction.n and row.prediction.failed]
     unprinted = [row for row in rows if row.prediction.n and row.paper is None]
     caption = (
-        "Test accuracy less the number that the paper prints, in points: mean of n runs, last epoch, and 95 % "
-        "prediction interval for one new run, s pooled over a data set and network. An interval over 0: the paper's "
-        "number could be one more run of ours."
+        "Test accuracy minus the paper's number, in points: mean of n runs, last epoch, and 95 % "
+        "prediction interval for one new run, s pooled over the losses of a data set and network. If the interval "
+        "contains 0, the paper's number could be one more run of ours."
     )
     caption += f" Not yet run: {_listed(absent)}." if absent else ""
     caption += f" All runs failed: {_listed(failed)}." if failed else ""

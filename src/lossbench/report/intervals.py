@@ -48,7 +48,7 @@ def leads(rows: Sequence[LeadRow]) -> Picture:
     caption = (
         f"Lead in test accuracy, in points, CNN2C, last epoch, paired over seeds{f' ({told} pairs)' * bool(told)}: "
         f"mean and 95 % interval; right of 0 the first loss is better. {_hollow_in_words(settings)}Band: the margin of "
-        "equivalence. Each panel has one axis for all data sets. Where the paper's rate is both losses' own, it is "
+        "equivalence. Within a panel all data sets share one axis. Where the paper's rate is both losses' own, it is "
         "shown once."
     )
     texts = [
@@ -136,7 +136,7 @@ def even_weights(rows: Sequence[WeightRow]) -> Picture:
     """What LGL-INR's weights contribute: some beta less even weights, with one panel for each data set."""
     told = seeds_told({row.difference.n for row in rows})
     caption = (
-        "Test accuracy of LGL-INR with the weights of a beta less that with even weights (beta 0), in points, CNN2C at "
+        "Test accuracy of LGL-INR with a given beta minus that with even weights (beta 0), in points, CNN2C at "
         f"the paper's learning rate, paired over seeds{f' ({told} pairs)' * bool(told)}: mean and 95 % interval. The "
         "paper's beta is 1. Band: the margin of equivalence."
     )
@@ -151,7 +151,7 @@ def even_weights(rows: Sequence[WeightRow]) -> Picture:
         }
         for row in rows
     ]
-    alt = f"Beta less even weights. {' '.join(texts)}"
+    alt = f"Beta minus even weights. {' '.join(texts)}"
     return Picture("even_weights", drawing(_draw_weights, tuple(rows)), caption, alt, data(lines))
 
 
@@ -188,9 +188,9 @@ def comparisons(rows: Sequence[ComparisonRow], conditions: Mapping[str, str]) ->
     used = {row.condition for row in rows}
     told = "; ".join(f"{name}, {words}" for name, words in conditions.items() if name in used)
     caption = (
-        "Differences in test accuracy, in points, seed by seed: mean of n pairs and 95 % interval, right of 0 where "
-        "the first is better; band, the margin of equivalence; filled, decided (square: equivalent or equal). The "
-        "words are corrected after Holm, the intervals are not; equivalence is judged by the 90 % interval."
+        "Differences in test accuracy, in points, paired over seeds: mean of n pairs and 95 % interval; right of 0 the "
+        "first is better. Band: the margin of equivalence. Filled: decided; square: equivalent or equal. Verdicts are "
+        "corrected after Holm, intervals are not; equivalence is judged by the 90 % interval."
         f"{f' Conditions: {told}.' if told else ''}"
     )
     texts = [

@@ -43,12 +43,13 @@ def lr_curves(curves: Sequence[LrCurve], paper_lr: float, name: str = "lr_curves
     most = max((len(values) for curve in curves for values in curve.accuracies), default=1)
     runs = "one run a point" if most == 1 else f"mean of up to {most} runs a point, of those that learned"
     bars = (
-        " Bars: the rate at which SML and LGL have the gradient norm that LGL-INR has at the paper's rate, at "
-        "initialisation, and LGL-INR that of SML; without weight decay a factor on the loss does the same."
+        " Bars: the learning rate at which the loss takes the same steps as the scale-matched loss at the paper's rate "
+        "(SML and LGL matched to LGL-INR's gradient norm at initialisation, LGL-INR to SML's; momentum SGD, no weight "
+        "decay)."
     )
     caption = (
         f"Accuracy over the learning rate, on validation images after the last epoch, {runs}; CNN2C where no network "
-        "is named. The height is the logarithm of the error. Strip: diverged, or within "
+        "is named. The vertical axis is logarithmic in the error. Bottom strip: runs that diverged or are within "
         f"{100 * NEAR_CHANCE:.0f} points of guessing.{bars if any(curve.scaled_lr for curve in curves) else ''}"
     )
     alt = " ".join(_in_words(curve, paper_lr) for curve in curves)

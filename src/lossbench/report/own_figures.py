@@ -209,7 +209,7 @@ def reliability(name: str, title: str, groups: Mapping[str, Sequence[Calibration
         ece = np.mean([run.scores.ece for run in runs])
         told.append(f"{group}: ECE {ece:.4f}, mean over n={len(runs)}.")
     caption = (
-        f"{title}: accuracy of the test samples less the probability of the predicted class (confidence), in 15 bins "
+        f"{title}: accuracy of the test samples minus the probability of the predicted class (confidence), in 15 bins "
         "of equal width, all n seeds together. At 0 both are equal; below 0, overconfident. Large markers: bins with "
         f"{100 * _MANY:g} % of a group's samples or more."
     )
@@ -237,7 +237,7 @@ def _draw_reliability(bins: Sequence[Bins]) -> Figure:
         for chosen, size in ((~many, 3.0), (many, 5.5)):
             point = {"color": style["color"], "marker": style["marker"], "markersize": size, "linestyle": "none"}
             axes.plot(one.confidence[chosen], gaps[chosen], **point)
-    axes.set(xlabel="confidence (%)", ylabel="accuracy less confidence (points)")
+    axes.set(xlabel="confidence (%)", ylabel="accuracy - confidence (points)")
     axes.set_xlim(right=102)
     lines(axes)
     _add_legend(figure, counts)

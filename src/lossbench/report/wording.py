@@ -87,7 +87,7 @@ def difference_line(pairs: "Pairs", margin: float) -> dict[str, str]:
         "n": str(one.n),
         "Difference": points(one.mean) if one.n else MISSING,
         "95 %": span(one.low, one.high),
-        "Word": toned(inference.compare(pairs, margin, one.p)) if one.n else NO_NUMBER,
+        "Verdict": toned(inference.compare(pairs, margin, one.p)) if one.n else NO_NUMBER,
     }
 
 

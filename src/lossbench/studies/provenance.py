@@ -38,7 +38,8 @@ def provenance(results: Results, names: Iterable[str]) -> list[Block]:
     if len({device for device, *_ in lines}) > 1:
         caption += (
             " Some comparisons are of runs on different processors. These round differently, and training magnifies "
-            "the difference. Such runs of one seed share no more than initial weights and order, as two losses do."
+            "the difference. Two such runs with the same seed share only the initial weights and the order of images, "
+            "as runs of two losses do."
         )
     return [table(texts, ["Device", "Precision", "torch", "Commit"], caption)]
 

@@ -20,7 +20,7 @@ from lossbench.studies.aaai20.sections import (
     traces,
 )
 from lossbench.studies.aaai20.sections import judged as sections
-from lossbench.studies.aaai20.sections.findings import claims_sentence, head_sentences, seen_sentence
+from lossbench.studies.aaai20.sections.findings import claims_sentence, head_sentences, seen_blocks
 from lossbench.studies.aaai20.sections.first_screen import ABOUT, TITLE, first_screen
 from lossbench.studies.aaai20.sections.story import story
 from lossbench.studies.aaai20.sections.summary import reproducibility
@@ -87,7 +87,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
             [
                 sections.headlines(judge, second_round.headline_status(second)),
                 *others(curves),
-                Paragraph(seen_sentence(judge, verdicts)),
+                *seen_blocks(judge, verdicts),
             ],
             gist="Rule: a lead is gone if it is there at the paper's learning rate and within 0.25 points at the own "
             "rates (90 % interval), n=5. Equal gradient norms are points on the learning-rate curve.",

@@ -14,9 +14,9 @@ from lossbench.report.files import write_text
 from lossbench.report.html import to_html
 from lossbench.report.markdown import to_markdown
 from lossbench.runs.records import all_records, committed_records, outdated
-from lossbench.studies.aaai20 import grid, quick, table1, variants
+from lossbench.studies.aaai20 import grid, quick, table1
 from lossbench.studies.aaai20.keys import LITERAL
-from lossbench.studies.aaai20.paper_page import Drawn, paper_page
+from lossbench.studies.aaai20.paper_page import Drawn, beside_the_paper, paper_page
 from lossbench.studies.aaai20.second_verdicts import SecondRound
 from lossbench.studies.aaai20.sections import context
 from lossbench.studies.aaai20.sections.figures import confusions, figure1, figure1_classes, figure2
@@ -155,14 +155,14 @@ def _unused(results: Results) -> list[str]:
 
 
 def _other_seeds(results: Results, shown: Iterable[Cell]) -> list[str]:
-    """A sentence for runs of the tables' cells with seeds that the tables do not have."""
+    """A sentence for runs of the tables' cells with seeds that neither the tables nor other planned runs have."""
     cells = {cell.key: cell for cell in shown}
-    studied = {results.name(config) for cell in variants.traced().values() for config in cell.configs}
+    planned = {results.name(config) for _, configs in beside_the_paper(results) for config in configs}
     theirs = {results.name(config) for cell in cells.values() for config in cell.configs}
     found = [
         record.id
         for record in results.records.values()
-        if record.id not in theirs | studied and cell_key(record.fields) in cells
+        if record.id not in theirs | planned and cell_key(record.fields) in cells
     ]
-    told = f"{len(found)} runs with other seeds than the tables', which seeds=N sets: {', '.join(found)}"
-    return [told] if found else []
+    runs = "1 run has a seed" if len(found) == 1 else f"{len(found)} runs have seeds"
+    return [f"{runs} that the tables do not show (seeds=N shows more): {', '.join(found)}"] if found else []

@@ -90,7 +90,7 @@ def readings(place: Place) -> list[Variant]:
 
 def defaults(place: Place) -> Variant:
     """The paper's cells in our reading."""
-    return Variant("as read here", "", {LABELS[loss.name]: _cell(place, loss) for loss in LOSSES})
+    return Variant("default reading", "", {LABELS[loss.name]: _cell(place, loss) for loss in LOSSES})
 
 
 def lgl_factors() -> dict[float, list[Cell]]:

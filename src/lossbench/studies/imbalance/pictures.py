@@ -117,11 +117,11 @@ def law_picture(laws: Sequence[Law], every: Sequence[Study]) -> Picture:
             values = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, by_run.mean(axis=0), strict=True))
             told.append(f"{one.label}, {loss}, own probability by class: {values}, n={len(by_run)}.")
     caption = (
-        "Fashion-MNIST, CNN2C, last epoch; a marker is a run. Left: Eq. 10 of two classes, coat and shirt, 10 to 1, "
-        "for each way to weigh them (in brackets: the ratio (1 - p00) / p10 that it predicts): measured over "
-        f"predicted, 1 where it holds; band, a factor of {LAW_FACTOR:g}. Right: mean probability of the own class on "
-        "training images with inverse weights: coat and shirt alone, and ten classes, the later five thinned out 10 "
-        "times."
+        "Fashion-MNIST, CNN2C, last epoch; a marker is a run. Left: Eq. 10 with two classes, ten coats to one shirt, "
+        "for each kind of weights (in brackets: the predicted ratio (1 - p00) / p10): measured over predicted, 1 where "
+        f"the equation holds; band, a factor of {LAW_FACTOR:g}. Right: mean probability of the own class on training "
+        "images with inverse weights: coat and shirt alone, and ten classes, the later five with a tenth of their "
+        "images."
     )
     marks: list[dict[str, Any]] = [
         {"panel": "measured over predicted", "weights": one.weights, "predicted": one.predicted, "loss": one.loss}
@@ -210,8 +210,8 @@ def accuracy_picture(every: Sequence[Study]) -> Picture:
     caption = (
         "What class weights, logit adjustment and threshold moving do, on Fashion-MNIST with fewer images of some "
         "classes, CNN2C, last epoch: test accuracy, mean over n seeds. Filled: the smaller half of the classes; "
-        "hollow: the larger half; tick: all. The shorter a line, the more alike the halves; right is better. SML's "
-        "logit adjustment is its threshold moving; LGL-INR takes no weights. Each panel has its own range."
+        "hollow: the larger half; tick: all. The shorter a line, the more alike the halves; right is better. For SML "
+        "logit adjustment and threshold moving are the same; LGL-INR takes no weights. Each panel has its own range."
     )
     marks = [
         {"training_images": one.imbalance, "loss": one.loss, "method": one.method, "n": one.n}

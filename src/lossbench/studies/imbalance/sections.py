@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lossbench.config.options import ClassWeights
 from lossbench.config.registry import labelled_loss
-from lossbench.report.blocks import Block, Paragraph
+from lossbench.report.blocks import Block, Items, Paragraph
 from lossbench.report.table import table
 from lossbench.report.wording import MISSING, NO_NUMBER, measured, percent, seeds_told
 from lossbench.statistics import inference
@@ -25,7 +24,7 @@ from lossbench.studies.imbalance.pictures import (
     over_seeds,
     results_of,
 )
-from lossbench.studies.imbalance.plan import LGL_INR, NUM_JUDGED, SML, WEIGHTED, balanced, imbalanced
+from lossbench.studies.imbalance.plan import LGL_INR, SML, WEIGHTED, balanced, imbalanced
 from lossbench.studies.results import Results
 
 
@@ -36,27 +35,12 @@ def imbalance(results: Results) -> list[Block]:
         return [Paragraph("No runs on imbalanced data yet.")]
     laws = theory.laws(every[0][1])
     return [
-        Paragraph(_verdict(laws, every, _balanced(results))),
+        *_verdicts(laws, every, _balanced(results)),
         law_picture(laws, every),
         table(_law_lines(laws, every), ["Classes", "Loss", "Weights"], _LAW_CAPTION),
         accuracy_picture(every),
         table(_accuracy_lines(every), ["Training images", "Loss"], f"{_ACCURACY_CAPTION} {_presence(every)}"),
     ]
-
-
-def outcomes(results: Results) -> str | None:
-    """What class weights do on imbalanced data, in a sentence; None before there are enough runs of two classes."""
-    two, step = (theory.runs_of(results, one) for one in imbalanced()[:NUM_JUDGED])
-    if any(len(two[loss, ClassWeights.inverse]) < inference.MIN_RUNS for loss in WEIGHTED):
-        return None
-    laws, gains = theory.laws(two), theory.gain_outcome(theory.minority_gains(two))
-    determined = theory.determined_outcome(theory.spreads(two), theory.spreads(step))
-    return (
-        f"Class weights on imbalanced Fashion-MNIST, CNN2C, SML and LGL, {seeds_told(law.test.n for law in laws)}. Eq. "
-        f"10 of two classes within a factor of {LAW_FACTOR:g}: {_on_images(laws)}. Inverse weights raise the "
-        f"minority's accuracy, two classes: {gains}. They make the mean probabilities of the own class alike for two "
-        f"classes and not for ten: {determined}."
-    )
 
 
 def beside_weighted_sml(results: Results) -> str | None:
@@ -78,24 +62,25 @@ def beside_weighted_sml(results: Results) -> str | None:
     if not num:
         return None
     return (
-        f"Strength: on imbalanced Fashion-MNIST LGL-INR has the best balanced accuracy in {ahead} of {num} imbalances, "
-        f"in {beyond} of them with a 95 % interval above 0, beside the best of SML with the class weights tried; no "
-        f"learning rate was tuned ({seeds_told(counts)})."
+        f"Strength: in {ahead} of {num} imbalances of Fashion-MNIST LGL-INR has a higher balanced accuracy than SML "
+        f"with any of the class weights tried, in {beyond} of them with a 95 % interval above 0; no learning rate was "
+        f"tuned for this ({seeds_told(counts)})."
     )
 
 
 _LAW_CAPTION = (
-    "Eq. 10 measured over predicted, 1 where it holds: of two classes the majority's equation, of ten SML's equations "
-    "summed over the larger half of the classes. Fashion-MNIST, CNN2C, last epoch, geometric mean over seeds (n), for "
-    f"two classes with the 90 % interval that is judged against a factor of {LAW_FACTOR:g}."
+    "Ratio of the measured to the predicted left side of Eq. 10; 1 where it holds. With two classes: the majority's "
+    "equation; with ten: SML's equations summed over the larger half of the classes. Fashion-MNIST, CNN2C, last epoch, "
+    "geometric mean over seeds (n), for two classes with the 90 % interval that is judged against a factor of "
+    f"{LAW_FACTOR:g}."
 )
 _ACCURACY_CAPTION = (
     "Test accuracy (%) of the larger half of the classes / the smaller half / all, each class counting the same; "
-    "Fashion-MNIST, CNN2C, last epoch, mean over seeds (n). Weights act in training; logit adjustment and threshold "
-    "moving on the predictions of the run without weights (with softmax they are the same). Logit adjustment takes the "
-    "logarithm of a class's share of the training images from its logit with SML, that of its odds with LGL. LGL-INR "
-    "is as it is: each class's term is a mean over that class's samples of the batch, so a rare class, where it is in "
-    "a batch, counts as much as a common one."
+    "Fashion-MNIST, CNN2C, last epoch, mean over seeds (n). Weights are applied in training; logit adjustment and "
+    "threshold moving to the predictions of the run without weights (with softmax they are the same). Logit adjustment "
+    "subtracts from a class's logit the logarithm of its share of the training images with SML, of its odds with LGL. "
+    "LGL-INR gets no further weights: each class's term is a mean over that class's samples of the batch, so a rare "
+    "class that is in a batch counts as much as a common one."
 )
 
 
@@ -105,7 +90,7 @@ def _presence(every: Sequence[Study]) -> str:
     for one, runs in every:
         batch = next(iter(one.cells.values())).config.schedule.batch_size
         told += [f"{100 * theory.presence(run, batch):.0f} % ({one.label})" for run in _some(runs)]
-    return f"The rarest class is in this part of the batches: {', '.join(told)}."
+    return f"Share of the batches that contain the rarest class: {', '.join(told)}."
 
 
 def _some(runs: Runs) -> list[Trained]:
@@ -123,8 +108,8 @@ def _balanced(results: Results) -> dict[str, list[float]]:
     return found
 
 
-def _verdict(laws: list[Law], every: Sequence[Study], balanced: Mapping[str, Sequence[float]]) -> str:
-    """The three rules of docs/statistics.md as sentences with their outcome."""
+def _verdicts(laws: list[Law], every: Sequence[Study], balanced: Mapping[str, Sequence[float]]) -> list[Block]:
+    """The three rules of docs/statistics.md as sentences with their outcome, and what they do not show."""
     two, step = every[0][1], every[1][1]
     gains, of_two, of_ten = theory.minority_gains(two), theory.spreads(two), theory.spreads(step)
     told = "; ".join(f"{loss} {measured(inference.paired_t(pairs))}" for loss, pairs in gains.items())
@@ -132,16 +117,29 @@ def _verdict(laws: list[Law], every: Sequence[Study], balanced: Mapping[str, Seq
         f"{loss} {_mean(of_two[loss].differences)} with two classes, {_mean(of_ten[loss].differences)} with ten"
         for loss in of_two
     )
-    return (
-        f"Two classes, one shirt to ten coats: Eq. 10 within a factor of {LAW_FACTOR:g}, whatever loss and "
-        f"weights, {_on_images(laws)} ({_inside(laws)}). That inverse weights raise the minority's accuracy: "
-        f"{theory.gain_outcome(gains)} ({told}). That such weights determine two classes, whose own mean "
-        "probabilities they make equal, and not many: "
-        f"{theory.determined_outcome(of_two, of_ten)} (largest less smallest on training images: {apart}). Of "
-        "ten classes that is no effect of imbalance alone: with all training images, without weights and at a constant "
-        f"learning rate it is {'; '.join(f'{loss} {_mean(values)}' for loss, values in balanced.items())}. With SML "
-        "the part on two classes is Eq. 10 with inverse weights told again, since an image's probabilities sum to 1."
-    )
+    of_all = "; ".join(f"{loss} {_mean(values)}" for loss, values in balanced.items())
+    return [
+        Paragraph(
+            "The rules and their outcome, SML and LGL with class weights on Fashion-MNIST, CNN2C. Two classes: one "
+            "shirt to ten coats; ten classes: the later five with a tenth of their images. Own probability: the mean "
+            "probability of a class on its own training images."
+        ),
+        Items(
+            [
+                f"With two classes, Eq. 10 is met within a factor of {LAW_FACTOR:g} for every loss and kind of "
+                f"weights: {_on_images(laws)} ({_inside(laws)}).",
+                f"With two classes, inverse weights raise the minority's accuracy: {theory.gain_outcome(gains)} "
+                f"({told}).",
+                "Inverse weights make the classes' own probabilities equal with two classes, but not with ten: "
+                f"{theory.determined_outcome(of_two, of_ten)} (largest minus smallest: {apart}).",
+            ]
+        ),
+        Paragraph(
+            "With ten classes the unequal probabilities are not due to the imbalance alone: with all training images, "
+            f"no weights and a constant learning rate the difference is {of_all}. For SML and two classes the third "
+            "rule only restates Eq. 10 with inverse weights, because an image's probabilities sum to 1."
+        ),
+    ]
 
 
 def _inside(laws: Sequence[Law]) -> str:

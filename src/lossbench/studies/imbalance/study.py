@@ -24,11 +24,6 @@ class ImbalanceStudy(Study):
     def read_logits(self, accuracy: Accuracy) -> Iterator[Config]:
         return plan.read_logits()
 
-    def findings(self, results: Results) -> list[str]:
-        from lossbench.studies.imbalance.sections import outcomes
-
-        return [text for text in [outcomes(results)] if text]
-
     def strengths(self, results: Results) -> list[str]:
         from lossbench.studies.imbalance.sections import beside_weighted_sml
 

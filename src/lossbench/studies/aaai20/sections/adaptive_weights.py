@@ -35,7 +35,7 @@ def adaptive_weights(judge: Judge, elsewhere: Sequence[str]) -> Section:
     ]
     first = (
         "LGL-INR gives the other classes more weight the more often they are mistaken for a class; beta sets how much "
-        f"more, and at beta 0 all weigh the same. Accuracy with the paper's beta of 1 less that with 0: "
+        f"more, and at beta 0 all weigh the same. Accuracy with the paper's beta of 1 minus that with 0: "
         f"{'; '.join(told)}."
         if told
         else "No runs with even weights yet."

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lossbench.config.registry import LABELS
-from lossbench.report.blocks import Block, Paragraph, Picture
+from lossbench.report.blocks import Block, Items, Paragraph, Picture
 from lossbench.report.classes import class_names
 from lossbench.report.drawing import drawing
 from lossbench.report.panels import lines, panels
@@ -59,16 +59,16 @@ def beta(results: Results) -> list[Block]:
     batch = variants[0].cells["LGL-INR"].config.schedule.batch_size
     caption = (
         "LGL-INR over beta on KMNIST, CNN2C, last epoch, with its weights attached to the gradient or detached (at "
-        "0 they are constant): test accuracy, mean ± standard deviation over seeds. Unevenness: share of a "
-        "classifier's weight that lies elsewhere than uniform weights "
-        "would have it, on test images after the first and the last epoch. Turned: negatives whose logit "
-        f"the attached weights would raise, in batches of {batch} test images, as large as those of training, and with "
-        "all test images as one batch, whose class means scatter less."
+        "beta 0 they are constant): test accuracy, mean ± standard deviation over seeds. Unevenness: share of a "
+        "classifier's weight that would have to move to make it uniform, on test images after the first and the last "
+        "epoch. Raised: negatives whose logit the gradient raises instead of lowers, because it also flows through the "
+        f"weights; in batches of {batch} test images, the size in training, and with all test images as one batch, "
+        "where class means vary less."
     )
     notice = (
-        "Does accuracy notice? Differences in test accuracy between these cells, in points, paired over seeds: from "
-        "beta 0, which is LGL-INR with even weights, and between attached and detached weights; the words as in "
-        "the comparisons, but without Holm."
+        "Differences in test accuracy between these cells, in points, paired over seeds: to beta 0, which is LGL-INR "
+        "with even weights, and between attached and detached weights; verdicts as in the comparisons, but without "
+        "Holm."
     )
     margin = MARGINS["kmnist"]
     noticed = {name: difference_line(pairs, margin) for name, pairs in _pairs(results, variants).items()}
@@ -88,7 +88,7 @@ def even_weights(results: Results) -> str | None:
     if not told:
         return None
     return (
-        f"LGL-INR's weights against even ones (beta 0), CNN2C on KMNIST: {'; '.join(told)} (each "
+        f"LGL-INR minus LGL-INR with even weights (beta 0), CNN2C on KMNIST: {'; '.join(told)} (each "
         f"tested by itself, {seeds_told(of.n for of in of_beta.values() if of.n >= inference.MIN_RUNS)})."
     )
 
@@ -132,9 +132,9 @@ def _beta_line(results: Results, variant: Variant) -> dict[str, str]:
         "n": str(len(values)),
         "Accuracy (%)": f"{spread([100 * value for value in values], 2)}" if values else MISSING,
         "Unevenness, epoch 1": f"{first:.3f}" if uneven else NO_NUMBER,
-        "last": f"{last:.3f}" if uneven else NO_NUMBER,
-        "Turned (%)": f"{100 * np.mean(turned, axis=0)[0]:.2f}" if turned else NO_NUMBER,
-        "as one batch": f"{100 * np.mean(turned, axis=0)[1]:.2f}" if turned else NO_NUMBER,
+        "Unevenness, last epoch": f"{last:.3f}" if uneven else NO_NUMBER,
+        "Raised (%)": f"{100 * np.mean(turned, axis=0)[0]:.2f}" if turned else NO_NUMBER,
+        "Raised (%), one batch": f"{100 * np.mean(turned, axis=0)[1]:.2f}" if turned else NO_NUMBER,
     }
 
 
@@ -212,7 +212,7 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
             asked[measure][dataset] = _correlation([getattr(one, f"gain_{measure}") for one in found])
             differences = [getattr(one, f"gain_{measure}") - getattr(one, f"control_{measure}") for one in found]
             beside[measure][dataset] = _correlation(differences)
-            ranked[dataset][f"{column}, less control"] = _correlation_in_figures(beside[measure][dataset])
+            ranked[dataset][f"{column}, minus control"] = _correlation_in_figures(beside[measure][dataset])
         mean = np.mean([seed[3] for seed in seeds], axis=0)
         classes = class_names(name, len(mean))
         for j, k in mechanism.named_pairs(mean):
@@ -223,31 +223,33 @@ def mechanism_blocks(judge: Judge) -> list[Block]:
     if not ranked:
         return [Paragraph(f"No runs of all {in_words(len(LOSSES))} losses with arrays yet.")]
     caption = (
-        "Does LGL-INR's gain follow confusability? Rank correlations over ordered pairs of classes that LGL or LGL-INR "
-        "confuses, CNN2C, test images, last epoch, mean of seeds (n) with a 95 % interval. Gain: LGL's errors less "
-        "LGL-INR's over their sum; confusability: SML's errors; weight: lambda_jk. The paper's mechanism asks for "
-        "positive ones. Control: the gain of SML, which has no weights, with LGL-INR's errors and weights, over the "
-        "pairs that LGL or SML confuses. "
-        "Descriptive: a rare pair counts as much as a common one, and weights of 0.112 and 0.113 as different ones."
+        "Is LGL-INR's gain larger on pairs of classes that are easily confused? Rank correlations over ordered pairs "
+        "of classes that LGL or LGL-INR confuses, CNN2C, test images, last epoch, mean of seeds (n) with a 95 % "
+        "interval. Gain: LGL's errors minus LGL-INR's, divided by their sum; confusability: SML's errors; weight: "
+        "lambda_jk. The paper's mechanism predicts positive correlations. Control: the gain of SML, which has no "
+        "weights, correlated with LGL-INR's errors and with its weights, over the pairs that LGL or SML confuses. "
+        "Description only: a rare pair counts as much as a common one, and weights of 0.112 and 0.113 count as "
+        "different."
     )
     of_seeds = seeds_told(int(line["n"]) for line in ranked.values())
     pairs = (
-        f"The {in_words(mechanism.NUM_NAMED)} pairs that the weights name most (class j among the negatives of k; "
-        f"uniform is {1 / (len(mean) - 1):.3f}), and images of j taken for k with each loss, means over "
+        f"The {in_words(mechanism.NUM_NAMED)} pairs with the largest weights (class j among the negatives of class k; "
+        f"a uniform weight is {1 / (len(mean) - 1):.3f}), and how many images of j each loss takes for k, means over "
         f"seeds ({of_seeds})."
     )
     said = [
-        f"The gain and the {name} of a pair go together {_by_sign(asked[name])}; less what SML's gain does, "
-        f"{_by_sign(beside[name])}."
+        f"Correlation of the gain with a pair's {name}: {_by_sign(asked[name])}; minus the same correlation for SML's "
+        f"gain: {_by_sign(beside[name])}."
         for name in asked
     ]
     sentence = (
-        "Does LGL-INR gain over LGL where its mechanism says, on pairs of classes that are confused or that its "
-        f"weights name, and more so than SML, which has no weights? {' '.join(said)} The mechanism asks for positive "
-        f"correlations; {of_seeds}."
+        "By the paper's mechanism LGL-INR should gain over LGL on pairs of classes that are confused or that get large "
+        "weights, and gain more there than SML, which has no weights: all correlations should be positive "
+        f"({of_seeds})."
     )
     return [
         Paragraph(sentence),
+        Items(said),
         table(ranked, ["Data set"], caption, CONTROLS),
         table(named, ["Data set", "Class j for k"], pairs),
     ]
@@ -266,8 +268,8 @@ def _correlation_in_figures(one: Difference) -> str:
 
 def _by_sign(found: Mapping[str, Difference]) -> str:
     """Where correlations are positive, negative or undecided, by data set; an interval that holds 0 decides nothing."""
-    signs: dict[str, list[str]] = {"positively": [], "negatively": [], "undecided": []}
+    signs: dict[str, list[str]] = {"positive": [], "negative": [], "undecided": []}
     for dataset, one in found.items():
-        sign = "positively" if one.low > 0 else "negatively" if one.high < 0 else "undecided"
+        sign = "positive" if one.low > 0 else "negative" if one.high < 0 else "undecided"
         signs[sign].append(f"{dataset} ({one.mean:+.2f})")
     return ", ".join(f"{sign} on {enumerated(datasets)}" for sign, datasets in signs.items() if datasets)

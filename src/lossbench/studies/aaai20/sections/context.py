@@ -49,8 +49,8 @@ def table1(simulations: Simulations | None) -> list[Block]:
     caption = (
         f"Table 1. Left side of Eq. 10 on test samples, mean (standard deviation) of {simulations.num_repetitions} "
         f"simulations, seed {simulations.seed}, {simulations.wall_s:.0f} s, commit {short_commit(simulations.commit)}. "
-        "Another mean: where the mean of as many new simulations would lie (95 %). Paper: rounded to 0.01. Off by: how "
-        "far the left side is off the right one (90 % interval). Weights are as printed, or corrected so that they "
+        "Another mean: where the mean of as many new simulations would lie (95 %). Paper: rounded to 0.01. Off by: "
+        "difference of the left from the right side (90 % interval). Weights are as printed, or corrected so that they "
         "give the printed values. Sim1 is a logistic regression. Sim2's network is stopped after "
         f"{simulations.stopped_after} iterations or has converged within {simulations.converged_within}; the paper "
         "does not say how it was trained."
@@ -148,13 +148,13 @@ def learning_property(found: Balances, problems: Sequence[str]) -> list[Block]:
     caption = (
         "Eq. 9 (SML) and 10 (LGL, LGL-INR, per one-vs-all classifier; LGL-INR by its own law) on trained networks. "
         "Left / right: 1 in balance, median and range over classes and seeds. Typical factor: the larger side over the "
-        "smaller, median, as ratios above and below 1 cancel. Residual: left less right over the sum of both sides, "
-        "median. Explained: the part of it that comes from weight decay on biases and from LGL-INR's gradient through "
-        "its weights, where known."
+        "smaller, median; unlike in the median of left / right, ratios above and below 1 do not cancel. Residual: left "
+        "minus right, divided by the sum of both sides, median. Explained: the part of it that comes from weight decay "
+        "on biases and from LGL-INR's gradient through its weights, where known."
     )
     return [
         property_figure.learning_property(rows, LOSS_LABELS),
-        Paragraph(_in_balance(found)),
+        *_in_balance(found),
         table(lines, ["Loss", "Data set", "Network", "Images"], caption),
         *named,
     ]
@@ -166,7 +166,7 @@ def _class_names(key: Key, num_classes: int) -> Sequence[str]:
     return names if names and len(names) == num_classes else [str(number) for number in range(num_classes)]
 
 
-def _in_balance(groups: Balances) -> str:
+def _in_balance(groups: Balances) -> list[Block]:
     """How near the two sides are, loss by loss, over all data sets, networks, seeds and classes."""
     texts = []
     for loss in dict.fromkeys(key.loss for key, _ in groups):
@@ -178,13 +178,16 @@ def _in_balance(groups: Balances) -> str:
             apart = _apart(ratios)
             near = 100 * np.mean(apart <= math.log(diagnostics.LAW_FACTOR)) if len(apart) else math.nan
             told.append(f"{_factor(ratios)} on {split}{'ing' * (split == 'train')} images ({near:.0f} %)")
-        texts.append(f"{loss.label} {told[0]} and {told[1]}")
-    return (
-        "Factor between the two sides in a typical class (median over classes, seeds and data sets), and the share of "
-        f"classes whose factor is within {diagnostics.LAW_FACTOR}: {'; '.join(texts)}. LGL-INR's right side is "
-        "weighted, so a mistake adds about nine times as much to the left. Where a network fits its training images "
-        "almost perfectly, its two sides are far apart on test images."
+        texts.append(f"{loss.label}: {told[0]} and {told[1]}.")
+    asked = (
+        "Factor between the two sides in a typical class (median over classes, seeds and data sets); in brackets the "
+        f"share of classes whose factor is within {diagnostics.LAW_FACTOR}:"
     )
+    why = (
+        "LGL-INR's right side is weighted, so a mistake adds about nine times as much to the left. Where a network "
+        "fits its training images almost perfectly, its two sides are far apart on test images."
+    )
+    return [Paragraph(asked), Items(texts), Paragraph(why)]
 
 
 def _apart(ratios: np.ndarray) -> np.ndarray:
@@ -221,7 +224,7 @@ def audit(found: Balances, simulations: Simulations | None) -> list[Block]:
         (line["place"], line["said"]): {"Finding": line["finding"], "Evidence": line["evidence"].format_map(known)}
         for line in paper.lines("audit.csv")
     }
-    return [table(lines, ["Place", "Said"], "The paper's errors and gaps, with our evidence.")]
+    return [table(lines, ["Place", "The paper says"], "The paper's errors and gaps, with our evidence.")]
 
 
 class _Numbers(dict[str, str]):

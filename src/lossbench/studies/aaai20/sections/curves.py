@@ -71,8 +71,8 @@ def figure2(filled: Filled) -> Picture:
     printed = any(one.paper is not None for one in curves)
     ticks = " Ticks at the right edge: the numbers that Table 3 of the paper prints." if printed else ""
     caption = (
-        "Figure 2. Accuracy after each epoch, CNN2C: line, mean of n runs; band, from the lowest to the highest of "
-        f"them.{ticks} Training accuracy is the running mean over the epoch. The axis is logarithmic in the error. "
+        "Figure 2. Accuracy after each epoch, CNN2C: line, mean of n runs; band, their range."
+        f"{ticks} Training accuracy is the running mean over the epoch. The axis is logarithmic in the error. "
         "Each panel has its own range, without the first epochs."
     )
     ends: dict[str, list[str]] = {}

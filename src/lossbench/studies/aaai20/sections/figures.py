@@ -164,7 +164,7 @@ def figure1_classes(found: Sequence[Confusions]) -> Picture:
     caption = (
         f"Figure 1 by class. Difference in accuracy on the {first.dataset} test images of each class, CNN2C, last "
         "epoch, paired over n seeds: a small dot is a seed, the large one their mean with its 95 % interval. Right: in "
-        "how many seeds LGL-INR is higher. A point is equally wide in all panels."
+        "how many seeds LGL-INR is higher. All panels have the same scale."
     )
     said = [_classes_in_words(one, names) for one in contrasts]
     alt = f"Differences in accuracy by class on {first.dataset}. {' '.join(said)}"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from lossbench.config.registry import LABELS
+from lossbench.report.blocks import Block, Items, Paragraph
 from lossbench.report.wording import enumerated, in_words, measured, points, probability
 from lossbench.statistics import inference
 from lossbench.studies.aaai20.claims import FAMILIES
@@ -21,6 +22,15 @@ from lossbench.studies.aaai20.verdicts import (
 
 DATASETS = {"mnist": "MNIST", "fmnist": "Fashion-MNIST", "kmnist": "KMNIST", "cifar10": "CIFAR-10"}
 """The paper's data sets as sentences write them, in the order of its tables."""
+
+CONDITIONS = {
+    "paper": "the paper's learning rate",
+    "scale-up": "SML and LGL scaled to LGL-INR's gradient norm",
+    "scale-down": "LGL-INR scaled to SML's gradient norm",
+    "own-lr": "each loss at its own learning rate",
+    "literal": "the head as printed (800-10)",
+}
+"""The conditions of comparisons as sentences write them."""
 
 
 def cells_sentence(cells: Sequence[JudgedCell]) -> str:
@@ -93,32 +103,38 @@ def head_sentences(judge: Judge, cells: Sequence[JudgedCell]) -> str:
     )
 
 
-def seen_sentence(judge: Judge, verdicts: Sequence[Verdict]) -> str:
+def seen_blocks(judge: Judge, verdicts: Sequence[Verdict]) -> list[Block]:
     """What would change without the runs seen before the rules; `verdicts` are those of `judge`."""
+    changes = seen_changes(judge, verdicts)
+    lead = (
+        f"The {len(judge.seen())} runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen "
+        "before the rules were written (docs/statistics.md). Verdicts that change without them, with one pair of runs "
+        f"fewer:{'' if changes else ' none.'}"
+    )
+    return [Paragraph(lead), *([Items(changes)] if changes else [])]
+
+
+def seen_changes(judge: Judge, verdicts: Sequence[Verdict]) -> list[str]:
+    """The verdicts that change without the runs seen before the rules: of claims, of leads and of comparisons."""
     without = judge.unseen()
-    told = [
-        f"{before.claim.claim}: {before.outcome}, without them {after.outcome}"
+    changes: list[tuple[str, str | None, str | None]] = [
+        (f"the claim “{before.claim.claim}”", before.outcome, after.outcome)
         for before, after in zip(verdicts, without.verdicts(), strict=True)
-        if before.outcome != after.outcome
     ]
-    told += [
-        f"LGL-INR's lead over {before.other.label} on {LABELS[before.dataset]}: {before.headline}, without them "
-        f"{after.headline}"
+    changes += [
+        (f"LGL-INR's lead over {before.other.label} on {LABELS[before.dataset]}", before.headline, after.headline)
         for before, after in zip(judge.headlines(), without.headlines(), strict=True)
-        if before.headline != after.headline
     ]
-    told += [
-        f"{before.contrast.label}, {before.contrast.condition}, {place(before)}: {before.word}, without them "
-        f"{after.word}"
+    changes += [
+        (
+            f"{before.contrast.label} on {place(before)}, {CONDITIONS[before.contrast.condition]}",
+            before.word,
+            after.word,
+        )
         for family in FAMILIES
         for before, after in zip(judge.family(family), without.family(family), strict=True)
-        if before.word != after.word
     ]
-    changes = f"these change: {'; '.join(told)}" if told else "nothing changes"
-    return (
-        f"The {len(judge.seen())} runs of CNN2C with seed {SEEN_SEED} at the paper's learning rate had been seen "
-        f"before the rules were written (docs/statistics.md). Without them, with one pair of runs fewer, {changes}."
-    )
+    return [f"{what}: {before} becomes {after}" for what, before, after in changes if before != after]
 
 
 def evidence(verdict: Verdict) -> str:

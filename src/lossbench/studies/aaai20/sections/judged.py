@@ -18,24 +18,15 @@ from lossbench.studies.aaai20.claims import FAMILIES, Contrast
 from lossbench.studies.aaai20.claims import claims as known_claims
 from lossbench.studies.aaai20.grid import LITERAL_HEAD
 from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, NETWORKS, PAIRS, SML, pair_label
-from lossbench.studies.aaai20.sections.findings import DATASETS, evidence, place
+from lossbench.studies.aaai20.sections.findings import CONDITIONS, DATASETS, evidence, place
 from lossbench.studies.aaai20.table1 import Simulations
 from lossbench.studies.aaai20.table1_verdicts import equation_10
 from lossbench.studies.aaai20.verdicts import Comparison, Judge, JudgedCell, Verdict
 from lossbench.studies.cells import Part
 
-CONDITIONS = {
-    "paper": "the paper's learning rate",
-    "scale-up": "SML and LGL scaled to LGL-INR's gradient norm",
-    "scale-down": "LGL-INR scaled to SML's gradient norm",
-    "own-lr": "each loss at its own learning rate",
-    "literal": "the head as printed (800-10)",
-}
-
-
 WHOSE = {
     "paper": "The paper's claims",
-    "further": "The paper's claims under conditions of ours",
+    "further": "The paper's claims under our further conditions",
     "ours": "Our own hypotheses",
 }
 """Whose the claims are, and how their table begins."""
@@ -50,21 +41,21 @@ def headlines(judge: Judge, status: Mapping[tuple[Part, str], str]) -> Table:
     """
     lines = {
         (pair_label((LGL_INR, one.other)), LABELS[one.dataset]): {
-            "Lead": toned(one.headline),
+            "Verdict": toned(one.headline),
             "Seeds 5 to 9": status.get((one.other, one.dataset), NO_NUMBER),
             "n": _counts(one.paper, one.scale_up, one.own_lr),
             "Paper's lr": _worded(one.paper),
             "Scales matched": _worded(one.scale_up),
             "Own lr": _worded(one.own_lr),
-            "Own lrs": " and ".join(f"{lr:g}" for lr in one.own_lrs) if len(one.own_lrs) == 2 else NO_NUMBER,
+            "The own lrs": " and ".join(f"{lr:g}" for lr in one.own_lrs) if len(one.own_lrs) == 2 else NO_NUMBER,
         }
         for one in judge.headlines()
     }
     caption = (
         "LGL-INR's lead in test accuracy, in points (95 % interval): CNN2C, last epoch, paired over n seeds; at the "
         "paper's learning rate, with the other loss scaled to LGL-INR's gradient norm, and with each loss at its own "
-        "learning rate, LGL-INR's named first. The verdict on a lead rests on seeds 0 to 4; beside it, whether blind "
-        "seeds confirm it."
+        "learning rate, LGL-INR's named first. The verdict on a lead rests on seeds 0 to 4; the next column says "
+        "whether the blind seeds 5 to 9 confirm it."
     )
     return table(lines, ["Contrast", "Data set"], caption)
 
@@ -103,9 +94,9 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
             "±": points(one.last.half_width).lstrip("+"),
             "Verdict": toned(one.outcome) if one.outcome else "",
             "Own s": points(one.last.sd).lstrip("+"),
-            "By own s": NO_NUMBER if math.isnan(one.own.half_width) else f"±{points(one.own.half_width).lstrip('+')}",
-            "Best": percent(one.best.mean) if one.best.n else MISSING,
-            "By the best": toned(one.outcome_best) if one.outcome_best else "",
+            "± by own s": NO_NUMBER if math.isnan(one.own.half_width) else points(one.own.half_width).lstrip("+"),
+            "Best epoch": percent(one.best.mean) if one.best.n else MISSING,
+            "Verdict, best epoch": toned(one.outcome_best) if one.outcome_best else "",
         }
         for one in sorted(judged, key=_by_place)
     }
@@ -113,8 +104,8 @@ def cells(judged: Sequence[JudgedCell]) -> list[Block]:
         "The paper's accuracies (%) beside the 95 % prediction interval for a new run of ours: mean ± t s √(1 + 1/n), "
         f"s pooled over the losses of a data set and network; fewer than {MIN_RUNS} runs are too few for a verdict. "
         f"{_by_own_spread(judged)} "
-        f"The last epoch is the headline; the best one is selected on the test set. {LITERAL_HEAD} is a second "
-        "reading of CNN2C's numbers."
+        "The verdicts that count are those of the last epoch; the best epoch is selected on the test set. "
+        f"{LITERAL_HEAD} is a second reading of CNN2C's numbers."
     )
     return [cells_figure.cells_beside_paper(rows), table(lines, ["Data set", "Network", "Loss"], caption)]
 
@@ -177,9 +168,9 @@ def comparisons(judge: Judge, status: Mapping[Contrast, str]) -> list[Block]:
     if present:
         caption = (
             "Differences in test accuracy, last epoch, in points: paired t over seeds, p after Holm over all planned "
-            "cells of a contrast in a condition, 90 % interval and margin of equivalence. Description only: in how "
-            "many seeds the exact McNemar test finds either network better on the same images, and the nominal 95 % "
-            "interval of a bootstrap over images and seeds, which is too narrow with few seeds."
+            "cells of a contrast in a condition, 90 % interval and margin of equivalence. Description only: McNemar, "
+            "the number of seeds in which the exact test finds the first / the second network better on the same "
+            "images; bootstrap, the nominal 95 % interval over images and seeds, which is too narrow with few seeds."
         )
         blocks = [intervals.comparisons(rows, CONDITIONS), table(lines, ["Condition", "Contrast", "Cell"], caption)]
     if absent:
@@ -194,7 +185,7 @@ def _comparison(judge: Judge, one: Comparison) -> dict[str, str]:
     return {
         "n": str(one.pairs.n),
         "Difference": points(difference.mean),
-        "Word": toned(one.word) if one.pairs.n else MISSING,
+        "Verdict": toned(one.word) if one.pairs.n else MISSING,
         "95 %": span(difference.low, difference.high),
         "p": probability(difference.p),
         "p, Holm": probability(one.p_holm),
@@ -238,8 +229,8 @@ def claims(verdicts: Sequence[Verdict], simulations: Simulations | None) -> list
         caption = f"{which}, each judged by a rule that was written before the runs. Conditions: {told}."
         if whose == "paper":
             caption += (
-                " What the paper says of a size is in quotation marks and is not tested. The decision to judge Table 1 "
-                "twice was made after its values had been seen."
+                " Words in quotation marks say how large the paper calls an effect; this is not tested. The decision "
+                "to judge Table 1 twice was made after its values had been seen."
             )
         blocks.append(table(lines, ["Claim"], caption))
     return blocks
@@ -266,7 +257,7 @@ def convergence(judge: Judge) -> list[Block]:
     caption = (
         "Convergence, CNN2C: difference in the first epoch whose accuracy is within 0.5 points of the run's last one, "
         "and in the area under the accuracy curve, in points; negative epochs and positive area are in LGL-INR's "
-        "favour. Test images of FMNIST and KMNIST decide the claim; the rest is shown."
+        "favour. Test images of FMNIST and KMNIST decide the claim; the rest is description only."
     )
     headings = dict.fromkeys(("p, Holm, epochs", "p, Holm, area"), "p, Holm")
     return [table(lines, ["Contrast", "Data set", "Images"], caption, headings)]
@@ -288,7 +279,10 @@ def figure1_text(judge: Judge) -> list[Block]:
         }
         for one in figure1.counts(judge.results, small)
     }
-    caption = f"The {len(lines)} counts of Figure 1 in the paper's caption and text; each interval has its own s."
+    caption = (
+        f"The {len(lines)} counts of Figure 1 in the paper's caption and text; each prediction interval uses the "
+        "count's own s."
+    )
     blocks: list[Block] = [table(lines, ["Count"], caption)]
     fashion = {key.loss: cell for key, cell in judge.conditions["paper"].items() if key.place == (CNN2C, "fmnist")}
     similar = figure1.similar_classes(judge.results, fashion[LGL], fashion[SML])
@@ -297,9 +291,9 @@ def figure1_text(judge: Judge) -> list[Block]:
             Paragraph(
                 f"Similar classes (Fashion-MNIST, CNN2C): LGL takes {similar.lgl:.0f} shirts for coats or coats for "
                 f"shirts, SML {similar.sml:.0f} (means of {similar.n} seeds; more with LGL in {similar.num_more}). "
-                f"The difference is {100 * similar.share:.0f} % of the errors that LGL makes beyond SML's. Such "
+                f"The difference is {100 * similar.share:.0f} % of LGL's additional errors. Such "
                 f"errors are {100 * similar.share_of_lgl:.0f} % of LGL's and {100 * similar.share_of_sml:.0f} % of "
-                "SML's errors. A cause is not tested."
+                "SML's errors. No cause is tested."
             )
         )
     return blocks

@@ -39,8 +39,8 @@ def cnn5c(results: Results) -> list[Block]:
         lines.setdefault(group[0].dataset, {})[group[0].loss] = told + beside if told else toned(MISSING, beside)
     caption = (
         "CNN5C: test accuracy (%) after the last epoch, mean ± standard deviation over seeds (n), the paper's number "
-        f"beside it; fewer than {inference.MIN_RUNS} runs are too few for a verdict. The runs in fp32 are those of "
-        "Table 3 and are judged; those in bf16 are a second table, which is not."
+        f"in brackets; fewer than {inference.MIN_RUNS} runs are too few for a verdict. The runs in fp32 are those of "
+        "Table 3 and are judged; the runs in bf16 are description only."
     )
     configs = [config for group in cells.values() for cell in group for config in cell.configs]
     return [Paragraph(_agreement(results)), table(lines, ["Data set"], _told(caption, results, configs))]
@@ -71,7 +71,7 @@ def _agreement(results: Results) -> str:
     test = inference.tost(pairs, MARGINS["kmnist"])
     shown = "are equivalent" if test.p < inference.ALPHA else "are not shown to be equivalent"
     places = _processors(results, both)
-    mixed = ", mixed within pairs, so that the difference is not of precision alone" if len(places) > 1 else ""
+    mixed = "; pairs can mix these, so the difference is not due to precision alone" if len(places) > 1 else ""
     return (
         f"bf16 and fp32 {shown} within ±{100 * test.margin:g} points: SML on KMNIST with CNN5C after "
         f"{without_gpu.AGREEMENT_EPOCHS} epochs, bf16 - fp32 {points(test.mean)} points (90 % interval "

@@ -19,7 +19,7 @@ from lossbench.studies.aaai20.grid import LOSSES
 from lossbench.studies.aaai20.keys import PAIRS, pair_label
 from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.aaai20.second_runs import DECAYED, GRAY
-from lossbench.studies.aaai20.sections.judged import CONDITIONS
+from lossbench.studies.aaai20.sections.findings import CONDITIONS
 from lossbench.studies.aaai20.verdicts import Judge
 
 
@@ -42,8 +42,9 @@ def confound(judge: Judge) -> list[Block]:
     }
     caption = (
         "Accuracy (%) after the last epoch on validation images, a tenth of the training set held out (seed 1000, one "
-        "run a point), and each loss's own learning rate. Without weight decay a factor on the loss equals a factor on "
-        "the learning rate; with weight decay, as on CIFAR-10, it also changes the balance of loss and decay."
+        "run a point), and each loss's own learning rate. Scale: the factor that gives SML and LGL the gradient norm "
+        "of LGL-INR, and LGL-INR that of SML. Without weight decay a factor on the loss equals a factor on the "
+        "learning rate; with weight decay, as on CIFAR-10, it also changes the balance of loss and decay."
     )
     choice = table(
         {key: {**dict.fromkeys(_columns(lines), NO_NUMBER), **line} for key, line in lines.items()},
@@ -69,7 +70,8 @@ def _large(judge: Judge) -> list[Block]:
             lines[key] = difference_line(one.pairs, one.margin)
     caption = (
         "The same conditions on larger networks, test accuracy in points, paired over seeds, without Holm: shown, not "
-        "judged. On CIFAR-10 weight decay is at work, so a factor on a loss also moves its balance with the decay."
+        "judged. CIFAR-10 is trained with weight decay, so a factor on a loss also changes the balance of loss and "
+        "decay."
     )
     return [table(lines, ["Network", "Condition", "Contrast"], caption)] if lines else []
 

@@ -38,11 +38,10 @@ def noise_blocks(judge: Judge) -> list[Block]:
     if not known:
         return [Paragraph("No two pairs of runs yet.")]
     caption = (
-        f"Noise, in points: standard error of SML's accuracy for the {noise.NUM_TEST:,} images of the test set; "
-        "standard deviation of an accuracy over seeds (LGL-INR and SML pooled), and of the difference LGL-INR - SML "
-        "seed by seed; and the seeds with which a true difference as large as the margin, or twice it, would be found "
-        "with 80 % probability (paired t, 5 %) if the standard deviation is as estimated, in brackets with the ends of "
-        "its own 95 % interval."
+        f"Noise, in points. Test set: standard error of SML's accuracy on {noise.NUM_TEST:,} images. Seeds: standard "
+        "deviation over seeds (LGL-INR and SML pooled). Difference: standard deviation of LGL-INR - SML, paired over "
+        "seeds. Seeds needed: number with which a paired t test (5 %) finds a true difference of one or two margins "
+        "with 80 % power; in brackets for the ends of the standard deviation's 95 % interval."
     )
     return [
         seeds_to_ask_for(known),
@@ -64,8 +63,8 @@ def _line(judge: Judge, one: Comparison) -> dict[str, str]:
         "Seeds": _size(inference.pooled_spread(judge.results.values(cell) for cell in cells).sd),
         "Difference": _size(one.difference.sd),
         "Margin": _size(one.margin),
-        "Seeds to ask for": _needed(one, 1),
-        "to find twice the margin": _needed(one, 2),
+        "Seeds needed": _needed(one, 1),
+        "Seeds needed, two margins": _needed(one, 2),
     }
 
 
@@ -98,9 +97,9 @@ def seeds_to_ask_for(known: Sequence[Comparison]) -> Picture:
         half = noise.seeds_needed(0.005, one.difference.sd)
         told.append(f"{where}: {_seeds(half)} seeds to find 0.5 points.")
     caption = (
-        "Seeds with which a paired t test at 5 % finds a true difference of LGL-INR and SML with 80 % probability, by "
-        "the standard deviation (sd, points) of the differences seed by seed (n). Markers: a difference as large as "
-        f"the margin. The paper has one run a cell. Below the gray line, {inference.MIN_RUNS} seeds, no verdict is "
+        "Seeds with which a paired t test at 5 % finds a true difference between LGL-INR and SML with 80 % power, from "
+        "the standard deviation (sd, points) of the differences paired over seeds (n). Markers: a difference as large "
+        f"as the margin. The paper has one run a cell. Below the gray line, {inference.MIN_RUNS} seeds, no verdict is "
         "given."
     )
     marks = [
@@ -168,14 +167,14 @@ def _shared(judge: Judge, known: Sequence[Comparison]) -> list[Block]:
         if len(whole) >= 2:
             found = noise.components(np.array(whole, float))
             counts = {"Cells": str(len(whole)), "Seeds": str(len(whole[0]))}
-            own = {"In all cells alike": _tested(found.columns, found.p_columns), "On its own": _size(found.rest)}
+            own = {"Shared": _tested(found.columns, found.p_columns), "Own": _size(found.rest)}
             lines[_dataset_and_network(one)] = counts | own
     caption = (
-        "What a seed does to all losses alike: standard deviations of the test accuracy, in points, of what the cells "
-        "of a data set have in common in a seed, whose initial weights and order are the same, and of what each has on "
-        "its own, taken to be as large in every cell. Cells: the losses at the paper's learning rate, scaled, and at "
-        "their own learning rates; analysis of variance, p of its F test that there is nothing alike. Only what is "
-        "alike can pairing take out."
+        "How much of the variation between seeds all losses share: standard deviations of the test accuracy, in "
+        "points. Shared: the part that is common to all cells of a data set, as they have the same initial weights and "
+        "order of images in a seed. Own: the rest, assumed equal in all cells. Cells: the losses at the paper's "
+        "learning rate, scaled, and at their own learning rates. Analysis of variance; p of the F test that nothing is "
+        "shared. Pairing removes only the shared part."
     )
     return [table(lines, _KEYS, caption)] if lines else []
 
@@ -213,10 +212,10 @@ def _components(results: Results) -> list[Block]:
             line |= {"Interaction and the rest": _size(found.rest), "All": _size(found.total)}
         lines[LABELS["fmnist"], LABELS[loss.name]] = line
     caption = (
-        "Where the scatter comes from: standard deviations of the test accuracy, in points, by the initial weights, "
-        "the order of the images, and their interaction with all else that differs between runs; CNN2C, last epoch, "
-        f"{len(values)} x {len(values)} runs crossed, analysis of variance. All: the root of the sum "
-        "of the three variances. A variance that comes out negative is 0. With so few levels one comes out above 0 in "
-        "four of ten designs where there is none: p is of the F test that there is none (3 and 9 degrees of freedom)."
+        "Sources of the variation between runs: standard deviations of the test accuracy, in points, by the initial "
+        "weights, the order of the images, and their interaction with all else that differs between runs; CNN2C, last "
+        f"epoch, {len(values)} x {len(values)} runs crossed, analysis of variance. All: the root of the sum of the "
+        "three variances. A negative estimate is set to 0. With so few levels, an estimate is above 0 in four of ten "
+        "designs even if the true variance is 0; p is of the F test that it is 0 (3 and 9 degrees of freedom)."
     )
     return [table(lines, ["Data set", "Loss"], caption)]

@@ -61,16 +61,17 @@ def calibrated(judge: Judge) -> list[Block]:
             theory = _theory(key.loss, name)
             every[*place, MAP_LABELS[name]] = {"Theory": theory} | _line(of_map) | {"Overconfidence (points)": over}
     caption = (
-        "Compared between losses, as the rules fix it, on probabilities that sum to 1: the map that theory names, "
-        "normalised; and each loss's best map after one temperature T, both chosen by NLL on one half of the test "
-        "images and scored on the other. Mean ± standard deviation over seeds (n), last epoch. Description only."
+        "Compared between losses on probabilities that sum to 1, as the rules require: the map that theory "
+        "prescribes, normalised; and each loss's best map after one temperature T, where map and T are chosen by NLL "
+        "on one half of the test images and scored on the other. Mean ± standard deviation over seeds (n), last epoch. "
+        "Description only."
     )
     maps = (
-        "Every map of every loss, marked where theory names it: the population minimiser of SML and LGL gives the "
-        "posterior through it; LGL-INR's gives the class-balanced posterior, exactly at beta 0. With sigmoid(z), NLL "
-        "and Brier are sums over the K classifiers, so comparable within a map only. NLL in nats an image. ECE: "
-        f"expected calibration error of the predicted class, {NUM_BINS} bins of equal width; adaptive: of equal count. "
-        "Overconfidence: mean confidence less accuracy. Logits were kept in half precision."
+        "Every map of every loss, marked where theory prescribes it: through it the population minimiser of SML and "
+        "LGL gives the posterior; LGL-INR's gives the class-balanced posterior, exactly at beta 0. With sigmoid(z), "
+        "NLL and Brier are sums over the K classifiers; compare them only with other values of sigmoid(z). NLL in nats "
+        f"an image. ECE: expected calibration error of the predicted class, {NUM_BINS} bins of equal width; adaptive: "
+        "of equal count. Overconfidence: mean confidence minus accuracy. Logits were kept in half precision."
     )
     rows = ["Data set", "Network", "Loss"]
     reliable = _reliable(judge)
@@ -113,14 +114,16 @@ def _theory(loss: Part, name: Map) -> str:
 
 def _balanced_posterior(known: Mapping[Key, Sequence[Mapping[str, Any]]]) -> str:
     """What LGL-INR's probabilities are, and which of its maps is calibrated best."""
-    lowest = []
+    lowest: dict[str, list[str]] = {}
     for key, runs in known.items():
         if key.loss == LGL_INR:
             network, dataset, _ = key.labels
             mean = {name: np.mean([run[name]["ece"] for run in runs]) for name in LOSSES[LGL_INR.name].maps}
             best = min(mean, key=lambda name: mean[name])
-            lowest.append(f"{MAP_LABELS[best]} on {dataset} with {network} ({100 * mean[best]:.2f} %, n={len(runs)})")
-    told = f" As trained here, the lowest ECE of its maps is that of {enumerated(lowest)}." if lowest else ""
+            where = f"on {dataset} with {network} ({100 * mean[best]:.2f} %, n={len(runs)})"
+            lowest.setdefault(MAP_LABELS[best], []).append(where)
+    of_maps = "; ".join(f"{name}: {enumerated(places)}" for name, places in lowest.items())
+    told = f" The map of LGL-INR with the lowest ECE in our runs is {of_maps}." if lowest else ""
     return (
         "LGL-INR aims at the class-balanced posterior, the one with all classes equally frequent: at beta 0 its "
         "population minimiser gives it through sigmoid(z - log(K-1)), not through sigmoid(z); for beta > 0 "
@@ -168,7 +171,7 @@ class Bins:
 
 
 def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:
-    """Accuracy less confidence over confidence, bins of all seeds together, a panel a data set."""
+    """Accuracy minus confidence over confidence, bins of all seeds together, a panel a data set."""
     bins, told = [], []
     for key, runs in found.items():
         _, dataset, loss = key.labels
@@ -180,12 +183,12 @@ def reliability(found: Mapping[Key, Sequence[Calibration]]) -> Picture:
         there = counts >= SHOWN_FROM
         bins.append(Bins(dataset, loss, len(runs), confidence[there], accuracy[there], counts[there]))
         gap = np.mean([one.scores.overconfidence for one in runs])
-        told.append(f"{dataset}, {loss}: confidence less accuracy {100 * gap:+.2f} points, n={len(runs)}.")
+        told.append(f"{dataset}, {loss}: confidence minus accuracy {100 * gap:+.2f} points, n={len(runs)}.")
     caption = (
-        "Reliability of CNN2C: accuracy less confidence over confidence, through the map that theory names, "
-        f"normalised (SML softmax, LGL sigmoid(z), LGL-INR sigmoid(z - log(K-1))), in {NUM_BINS} bins, predictions of "
-        f"all seeds (n) together, bins with {SHOWN_FROM} predictions or more. At 0 confidence is accuracy; below 0, "
-        f"overconfident. Large markers: bins with {MANY:,} predictions or more."
+        "Reliability of CNN2C: accuracy minus confidence, plotted over confidence, through the map that theory "
+        f"prescribes, normalised (SML softmax, LGL sigmoid(z), LGL-INR sigmoid(z - log(K-1))), in {NUM_BINS} bins, "
+        f"predictions of all seeds (n) together, bins with {SHOWN_FROM} predictions or more. At 0 confidence equals "
+        f"accuracy; below 0, the network is overconfident. Large markers: bins with {MANY:,} predictions or more."
     )
     marks = [
         {"dataset": one.dataset, "loss": one.loss, "n": one.n, "confidence_percent": confidence}
@@ -224,7 +227,7 @@ def _draw(bins: Sequence[Bins]) -> Figure:
         axes.xaxis.set_major_locator(FixedLocator([25, 50, 75, 100]))
         axes.tick_params(labelleft=axes is grid[0, 0])
         lines(axes)
-    grid[0, 0].set_ylabel("accuracy less confidence (points)")
+    grid[0, 0].set_ylabel("accuracy - confidence (points)")
     losses = list(dict.fromkeys(one.loss for one in bins))
     signs = [Line2D([], [], markersize=5, **STYLES[loss], label=loss) for loss in losses]
     figure.legend(handles=signs, loc="upper center", ncols=len(signs), frameon=False, fontsize=TEXT, handlelength=2.4)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from lossbench.report.blocks import Block, Paragraph
+from lossbench.report.blocks import Block, Items, Paragraph
 from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, enumerated, in_words, percent, points, seeds_told
@@ -43,17 +43,19 @@ def sensitivity(results: Results, place: Place) -> list[Block]:
         for key, of in moved.items()
     }
     caption = (
-        f"Readings of {where}, last epoch unless told otherwise: test accuracy (%), and before it the mean difference "
-        "from the default reading in points, paired over seeds 0 to 2. A dash: the option is not this loss's."
+        f"Readings of {where}, one option at a time, last epoch unless stated otherwise: mean difference from the "
+        "default reading in points, paired over seeds 0 to 2, then test accuracy (%). Dash: the loss does not have "
+        "this option."
     )
     nearest = {loss: _nearest(moved, loss, paper) for loss, paper in printed.items()}
     reached = (
-        f"The number that the paper prints for {where}, the reading whose mean is nearest to it, and whether the "
-        "number could be one more run of it (95 % prediction interval, its half-width, its own s); and of how many of "
-        f"the readings with {inference.MIN_RUNS} runs or more it could be one."
+        f"The paper's number for {where}, the reading whose mean is nearest, and whether the number lies in that "
+        "reading's 95 % prediction interval (half-width, own s). Consistent with: number of readings with "
+        f"{inference.MIN_RUNS} runs or more whose interval contains the paper's number."
     )
     return [
-        Paragraph(f"{_told(moved, place)} {_reached(moved, printed)}"),
+        Paragraph(_asked(moved, place)),
+        Items([*_told(moved, place), _reached(moved, printed)]),
         picture(moved, printed, MARGINS[place.dataset], f"readings_{place.model}", where),
         table(texts, _KEYS, caption),
         *_concluded(_conclusions(results, place), where),
@@ -61,27 +63,32 @@ def sensitivity(results: Results, place: Place) -> list[Block]:
     ]
 
 
-def moves(results: Results, place: Place) -> str | None:
-    """Which readings move a loss, and which conclusions, in sentences; None before any has enough runs."""
-    moved = _readings(results, place)
-    words = [one.word for key, of in moved.items() if key[1] for one in of.values()]
-    if set(words) == {"too few"}:
-        return None
-    return f"{_told(moved, place)} {_depends(_conclusions(results, place))}"
+def _others(moved: Readings) -> list[tuple[tuple[str, str], str, Moved]]:
+    """Option and reading, loss, and how far it moves, without the default."""
+    return [(key, loss, one) for key, of in moved.items() if key[1] for loss, one in of.items()]
 
 
-def _told(moved: Readings, place: Place) -> str:
-    others = [(_named(key), loss, one) for key, of in moved.items() if key[1] for loss, one in of.items()]
+def _asked(moved: Readings, place: Place) -> str:
+    """What the items below it list."""
+    network, dataset = place.labels
+    seeds = seeds_told(one.difference.n for *_, one in _others(moved) if one.word != "too few")
+    where = ", ".join(filter(None, [f"{network} on {dataset}", seeds]))
+    return (
+        f"Change in the accuracy of a loss, in points, when one option differs from our default reading ({where}; "
+        "each difference is tested by itself):"
+    )
+
+
+def _told(moved: Readings, place: Place) -> list[str]:
+    """The readings that move each loss, and how many do not, in sentences."""
+    others = _others(moved)
     movers = {
         loss: ", ".join(
-            f"{name.removeprefix(f'{loss}: ')} ({points(one.difference.mean)})"
-            for name, of, one in others
-            if of == loss and one.word in ("higher", "lower")
+            _moved_by(key, loss, one) for key, of, one in others if of == loss and one.word in ("higher", "lower")
         )
         for loss in LOSS_LABELS
     }
-    parts = [f"{loss} by {told}" for loss, told in movers.items() if told]
-    network, dataset = place.labels
+    parts = [f"{loss}: {told}." for loss, told in movers.items() if told]
     words = [one.word for *_, one in others]
     small = sum(word in ("equivalent", "equal") or word.endswith("within the margin") for word in words)
     few = words.count("too few")
@@ -92,18 +99,22 @@ def _told(moved: Readings, place: Place) -> str:
     ]
     margin = MARGINS[place.dataset]
     wide = [
-        f"{loss} by {name.removeprefix(f'{loss}: ')} ({points(one.difference.mean)})"
-        for name, loss, one in others
+        f"{loss} {_moved_by(key, loss, one)}"
+        for key, loss, one in others
         if one.word == "undecided" and abs(one.difference.mean) > margin
     ]
-    beyond = f" Undecided, though their mean is further away than that: {', '.join(wide)}." if wide else ""
-    seeds = seeds_told(one.difference.n for *_, one in others if one.word != "too few")
-    where = ", ".join(filter(None, [f"{network} on {dataset}", seeds]))
-    return (
-        f"What moves a loss away from its accuracy as read here, {where}, in points: "
-        f"{'; '.join(parts) or 'nothing so far'}. Of all {len(words)} pairs of a reading and a loss "
-        f"{enumerated(counts)}; each tested by itself.{beyond}"
-    )
+    beyond = f"Undecided although the mean difference is larger than that: {', '.join(wide)}."
+    of_all = f"Of all {len(words)} pairs of a reading and a loss {enumerated(counts)}."
+    return [*(parts or ["No change is shown so far."]), of_all, *([beyond] if wide else [])]
+
+
+def _moved_by(key: tuple[str, str], loss: str, one: Moved) -> str:
+    return f"{points(one.difference.mean)} ({_setting(key).removeprefix(f'{loss}: ')})"
+
+
+def _setting(key: tuple[str, str]) -> str:
+    """An option and its reading, as sentences write them."""
+    return " = ".join(filter(None, key))
 
 
 def _readings(results: Results, place: Place) -> Readings:
@@ -150,8 +161,8 @@ def _conclusions(results: Results, place: Place) -> Conclusions:
 
 def _concluded(conclusions: Conclusions, where: str) -> list[Block]:
     caption = (
-        f"Which conclusions on {where} depend on a reading: the word of each contrast, as in the comparisons but "
-        "without Holm; losses that the option does not change keep their default."
+        f"Which conclusions on {where} depend on a reading: mean difference in points and verdict, as in the "
+        "comparisons but without Holm; a loss without the option keeps its default."
     )
     texts = {key: {contrast: _word(*one) for contrast, one in of.items()} for key, of in conclusions.items()}
     return [Paragraph(_depends(conclusions)), table(texts, _KEYS, caption)]
@@ -164,17 +175,17 @@ def _word(difference: Difference, word: Word) -> str:
 def _depends(conclusions: Conclusions) -> str:
     """Which contrasts change under a reading, in a sentence."""
     (_, default), *others = conclusions.items()
-    here = ", ".join(f"{contrast} is {word}" for contrast, (_, word) in default.items())
+    here = enumerated(f"{contrast} is {word}" for contrast, (_, word) in default.items())
     changed = [
-        f"{contrast} {word} ({_named(key)}, {points(difference.mean)})"
+        f"{contrast} becomes {word} ({points(difference.mean)} with {_setting(key)})"
         for contrast in default
         for key, of in others
         for difference, word in [of[contrast]]
         if word not in (default[contrast][1], "too few")
     ]
     if not changed:
-        return f"As read here, {here}; no other reading with {inference.MIN_RUNS} runs changes that."
-    return f"As read here, {here}. Another reading makes {' and '.join(changed)}."
+        return f"With our default reading {here}; no other reading with {inference.MIN_RUNS} runs changes that."
+    return f"With our default reading {here}. With another reading {enumerated(changed)}."
 
 
 def _mean(prediction: Prediction) -> str:
@@ -194,14 +205,14 @@ def _named(key: tuple[str, str]) -> str:
 
 
 def _nearest(moved: Readings, loss: str, paper: float) -> dict[str, str]:
-    """Which reading comes nearest to a printed number, and whether that could be one run of it, or of others."""
+    """Which reading comes nearest to a printed number, and with how many readings the number is consistent."""
     known = {key: of[loss].prediction for key, of in moved.items() if loss in of and of[loss].prediction.n}
-    line = {"Paper": percent(paper)} | dict.fromkeys(("Nearest", "Ours", "Verdict", "Could be"), MISSING)
+    line = {"Paper": percent(paper)} | dict.fromkeys(("Nearest", "Ours", "Verdict", "Consistent with"), MISSING)
     if known:
         key = min(known, key=lambda one: abs(known[one].mean - paper))
         line |= {"Nearest": _named(key), "Ours": _mean(known[key]), "Verdict": _outcome(known[key], paper)}
         outcomes = _outcomes(moved, loss, paper)
-        line["Could be"] = f"{outcomes.count('consistent')} of {len(outcomes) - outcomes.count('too few')}"
+        line["Consistent with"] = f"{outcomes.count('consistent')} of {len(outcomes) - outcomes.count('too few')}"
     return line
 
 
@@ -213,13 +224,12 @@ def _outcomes(moved: Readings, loss: str, paper: float) -> list[CellOutcome]:
 def _reached(moved: Readings, printed: Mapping[str, float]) -> str:
     """Which printed numbers no reading gives, in a sentence."""
     outcomes = {loss: _outcomes(moved, loss, paper) for loss, paper in printed.items()}
-    never = [f"{loss}'s {percent(printed[loss])}" for loss, found in outcomes.items() if "consistent" not in found]
+    never = [f"{percent(printed[loss])} for {loss}" for loss, found in outcomes.items() if "consistent" not in found]
     if not never:
-        return "Each number that the paper prints could be one more run of some reading."
+        return "Each of the paper's numbers is consistent with at least one reading."
     few = any("too few" in found for found in outcomes.values())
-    return (
-        f"No reading {f'with {inference.MIN_RUNS} runs so far ' if few else ''}listed here gives {' and '.join(never)}."
-    )
+    runs = f" with {inference.MIN_RUNS} runs so far" if few else ""
+    return f"No reading{runs} listed here is consistent with the paper's {' or '.join(never)}."
 
 
 def _outcome(prediction: Prediction, paper: float) -> str:
@@ -241,12 +251,12 @@ def lgl_row(results: Results) -> list[Block]:
             outcome = _outcome(prediction, paper)
             line[f"x {scale:g}"] = _mean(prediction) if outcome == "too few" else f"{_mean(prediction)}, {outcome}"
     for dataset, factors in _met(results).items():
-        lines[dataset]["Met at"] = _factor(factors)
+        lines[dataset]["Reached at"] = _factor(factors)
     caption = (
-        "LGL times a factor: test accuracy (%), CNN2C, last epoch, and whether the paper's number could be one more "
-        "such run (95 % prediction interval, its half-width, by the factor's own s). Seeds 0 to 2; x 10 is the sum "
-        "over the ten classes. Met at: the factor that gives the paper's number, by interpolation (accuracy a straight "
-        "line in the factor's logarithm), mean and range of the seeds that reach it (n of those with every factor)."
+        "LGL times a factor: test accuracy (%), CNN2C, last epoch, and whether the paper's number lies in the 95 % "
+        "prediction interval (half-width, from the factor's own s). Seeds 0 to 2; x 10 is the sum over the ten "
+        "classes. Reached at: the factor that gives the paper's number, by interpolation (accuracy linear in the "
+        "factor's logarithm), mean and range over the seeds that reach it (n of those with every factor)."
     )
     tried = _tried(_factors(results))
     open_yet = f"Whether one of {tried} gives the paper's whole row of LGL with CNN2C is open: runs are missing."
@@ -268,11 +278,11 @@ def whole_row(results: Results) -> str | None:
     whole = [f"x {scale:g}" for scale, found in words.items() if found == {"consistent"}]
     if whole:
         return (
-            f"Of {_tried(factors)}, {' and '.join(whole)} can be the paper's: none of {numbers} lies outside "
-            f"what one more such run would give ({_widths(results, whole)}).{_apart(results)}"
+            f"Of {_tried(factors)}, {enumerated(whole)} {'are' if len(whole) > 1 else 'is'} consistent with the paper: "
+            f"{numbers} all lie in the prediction interval ({_widths(results, whole)}).{_apart(results)}"
         )
     if all(found & {"paper higher", "paper lower"} for found in words.values()):
-        return f"None of {_tried(factors)} can be the paper's: each misses one of {numbers}."
+        return f"None of {_tried(factors)} is consistent with the paper: each misses one of {numbers}."
     return None
 
 
@@ -294,7 +304,8 @@ def _apart(results: Results) -> str:
     if not all(factors for factors, _ in met.values()):
         return ""
     return (
-        f" These numbers are met at {enumerated([f'{_factor(both)} on {dataset}' for dataset, both in met.items()])}."
+        " By interpolation the paper's numbers are reached at "
+        f"{enumerated([f'{_factor(both)} on {dataset}' for dataset, both in met.items()])}."
     )
 
 

@@ -81,10 +81,10 @@ def picture(
                 told.append(f"{loss}, {_named(key)}: {points(one.mean)} points, n={one.n}.")
         rows.append(Row(_named(key), marks))
     caption = (
-        f"How far a reading moves a loss, {where}: mean difference in test accuracy from the reading that is the "
-        f"default here, paired over seeds 0 to 2, with its 95 % interval. Band: ±{100 * margin:g} points. Diamonds and "
-        "dotted lines: how far the number that the paper prints lies from the default's mean. The axis is linear up to "
-        f"±{_LINEAR:g} points and logarithmic beyond. A loss that an option does not change has no mark in its row."
+        f"How the accuracy changes with another reading of the paper, {where}: mean difference in test accuracy from "
+        f"our default reading, in points, paired over seeds 0 to 2, with its 95 % interval. Band: ±{100 * margin:g} "
+        "points. Diamonds and dotted lines: distance of the paper's number from the default's mean. The axis is linear "
+        f"up to ±{_LINEAR:g} points and logarithmic beyond. A loss without the option has no mark in its row."
     )
     lines_of = [
         {"reading": row.name, "loss": loss, **mark, "margin_points": 100 * margin}

@@ -1,7 +1,8 @@
 """The second round as blocks of a page: what the blind seeds confirm, and what they add."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from lossbench.statistics.inference import Pairs
 from lossbench.studies.aaai20.claims import Contrast
 from lossbench.studies.aaai20.keys import LGL_INR, pair_label
 from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, CHOICE_SEEDS
-from lossbench.studies.aaai20.second_verdicts import TAIL, Blind, Confirmation, RateChoice, SecondRound
+from lossbench.studies.aaai20.second_verdicts import TAIL, Blind, Confirmation, RateChoice, SecondRound, Status
 from lossbench.studies.cells import Part
 
 NOT_YET = toned("not yet run")
@@ -46,16 +47,24 @@ def headline_status(second: SecondRound) -> dict[tuple[Part, str], str]:
 
 
 def _summary(confirmations: Sequence[Confirmation]) -> str:
-    counts = dict.fromkeys(("confirmed", "contradicted", "undecided", "nothing to confirm", NOT_YET), 0)
-    for one in confirmations:
-        counts[one.status] += 1
-    told = [f"{count} {status}" for status, count in counts.items() if count]
+    counts = Counter(one.status for one in confirmations)
+    told = [words.format(counts[status]) for status, words in _STATUS.items() if counts[status]]
     return (
         f"Blind seeds ({BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]}) repeat {len(confirmations)} comparisons of CNN2C that "
         f"were judged by seeds 0 to 4: {enumerated(told)}. Their rules were written before they ran; the test images "
         f"are the same as before. A comparison is judged once all {in_words(len(BLIND_SEEDS))} seeds of both its "
         "cells are done."
     )
+
+
+_STATUS: Mapping[Status, str] = {
+    "confirmed": "{} confirmed",
+    "contradicted": "{} contradicted",
+    "undecided": "{} undecided",
+    "nothing to confirm": "{} with nothing to confirm, as seeds 0 to 4 do not decide them",
+    "not yet run": "{} not yet run",
+}
+"""How many comparisons have a status, in words."""
 
 
 def _measured(pairs: Pairs) -> str:
@@ -73,9 +82,9 @@ def _confirmations(confirmations: Sequence[Confirmation]) -> list[Block]:
     lines = {
         (FAMILY[one.first.contrast.condition], one.first.contrast.label, LABELS[one.first.contrast.dataset]): {
             "Seeds 0 to 4": _measured(one.blind.first),
-            "Word": toned(one.first.word),
+            "Verdict": toned(one.first.word),
             "Seeds 5 to 9": _pairs(one.blind.comparison.pairs, one.blind.whole),
-            "Blind word": toned(one.blind.word or NOT_YET),
+            "Blind verdict": toned(one.blind.word or NOT_YET),
             "Status": toned(one.status),
             "Last five epochs, blind": _pairs(one.blind.secondary, one.blind.whole),
             "Last five epochs, post hoc": _measured(one.blind.first_secondary),
@@ -85,9 +94,9 @@ def _confirmations(confirmations: Sequence[Confirmation]) -> list[Block]:
     }
     caption = (
         "The comparisons of the first round, repeated with blind seeds: mean difference in test accuracy after the "
-        "last epoch, in points (95 % interval), paired over seeds, CNN2C; words after Holm over the family's cells. "
+        "last epoch, in points (95 % interval), paired over seeds, CNN2C; verdicts after Holm over the family's cells. "
         f"The secondary endpoint is the mean of the last {TAIL} epochs; for seeds 0 to 4 it is post hoc. Seeds 0 to 9 "
-        "together give estimates and no word, since the further seeds were decided on after the first had been seen."
+        "together give estimates and no verdict, because seeds 5 to 9 were added after seeds 0 to 4 had been seen."
     )
     return [table(lines, ["At", "Contrast", "Data set"], caption)]
 
@@ -134,11 +143,11 @@ def _further(second: SecondRound) -> list[Block]:
             lines[family, contrast.label, LABELS[contrast.dataset]] = _further_line(one)
     caption = (
         "Contrasts that the second round adds, CNN2C, test accuracy after the last epoch in points (95 % interval): "
-        "words from the blind seeds, Holm over the data sets of a contrast. LGL-INR with beta 0 has even weights. LGL "
-        "summed over the classes is ten times the mean; without weight decay this equals ten times the learning rate, "
-        "so on Fashion-MNIST it is LGL at its own learning rate and no further evidence. The decaying learning rate "
-        "falls tenfold after 50 and 75 % of the epochs; each loss has its own rate. None of these contrasts decides a "
-        "claim of the paper."
+        "verdicts from the blind seeds, Holm over the data sets of a contrast. LGL-INR with beta 0 has even weights. "
+        "LGL summed over the classes is ten times the mean; without weight decay this equals ten times the learning "
+        "rate, so on Fashion-MNIST it is LGL at its own learning rate, which is no further evidence. The decaying "
+        "learning rate falls tenfold after 50 and 75 % of the epochs; each loss has its own rate. None of these "
+        "contrasts decides a claim of the paper."
     )
     return [table(lines, ["Family", "Contrast", "Data set"], caption)]
 
@@ -146,7 +155,7 @@ def _further(second: SecondRound) -> list[Block]:
 def _further_line(one: Blind) -> dict[str, str]:
     return {
         "Seeds 5 to 9": _pairs(one.comparison.pairs, one.whole),
-        "Word": toned(one.word or NOT_YET),
+        "Verdict": toned(one.word or NOT_YET),
         "Last five epochs": _pairs(one.secondary, one.whole),
         "Seeds 0 to 4": _measured(one.first),
         "n": str(one.first.n),
@@ -158,13 +167,13 @@ def _ranking(second: SecondRound) -> list[Block]:
         (pair_label(pair), LABELS[dataset]): {
             "Constant rate": toned(constant or NOT_YET),
             "Decaying rate": toned(decaying or NOT_YET),
-            "Depends on it?": toned(answer if constant and decaying else NOT_YET),
+            "Depends on the rate?": toned(answer if constant and decaying else NOT_YET),
         }
         for (pair, dataset), (constant, decaying, answer) in second.ranking().items()
     }
     caption = (
-        "Does the ranking of the losses depend on the constant learning rate? Words of the blind seeds with each loss "
-        "at its own learning rate, constant and decaying."
+        "Whether the ranking of the losses depends on the constant learning rate: verdicts from the blind seeds, each "
+        "loss at its own learning rate, constant and decaying."
     )
     return [table(lines, ["Contrast", "Data set"], caption)]
 
@@ -173,9 +182,10 @@ def _choices(second: SecondRound) -> list[Block]:
     lines = {(LABELS[one.dataset], one.loss.label): _choice_line(one) for one in second.choices()}
     caption = (
         "How stable the choice of each loss's own learning rate is. Seed 1000 chose it; seeds 1001 to 1004 choose "
-        "again among this rate and its neighbours, by mean accuracy on the same 6,000 held-out images. Best in: in how "
-        f"many of the {in_words(len(CHOICE_SEEDS))} seeds their choice is the best. Lead: over the runner-up, in "
-        "points (95 % interval). The held-out images are fixed, so this is noise of training alone."
+        "again among this rate and its neighbours, by mean accuracy on the same 6,000 held-out images. Best in: number "
+        f"of the {in_words(len(CHOICE_SEEDS))} seeds in which this second choice is the best rate. Lead: over the "
+        "second-best rate, in points (95 % interval). The held-out images are fixed, so only the noise of training is "
+        "included."
     )
     blocks: list[Block] = [table(lines, ["Data set", "Loss"], caption)]
     others = {

@@ -26,7 +26,7 @@ NOT_YET = toned("not yet run")
 
 _GONE = {
     "remains": "At each loss's own learning rate LGL-INR's lead over SML remains",
-    "gone": "At each loss's own learning rate LGL-INR's lead over SML goes",
+    "gone": "At each loss's own learning rate LGL-INR's lead over SML is gone",
     "reversed": "At each loss's own learning rate LGL-INR's lead over SML turns round",
     "open": "At each loss's own learning rate LGL-INR's lead over SML is undecided",
     "undecided": "A lead of LGL-INR over SML is not shown even at the paper's learning rate",
@@ -176,8 +176,8 @@ def _shrinks(judge: Judge) -> list[Block]:
     if not lines:
         return [tuned, Paragraph("No lead is known at both learning rates yet.")]
     caption = (
-        "How much of LGL-INR's lead goes, in points of test accuracy: CNN2C, last epoch, paired over all seeds that "
-        "there are (0 to 9; MNIST 5 to 9), 95 % intervals. Description: the rules' words rest on seeds 0 to 4. Where "
+        "By how much LGL-INR's lead shrinks, in points of test accuracy: CNN2C, last epoch, paired over all seeds that "
+        "there are (0 to 9; MNIST 5 to 9), 95 % intervals. Description: the verdicts rest on seeds 0 to 4. Where "
         "the paper's rate is both losses' own, nothing can shrink, and the line is left out."
     )
     return [tuned, table(lines, ["Lead", "Data set"], caption)]

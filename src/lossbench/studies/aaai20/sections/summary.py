@@ -19,7 +19,7 @@ from lossbench.studies.results import Results
 METHOD = (
     "Compared losses share initial weights and the order of images. Differences are paired over seeds, with intervals "
     "and Holm's correction. Each loss is also trained at its own learning rate. The rules precede the "
-    "runs (docs/statistics.md), but for the deviations below."
+    "runs (docs/statistics.md), except for the deviations below."
 )
 HARD = (
     "The paper gives no seeds, spread, initialisation, normalisation, padding or reported epoch. CNN5C's sizes do not "
@@ -27,7 +27,7 @@ HARD = (
 )
 DIFFERENCES = (
     "Code: the paper links github.com/Dichoto/LGL-INR. We follow the LGL-INR loss published there, with a stable "
-    "logarithm, and found no training code. Text, where it is open: LGL averages over batch and classes; CNN2C has a "
+    "logarithm, and found no training code. Where the text is open: LGL averages over batch and classes; CNN2C has a "
     "hidden layer of 500; CNN5C's first convolution is padded; MNIST's normalisation serves all MNIST-type sets; the "
     "last epoch counts. All are options (docs/defaults.md)."
 )

@@ -86,8 +86,8 @@ def weights_by_epoch(judge: Judge) -> list[Block]:
         uniform = 1 / (weights.shape[-1] - 1)
     caption = (
         "LGL-INR's weights over training, CNN2C, on test images; lines are means over seeds, bands their range. Left: "
-        "the share of a classifier's weight that lies elsewhere than uniform weights would have it, mean over "
-        f"classifiers. Right: the {in_words(NUM_NAMED)} pairs of each data set that the weights name most in the end; "
+        "the share of a classifier's weight that would have to move to make it uniform, mean over classifiers. Right: "
+        f"the {in_words(NUM_NAMED)} pairs of each data set with the largest weights after the last epoch; "
         '"shirt for coat" is the weight of the class shirt among the negatives of the classifier for coat. Gray line: '
         "the uniform weight."
     )
@@ -122,20 +122,20 @@ def traced(results: Results) -> list[Block]:
         ]
         rows[loss] = {"n": str(len(found))} | {
             f"{name}, {when}": told_as(values[epoch])
-            for name, values, told_as in (("gradient norm", by_class, _range), ("own probability", own, extremes))
-            for when, epoch in (("first", 0), ("last", -1))
+            for name, values, told_as in (("Gradient norm", by_class, _range), ("Own probability", own, extremes))
+            for when, epoch in (("first epoch", 0), ("last", -1))
         }
         told.append(f"{loss}: gradient norms {_range(by_class[-1])} after the last epoch, n={len(found)}.")
     caption = (
         "Epoch by epoch, KMNIST, CNN2C, seeds of their own, mean over seeds. Lines are the median of the ten classes, "
         "bands their range. Left: the norm of a class's part of the loss gradient, on the first two training images of "
-        "each class. These images are the same for all runs, and so few that which class is greatest tells of the "
-        "images, not of the class; heights also hold each loss's own scale, so compare how they fall. Right: the mean "
-        "probability of the own class on all test images, by each loss's own map."
+        "each class. These images are the same for all runs, and so few that the largest norm says more about the "
+        "images than about the class. Losses differ in scale, so compare how the curves fall, not how high they are. "
+        "Right: the mean probability of the own class on all test images, by each loss's own map."
     )
     words = (
-        "The least and the greatest of the ten classes after the first and the last epoch, of the own probability with "
-        "the class in brackets."
+        "Smallest and largest value over the ten classes, after the first and the last epoch; for the probability of "
+        "the own class, the class is in brackets."
     )
     alt = f"Gradient norms and own probability by epoch. {' '.join(told)}"
     return [
