@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from lossbench.config.run import Runtime
-from lossbench.studies.aaai20.report import overview, write_report
+from lossbench.report.markdown import to_markdown
+from lossbench.studies.aaai20.report import finding, overview, write_report
 from lossbench.studies.options import Reproduce
 
 FROZEN = Path(__file__).parent / "frozen"
@@ -40,7 +41,8 @@ def digests(folder: Path) -> dict[str, str]:
     plan = Reproduce(results_dir=str(results), runtime=Runtime(output_dir=str(folder / "outputs")))
     written = write_report("paper", plan)
     texts = {path.name: path.read_text() for path in sorted(written.iterdir()) if path.suffix in SUFFIXES}
-    texts["README's results"] = overview(results)
+    texts["docs/results.md"] = to_markdown(overview(results))
+    texts["README's finding"] = finding(results)
     texts = {name: re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL) for name, text in texts.items()}
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
