@@ -52,9 +52,9 @@ def finding(rows: Sequence[FindingRow]) -> Picture:
     told = seeds_told({one.n for one in estimates})
     reading = " Cross: LGL summed over classes." if any(row.other_reading for row in rows) else ""
     caption = (
-        f"Test accuracy of CNN2C, mean over all seeds{f' ({told})' * bool(told)} with its 95 % interval. Hollow: at the "
-        "paper's learning rate; filled: at the loss's own. Tick: the paper's number, which agrees if it could be one "
-        f"more run (a wider interval).{reading}"
+        f"Test accuracy of CNN2C, mean over all seeds{f' ({told})' * bool(told)} with its 95 % interval. Hollow: at "
+        "the paper's learning rate; filled: at the loss's own. Tick: the paper's number, which agrees if it could be "
+        f"one more run (a wider interval).{reading}"
     )
     alt = " ".join(_in_words(row) for row in rows)
     return Picture("finding", drawing(_draw, tuple(rows)), caption, f"Accuracy by loss. {alt}", _data(rows))

@@ -258,7 +258,7 @@ def _others(every: Sequence[JudgedHeadline]) -> str:
     """The verdicts of the rules on all leads, in a sentence."""
     told = [f"{pair_label((LGL_INR, one.other))} on {DATASETS[one.dataset]}: {one.headline}" for one in every]
     return (
-        f'By the rules and seeds 0 to 4: {"; ".join(told)}. "Gone" asks for a lead at the paper\'s rate and '
+        f'The verdicts on seeds 0 to 4: {"; ".join(told)}. "Gone" asks for a lead at the paper\'s rate and '
         'equivalence within 0.25 points at the own rates; "open" has the lead and leaves the rest undecided.'
     )
 
