@@ -35,7 +35,7 @@ def results_of_frozen_names(folder: Path) -> Path:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every text of the report, by file; pictures are left out of the page, as fonts differ by machine."""
+    """SHA-256 of every text of the report, by file; the page without pictures and styles."""
     (folder / "results").mkdir()
     results = results_of_frozen_names(folder / "results")
     plan = Reproduce(results_dir=str(results), runtime=Runtime(output_dir=str(folder / "outputs")))
@@ -43,7 +43,7 @@ def digests(folder: Path) -> dict[str, str]:
     texts = {path.name: path.read_text() for path in sorted(written.iterdir()) if path.suffix in SUFFIXES}
     texts["docs/results.md"] = to_markdown(overview(results))
     texts["README's finding"] = finding(results)
-    texts = {name: re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL) for name, text in texts.items()}
+    texts = {name: re.sub(r"<(svg|style|script)\b.*?</\1>", "", text, flags=re.DOTALL) for name, text in texts.items()}
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
 
 
