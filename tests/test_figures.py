@@ -70,7 +70,7 @@ FINDINGS = [
 
 
 def test_the_finding_shows_both_learning_rates_and_the_papers_number() -> None:
-    picture = finding(FINDINGS)
+    picture = finding(FINDINGS, 0.01)
     (axes,) = check(picture).axes
     assert labels(axes) == ["SML", "LGL", "LGL-INR"]
     assert words(axes) == ["MNIST", "KMNIST", "0.1", "1", "0.01", "own lr"]
@@ -105,14 +105,14 @@ def test_what_is_not_yet_run_is_said_in_its_row() -> None:
         replace(FINDINGS[1], at_paper=None, other_reading=None),
         replace(FINDINGS[2], at_paper=None, at_own=None, own_lr=None, paper=None),
     ]
-    picture = finding(rows)
+    picture = finding(rows, 0.01)
     (axes,) = check(picture).axes
     told = words(axes)
     assert [one for one in told if "run" in one] == ["own lr not yet run", "paper's lr not yet run", "not yet run"]
     assert not [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 2]  # no dumbbell
     assert len(legend_of(axes.figure)) == 3  # type: ignore[arg-type]
     assert "LGL-INR: at the paper's learning rate not yet run" in picture.alt
-    check(finding([]))
+    check(finding([], 0.01))
 
 
 def lead(setting: str, seeds: str, mean: float, **changes: Any) -> LeadRow:

@@ -42,25 +42,25 @@ _FILLED: Mapping[str, Any] = {"marker": "o", "markersize": 5, "linestyle": "none
 _CROSS: Mapping[str, Any] = {"marker": "x", "markersize": 6, "markeredgewidth": 1.6, "linestyle": "none"}
 
 
-def finding(rows: Sequence[FindingRow]) -> Picture:
+def finding(rows: Sequence[FindingRow], paper_lr: float) -> Picture:
     """Test accuracy of every loss at the paper's learning rate and at its own, by data set, beside the paper's number.
 
     Args:
         rows: in order of their data sets; those of a data set stand together.
+        paper_lr: the paper's learning rate.
     """
     estimates = [one for row in rows for one in (row.at_paper, row.at_own, row.other_reading) if one is not None]
     told = seeds_told({one.n for one in estimates})
-    reading = " Cross: LGL summed over classes." if any(row.other_reading for row in rows) else ""
     caption = (
-        f"Test accuracy of CNN2C, mean over all seeds{f' ({told})' * bool(told)} with its 95 % interval. Hollow: at "
-        "the paper's learning rate; filled: at the loss's own. Tick: the paper's number, which agrees if it could be "
-        f"one more run (a wider interval).{reading}"
+        "Test accuracy of CNN2C, the paper's small network: mean over all seeds"
+        f"{f' ({told})' * bool(told)} with its 95 % interval; a bar joins the two learning rates. The paper's number "
+        "agrees if it could be one more run, whose interval is wider."
     )
     alt = " ".join(_in_words(row) for row in rows)
-    return Picture("finding", drawing(_draw, tuple(rows)), caption, f"Accuracy by loss. {alt}", _data(rows))
+    return Picture("finding", drawing(_draw, tuple(rows), paper_lr), caption, f"Accuracy by loss. {alt}", _data(rows))
 
 
-def _draw(rows: Sequence[FindingRow]) -> Figure:
+def _draw(rows: Sequence[FindingRow], paper_lr: float) -> Figure:
     groups = grouped(rows, lambda row: row.dataset)
     left, right, top, height = 0.92, 0.62, 0.5, 0.222 * max(len(rows) + len(groups), 1)
     figure = Figure(figsize=(_WIDTH, top + height + 0.45))
@@ -74,7 +74,14 @@ def _draw(rows: Sequence[FindingRow]) -> Figure:
     write_beside(axes, 0, "own lr")
     axes.set_xlabel("test accuracy (%)", fontsize=TEXT)
     signs = [
-        Line2D([], [], color="black", markerfacecolor="white", label="at the paper's learning rate", **_HOLLOW),
+        Line2D(
+            [],
+            [],
+            color="black",
+            markerfacecolor="white",
+            label=f"at the paper's learning rate, {paper_lr:g}",
+            **_HOLLOW,
+        ),
         Line2D([], [], color="black", label="at its own learning rate", **_FILLED),
         Line2D([], [], color="black", label="printed in the paper", **_PAPER_TICK),
     ]

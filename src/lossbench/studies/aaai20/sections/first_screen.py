@@ -13,6 +13,7 @@ from lossbench.statistics import inference
 from lossbench.statistics.inference import MIN_RUNS, Headline
 from lossbench.studies.aaai20 import keys
 from lossbench.studies.aaai20.keys import LGL, LGL_INR, LITERAL, SML
+from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, FIRST_SEEDS
 from lossbench.studies.aaai20.second_verdicts import ConfirmedHeadline, SecondRound
 from lossbench.studies.aaai20.sections.estimates import finding_rows
@@ -32,8 +33,8 @@ TERMS = {
 
 LEADS: dict[Headline, str] = {
     "remains": "it remains",
-    "gone": "it is gone",
-    "reversed": "it turns round",
+    "gone": "gone",
+    "reversed": "reversed",
     "open": "whether it goes is undecided",
 }
 """What becomes of a lead at each loss's own learning rate; docs/statistics.md calls the outcomes so."""
@@ -57,7 +58,7 @@ def first_screen(
     return [
         Terms([(loss.label, text) for loss, text in TERMS.items()], [LOSSES[loss.name].style for loss in TERMS]),
         Paragraph(" ".join(sentences(second, printed))),
-        finding(finding_rows(judge)),
+        finding(finding_rows(judge), paper_schedule("kmnist").lr),
         Tiles([_cells_tile(printed), _claims_tile(verdicts), _runs_tile(judge, used)]),
     ]
 
@@ -99,32 +100,33 @@ def _lead(one: ConfirmedHeadline) -> str:
         return f"{LGL_INR.label}'s lead over {first.other.label} on {DATASETS[first.dataset]} has no runs yet."
     paper, own = (points(one.difference.mean).lstrip("+") for one in (first.paper, first.own_lr))
     whose = f"{LGL_INR.label}'s lead over {first.other.label}"
-    lead = f"On {DATASETS[first.dataset]}, {whose} is {paper} points at the paper's learning rate"
+    lead = f"{whose} on {DATASETS[first.dataset]} is {paper} points at the paper's learning rate"
+    seeds = f"seeds {FIRST_SEEDS[0]} to {FIRST_SEEDS[-1]}"
     if first.headline in NO_LEAD:
-        return f"{lead}, {NO_LEAD[first.headline]}."
-    return f"{lead} and {own} at each loss's own: {LEADS[first.headline]}."
+        return f"{lead}, {NO_LEAD[first.headline]} ({seeds})."
+    return f"{lead}, {own} at each loss's own: {LEADS[first.headline]} ({seeds})."
 
 
 def _repeated(one: ConfirmedHeadline, second: SecondRound) -> str:
-    """By which seeds that is, what further seeds make of it, and what all of them give."""
-    first, further = f"seeds {FIRST_SEEDS[0]} to {FIRST_SEEDS[-1]}", f"seeds {BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]}"
+    """What further seeds make of it, and what all of them give."""
+    further = f"Seeds {BLIND_SEEDS[0]} to {BLIND_SEEDS[-1]}"
     if one.blind is None:
-        return f"That is by {first}; further seeds have not repeated it yet."
+        return "Further seeds have not repeated this yet."
     judged = one.first.paper if one.first.headline in NO_LEAD else one.first.own_lr
     blind = {found.first.contrast: found.blind for found in second.confirmations}
     paper, own = (points(blind[of.contrast].comparison.difference.mean) for of in (one.first.paper, judged))
     pooled = inference.paired_t(blind[judged.contrast].pooled)
-    every = f"all {in_words(pooled.n)}: {points(pooled.mean)} ({span(pooled.low, pooled.high)})"
+    every = f"all {in_words(pooled.n)} give {points(pooled.mean)} ({span(pooled.low, pooled.high)})"
     told = {
-        "confirmed": "confirm it",
-        "contradicted": f"contradict it ({own})",
+        "confirmed": "confirm this",
+        "contradicted": f"contradict this ({own})",
         "undecided": f"alone do not show the lead ({paper})",
     }[one.status]
     if one.status == "undecided" and one.blind == "open":
-        told = f"confirm the lead, not that it is gone ({own})"
+        told = f"show the lead again and leave its end undecided ({own})"
     elif one.status == "undecided" and one.blind not in NO_LEAD:
         told = f"alone say: {LEADS[one.blind]} ({own})"
-    return f"That is {first}; {further} {told}; {every}."
+    return f"{further} {told}; {every}."
 
 
 def _cells_tile(cells: Sequence[JudgedCell]) -> Tile:
