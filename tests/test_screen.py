@@ -105,8 +105,8 @@ WORKERS = """
     def begin(messages, devices, kernel):
         if not kernel:
             stops.ctypes.CDLL = lambda name: None  # the thread alone has to see it
+        _start_worker(print, messages, devices, ())
         print(os.getpid(), flush=True)
-        _start_worker(print, messages, devices)
 
     if __name__ == "__main__":
         context = get_context("spawn")
@@ -115,7 +115,7 @@ WORKERS = """
             devices.put("cpu")
         pool = ProcessPoolExecutor(2, context, begin, (messages, devices, bool(int(sys.argv[1]))))
         waiting = [pool.submit(time.sleep, seconds) for seconds in (0.0, 600.0)]
-        time.sleep(600)
+        waiting[1].result()  # an error where a worker could not be started
 """
 
 
