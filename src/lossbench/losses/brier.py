@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
 from lossbench.config.registry import register_loss
+from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked, one_hot
-from lossbench.losses.weighting import weighted_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,13 +29,13 @@ class Brier(LossConfig):
 def brier(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":
     """Brier score: sum_k (p_k - [k = y])^2 with softmax probabilities p, not halved and not divided by K.
 
-    It is proper, but not convex in the logits, and its gradient vanishes where p_y is near 0 as well as near 1. The
-    predicted class is the largest logit.
+    It is proper, but not convex in the logits, and its derivative in z_y vanishes where p_y is near 0 as well as near 1.
+    The predicted class has the largest logit.
 
     Source: Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
 
     Args:
-        logits: raw scores, [B, K].
+        logits: raw scores z, [B, K].
         target: class indices y in 0..K-1, int64 [B].
         class_weights: factor on the loss of a sample of class k, [K]; None: all 1.
 
@@ -47,4 +47,4 @@ def brier(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" 
     """
     logits = checked(logits, target)
     errors = logits.softmax(dim=1) - one_hot(logits, target)  # [B, K]
-    return weighted_mean(errors.square().sum(dim=1), target, class_weights)
+    return batch_mean(errors.square().sum(dim=1), target, class_weights)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
 from lossbench.config.registry import register_loss
+from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
-from lossbench.losses.weighting import weighted_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,7 @@ def gce(logits: "Tensor", target: "Tensor", *, r: float = 0.7, class_weights: "T
     """Generalised cross-entropy: (1 - p_y^r) / r with the softmax probability p_y of the target class.
 
     It is not convex in the logits; its gradient, p_y^r (p - e_y), vanishes where p_y is near 0 as well as near 1. The
-    predicted class is the largest logit.
+    predicted class has the largest logit.
 
     Source: Zhang and Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels",
     NeurIPS 2018, where r is called q; their truncated loss is not here.
@@ -64,7 +64,7 @@ def gce(logits: "Tensor", target: "Tensor", *, r: float = 0.7, class_weights: "T
     exponent = -r * F.cross_entropy(logits, target, reduction="none")  # [B], log of p_y^r
     # 1 - exp rounds to 0 near exponent 0; the gradient of expm1 rounds to 0 far from it
     losses = torch.where(exponent > -1, -exponent.expm1(), 1 - exponent.exp()) / r
-    return weighted_mean(losses, target, class_weights)
+    return batch_mean(losses, target, class_weights)
 
 
 def _require_valid(key: str, r: float) -> None:

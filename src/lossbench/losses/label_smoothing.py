@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
 from lossbench.config.registry import register_loss
+from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
-from lossbench.losses.weighting import weighted_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class LabelSmoothing(LossConfig):
     """Label smoothing (Szegedy et al. 2016).
 
-    Its minimiser has softmax probabilities p = (1 - eps) P(k | x) + eps / K: the posterior is (p - eps / K) / (1 - eps).
-    The map "softmax" leaves this correction out.
+    Its minimiser has softmax probabilities p = (1 - eps) P + eps / K, with P the posterior, so P is
+    (p - eps / K) / (1 - eps). The map "softmax" leaves this correction out.
     """
 
     name: str = "label_smoothing"
@@ -41,7 +41,7 @@ def label_smoothing(
     """Label smoothing: the cross-entropy of the targets (1 - eps) e_y + eps / K.
 
     A sample's loss is log(sum_k exp z_k) - (1 - eps) z_y - eps mean_k z_k, with softmax probabilities. The predicted
-    class is the largest logit.
+    class has the largest logit.
 
     Source: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception Architecture for Computer Vision",
     CVPR 2016, section "Model Regularization via Label Smoothing".
@@ -63,7 +63,7 @@ def label_smoothing(
     _require_valid("eps", eps)
     logits = checked(logits, target)
     losses = F.cross_entropy(logits, target, reduction="none", label_smoothing=eps)  # [B]
-    return weighted_mean(losses, target, class_weights)
+    return batch_mean(losses, target, class_weights)
 
 
 def _require_valid(key: str, eps: float) -> None:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
 from lossbench.config.registry import register_loss
+from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
-from lossbench.losses.weighting import weighted_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,8 +33,8 @@ class Mae(LossConfig):
 def mae(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":
     """Mean absolute error: sum_k |p_k - [k = y]| = 2 (1 - p_y) with softmax probabilities p.
 
-    "Mean" is over the batch alone: the K absolute errors of a sample are summed. The loss is not convex in the logits,
-    and its gradient, 2 p_y (p - e_y), vanishes where p_y is near 0 as well as near 1. The predicted class is the largest
+    "Mean" is over the batch alone: the K absolute errors of a sample are summed. The loss is not convex in the logits;
+    its gradient, 2 p_y (p - e_y), vanishes where p_y is near 0 as well as near 1. The predicted class has the largest
     logit.
 
     Source: Ghosh, Kumar and Sastry, "Robust Loss Functions under Label Noise for Deep Neural Networks", AAAI 2017.
@@ -54,4 +54,4 @@ def mae(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = 
 
     logits = checked(logits, target)
     log_p = -F.cross_entropy(logits, target, reduction="none")  # [B], of the target class
-    return weighted_mean(2 * (1 - log_p.exp()), target, class_weights)
+    return batch_mean(2 * (1 - log_p.exp()), target, class_weights)

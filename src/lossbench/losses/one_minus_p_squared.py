@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
 from lossbench.config.registry import register_loss
+from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
-from lossbench.losses.weighting import weighted_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ def one_minus_p_squared(logits: "Tensor", target: "Tensor", *, class_weights: "T
     """(1 - p_y)^2 with the softmax probability p_y of the target class.
 
     It is not convex in the logits, and its gradient, 2 p_y (1 - p_y) (p - e_y), vanishes where p_y is near 0 as well as
-    near 1. The predicted class is the largest logit.
+    near 1. The predicted class has the largest logit.
 
     Source: none; it is the square loss that comes to mind as an alternative to -log p_y.
 
@@ -53,4 +53,4 @@ def one_minus_p_squared(logits: "Tensor", target: "Tensor", *, class_weights: "T
 
     logits = checked(logits, target)
     log_p = -F.cross_entropy(logits, target, reduction="none")  # [B], of the target class
-    return weighted_mean((1 - log_p.exp()).square(), target, class_weights)
+    return batch_mean((1 - log_p.exp()).square(), target, class_weights)

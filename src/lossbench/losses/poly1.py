@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
 from lossbench.config.registry import register_loss
+from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
-from lossbench.losses.weighting import weighted_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ def poly1(logits: "Tensor", target: "Tensor", *, eps: float = 1.0, class_weights
 
     -log p_y is the sum of (1 - p_y)^j / j over j >= 1; eps is added to the coefficient of j = 1. The loss is convex in
     the logits if |eps| <= 1 (shown for two classes, checked numerically for up to ten); its gradient is
-    (1 + eps p_y) (p - e_y). The predicted class is the largest logit.
+    (1 + eps p_y) (p - e_y). The predicted class has the largest logit.
 
     Source: Leng, Tan, Liu, Cubuk, Shi, Cheng and Anguelov, "PolyLoss: A Polynomial Expansion Perspective of
     Classification Loss Functions", ICLR 2022.
@@ -48,8 +48,7 @@ def poly1(logits: "Tensor", target: "Tensor", *, eps: float = 1.0, class_weights
     Args:
         logits: raw scores, [B, K].
         target: class indices y in 0..K-1, int64 [B].
-        eps: added to the coefficient of 1 - p_y, >= -1; below, the gradient would point away from the target class where
-            p_y is near 1.
+        eps: added to the coefficient of 1 - p_y, >= -1; below -1 a step down the gradient would lower a p_y near 1.
         class_weights: factor on the loss of a sample of class k, [K]; None: all 1.
 
     Returns:
@@ -63,7 +62,7 @@ def poly1(logits: "Tensor", target: "Tensor", *, eps: float = 1.0, class_weights
     _require_valid("eps", eps)
     logits = checked(logits, target)
     log_p = -F.cross_entropy(logits, target, reduction="none")  # [B], of the target class
-    return weighted_mean(eps * (1 - log_p.exp()) - log_p, target, class_weights)
+    return batch_mean(eps * (1 - log_p.exp()) - log_p, target, class_weights)
 
 
 def _require_valid(key: str, eps: float) -> None:

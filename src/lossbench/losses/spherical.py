@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
 from lossbench.config.registry import register_loss
+from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
-from lossbench.losses.weighting import weighted_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +29,9 @@ class Spherical(LossConfig):
 def spherical(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":
     """Spherical loss: 1 - p_y / sqrt(sum_k p_k^2) with softmax probabilities p.
 
-    p_y / sqrt(sum_k p_k^2) is the square root of the softmax probability at doubled logits, and is computed so. The loss
-    is proper, but not convex in the logits, and its gradient vanishes where p_y is near 0 as well as near 1. The
-    predicted class is the largest logit.
+    It is computed as 1 - sqrt(q_y), q being the softmax of the doubled logits. It is proper, but not convex in the
+    logits, and its gradient, sqrt(q_y) (q - e_y), vanishes where p_y is near 0 as well as near 1. The predicted class
+    has the largest logit.
 
     Source: the spherical score in Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation",
     Journal of the American Statistical Association 102, 2007.
@@ -50,5 +50,5 @@ def spherical(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | No
     import torch.nn.functional as F
 
     logits = checked(logits, target)
-    log_doubled = -F.cross_entropy(2 * logits, target, reduction="none")  # [B], of the target class
-    return weighted_mean(1 - (log_doubled / 2).exp(), target, class_weights)
+    log_q = -F.cross_entropy(2 * logits, target, reduction="none")  # [B], of the target class
+    return batch_mean(1 - (log_q / 2).exp(), target, class_weights)

@@ -1,11 +1,8 @@
-"""Class weights computed from class sizes, for NumPy arrays and for tensors; the weighted mean of a batch."""
+"""Class weights computed from class sizes, for NumPy arrays and for tensors."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lossbench.config.options import ClassWeights
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 EFFECTIVE_BETA = 0.999
 """beta in the effective number of samples; Cui et al. (CVPR 2019) try 0.9 to 0.9999."""
@@ -31,14 +28,3 @@ def weights_by_size(counts: Any, kind: str) -> Any:
         case ClassWeights.effective:
             raw = (1 - EFFECTIVE_BETA) / (1 - EFFECTIVE_BETA**sizes)
     return raw * counts.sum() / (raw * counts).sum()
-
-
-def weighted_mean(losses: "Tensor", target: "Tensor", class_weights: "Tensor | None" = None) -> "Tensor":
-    """Mean over the batch of each sample's loss times the weight of its class.
-
-    Args:
-        losses: of the samples, [B].
-        target: class indices in 0..K-1, int64 [B].
-        class_weights: lambda_k of Eq. 1, [K]; None: all 1.
-    """
-    return (losses if class_weights is None else class_weights.to(losses.dtype)[target] * losses).mean()
