@@ -29,7 +29,7 @@ class Brier(LossConfig):
 def brier(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":
     """Brier score: sum_k (p_k - [k = y])^2 with softmax probabilities p, not halved and not divided by K.
 
-    It is proper, but not convex in the logits, and its derivative in z_y vanishes where p_y is near 0 as well as near 1.
+    It is proper, but not convex in the logits; its derivative in z_y vanishes where p_y is near 0 as well as near 1.
     The predicted class has the largest logit.
 
     Source: Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
