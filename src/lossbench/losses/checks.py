@@ -10,8 +10,8 @@ def checked(logits: "Tensor", target: "Tensor") -> "Tensor":
     """Check logits and target; returns the logits as float32, or float64 if they are float64.
 
     On a GPU the classes in `target` are not checked, since that would wait for the device, nor are they in a function
-    compiled by `torch.compile`: a class outside 0..K-1 then gives wrong values without an error. A data set's labels are
-    checked when it is read; check targets of your own.
+    compiled by `torch.compile`: a class outside 0..K-1 then gives wrong values without an error. A data set's labels
+    are checked when it is read; check targets of your own.
 
     Raises:
         ValueError: logits are not [B, K] with K >= 2, or target is not [B], or, on a CPU, has a class outside 0..K-1.
