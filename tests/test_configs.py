@@ -63,6 +63,13 @@ KEYS = {
         "sml": "name scale class_weights",
         "lgl": "name scale class_weights reduction",
         "lgl_inr": "name scale class_weights beta detach_weights eps counts missing reduction",
+        "label_smoothing": "name scale class_weights eps",
+        "brier": "name scale class_weights",
+        "one_minus_p_squared": "name scale class_weights",
+        "spherical": "name scale class_weights",
+        "gce": "name scale class_weights r",
+        "mae": "name scale class_weights",
+        "poly1": "name scale class_weights eps",
     },
     "schedule": dict.fromkeys(("mnist", "fmnist", "kmnist", "cifar10", "digits", "npz"), SCHEDULE),
 }
@@ -82,8 +89,11 @@ def composed(*overrides: str, name: str = "config") -> Any:
 
 def test_the_choices_are_these() -> None:
     choices = {group: {path.stem for path in (CONF / group).iterdir()} for group in KEYS}
-    assert choices == {group: set(keys) for group, keys in KEYS.items()}
-    assert choices["loss"] == set(LOSSES)
+    assert {group: names for group, names in choices.items() if group != "loss"} == {
+        group: set(keys) for group, keys in KEYS.items() if group != "loss"
+    }
+    assert choices["loss"] == {"lgl", "lgl_inr", "sml"}  # the other losses have the defaults of their dataclasses
+    assert set(KEYS["loss"]) == set(LOSSES)
     assert choices["model"] == set(MODELS)
     assert choices["dataset"] == choices["schedule"] == {*DATASETS, "npz"}  # tests/test_npz.py has a file for it
     assert {path.name for path in CONF.iterdir()} == {"base.yaml", "config.yaml", "reproduce.yaml", *KEYS}
@@ -259,10 +269,25 @@ def test_every_network_builds_for_every_data_set(model: str) -> None:
         assert network(torch.zeros(1, *shape)).shape == (1, 10)
 
 
+AT_ZERO = {
+    "sml": math.log(10),
+    "lgl": math.log(2),
+    "lgl_inr": 20 * math.log(2),
+    "label_smoothing": math.log(10),
+    "brier": 0.9,
+    "one_minus_p_squared": 0.81,
+    "spherical": 1 - 1 / math.sqrt(10),
+    "gce": (1 - 0.1**0.7) / 0.7,
+    "mae": 1.8,
+    "poly1": math.log(10) + 0.9,
+}
+"""Values for logits of 0, ten classes of equal size and default options."""
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_builds(loss: str) -> None:
     logits, target, counts = torch.zeros(10, 10), torch.arange(10), torch.full((10,), 6000)
-    expected = {"sml": math.log(10), "lgl": math.log(2), "lgl_inr": 20 * math.log(2)}[loss]
+    expected = AT_ZERO[loss]
     value = build_loss(composed(f"loss={loss}").loss, counts)(logits, target)
     assert value.item() == pytest.approx(expected, rel=1e-6)
     doubled = build_loss(composed(f"loss={loss}", "loss.scale=2").loss, counts)(logits, target)

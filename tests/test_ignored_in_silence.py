@@ -42,7 +42,7 @@ def test_each_job_of_a_sweep_is_validated_by_itself(
     for line, wanted in (
         ("dataset=digits loss=lgl,lgl_inr loss.reduction=mean", ["lgl mean", "lgl_inr mean"]),
         ("loss=lgl,lgl_inr loss.reduction=mean,sum_classes", ["lgl mean", "lgl sum_classes"] * 2),
-        ("loss=glob(l*) loss.reduction=mean", ["lgl mean", "lgl_inr mean"]),
+        ("loss=glob(lgl*) loss.reduction=mean", ["lgl mean", "lgl_inr mean"]),
     ):
         found = [f"{config.loss.name} {getattr(config.loss, 'reduction', None)}" for config in composed(f"-m {line}")]
         assert found == [one if place < 2 else one.replace("lgl", "lgl_inr") for place, one in enumerate(wanted)]
@@ -60,7 +60,7 @@ def test_each_job_of_a_sweep_is_validated_by_itself(
     ] * 2
     for line, job in (
         ("-m loss=lgl,lgl_inr,sml loss.reduction=mean", "reduction is no option of loss=sml"),
-        ("-m loss=glob(*) loss.beta=2", "beta is no option of loss=lgl,"),
+        ("-m loss=glob(lgl*) loss.beta=2", "beta is no option of loss=lgl,"),
         ("-m dataset=digits,mnist dataset.augment=false", "augment is no option of dataset=mnist"),
         ("-m model=cnn5c,cnn2c model.padding=valid_k7", "padding is no option of model=cnn2c"),
     ):
@@ -156,7 +156,7 @@ def test_what_is_right_is_left_alone(
     for line in (
         "loss=lgl_inr loss.beta=2 runtime={device:cpu} ++seed=3 hydra.verbose=false",
         "-m loss=lgl,sml seed=range(0,2)",
-        "loss=glob(l*) -m",
+        "loss=glob(lgl*) -m",
         "schedule.lr=${schedule.gamma} loss.scale='1'",
     ):
         monkeypatch.setattr(sys, "argv", ["scripts/train.py", *line.split()])
