@@ -35,9 +35,11 @@ def rankmax(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None
 
     Source: Kong et al., NeurIPS 2020. Only the abstract and the reviews could be read; this closed form was not
     confirmed from the paper's text. It fits the abstract: (z_j - z_y + 1)_+ / S is the Euclidean projection of z / S
-    onto the simplex, whose scale 1 / S adapts to the sample, and the loss is -log of its value for y. The loss is 0 once z_y exceeds every other logit by 1. The gradient is 1 / S for
-    each class j != y with a positive term, and minus their number over S for y. The scores of its population minimiser
-    differ by whole numbers, so classes can tie.
+    onto the simplex, whose scale 1 / S adapts to the sample, and the loss is -log of its value for y.
+
+    The loss is 0 once z_y exceeds every other logit by 1. The gradient is 1 / S for each class j != y with a positive
+    term, and minus their number over S for y. The scores of its population minimiser differ by whole numbers, so
+    classes can tie.
 
     Args:
         logits: raw scores, [B, K].
