@@ -394,3 +394,61 @@ def test_an_epoch_of_training_ends_with_finite_numbers(name: str, tmp_path: Path
     record = fit(config, open_run(config))
     assert math.isfinite(record["test_loss"])
     assert record["test_loss"] < called(name, {})(torch.zeros(10, 10), torch.arange(10)).item()
+
+
+SATURATED = {  # derivative in z_y at z_y = -20, nine other logits at 0
+    "sparsemax": -1.0,
+    "entmax": -1.0,
+    "squared": 2 * -21 / 10,
+    "taylor_softmax": 19 / 181 * 9 / 190,  # of the wrong sign
+    "rg2": -19 / 20 - 1 / 2,
+    "rankmax": -9 / 190,
+}
+
+
+@pytest.mark.parametrize("name", SATURATED)
+def test_slope_of_a_badly_wrong_sample(name: str) -> None:
+    logits = torch.zeros(1, 10, dtype=torch.float64)
+    logits[0, 4] = -20
+    _, grad = value_and_grad(called(name, {}), logits.requires_grad_(), torch.tensor([4]))
+    assert grad[0, 4].item() == pytest.approx(SATURATED[name], rel=1e-12)
+
+
+CURVATURE: dict[str, Callable[..., float]] = {  # the largest that a convex loss has anywhere
+    "sparsemax": lambda num: 1.0,
+    "entmax": lambda num, alpha=1.5: 2 ** (alpha - 2),
+    "squared": lambda num, k=1.0, m=1.0: 2 * max(k, 1) / num,
+    "rg2": lambda num, a=0.0: 1 / (2 * num) + a,
+}
+
+
+@every_case
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_curvature_is_that_of_a_convex_loss_or_somewhere_negative(
+    name: str, options: dict[str, float], num_classes: int
+) -> None:
+    eigenvalues = []
+    for seed in range(40):
+        logits, target = drawn(1, num_classes, scale=1.0, seed=seed)
+        loss = called(name, options)
+        hessian = torch.autograd.functional.hessian(lambda z: loss(z[None], target), logits[0])  # noqa: B023
+        assert torch.allclose(hessian, hessian.T, rtol=0, atol=1e-10)
+        eigenvalues.append(torch.linalg.eigvalsh(hessian))
+    lowest, highest = torch.cat(eigenvalues).aminmax()
+    if name in CURVATURE:
+        bound = CURVATURE[name](num_classes, **options)
+        assert lowest > -1e-10
+        assert 0.7 * bound < highest <= bound + 1e-10
+    else:
+        assert lowest < -0.02
+
+
+@every_case
+def test_losses_compile_into_one_graph(name: str, options: dict[str, float]) -> None:
+    torch._dynamo.reset()
+    logits, target = drawn(6, 5)
+    compiled = torch.compile(called(name, options), fullgraph=True, backend="aot_eager")
+    value, grad = value_and_grad(compiled, logits, target)
+    expected, slope = value_and_grad(called(name, options), logits, target)
+    assert value == pytest.approx(expected, rel=1e-12)
+    assert torch.allclose(grad, slope, rtol=1e-10, atol=1e-14)
