@@ -63,6 +63,10 @@ COMMON: dict[str, Any] = {
     "evaluate_every_steps": st.none() | sizes,
     "warm_start": st.none() | st.sampled_from(["a-run", "another-run"]),
     "relabel": st.none(),
+    "alpha": st.floats(1.001, 2),
+    "k": st.floats(1e-6, 1e6),
+    "m": st.floats(1e-6, 1e6),
+    "a": reals,
 }
 """Values of the fields that are neither a choice nor a switch."""
 

@@ -1,0 +1,54 @@
+"""Cross-entropy of the Taylor softmax."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.registry import register_loss
+from lossbench.losses.averaging import batch_mean
+from lossbench.losses.checks import checked
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@register_loss(label="Taylor softmax")
+@dataclass
+class TaylorSoftmax(LossConfig):
+    """Taylor softmax.
+
+    Its own map is f_k / sum_j f_j with f = 1 + z + z^2 / 2, which is smallest at z = -1: by its own probabilities it
+    predicts the logit farthest from -1, which can be a very negative one. Here, as everywhere, the prediction is the
+    largest logit, and the registered probabilities are softmax.
+    """
+
+    name: str = "taylor_softmax"
+
+    takes_class_weights = True
+
+    def build(self, classes: TrainingClasses) -> Any:
+        """The loss as a function of logits and target."""
+        return lambda logits, target: taylor_softmax(logits, target, class_weights=classes.weights)
+
+
+def taylor_softmax(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":
+    """Cross-entropy of the Taylor softmax: -log(f_y / sum_k f_k) with f = 1 + z + z^2 / 2, not convex in z.
+
+    f is the second-order Taylor polynomial of exp, at least 1/2. Source: de Brebisson and Vincent, ICLR 2016. The
+    gradient in z_k is (1 + z_k) / f_k (p_k - e_k), with p = f / sum f and e the one-hot target; below z_y = -1 it has
+    the wrong sign, so that a badly wrong sample moves farther away.
+
+    Args:
+        logits: raw scores, [B, K].
+        target: class indices in 0..K-1, int64 [B].
+        class_weights: factor on the loss of a sample by its class, [K]; None: all 1.
+
+    Returns:
+        Scalar loss, in nats: the mean over the batch of each sample's loss times the weight of its class.
+
+    Raises:
+        ValueError: logits and target disagree in shape.
+    """
+    logits = checked(logits, target)
+    scores = (logits * (1 + logits / 2)).log1p()  # log f
+    return batch_mean(scores.logsumexp(dim=1) - scores.gather(1, target[:, None])[:, 0], target, class_weights)
