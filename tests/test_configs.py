@@ -160,7 +160,7 @@ REFUSED_BY_HYDRA = [
     ("dataset=mnist dataset.augment=true", "Key 'augment' not in 'MnistType'"),
     ("dataset=imagenet", "Could not find 'dataset/imagenet'"),
     ("model=vgg", "Could not find 'model/vgg'"),
-    ("loss=focal", "Could not find 'loss/focal'"),
+    ("loss=nosuch", "Could not find 'loss/nosuch'"),
     ("schedule=long", "Could not find 'schedule/long'"),
     ("epochs=3", "Key 'epochs' not in 'Config'"),
     ("schedule.warmup=1", "Key 'warmup' not in 'Schedule'"),
