@@ -63,6 +63,13 @@ KEYS = {
         "sml": "name scale class_weights",
         "lgl": "name scale class_weights reduction",
         "lgl_inr": "name scale class_weights beta detach_weights eps counts missing reduction",
+        "crammer_singer": "name scale class_weights",
+        "weston_watkins": "name scale class_weights",
+        "weston_watkins_squared": "name scale class_weights",
+        "logit_adjusted": "name scale class_weights tau",
+        "ldam": "name scale class_weights max_margin logit_scale",
+        "asymmetric": "name scale class_weights gamma_pos gamma_neg clip",
+        "focal": "name scale class_weights gamma",
     },
     "schedule": dict.fromkeys(("mnist", "fmnist", "kmnist", "cifar10", "digits", "npz"), SCHEDULE),
 }
@@ -82,8 +89,11 @@ def composed(*overrides: str, name: str = "config") -> Any:
 
 def test_the_choices_are_these() -> None:
     choices = {group: {path.stem for path in (CONF / group).iterdir()} for group in KEYS}
-    assert choices == {group: set(keys) for group, keys in KEYS.items()}
-    assert choices["loss"] == set(LOSSES)
+    assert {group: names for group, names in choices.items() if group != "loss"} == {
+        group: set(keys) for group, keys in KEYS.items() if group != "loss"
+    }
+    assert choices["loss"] == {"lgl", "lgl_inr", "sml"}  # the other losses have the defaults of their dataclasses
+    assert set(KEYS["loss"]) == set(LOSSES)
     assert choices["model"] == set(MODELS)
     assert choices["dataset"] == choices["schedule"] == {*DATASETS, "npz"}  # tests/test_npz.py has a file for it
     assert {path.name for path in CONF.iterdir()} == {"base.yaml", "config.yaml", "reproduce.yaml", *KEYS}
@@ -259,10 +269,25 @@ def test_every_network_builds_for_every_data_set(model: str) -> None:
         assert network(torch.zeros(1, *shape)).shape == (1, 10)
 
 
+AT_ZERO = {
+    "sml": math.log(10),
+    "lgl": math.log(2),
+    "lgl_inr": 20 * math.log(2),
+    "crammer_singer": 1.0,
+    "weston_watkins": 9.0,
+    "weston_watkins_squared": 9.0,
+    "logit_adjusted": math.log(10),
+    "ldam": math.log(1 + 9 * math.exp(15)),
+    "asymmetric": math.log(2) - 9 * 0.45**4 * math.log(0.55),
+    "focal": 0.81 * math.log(10),
+}
+"""Values for logits of 0, ten classes of equal size and default options."""
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_builds(loss: str) -> None:
     logits, target, counts = torch.zeros(10, 10), torch.arange(10), torch.full((10,), 6000)
-    expected = {"sml": math.log(10), "lgl": math.log(2), "lgl_inr": 20 * math.log(2)}[loss]
+    expected = AT_ZERO[loss]
     value = build_loss(composed(f"loss={loss}").loss, counts)(logits, target)
     assert value.item() == pytest.approx(expected, rel=1e-6)
     doubled = build_loss(composed(f"loss={loss}", "loss.scale=2").loss, counts)(logits, target)
