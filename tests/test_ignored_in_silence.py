@@ -42,7 +42,7 @@ def test_each_job_of_a_sweep_is_validated_by_itself(
     for line, wanted in (
         ("dataset=digits loss=lgl,lgl_inr loss.reduction=mean", ["lgl mean", "lgl_inr mean"]),
         ("loss=lgl,lgl_inr loss.reduction=mean,sum_classes", ["lgl mean", "lgl sum_classes"] * 2),
-        ("loss=glob(l*) loss.reduction=mean", ["lgl mean", "lgl_inr mean"]),
+        ("loss=glob(lgl*) loss.reduction=mean", ["lgl mean", "lgl_inr mean"]),
     ):
         found = [f"{config.loss.name} {getattr(config.loss, 'reduction', None)}" for config in composed(f"-m {line}")]
         assert found == [one if place < 2 else one.replace("lgl", "lgl_inr") for place, one in enumerate(wanted)]
@@ -156,7 +156,7 @@ def test_what_is_right_is_left_alone(
     for line in (
         "loss=lgl_inr loss.beta=2 runtime={device:cpu} ++seed=3 hydra.verbose=false",
         "-m loss=lgl,sml seed=range(0,2)",
-        "loss=glob(l*) -m",
+        "loss=glob(lgl*) -m",
         "schedule.lr=${schedule.gamma} loss.scale='1'",
     ):
         monkeypatch.setattr(sys, "argv", ["scripts/train.py", *line.split()])
