@@ -51,7 +51,8 @@ COMMON: dict[str, Any] = {
     "scale": st.floats(1e-6, 1e6),
     "beta": reals,
     "class_weights": st.sampled_from([None, *ClassWeights]),
-    "eps": st.none() | st.floats(1e-30, 0.09),
+    "eps": st.floats(1e-30, 0.09),
+    "r": st.floats(1e-6, 1),
     "lr": st.floats(1e-9, 1e3),
     "momentum": fractions,
     "weight_decay": reals,
@@ -74,10 +75,14 @@ def values_of(part: type) -> st.SearchStrategy[Any]:
             fields[name] = st.booleans()
         elif isinstance(default, Enum):
             fields[name] = st.sampled_from(list(type(default)))
+        elif name not in COMMON and isinstance(default, float):
+            fields[name] = st.floats(default, 1.1 * default or 0.1)
         elif name != "name":
             fields[name] = COMMON[name]
-    if part is LglInr:
+    if not getattr(part, "takes_class_weights", True):
         fields["class_weights"] = st.none()  # others are refused
+    if part is LglInr:
+        fields["eps"] = st.none() | COMMON["eps"]
     if part is MnistType:
         fields["name"] = st.sampled_from(["mnist", "fmnist", "kmnist"])
     return st.builds(part, **fields)

@@ -60,7 +60,7 @@ def test_each_job_of_a_sweep_is_validated_by_itself(
     ] * 2
     for line, job in (
         ("-m loss=lgl,lgl_inr,sml loss.reduction=mean", "reduction is no option of loss=sml"),
-        ("-m loss=glob(*) loss.beta=2", "beta is no option of loss=lgl,"),
+        ("-m loss=glob(lgl*) loss.beta=2", "beta is no option of loss=lgl,"),
         ("-m dataset=digits,mnist dataset.augment=false", "augment is no option of dataset=mnist"),
         ("-m model=cnn5c,cnn2c model.padding=valid_k7", "padding is no option of model=cnn2c"),
     ):
