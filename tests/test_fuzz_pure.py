@@ -92,7 +92,7 @@ datasets = st.one_of([values_of(part) for part in (MnistType, Cifar10, Digits)])
 models = st.one_of([values_of(part.options) for part in MODELS.values()])
 runtimes = st.builds(
     Runtime,
-    output_dir=st.text(max_size=9),
+    output_dir=st.text(max_size=9).filter(lambda path: not path.startswith("~")),  # the home of a user
     num_threads=st.none() | st.integers(1, 1024),
     experiment=st.none() | st.text(max_size=9),
 )
