@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from hypothesis import Phase, settings
 from invented import Known, all_of_cnn2c
 from kinds_of_runs import Invoke, Made, make_all
-from plugin_files import FOCAL, HELPER
+from plugin_files import HELPER, MY_FOCAL
 from weighted_runs import make_trained
 
 from lossbench.cli.main import lossbench
@@ -150,6 +150,6 @@ def own_files(tmp_path: Path) -> Path:
     """A user's folder, its name with a space."""
     folder = tmp_path / "my losses"
     folder.mkdir()
-    (folder / "focal.py").write_text(FOCAL)
+    (folder / "my_focal.py").write_text(MY_FOCAL)
     (folder / "helper.py").write_text(HELPER)
     return folder

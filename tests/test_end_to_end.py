@@ -207,7 +207,7 @@ MISTAKES = [
     ("train dataset=imagenet", "lossbench: dataset=imagenet: there is no such dataset, only cifar10, digits"),
     ("train schedule.lr=-1", "lossbench: schedule.lr must be > 0 and finite, got -1.0"),
     ("train -m dataset=digits seed=0,-1", "lossbench: seed must be in 0..2147483647, got -1"),
-    ("train -m dataset=digits loss=sml,focal", "lossbench: loss=focal: there is no such loss, only lgl, lgl_inr, sml"),
+    ("train -m dataset=digits loss=sml,nosuch", "lossbench: loss=nosuch: there is no such loss, only "),
     ("reproduce tables=[6]", "lossbench: tables must be some of [3,4,5], got [6]"),
     ("reproduce -m tables=[3],[4]", "lossbench: -m is for lossbench train"),
     ("lossbench import nowhere.zip", "lossbench: nowhere.zip"),

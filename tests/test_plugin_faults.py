@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin_files import FOCAL, HEAD, HELPER
+from plugin_files import HEAD, HELPER, MY_FOCAL
 from test_recipes import blocks
 
 from lossbench.config import plugins, registry
@@ -23,7 +23,7 @@ def one_loss(name: str = '    name: str = "x"', label: str = "X", dataclass: str
     return f'{HEAD}@register_loss(label="{label}")\n{dataclass}class X(LossConfig):\n{name}\n'
 
 
-UNTRACKED = FOCAL.replace("from helper import powered", "import sys\n\npowered = __import__('hel' + 'per').powered")
+UNTRACKED = MY_FOCAL.replace("from helper import powered", "import sys\n\npowered = __import__('hel' + 'per').powered")
 FAULTS = {
     ", line 3: there is already a loss sml; give the new one another name": one_loss('    name: str = "sml"'),
     ", line 3: there is already a loss with the label SML; give x another label": one_loss(label="SML"),
@@ -50,10 +50,10 @@ def test_a_plugin_that_cannot_be_loaded_is_named_with_the_reason(own_files: Path
 
 @pytest.mark.usefixtures("fresh_plugins")
 def test_a_name_that_another_module_has_is_refused(own_files: Path) -> None:
-    plugins.load_plugin(own_files / "focal.py")
+    plugins.load_plugin(own_files / "my_focal.py")
     other = own_files / "other"
     other.mkdir()
-    (other / "second.py").write_text(FOCAL.replace('"focal"', '"second"').replace('"Focal"', '"Second"'))
+    (other / "second.py").write_text(MY_FOCAL.replace('"my_focal"', '"second"').replace('"My focal"', '"Second"'))
     (other / "helper.py").write_text(HELPER)
     with pytest.raises(ValueError, match=r"a module helper is loaded already from .*my losses/helper\.py; rename one$"):
         plugins.load_plugin(other / "second.py")
@@ -76,19 +76,19 @@ VALUES = {
 @pytest.mark.usefixtures("fresh_plugins")
 @pytest.mark.parametrize("value", VALUES)
 def test_a_loss_of_a_wrong_value_is_refused_before_any_work(own_files: Path, value: str) -> None:
-    text = FOCAL.replace("from helper import powered", "import torch")
-    start, end = text.index("            own ="), text.index("\n\n        return focal")
+    text = MY_FOCAL.replace("from helper import powered", "import torch")
+    start, end = text.index("            own ="), text.index("\n\n        return my_focal")
     (own_files / "wrong.py").write_text(text[:start] + f"            return {value}" + text[end:])
     plugins.load_plugin(own_files / "wrong.py")
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole sentence is compared
-        try_loss(LOSSES["focal"].options(), 10)
-    assert str(caught.value) == f"loss=focal of wrong.py {VALUES[value]}"
+        try_loss(LOSSES["my_focal"].options(), 10)
+    assert str(caught.value) == f"loss=my_focal of wrong.py {VALUES[value]}"
 
 
 @pytest.mark.usefixtures("fresh_plugins")
 def test_a_right_loss_passes_and_lossbenchs_own_are_not_tried(own_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plugins.load_plugin(own_files / "focal.py")
-    try_loss(LOSSES["focal"].options(), 10)
+    plugins.load_plugin(own_files / "my_focal.py")
+    try_loss(LOSSES["my_focal"].options(), 10)
     monkeypatch.setattr(Sml, "build", lambda self, classes: 1 / 0)
     try_loss(Sml(), 10)
 
@@ -153,9 +153,9 @@ def test_a_fault_of_a_data_set_is_a_sentence(own_files: Path, tmp_path: Path, pa
 def test_a_folder_that_is_no_package_is_named(own_files: Path) -> None:
     (own_files / "parts").mkdir()
     (own_files / "parts" / "helper.py").write_text(HELPER)
-    (own_files / "focal.py").write_text(FOCAL.replace("from helper", "from parts.helper"))
+    (own_files / "my_focal.py").write_text(MY_FOCAL.replace("from helper", "from parts.helper"))
     with pytest.raises(ValueError, match=r"it imports from a folder beside it that has no __init__\.py; add one$"):
-        plugins.load_plugin(own_files / "focal.py")
+        plugins.load_plugin(own_files / "my_focal.py")
 
 
 @pytest.mark.usefixtures("fresh_plugins")

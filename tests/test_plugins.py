@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin_files import FOCAL, HELPER
+from plugin_files import HELPER, MY_FOCAL
 from test_recipes import blocks
 
 import lossbench
@@ -47,10 +47,10 @@ def config_of(loss: Any, tmp_path: Path) -> Config:
 
 
 def test_a_loss_of_a_file_goes_from_the_command_line_to_the_record(own_files: Path) -> None:
-    done = program(own_files, "train", "-m", *SHORT, "loss=focal,sml", "seed=0,1", "--plugin", "focal.py")
+    done = program(own_files, "train", "-m", *SHORT, "loss=my_focal,sml", "seed=0,1", "--plugin", "my_focal.py")
     assert done.returncode == 0, done.stderr
     found = records(own_files)
-    own = {name: record for name, record in found.items() if "-focal-" in name}
+    own = {name: record for name, record in found.items() if "-my_focal-" in name}
     assert (len(found), len(own)) == (4, 2)
     for name, record in found.items():
         if name not in own:
@@ -61,7 +61,7 @@ def test_a_loss_of_a_file_goes_from_the_command_line_to_the_record(own_files: Pa
             )
     for name, record in own.items():
         kept = record["plugins"]["loss"]
-        assert (kept["label"], kept["plugin"], kept["maps"]) == ("Focal", "focal.py", ["softmax"])
+        assert (kept["label"], kept["plugin"], kept["maps"]) == ("My focal", "my_focal.py", ["softmax"])
         assert record["config"]["plugins"] == {"loss": kept["sha256"]}
         assert name_of(record["config"], record["numerics"]) == name
         assert set(record["scores"]) == {"softmax", "tempered"}
@@ -70,34 +70,34 @@ def test_a_loss_of_a_file_goes_from_the_command_line_to_the_record(own_files: Pa
     assert {line["run_id"] for line in json.loads(listed.stdout)} == set(found)
     assert program(own_files, "verify").returncode == 0
     (own_files / "helper.py").write_text(HELPER.replace("base**exponent", "2 * base**exponent"))
-    again = program(own_files, "train", *SHORT, "loss=focal", "loss.focus=1", LOSSBENCH_PLUGINS="focal.py")
+    again = program(own_files, "train", *SHORT, "loss=my_focal", "loss.focus=1", LOSSBENCH_PLUGINS="my_focal.py")
     assert again.returncode == 0, again.stderr
-    assert "focal.py has changed: 1 run of another version is kept, and" in again.stdout
+    assert "my_focal.py has changed: 1 run of another version is kept, and" in again.stdout
     assert len(records(own_files)) == 5
     assert all(records(own_files)[name] == record for name, record in found.items())
 
 
 def test_the_files_of_the_documentation_are_plugins(own_files: Path) -> None:
     (loss,), (network, dataset) = blocks("README.md"), blocks("docs/extending.md")
-    files = {"own_focal.py": loss, "mlp.py": network, "stripes.py": dataset}
+    files = {"squentropy.py": loss, "mlp.py": network, "stripes.py": dataset}
     for name, text in files.items():
         (own_files / name).write_text(text)
-    chosen = ("dataset=stripes", "model=mlp", "loss=focal", "schedule.epochs=2", "runtime.device=cpu")
+    chosen = ("dataset=stripes", "model=mlp", "loss=squentropy", "schedule.epochs=2", "runtime.device=cpu")
     done = program(own_files, "train", *chosen, LOSSBENCH_PLUGINS=os.pathsep.join(files))
     assert done.returncode == 0, done.stderr
     (record,) = records(own_files).values()
     kept = {part: facts["plugin"] for part, facts in record["plugins"].items()}
-    assert kept == {"dataset": "stripes.py", "model": "mlp.py", "loss": "own_focal.py"}
-    assert [record["plugins"][part]["label"] for part in kept] == ["Stripes", "MLP", "Focal"]
+    assert kept == {"dataset": "stripes.py", "model": "mlp.py", "loss": "squentropy.py"}
+    assert [record["plugins"][part]["label"] for part in kept] == ["Stripes", "MLP", "Squentropy"]
     assert record["num_parameters"] == (784 + 1) * 64 + (64 + 1) * 2
     (cache,) = own_files.glob("outputs/cache/stripes-*.npz")
     assert record["plugins"]["dataset"]["sha256"][:16] in cache.name
 
 
 def test_without_its_plugin_a_loss_is_refused_in_a_sentence(own_files: Path) -> None:
-    done = program(own_files, "train", *SHORT, "loss=focal")
+    done = program(own_files, "train", *SHORT, "loss=my_focal")
     assert done.returncode == 1
-    assert done.stderr.startswith("lossbench: loss=focal: there is no such loss, only lgl, lgl_inr, sml")
+    assert done.stderr.startswith("lossbench: loss=my_focal: there is no such loss, only ")
     assert not (own_files / "outputs").exists()
 
 
@@ -105,7 +105,7 @@ def test_a_package_registers_by_its_entry_point(own_files: Path) -> None:
     package = own_files / "site" / "own_losses"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    (package / "losses.py").write_text(FOCAL.replace("from helper", "from own_losses.helper"))
+    (package / "losses.py").write_text(MY_FOCAL.replace("from helper", "from own_losses.helper"))
     (package / "helper.py").write_text(HELPER)
     described = own_files / "site" / "own_losses-1.0.dist-info"
     described.mkdir()
@@ -118,10 +118,10 @@ def test_a_package_registers_by_its_entry_point(own_files: Path) -> None:
         return {line["name"]: line for line in json.loads(done.stdout)}
 
     before = listed()
-    assert before["focal"]["plugin"]["name"] == "own_losses"
+    assert before["my_focal"]["plugin"]["name"] == "own_losses"
     assert before["sml"]["plugin"] is None
     (package / "data.csv").write_text("1\n")  # all of the package counts
-    assert listed()["focal"]["plugin"]["sha256"] != before["focal"]["plugin"]["sha256"]
+    assert listed()["my_focal"]["plugin"]["sha256"] != before["my_focal"]["plugin"]["sha256"]
     (package / "losses.py").write_text("import nothing_there\n")
     done = program(own_files, "losses", PYTHONPATH=str(own_files / "site"))
     assert done.returncode == 1
@@ -136,14 +136,16 @@ def test_the_digest_is_of_the_file_and_of_what_it_imports_beside_it(own_files: P
     def digest(place: Path) -> str:
         return plugins._digest_of(place, plugins._local_files(place))
 
-    file = own_files / "focal.py"
+    file = own_files / "my_focal.py"
     before = digest(file)
     (own_files / "other.py").write_text("x = 1\n")  # imported by nothing
     assert digest(file) == before
     own_files.rename(tmp_path / "elsewhere")
-    file = tmp_path / "elsewhere" / "focal.py"
+    file = tmp_path / "elsewhere" / "my_focal.py"
     assert digest(file) == before
-    file.write_text(FOCAL.replace("        def focal", "        import other\n\n        def focal"))  # in a function
+    file.write_text(
+        MY_FOCAL.replace("        def my_focal", "        import other\n\n        def my_focal")
+    )  # in a function
     with_other = digest(file)
     assert with_other != before
     (file.parent / "other.py").write_text("x = 2\n")
@@ -152,31 +154,31 @@ def test_the_digest_is_of_the_file_and_of_what_it_imports_beside_it(own_files: P
 
 @pytest.mark.usefixtures("fresh_plugins")
 def test_a_run_is_named_by_the_version_of_its_plugin(own_files: Path, tmp_path: Path) -> None:
-    source = plugins.load_plugin(own_files / "focal.py")
-    assert plugins.load_plugin(str(own_files / "focal.py")) == source
-    config = config_of(LOSSES["focal"].options(), tmp_path)
+    source = plugins.load_plugin(own_files / "my_focal.py")
+    assert plugins.load_plugin(str(own_files / "my_focal.py")) == source
+    config = config_of(LOSSES["my_focal"].options(), tmp_path)
     assert config.plugins == {"loss": source.sha256}
     assert name_of(asdict(config) | {"plugins": {"loss": "0" * 64}}, lossbench.NUMERICS) != run_id(config)
     with pytest.raises(ValueError, match=r"^plugins must be .* which follows from the plugins' files, got "):
-        Config(Digits(), Cnn2c(), LOSSES["focal"].options(), Schedule(), plugins={"loss": "0" * 64})
+        Config(Digits(), Cnn2c(), LOSSES["my_focal"].options(), Schedule(), plugins={"loss": "0" * 64})
     assert config_of(Sml(), tmp_path).plugins is None
     assert plugins.source_of(Sml) is None
 
 
 @pytest.mark.usefixtures("fresh_plugins")
 def test_a_worker_refuses_another_version(own_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = plugins.load_plugin(own_files / "focal.py")
+    source = plugins.load_plugin(own_files / "my_focal.py")
     assert pool._plugins_changed([source]) == ""
     other = plugins.Source(source.place, "0" * 64, is_file=True)
     refusal = pool._plugins_changed([other])
-    assert refusal == "the plugin focal.py has changed since the sweep began; run the same command again"
+    assert refusal == "the plugin my_focal.py has changed since the sweep began; run the same command again"
     monkeypatch.setattr(pool, "_refusal", refusal)
-    config = config_of(LOSSES["focal"].options(), tmp_path)
+    config = config_of(LOSSES["my_focal"].options(), tmp_path)
     outcome = pool._do(pickle.dumps(config), 0.0, None)
     assert (outcome.ended, outcome.reason) == (Ended.failed, refusal)
     monkeypatch.setattr(pool, "_refusal", "")
     content = pickle.dumps(config)
-    monkeypatch.setitem(LOSSES._sources, "focal", other)
+    monkeypatch.setitem(LOSSES._sources, "my_focal", other)
     assert pool._do(content, 0.0, None).reason == refusal
 
 
@@ -186,7 +188,7 @@ def test_an_edited_data_set_is_prepared_again(own_files: Path, tmp_path: Path, m
     plain = prepare(config.dataset, config.runtime)
     for sha256 in ("a" * 64, "b" * 64):
         monkeypatch.setitem(
-            DATASETS._sources, "digits", plugins.Source(str(own_files / "focal.py"), sha256, is_file=True)
+            DATASETS._sources, "digits", plugins.Source(str(own_files / "my_focal.py"), sha256, is_file=True)
         )
         assert prepare(config.dataset, config.runtime).name == plain.name.replace("-v2", f"-{sha256[:16]}-v2")
 
@@ -196,8 +198,12 @@ def test_files_of_the_command_line_come_first_with_absolute_paths(
 ) -> None:
     monkeypatch.chdir(own_files)
     monkeypatch.setenv(plugins.VARIABLE, os.pathsep.join(["helper.py", ""]))
-    assert without_plugins(["train", "--plugin", "focal.py", "loss=focal", "-m"]) == ["train", "loss=focal", "-m"]
-    wanted = [str(own_files / name) for name in ("focal.py", "helper.py")]
+    assert without_plugins(["train", "--plugin", "my_focal.py", "loss=my_focal", "-m"]) == [
+        "train",
+        "loss=my_focal",
+        "-m",
+    ]
+    wanted = [str(own_files / name) for name in ("my_focal.py", "helper.py")]
     assert os.environ[plugins.VARIABLE].split(os.pathsep) == wanted
     assert without_plugins(["--plugin=helper.py"]) == []
     assert os.environ[plugins.VARIABLE].split(os.pathsep) == wanted[::-1]

@@ -14,6 +14,7 @@ import pytest
 
 from lossbench.config.options import ClassWeights, TrainingClasses
 from lossbench.config.registry import LOSSES
+from lossbench.report.style import PALETTE
 
 ROOT = Path(__file__).parents[1]
 SHORT = ("dataset.num_train=64", "schedule.epochs=1", "schedule.batch_size=32", "runtime.device=cpu")
@@ -21,8 +22,10 @@ FACTS = """
 import json
 from lossbench.config.registry import LABELS, LOSSES
 from lossbench.report.style import STYLES
-facts = LOSSES["focal"]
-print(json.dumps([LABELS["focal"], facts.probabilities, list(facts.maps), STYLES[facts.label], len(STYLES)]))
+facts = LOSSES["squentropy"]
+place = list(STYLES).index(facts.label)
+known = [LABELS["squentropy"], facts.probabilities, list(facts.maps), place, STYLES[facts.label], len(STYLES)]
+print(json.dumps(known))
 """
 
 
@@ -65,7 +68,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     for name in ("src", "conf", "scripts"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     (loss,), (network, dataset) = blocks("README.md"), blocks("docs/extending.md")
-    (folder / "src/lossbench/losses/focal.py").write_text(loss)
+    (folder / "src/lossbench/losses/squentropy.py").write_text(loss)
     (folder / "src/lossbench/models/mlp.py").write_text(network)
     (folder / "src/lossbench/data/stripes.py").write_text(dataset)
     return Copy(folder)
@@ -83,35 +86,38 @@ def of_run(records: dict[str, dict[str, Any]], **options: Any) -> dict[str, Any]
 
 
 def test_the_readmes_loss_goes_from_the_command_line_to_its_record(copy: Copy) -> None:
-    records = copy.train("dataset=digits", "loss=focal", "loss.focus=0")
-    plain = of_run(records, loss_name="focal", loss_focus=0.0)
-    records = copy.train("dataset=digits", "loss=focal,sml", "-m")
-    focal, sml = of_run(records, loss_name="focal", loss_focus=2.0), of_run(records, loss_name="sml")
+    records = copy.train("dataset=digits", "loss=squentropy", "loss.squares=0")
+    plain = of_run(records, loss_name="squentropy", loss_squares=0.0)
+    records = copy.train("dataset=digits", "loss=squentropy,sml", "-m")
+    own, sml = of_run(records, loss_name="squentropy", loss_squares=1.0), of_run(records, loss_name="sml")
     assert len(records) == 3
-    assert 0 <= focal["test_accuracy"] <= 1
+    assert 0 <= own["test_accuracy"] <= 1
     assert plain["test_loss"] == pytest.approx(sml["test_loss"], rel=1e-5)  # at 0 it is the cross-entropy
     assert plain["test_accuracy"] == pytest.approx(sml["test_accuracy"], abs=0.01)
-    assert focal["test_loss"] < 0.95 * sml["test_loss"]
-    assert set(focal["scores"]) == set(sml["scores"])
-    assert focal["scores"]["softmax"]["nll"] == pytest.approx(sml["scores"]["softmax"]["nll"], abs=0.2)
-    assert copy.refused("dataset=digits", "loss=focal", "loss.focus=-1") == (
-        "lossbench: loss.focus must be >= 0 and finite, got -1.0"
+    assert set(own["scores"]) == set(sml["scores"])
+    nll = {record["run_id"]: record["scores"]["softmax"]["nll"] for record in (own, sml)}
+    assert sml["test_loss"] == pytest.approx(nll[sml["run_id"]], rel=1e-4)
+    assert own["test_loss"] > nll[own["run_id"]] + 1e-3  # by the squares
+    assert nll[own["run_id"]] == pytest.approx(nll[sml["run_id"]], abs=0.2)
+    assert copy.refused("dataset=digits", "loss=squentropy", "loss.squares=-1") == (
+        "lossbench: loss.squares must be >= 0 and finite, got -1.0"
     )
-    assert "did you mean loss=focal?" in copy.refused("dataset=digits", "loss=fokal")
+    assert "did you mean loss=squentropy?" in copy.refused("dataset=digits", "loss=sqentropy")
 
 
 def test_tables_and_figures_know_the_readmes_loss(copy: Copy) -> None:
-    label, probabilities, maps, style, num_styles = json.loads(copy.python("-c", FACTS).stdout)
-    assert (label, probabilities, maps, num_styles) == ("Focal", "softmax", ["softmax"], len(LOSSES) + 1)
-    assert style == {"color": "#aa4499", "marker": "v", "linestyle": ":"}  # the first that no other loss has
+    label, probabilities, maps, place, style, num_styles = json.loads(copy.python("-c", FACTS).stdout)
+    assert (label, probabilities, maps, num_styles) == ("Squentropy", "softmax", ["softmax"], len(LOSSES) + 1)
+    assert place >= 3  # the first three are those of the paper's losses
+    assert style == PALETTE[place % len(PALETTE)]
 
 
 def test_class_weights_work_with_the_readmes_loss(copy: Copy) -> None:
-    imbalanced = ("dataset=digits", "dataset.imbalance=step", "dataset.imbalance_ratio=3", "loss=focal", "loss.focus=3")
-    copy.train(*imbalanced)
-    records = copy.train(*imbalanced, "loss.class_weights=inverse")
-    weighted = of_run(records, loss_focus=3.0, loss_class_weights="inverse")
-    assert weighted["test_loss"] != of_run(records, loss_focus=3.0, loss_class_weights=None)["test_loss"]
+    imbalanced = ("dataset=digits", "dataset.imbalance=step", "dataset.imbalance_ratio=3", "loss=squentropy")
+    copy.train(*imbalanced, "loss.squares=3")
+    records = copy.train(*imbalanced, "loss.squares=3", "loss.class_weights=inverse")
+    weighted = of_run(records, loss_squares=3.0, loss_class_weights="inverse")
+    assert weighted["test_loss"] != of_run(records, loss_squares=3.0, loss_class_weights=None)["test_loss"]
 
 
 def test_the_network_of_the_documentation_is_trained(copy: Copy) -> None:

@@ -1,4 +1,4 @@
-"""Checks of a loss's arguments, and one-hot targets; nothing here synchronises with a GPU."""
+"""Checks of a loss's arguments, class sizes and one-hot targets; nothing here synchronises with a GPU."""
 
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,19 @@ def checked(logits: "Tensor", target: "Tensor") -> "Tensor":
                 f"target must be in 0..{logits.shape[1] - 1} for {logits.shape[1]} classes, got {least}..{most}"
             )
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def checked_counts(class_counts: "Tensor", logits: "Tensor") -> "Tensor":
+    """Check class sizes; returns them in the dtype of the logits, where a class without samples has size 1.
+
+    Raises:
+        ValueError: class_counts are not [K] for logits [B, K].
+    """
+    if class_counts.shape != logits.shape[1:]:
+        raise ValueError(
+            f"class_counts must be [{logits.shape[1]}] for logits {list(logits.shape)}, got {list(class_counts.shape)}"
+        )
+    return class_counts.to(logits.dtype).clamp_min(1)
 
 
 def one_hot(logits: "Tensor", target: "Tensor") -> "Tensor":
