@@ -13,6 +13,32 @@ from lossbench.report.drawing import drawing
 from lossbench.report.html import to_html
 from lossbench.report.style import BLACK
 
+ODD = [
+    "<b>&amp;</b><script>",
+    "a|b\\|c\\",
+    "# x ##",
+    "1. x",
+    "- x",
+    "> x",
+    "--",
+    "==",
+    "~~x~~ __init__ *x* _x_ _x)_y _.x_.",
+    "[x](y) ![z](y)",
+]
+ODD += [
+    "$x_1$ `y`",
+    "a\r\n\nb\0",
+    "\u202e\ud800",
+    "<!-- -->",
+    "&lt;",
+    '" onload="x',
+    "</style>",
+    "",
+    "漢字 é",
+    "x" * 3000,
+]
+"""Texts that would do harm if a page took them for its own marks."""
+
 VOID = {"meta", "input"}
 
 
