@@ -110,11 +110,6 @@ def test_accuracy_notices_beta_or_not() -> None:
     assert frame.loc["beta 8 - beta 0, attached"]["Verdict"] == "too few"
     assert list(frame.loc["attached - detached, beta 2"]) == ["0", "missing", "–", "–"]
     assert len(frame) == 12
-    assert beyond.even_weights(results) == (
-        "LGL-INR minus LGL-INR with even weights (beta 0), CNN2C on KMNIST: beta 4 +0.00 points, equivalent (each "
-        "tested by itself, n=3)."
-    )
-    assert beyond.even_weights(Known()) is None
 
 
 def test_beta_is_shown_with_its_weights(committed: Judge) -> None:

@@ -1,4 +1,4 @@
-"""Figures of results from rows made by hand: what is drawn, what the CSV holds, and what is told without runs."""
+"""Figures of results from rows made by hand: what is drawn, what the CSV holds, and what is said without runs."""
 
 import math
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """What pages are made of: texts, tiles, tables and pictures, in sections and parts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -156,17 +156,6 @@ class Page:
     lead: Sequence[Block]
     parts: Sequence[Part] = field(default_factory=tuple)
     about: str = ""
-
-    def pictures(self) -> Iterator[Picture]:
-        """All pictures in their order."""
-        for blocks in (self.lead, *self._rest()):
-            yield from (block for block in blocks if isinstance(block, Picture))
-
-    def _rest(self) -> Iterator[Sequence[Block]]:
-        for part in self.parts:
-            yield part.lead
-            for section in part.sections:
-                yield section.blocks
 
 
 def plain_page(title: str, lead: Sequence[Block], sections: Sequence[Section]) -> Page:

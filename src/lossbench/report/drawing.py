@@ -146,15 +146,10 @@ def _read_keys(path: Path) -> dict[str, str]:
 
 @cache
 def _code(module: str) -> str:
-    """A digest of the sources that a module's figures may depend on: its package's, and this one's."""
-    folders = {Path(__file__).parent}
+    """A digest of the sources that a module's figures may depend on: lossbench's, and the module's own."""
+    sources = set(Path(__file__).parents[1].rglob("*.py"))
     path = getattr(sys.modules.get(module), "__file__", None)
-    sources = set()
-    if path is not None:
-        sources.add(Path(path))
-        if module.startswith("lossbench."):
-            folders.add(Path(path).parent)
-    sources |= {source for folder in folders for source in folder.glob("*.py")}
+    sources |= {Path(path)} if path is not None else set()
     return hashlib.sha256(b"".join(source.read_bytes() for source in sorted(sources))).hexdigest()
 
 

@@ -113,7 +113,7 @@ def _draw_row(axes: Axes, y: float, row: FindingRow) -> None:
     if row.at_own is not None:
         axes.plot(100 * row.at_own.mean, y, color=color, **_FILLED)
     if row.other_reading is not None:
-        above = y - _ABOVE  # so that its interval is told from that of the own learning rate
+        above = y - _ABOVE  # so that its interval does not hide that of the own learning rate
         whiskers(axes, [above], [row.other_reading], color=color, linewidth=1)
         axes.plot(100 * row.other_reading.mean, above, color=color, **_CROSS)
     if row.paper is not None:

@@ -98,9 +98,6 @@ class _Writer:
         listed = ' class="listed"' if contents else ""
         return html_page(page.title, f"<main{listed}>\n{body}\n</main>", _SCRIPT if folded else "")
 
-    def _named(self, section: Section) -> str:
-        return self._anchor(section.short or section.title)
-
     def _anchor(self, text: str) -> str:
         """A name made from the text that no other part of the page has; letters, digits and hyphens alone."""
         stem = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"

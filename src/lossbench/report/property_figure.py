@@ -90,7 +90,6 @@ def _draw(means: Sequence[ClassMean], losses: Sequence[str]) -> Figure:
             axes.plot([one.right for one in chosen], [one.ratio for one in chosen], **STYLES[loss] | _HOLLOW)
         axes.set(xscale="log", yscale="log", xlim=across, ylim=up)
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_title(title, fontsize=TEXT, fontweight="bold")
         axes.set_xlabel("right-hand side of Eq. 9", fontsize=TEXT)
         axes.minorticks_off()

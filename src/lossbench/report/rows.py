@@ -77,6 +77,7 @@ class WeightRow:
         seeds: such as "0 to 2".
         difference: a fraction.
         margin: of equivalence, a fraction.
+        verdict: on the difference, such as "equivalent"; by the row's own test, without correction.
     """
 
     dataset: str
@@ -84,6 +85,7 @@ class WeightRow:
     seeds: str
     difference: Estimate
     margin: float
+    verdict: str = ""
 
 
 @dataclass(frozen=True)

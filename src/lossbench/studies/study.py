@@ -76,10 +76,6 @@ class Study:
         """The runs whose logits the sections read; of others no logits are committed."""
         return ()
 
-    def findings(self, results: Results) -> list[str]:
-        """Sentences on what was found so far; the page has them before the study's sections."""
-        return []
-
     def strengths(self, results: Results) -> list[str]:
         """Sentences on where one of the paper's losses is strong or weak; the page's evidence lists them."""
         return []

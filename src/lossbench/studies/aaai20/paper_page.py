@@ -157,7 +157,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
             gist="Gradient norms and probabilities by class, on seeds of their own; description, n=3.",
             by_arrays=True,
         ),
-        *(section for study in other_studies() for section in with_findings(study, results)),
+        *(section for study in other_studies() for section in study.sections(results)),
         Section(
             "Calibration",
             probabilities.calibrated(judge),
@@ -230,12 +230,6 @@ def beside_the_paper(results: Results) -> list[tuple[str, list[Config]]]:
     second, on_cpu = (module.blocks(Runtime(), accuracy=results.accuracy) for module in (second_runs, without_gpu))
     others = [block for study in other_studies() for block in study.planned(results)]
     return [*variants.blocks(True, Runtime()), *others, *second, *on_cpu]
-
-
-def with_findings(study: Study, results: Results) -> list[Section]:
-    """A study's sections, its findings first."""
-    sections, found = list(study.sections(results)), [Paragraph(text) for text in study.findings(results)]
-    return [replace(one, blocks=[*found, *one.blocks]) if one is sections[0] else one for one in sections]
 
 
 def runs_without_gpu(results: Results) -> set[str]:

@@ -24,7 +24,6 @@ from lossbench.studies.aaai20.claims import (
 )
 from lossbench.studies.aaai20.conditions import MARGINS
 from lossbench.studies.aaai20.keys import CNN2C, LGL, LGL_INR, SML, Pair, with_beta
-from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import Cell, Key, Part
 from lossbench.studies.results import Results, Statistic, area, best, epochs_to_end, last
 
@@ -142,12 +141,6 @@ class JudgedHeadline:
     own_lr: Comparison
     own_lrs: tuple[float, ...]
     """LGL-INR's own learning rate and the other's; shorter where one is not known."""
-    own_is_papers: bool
-    """The paper's learning rate is both losses' own."""
-    scale: float
-    """The other loss's factor in the scale condition."""
-    own_factor: float | None
-    """The other loss's own learning rate over the paper's, where LGL-INR's own is the paper's."""
     headline: Headline
 
 
@@ -246,20 +239,14 @@ class Judge:
                     self.small(Family(condition, (LGL_INR, other)), dataset)
                     for condition in ("paper", "scale-up", "own-lr")
                 )
-                lrs, same = self._own_lrs(own)
                 word = inference.headline(paper.word, own.word)
-                (place,) = [one for one in conditions.PLACES if one.dataset == dataset]
-                scale = conditions.SCALES[place][other.name]
-                papers = paper_schedule(place.dataset).lr
-                factor = lrs[1] / papers if len(lrs) == 2 and lrs[0] == papers else None
-                found.append(JudgedHeadline(dataset, other, paper, up, own, lrs, same, scale, factor, word))
+                found.append(JudgedHeadline(dataset, other, paper, up, own, self._own_lrs(own), word))
         return found
 
-    def _own_lrs(self, own: Comparison) -> tuple[tuple[float, ...], bool]:
-        """The learning rates of a comparison's cells as far as known, and whether they are the paper's cells."""
-        cells = {key: self.conditions["own-lr"][key] for key in own.contrast.keys if key in self.conditions["own-lr"]}
-        same = len(cells) == 2 and all(cell.key == self.conditions["paper"][key].key for key, cell in cells.items())
-        return tuple(cell.config.schedule.lr for cell in cells.values()), same
+    def _own_lrs(self, own: Comparison) -> tuple[float, ...]:
+        """The learning rates of a comparison's cells as far as known."""
+        cells = self.conditions["own-lr"]
+        return tuple(cells[key].config.schedule.lr for key in own.contrast.keys if key in cells)
 
     def small(self, family: Family, dataset: str) -> Comparison:
         """A family's comparison on CNN2C and a data set."""

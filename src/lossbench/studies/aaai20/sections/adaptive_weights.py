@@ -20,14 +20,16 @@ def adaptive_weights(judge: Judge, elsewhere: Sequence[str]) -> Section:
     """Whether LGL-INR's weights change anything, and whether its gain follows confusable pairs."""
     rows = estimates.weight_rows(judge)
     at_papers = [one for one in rows if one.beta == 1]
-    small = [one for one in at_papers if -one.margin < one.difference.low and one.difference.high < one.margin]
+    verdicts = {one.verdict for one in at_papers}
+    datasets = enumerated(dict.fromkeys(one.dataset for one in at_papers)) if at_papers else ""
     if not at_papers:
         title = "Whether LGL-INR's adaptive weights matter is not yet tested."
-    elif len(small) == len(at_papers):
-        datasets = enumerated(dict.fromkeys(one.dataset for one in at_papers))
+    elif verdicts <= {"equivalent", "equal"}:
         title = f"LGL-INR's adaptive weights change nothing measurable at the paper's setting on {datasets}."
-    else:
+    elif verdicts & {"undecided", "too few"}:
         title = "What LGL-INR's adaptive weights change at the paper's setting is not settled."
+    else:
+        title = f"LGL-INR's adaptive weights change accuracy at the paper's setting on {datasets}."
     told = [
         f"{points(one.difference.mean)} points on {one.dataset} (95 % interval "
         f"{span(one.difference.low, one.difference.high)}, n={one.difference.n})"

@@ -20,7 +20,6 @@ from lossbench.report.wording import (
     difference_line,
     enumerated,
     in_words,
-    points,
     seeds_told,
     spread,
 )
@@ -77,25 +76,6 @@ def beta(results: Results) -> list[Block]:
         table(over_beta, ["Weights", "beta"], caption),
         table(noticed, ["Contrast"], notice),
     ]
-
-
-def even_weights(results: Results) -> str | None:
-    """Whether LGL-INR does as well with even weights, in a sentence; None before there are enough runs of any beta."""
-    none, *others = [f"{value:g}" for value in studies.BETAS]
-    pairs = _pairs(results, studies.betas())
-    of_beta = {value: pairs[f"beta {value} - beta {none}, attached"] for value in others}
-    told = [f"beta {value} {_tested(of)}" for value, of in of_beta.items() if of.n >= inference.MIN_RUNS]
-    if not told:
-        return None
-    return (
-        f"LGL-INR minus LGL-INR with even weights (beta 0), CNN2C on KMNIST: {'; '.join(told)} (each "
-        f"tested by itself, {seeds_told(of.n for of in of_beta.values() if of.n >= inference.MIN_RUNS)})."
-    )
-
-
-def _tested(pairs: Pairs) -> str:
-    difference = inference.paired_t(pairs)
-    return f"{points(difference.mean)} points, {inference.compare(pairs, MARGINS['kmnist'], difference.p)}"
 
 
 def _pairs(results: Results, variants: Sequence[Variant]) -> dict[str, Pairs]:

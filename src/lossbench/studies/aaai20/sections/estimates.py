@@ -47,7 +47,7 @@ class Shrinkage:
 def at_papers(judge: Judge) -> Cells:
     """CNN2C's cells at the paper's learning rate, LGL summed over the classes among them, with all seeds."""
     found = {(name, loss): judge.conditions["paper"][Key(CNN2C, name, loss)] for name in GRAY for loss in keys.LOSSES}
-    found = {place: with_seeds(cell, ALL_SEEDS) for place, cell in found.items()}
+    found = {place: _with_known_seeds(judge, cell) for place, cell in found.items()}
     return found | {(name, SUMMED): _summed(judge, name) for name in GRAY}
 
 
@@ -60,7 +60,7 @@ def _summed(judge: Judge, dataset: str) -> Cell:
     paper = judge.conditions["paper"][Key(CNN2C, dataset, LGL)]
     schedule = replace(paper.config.schedule, lr=round(NUM_CLASSES * paper.config.schedule.lr, 9))
     faster = replace(paper, configs=tuple(replace(config, schedule=schedule) for config in paper.configs))
-    cells = [with_seeds(one, ALL_SEEDS) for one in (second_runs.lgl_sums()[dataset], times_ten[dataset], faster)]
+    cells = [_with_known_seeds(judge, one) for one in (second_runs.lgl_sums()[dataset], times_ten[dataset], faster)]
     return max(cells, key=lambda cell: len(inference.finished(judge.results.values(cell))))
 
 
@@ -70,7 +70,12 @@ def at_own(judge: Judge) -> Cells:
     own = second_runs.first_cells(accuracy)["own-lr"]
     found = {(key.dataset, key.loss): cell for key, cell in own.items()}
     found |= {("mnist", loss): cell for loss, cell in second_runs.mnist_own(accuracy).items()}
-    return {place: with_seeds(cell, ALL_SEEDS) for place, cell in found.items()}
+    return {place: _with_known_seeds(judge, cell) for place, cell in found.items()}
+
+
+def _with_known_seeds(judge: Judge, cell: Cell) -> Cell:
+    """A cell with all seeds; with the first ones alone until its blind seeds have all finished or diverged."""
+    return with_seeds(cell, ALL_SEEDS if _is_whole(judge.results, [cell], ALL_SEEDS) else FIRST_SEEDS)
 
 
 def summed_outcomes(judge: Judge) -> dict[str, CellOutcome]:
@@ -208,9 +213,11 @@ def weight_rows(judge: Judge) -> list[WeightRow]:
 
 
 def _weight_row(results: Results, name: str, beta: float, first: Cell, second: Cell) -> list[WeightRow]:
-    found = estimate(inference.paired_t(results.pairs(first, second)))
+    pairs = results.pairs(first, second)
+    difference = inference.paired_t(pairs)
+    found, verdict = estimate(difference), inference.compare(pairs, MARGINS[name], difference.p)
     seeds = f"{first.configs[0].seed} to {first.configs[-1].seed}"
-    return [WeightRow(LABELS[name], beta, seeds, found, MARGINS[name])] if found else []
+    return [WeightRow(LABELS[name], beta, seeds, found, MARGINS[name], verdict)] if found else []
 
 
 def scores(results: Results, cell: Cell) -> dict[str, list[float]]:

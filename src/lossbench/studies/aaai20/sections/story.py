@@ -16,10 +16,11 @@ from lossbench.studies.aaai20 import figure1, keys, second_runs
 from lossbench.studies.aaai20.claims import claims
 from lossbench.studies.aaai20.conditions import PLACES, SCALES
 from lossbench.studies.aaai20.keys import CNN2C, GRAY, LGL, LGL_INR, LITERAL, SML, SUMMED, pair_label
+from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.aaai20.sections import estimates
 from lossbench.studies.aaai20.sections.adaptive_weights import adaptive_weights
 from lossbench.studies.aaai20.sections.findings import DATASETS, cells_sentence
-from lossbench.studies.aaai20.verdicts import Judge, JudgedCell, JudgedHeadline, Verdict
+from lossbench.studies.aaai20.verdicts import SEEN_SEED, Judge, JudgedCell, JudgedHeadline, Verdict
 from lossbench.studies.cells import Key
 
 NOT_YET = toned("not yet run")
@@ -177,7 +178,7 @@ def _shrinks(judge: Judge) -> list[Block]:
         return [tuned, Paragraph("No lead is known at both learning rates yet.")]
     caption = (
         "By how much LGL-INR's lead shrinks, in points of test accuracy: CNN2C, last epoch, paired over all seeds that "
-        "there are (0 to 9; MNIST 5 to 9), 95 % intervals. Description: the verdicts rest on seeds 0 to 4. Where "
+        "there are (n), 95 % intervals. Description: the verdicts rest on seeds 0 to 4. Where "
         "the paper's rate is both losses' own, nothing can shrink, and the line is left out."
     )
     return [tuned, table(lines, ["Lead", "Data set"], caption)]
@@ -212,8 +213,9 @@ def _tuned(judge: Judge) -> str:
             told.append(f"{loss.label} {'on every data set' if len(same) == len(known) > 1 else where}")
     if not told:
         return "No loss's own learning rate is known yet."
-    return f"The paper's learning rate, 0.01, is the best on held-out images for {'; '.join(told)}.".replace(
-        "'s on", " on"
+    return (
+        f"The paper's learning rate, {paper_schedule('kmnist').lr:g}, is the best on held-out images for "
+        f"{'; '.join(told)}. One run a rate decides; the full check says what further seeds choose."
     )
 
 
@@ -242,7 +244,7 @@ def _own_table(judge: Judge) -> Table:
                 }
             lines[LABELS[name], loss.label] = line
     caption = (
-        "Each loss at the paper's learning rate (0.01) and at its own: test accuracy (%), mean ± standard deviation "
+        "Each loss at the paper's learning rate and at its own: test accuracy (%), mean ± standard deviation "
         "over seeds (n), CNN2C, last epoch. At its own rate also the negative log-likelihood in nats, the Brier score "
         "and the expected calibration error (15 bins), means over seeds, by the probabilities that theory names, "
         "normalised. LGL (sum) is LGL at ten times the rate, so both have the same best accuracy."
@@ -276,16 +278,18 @@ def _conditions(
     texts = _figure1_depends(judge, verdicts)
     if changed:
         texts.append(
-            f"Nine runs with seed 0 had been seen before the rules were written. Without them one pair fewer is left, "
-            f"and these leads change: {enumerated(changed)}."
+            f"{in_words(len(judge.seen())).capitalize()} runs with seed {SEEN_SEED} had been seen before the rules "
+            f"were written. Without them one pair fewer is left, and these leads change: {enumerated(changed)}."
         )
-    texts.append(_not_tested(verdicts, printed))
+    lacking = _not_tested(verdicts, printed)
+    texts.append(lacking)
     texts.append(
         "Intervals are about new seeds: the test images of a data set are one fixed set, seen before. CNN2C has a "
-        "constant learning rate, as in the paper; a decaying one is planned."
+        "constant learning rate, as in the paper."
     )
     blocks = [*readings, Items([text for text in texts if text])]
-    title = "The results depend on readings of the paper, and much is not tested yet."
+    title = "The results depend on readings of the paper" + ", and much is not tested yet." * bool(lacking)
+    title = title if lacking else f"{title}."
     return Section(title, blocks, short="Limits")
 
 
@@ -324,5 +328,5 @@ def _not_tested(verdicts: Sequence[Verdict], printed: Sequence[JudgedCell]) -> s
     return (
         f"Not judged yet, with fewer than {inference.MIN_RUNS} runs: {len(lacking)} of {len(printed)} accuracies "
         f"({enumerated(places)}) and so {len(untested)} of {len(own)} claims, {in_words(len(central))} of them central "
-        "ones, which speak of all cells."
+        "ones, which are about all cells."
     )
