@@ -20,19 +20,20 @@ ALLOWED = {
     "models": "config",
     "losses": "config",
     "statistics": "config losses",
+    "properties": "config losses system",
     "runs": "config data statistics system",
     "training": "config data losses models runs statistics system",
     "sweep": "config data models runs system training",
     "report": "config runs statistics system",
     "studies": "config data losses models report runs statistics system",
-    "cli": "config report runs studies sweep system training",
+    "cli": "config properties report runs studies sweep system training",
 }
 """What a package may import of the others, now or later in a function; every one may import the package's own numbers.
 
 The order is that of the layers: a package imports only what stands above it here.
 """
 
-WITHOUT_TORCH = ("system", "config", "statistics", "runs", "report", "studies", "cli", "data.labels", "data.npz_file")
+WITHOUT_TORCH = ("system", "config", "statistics", "properties", "runs", "report", "studies", "cli", "data.labels", "data.npz_file")
 """Packages and modules that start without torch."""
 
 MOST_LINES = 400

@@ -1,0 +1,1 @@
+"""What a loss is as a function of logits: properties and faults, found by computation."""
