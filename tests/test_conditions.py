@@ -13,22 +13,20 @@ from lossbench.losses.sml import Sml
 from lossbench.models.cnn2c import Cnn2c
 from lossbench.studies.aaai20 import conditions
 from lossbench.studies.aaai20.conditions import (
-    LR_GRID,
     PLACES,
+    RATES,
     SCALES,
-    OwnLr,
     cells,
     curve,
-    own_lr,
     points,
     reference_blocks,
-    wanted_lrs,
 )
 from lossbench.studies.aaai20.grid import LITERAL_HEAD
 from lossbench.studies.aaai20.keys import labelled
 from lossbench.studies.aaai20.schedule import paper_schedule
+from lossbench.studies.learning_rates import OwnLr, own_lr, wanted_lrs
 
-GRID = dict(zip(LR_GRID, (0.90, 0.93, 0.95, 0.94, 0.92, 0.10), strict=True))
+GRID = dict(zip(RATES.grid, (0.90, 0.93, 0.95, 0.94, 0.92, 0.10), strict=True))
 
 
 def unknown(config: Config) -> float | None:
@@ -66,7 +64,7 @@ def test_the_reference_runs_are_those_of_the_rules_in_their_order() -> None:
     assert [config.dataset.name for config in curves] == ["kmnist"] * 18 + ["fmnist"] * 18
     assert [config.schedule.lr for config in curves[:6]] == [0.003] * 3 + [0.01] * 3
     assert {(config.loss.name, config.schedule.lr) for config in curves[:18]} == set(
-        product(("lgl", "sml", "lgl_inr"), LR_GRID)
+        product(("lgl", "sml", "lgl_inr"), RATES.grid)
     )
     assert all(replace(config.schedule, lr=0.01) == paper_schedule(config.dataset.name) for config in curves)
     scaled = blocks[5][1]
@@ -81,7 +79,7 @@ def test_the_reference_runs_are_those_of_the_rules_in_their_order() -> None:
     assert [run_id(config) for config in with_gpu[4][1]] == [run_id(config) for config in first]
     for (_, configs), size, shape in ((with_gpu[12], 6000, "cnn5c"), (with_gpu[17], 5000, "resnet18")):
         assert {(config.dataset.num_validation, config.model.name) for config in configs} == {(size, shape)}
-        assert {config.schedule.lr for config in configs} == set(LR_GRID)
+        assert {config.schedule.lr for config in configs} == set(RATES.grid)
     assert {config.schedule.weight_decay for config in with_gpu[20][1]} == {1e-4}
 
 
@@ -111,25 +109,25 @@ def test_the_plan_goes_on_from_the_curves() -> None:
 @pytest.mark.parametrize(
     ("changes", "wanted", "found"),
     [
-        ({}, LR_GRID, OwnLr(0.03, False)),
-        ({0.1: 0.95}, LR_GRID, OwnLr(0.03, False)),  # the smaller of equals
-        ({0.03: math.nan}, LR_GRID, OwnLr(0.1, False)),
-        ({0.3: None}, LR_GRID, None),
-        ({1.0: 0.96}, (*LR_GRID, 3.0), None),
-        ({1.0: 0.96, 3.0: 0.9}, (*LR_GRID, 3.0), OwnLr(1.0, False)),
-        ({1.0: 0.96, 3.0: 0.97}, (*LR_GRID, 3.0, 10.0), None),
-        ({1.0: 0.96, 3.0: 0.97, 10.0: 0.98}, (*LR_GRID, 3.0, 10.0), OwnLr(10.0, True)),
-        ({0.003: 0.99}, (0.001, *LR_GRID), None),
-        ({0.003: 0.99, 0.001: 0.991, 0.0003: 0.98}, (0.0003, 0.001, *LR_GRID), OwnLr(0.001, False)),
-        (dict.fromkeys((0.0003, 0.001, *LR_GRID), math.nan), (0.0003, 0.001, *LR_GRID), OwnLr(0.0003, True)),
+        ({}, RATES.grid, OwnLr(0.03, False)),
+        ({0.1: 0.95}, RATES.grid, OwnLr(0.03, False)),  # the smaller of equals
+        ({0.03: math.nan}, RATES.grid, OwnLr(0.1, False)),
+        ({0.3: None}, RATES.grid, None),
+        ({1.0: 0.96}, (*RATES.grid, 3.0), None),
+        ({1.0: 0.96, 3.0: 0.9}, (*RATES.grid, 3.0), OwnLr(1.0, False)),
+        ({1.0: 0.96, 3.0: 0.97}, (*RATES.grid, 3.0, 10.0), None),
+        ({1.0: 0.96, 3.0: 0.97, 10.0: 0.98}, (*RATES.grid, 3.0, 10.0), OwnLr(10.0, True)),
+        ({0.003: 0.99}, (0.001, *RATES.grid), None),
+        ({0.003: 0.99, 0.001: 0.991, 0.0003: 0.98}, (0.0003, 0.001, *RATES.grid), OwnLr(0.001, False)),
+        (dict.fromkeys((0.0003, 0.001, *RATES.grid), math.nan), (0.0003, 0.001, *RATES.grid), OwnLr(0.0003, True)),
     ],
 )
 def test_the_own_learning_rate_is_the_best_of_a_grid_that_grows_at_its_edges(
     changes: dict[float, float | None], wanted: tuple[float, ...], found: OwnLr | None
 ) -> None:
     known = {**GRID, **changes}
-    assert wanted_lrs(known) == wanted
-    assert own_lr(known) == found
+    assert wanted_lrs(RATES, known) == wanted
+    assert own_lr(RATES, known) == found
 
 
 def test_arms_differ_in_what_their_name_says() -> None:

@@ -33,7 +33,18 @@ ALLOWED = {
 The order is that of the layers: a package imports only what stands above it here.
 """
 
-WITHOUT_TORCH = ("system", "config", "statistics", "properties", "runs", "report", "studies", "cli", "data.labels", "data.npz_file")
+WITHOUT_TORCH = (
+    "system",
+    "config",
+    "statistics",
+    "properties",
+    "runs",
+    "report",
+    "studies",
+    "cli",
+    "data.labels",
+    "data.npz_file",
+)
 """Packages and modules that start without torch."""
 
 MOST_LINES = 400

@@ -10,9 +10,10 @@ from lossbench.config.run import Config, Runtime, run_id
 from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.sml import Sml
 from lossbench.studies.aaai20 import second_runs, variants
-from lossbench.studies.aaai20.conditions import LR_STEPS, PLACES, reference_blocks
+from lossbench.studies.aaai20.conditions import PLACES, RATES, reference_blocks
 from lossbench.studies.aaai20.keys import labelled
-from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, CHOICE_SEEDS, MNIST, Choice, blocks, choice
+from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, CHOICE_SEEDS, MNIST, blocks, choice
+from lossbench.studies.learning_rates import Choice
 from lossbench.studies.study import Accuracy
 
 OWN = {"lgl": 1.0, "sml": 0.1, "lgl_inr": 0.01}
@@ -101,7 +102,7 @@ def test_a_choice_waits_for_all_seeds_and_takes_the_best_mean() -> None:
         (0.03, (0.01, 0.03, 0.1, 0.3), 0.03),  # a best at the edge of the window extends it
         (0.003, (0.001, 0.003, 0.01, 0.03, 0.1, 0.3), 0.003),
         (0.3, (0.03, 0.1, 0.3, 1.0), 0.3),
-        (100.0, LR_STEPS[LR_STEPS.index(0.03) :], 10.0),  # until there is no further rate
+        (100.0, RATES.steps[RATES.steps.index(0.03) :], 10.0),  # until there is no further rate
     ],
 )
 def test_a_window_grows_at_its_edges(later: float, window: tuple[float, ...], best: float) -> None:

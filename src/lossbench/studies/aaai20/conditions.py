@@ -4,7 +4,6 @@ A condition gives every loss a cell: the paper's learning rate, scales matched, 
 head as printed. Known accuracies come in as a function of a config, so later runs can follow from the curves.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -19,6 +18,7 @@ from lossbench.studies.aaai20.grid import LOSSES, SEEDS, cell_of
 from lossbench.studies.aaai20.keys import CNN2C, CNN5C, LITERAL, key_of, with_beta
 from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.cells import Cell, Key, Part, made_for
+from lossbench.studies.learning_rates import OwnLr, Rates, own_lr, wanted_lrs
 from lossbench.studies.study import Accuracy
 
 
@@ -65,9 +65,8 @@ PLACES = (Place("cnn2c", "kmnist"), Place("cnn2c", "fmnist"))
 LARGE = (Place("cnn5c", "kmnist"), Place("resnet18", "cifar10"))
 """Shown beside, where a GPU has been at work."""
 
-LR_GRID = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 NEXT_TO_GRID = (0.001, 3.0)
-LR_STEPS = (0.0003, NEXT_TO_GRID[0], *LR_GRID, NEXT_TO_GRID[1], 10.0)
+RATES = Rates((0.003, 0.01, 0.03, 0.1, 0.3, 1.0), (NEXT_TO_GRID[0], 0.0003), (NEXT_TO_GRID[1], 10.0), 2)
 """The grid and what it may be extended by, twice at most."""
 
 SELECTION_SEED = 1000  # of the runs that choose a learning rate; no reported run has it
@@ -81,14 +80,6 @@ SCALES = {
 """Factors to LGL-INR's gradient norm for SML and LGL, to SML's for LGL-INR: tools/measure_scales.py."""
 
 
-@dataclass(frozen=True)
-class OwnLr:
-    """A loss's own learning rate on a data set."""
-
-    lr: float
-    at_edge: bool  # of the rates tried: the best may lie beyond
-
-
 def cells(condition: str, accuracy: Accuracy) -> dict[Key, Cell]:
     """The cells of a condition, losses of Table 5 with their beta; of `own-lr` those whose learning rate is known."""
     if condition in ("paper", "literal"):
@@ -97,9 +88,9 @@ def cells(condition: str, accuracy: Accuracy) -> dict[Key, Cell]:
         return {key: cell for key, cell in every.items() if (key.model == LITERAL) == (condition == "literal")}
     chosen = []
     for place, loss in product((*PLACES, *LARGE), LOSSES):
-        own = own_lr(points(place, loss, accuracy)) if condition == "own-lr" else None
-        if own is not None:
-            chosen.append(cell_at(place, loss, own.lr))
+        best = own(place, loss, accuracy) if condition == "own-lr" else None
+        if best is not None:
+            chosen.append(cell_at(place, loss, best.lr))
         elif condition != "own-lr":
             scaled = (loss.name == "lgl_inr") == (condition == "scale-down")
             chosen.append(cell_at(place, _scaled(place, loss) if scaled else loss))
@@ -109,7 +100,7 @@ def cells(condition: str, accuracy: Accuracy) -> dict[Key, Cell]:
 def curve(place: Place, loss: LossConfig, runtime: Runtime) -> dict[float, Config]:
     """The runs of an accuracy-over-lr curve, by learning rate, those it may be extended by among them."""
     one = place.config(loss, runtime, NUM_VALIDATION[place.dataset])
-    return {lr: replace(one, schedule=replace(one.schedule, lr=lr)) for lr in LR_STEPS}
+    return {lr: replace(one, schedule=replace(one.schedule, lr=lr)) for lr in RATES.steps}
 
 
 def points(place: Place, loss: LossConfig, accuracy: Accuracy) -> dict[float, float | None]:
@@ -117,33 +108,9 @@ def points(place: Place, loss: LossConfig, accuracy: Accuracy) -> dict[float, fl
     return {lr: accuracy(config) for lr, config in curve(place, loss, Runtime()).items()}
 
 
-def wanted_lrs(known: Mapping[float, float | None]) -> tuple[float, ...]:
-    """The learning rates that a curve needs: the grid, and the next step as long as the best is at an edge."""
-    low, high = LR_STEPS.index(LR_GRID[0]), LR_STEPS.index(LR_GRID[-1]) + 1
-    for _ in range(2):
-        lrs = LR_STEPS[low:high]
-        if any(known.get(lr) is None for lr in lrs):
-            break
-        best = _best(lrs, known)
-        low, high = low - (best == lrs[0]), high + (best == lrs[-1])
-    return LR_STEPS[low:high]
-
-
-def own_lr(known: Mapping[float, float | None]) -> OwnLr | None:
-    """The learning rate with the best validation accuracy, the smaller of equals; None while one is missing."""
-    lrs = wanted_lrs(known)
-    if any(known.get(lr) is None for lr in lrs):
-        return None
-    best = _best(lrs, known)
-    return OwnLr(best, best in (lrs[0], lrs[-1]))
-
-
-def _best(lrs: tuple[float, ...], known: Mapping[float, float | None]) -> float:
-    def accuracy(lr: float) -> float:
-        value = known[lr]
-        return -1.0 if value is None or math.isnan(value) else value  # what diverges is worst
-
-    return max(lrs, key=lambda lr: (accuracy(lr), -lr))
+def own(place: Place, loss: LossConfig, accuracy: Accuracy) -> OwnLr | None:
+    """A loss's own learning rate by the selection seed; None while a run of its curve is missing."""
+    return own_lr(RATES, points(place, loss, accuracy))
 
 
 def cell_at(place: Place, loss: LossConfig, lr: float | None = None) -> Cell:
@@ -175,10 +142,10 @@ def curve_blocks(
 
     def beyond(next_to_grid: bool) -> Callable[[Mapping[float, float | None]], list[float]]:
         return lambda known: [
-            lr for lr in wanted_lrs(known) if lr not in LR_GRID and (lr in NEXT_TO_GRID) == next_to_grid
+            lr for lr in wanted_lrs(RATES, known) if lr not in RATES.grid and (lr in NEXT_TO_GRID) == next_to_grid
         ]
 
-    yield curves(f"learning rates of {name}, on validation images", lambda known: LR_GRID)
+    yield curves(f"learning rates of {name}, on validation images", lambda known: RATES.grid)
     yield curves(f"learning rates of {name}, one step beyond an edge of the grid", beyond(True))
     yield curves(f"learning rates of {name}, two steps beyond", beyond(False))
 
@@ -202,8 +169,8 @@ def reference_blocks(has_gpu: bool, runtime: Runtime, accuracy: Accuracy) -> Ite
         scaled = [cell_at(place, _scaled(place, loss)) for place, loss in product(places, LOSSES)]
         yield block(f"{name}, scales matched", scaled, "scales")
         parts = {place.parts for place in places}
-        own = [cell for key, cell in cells("own-lr", accuracy).items() if key.place in parts]
-        yield block(f"{name}, each loss at its own learning rate", own, "own_lr")
+        at_own = [cell for key, cell in cells("own-lr", accuracy).items() if key.place in parts]
+        yield block(f"{name}, each loss at its own learning rate", at_own, "own_lr")
 
     table3, table4 = grid.cells(3, "paper"), grid.cells(4, "paper")
     cnn5c, cnn2c, literal = ([cell for cell in table3 if key_of(cell).model == one] for one in (CNN5C, CNN2C, LITERAL))

@@ -3,31 +3,31 @@
 Blind seeds for the first round's cells, more seeds to choose a learning rate, two more contrasts, a second protocol.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import product
 
 from lossbench.config.options import LossConfig, Reduction
 from lossbench.config.run import Config, Runtime
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import LglInr
+from lossbench.studies import learning_rates
 from lossbench.studies.aaai20.conditions import (
     LARGE,
-    LR_STEPS,
     PLACES,
+    RATES,
     Place,
     block_of,
     cell_at,
     cells,
     curve,
     curve_blocks,
-    own_lr,
-    points,
+    own,
 )
 from lossbench.studies.aaai20.grid import LOSSES
 from lossbench.studies.aaai20.keys import CNN2C
 from lossbench.studies.cells import Cell, Key, Part, made_for
+from lossbench.studies.learning_rates import Choice, neighbours
 from lossbench.studies.study import Accuracy
 
 BLIND_SEEDS = range(5, 10)
@@ -46,15 +46,6 @@ DECAYED = tuple(replace(place, milestones=(0.5, 0.75)) for place in PLACES)
 
 MAX_EXTENSIONS = 3
 """Blocks of the plan that go beyond a window's edge; more would be needed only if a best ran away from the grid."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What four more seeds say about a loss's own learning rate."""
-
-    window: tuple[float, ...]  # the rates that are wanted
-    accuracies: Mapping[float, tuple[float | None, ...]]  # validation accuracy by rate, one a seed
-    best: float | None  # by the mean over seeds; None while a run is missing
 
 
 def with_seeds(cell: Cell, seeds: Iterable[int]) -> Cell:
@@ -84,9 +75,9 @@ def decayed(accuracy: Accuracy) -> dict[Key, Cell]:
 def _own(place: Place, accuracy: Accuracy) -> dict[Part, Cell]:
     found = {}
     for loss in LOSSES:
-        own = own_lr(points(place, loss, accuracy))
-        if own is not None:
-            found[Part(loss.name)] = with_seeds(cell_at(place, loss, own.lr), BLIND_SEEDS)
+        first = own(place, loss, accuracy)
+        if first is not None:
+            found[Part(loss.name)] = with_seeds(cell_at(place, loss, first.lr), BLIND_SEEDS)
     return found
 
 
@@ -102,27 +93,12 @@ def lgl_sums() -> dict[str, Cell]:
 
 def choice(place: Place, loss: LossConfig, accuracy: Accuracy) -> Choice | None:
     """The own learning rate by `CHOICE_SEEDS`; None while the first round's is not known."""
-    first = own_lr(points(place, loss, accuracy))
+    first = own(place, loss, accuracy)
     if first is None:
         return None
-    runs = choice_runs(place, loss, Runtime())
-    index = LR_STEPS.index(first.lr)
-    low, high = max(index - 1, 0), min(index + 2, len(LR_STEPS))
-    while True:
-        known = {lr: tuple(map(accuracy, runs[lr])) for lr in LR_STEPS[low:high]}
-        if any(value is None for values in known.values() for value in values):
-            return Choice(LR_STEPS[low:high], known, None)
-        best = max(known, key=lambda lr: (*_merit(known[lr]), -lr))
-        wider = max(low - (best == LR_STEPS[low]), 0), min(high + (best == LR_STEPS[high - 1]), len(LR_STEPS))
-        if wider == (low, high):
-            return Choice(LR_STEPS[low:high], known, best)
-        low, high = wider
-
-
-def _merit(values: Sequence[float | None]) -> tuple[bool, float]:
-    """Whether no run diverged, then the mean of the others."""
-    finite = [value for value in values if value is not None and not math.isnan(value)]
-    return len(finite) == len(values), sum(finite) / len(finite) if finite else -1.0
+    runs, steps = choice_runs(place, loss, Runtime()), RATES.steps
+    start = neighbours(steps, first.lr)
+    return learning_rates.choice(steps, start, lambda lr: tuple(map(accuracy, runs[lr])), widens=True)
 
 
 def choice_runs(place: Place, loss: LossConfig, runtime: Runtime) -> dict[float, list[Config]]:
@@ -136,7 +112,7 @@ def otherwise(accuracy: Accuracy) -> dict[Key, Cell]:
     """Cells where four more seeds choose another learning rate than the first round, with blind seeds."""
     found = {}
     for place, loss in product(PLACES, LOSSES):
-        first, second = own_lr(points(place, loss, accuracy)), choice(place, loss, accuracy)
+        first, second = own(place, loss, accuracy), choice(place, loss, accuracy)
         if first and second and second.best is not None and second.best != first.lr:
             found[Key(*place.parts, Part(loss.name))] = with_seeds(cell_at(place, loss, second.best), BLIND_SEEDS)
     return found
@@ -168,11 +144,10 @@ def _choices(title: str, runtime: Runtime, accuracy: Accuracy, beyond: bool = Fa
     """The window's runs of every loss, or those beyond it that its results ask for, all losses of a seed."""
     wanted = []
     for place, loss in product(PLACES, LOSSES):
-        first, second = own_lr(points(place, loss, accuracy)), choice(place, loss, accuracy)
+        first, second = own(place, loss, accuracy), choice(place, loss, accuracy)
         if first is None or second is None:
             continue
-        index, runs = LR_STEPS.index(first.lr), choice_runs(place, loss, runtime)
-        inner = LR_STEPS[max(index - 1, 0) : index + 2]
+        inner, runs = neighbours(RATES.steps, first.lr), choice_runs(place, loss, runtime)
         wanted += [config for lr in second.window if (lr not in inner) == beyond for config in runs[lr]]
     return title, made_for("learning_rates", sorted(wanted, key=lambda config: config.seed), runtime)
 
@@ -180,8 +155,8 @@ def _choices(title: str, runtime: Runtime, accuracy: Accuracy, beyond: bool = Fa
 def chosen_runs(accuracy: Accuracy) -> Iterator[Config]:
     """The runs on held-out images at each loss's own learning rate; while that is not known, all that could be it."""
     for place, loss in product((*GRAY, *DECAYED, *LARGE), LOSSES):
-        own, again = own_lr(points(place, loss, accuracy)), choice(place, loss, accuracy)
-        lrs = {own.lr} if own else set(LR_STEPS)
+        first, again = own(place, loss, accuracy), choice(place, loss, accuracy)
+        lrs = {first.lr} if first else set(RATES.steps)
         if place in PLACES and again is not None:
             lrs |= set(again.window) if again.best is None else {again.best}
         for lr in sorted(lrs):

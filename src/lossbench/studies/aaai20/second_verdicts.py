@@ -16,12 +16,13 @@ from lossbench.statistics import inference
 from lossbench.statistics.inference import Headline, Pairs, Prediction, Word
 from lossbench.studies.aaai20 import second_runs
 from lossbench.studies.aaai20.claims import Contrast, Family, between_losses
-from lossbench.studies.aaai20.conditions import MARGINS, PLACES, own_lr, points
+from lossbench.studies.aaai20.conditions import MARGINS, PLACES, own
 from lossbench.studies.aaai20.grid import LOSSES
 from lossbench.studies.aaai20.keys import CNN2C, EVEN, LGL_INR, PAIRS, SML, SUMMED, Pair
 from lossbench.studies.aaai20.second_runs import BLIND_SEEDS, FIRST_SEEDS, GRAY, with_seeds
 from lossbench.studies.aaai20.verdicts import Comparison, Judge, JudgedHeadline
 from lossbench.studies.cells import Cell, Key, Part
+from lossbench.studies.learning_rates import Choice
 from lossbench.studies.results import last
 
 Status = Literal["confirmed", "contradicted", "undecided", "nothing to confirm", "not yet run"]
@@ -111,7 +112,7 @@ class RateChoice:
     dataset: str  # as registered
     loss: Part
     first: float | None
-    choice: second_runs.Choice | None
+    choice: Choice | None
 
 
 def confirmed(first: Word, blind: Word, refuted: bool) -> Status:
@@ -279,7 +280,7 @@ class SecondRound:
             RateChoice(
                 place.dataset,
                 Part(loss.name),
-                own.lr if (own := own_lr(points(place, loss, accuracy))) else None,
+                first.lr if (first := own(place, loss, accuracy)) else None,
                 second_runs.choice(place, loss, accuracy),
             )
             for place, loss in product(PLACES, LOSSES)

@@ -21,6 +21,7 @@ from lossbench.studies.aaai20.schedule import paper_schedule
 from lossbench.studies.aaai20.second_runs import DECAYED, GRAY
 from lossbench.studies.aaai20.sections.findings import CONDITIONS
 from lossbench.studies.aaai20.verdicts import Judge
+from lossbench.studies.learning_rates import own_lr, wanted_lrs
 
 
 def confound(judge: Judge) -> list[Block]:
@@ -78,7 +79,7 @@ def _large(judge: Judge) -> list[Block]:
 
 def _curve(judge: Judge, place: conditions.Place, loss: LossConfig) -> LrCurve:
     known, schedule = conditions.points(place, loss, judge.results.accuracy), paper_schedule(place.dataset)
-    own, wanted, scale = conditions.own_lr(known), conditions.wanted_lrs(known), _scale(place, loss)
+    own, wanted, scale = own_lr(conditions.RATES, known), wanted_lrs(conditions.RATES, known), _scale(place, loss)
     return LrCurve(
         _name(place),
         LABELS[loss.name],
