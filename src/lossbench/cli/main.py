@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from lossbench import __version__
+from lossbench.cli.compare import compare
 from lossbench.cli.evaluate import evaluate
 from lossbench.cli.hydra_main import plain_errors
 from lossbench.cli.plugins import datasets, losses, models, without_plugins
@@ -14,7 +15,7 @@ from lossbench.cli.profile import profile_run
 from lossbench.cli.reference import reference
 from lossbench.cli.report import report
 from lossbench.cli.reproduce import reproduce
-from lossbench.cli.runs import compare, diff, remove, runs, show, verify
+from lossbench.cli.runs import diff, remove, runs, show, verify
 from lossbench.cli.simulate import simulate
 from lossbench.cli.studies import studies
 from lossbench.cli.table import table
@@ -47,12 +48,13 @@ class InOrder(click.Group):
 
 _COMMANDS: tuple[click.Command, ...] = (
     HydraCommand("train", train),
+    compare,
     HydraCommand("reproduce", reproduce),
     HydraCommand("reference", reference),
     HydraCommand("report", report),
     HydraCommand("profile", profile_run),
     evaluate,
-    *(runs, table, show, diff, compare, remove, verify),
+    *(runs, table, show, diff, remove, verify),
     *(losses, models, datasets),
     studies,
     *(export, import_, publish, prune),

@@ -130,14 +130,6 @@ def diff(names: Sequence[str], results_dir: str, output_dir: str, as_json: bool)
     print_table(["", *found["runs"]], rows)
 
 
-@click.command(hidden=True, add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def compare(words: Sequence[str]) -> None:
-    """The former name of `diff`."""
-    echo("lossbench: `lossbench diff` shows two runs or more side by side", err=True)
-    sys.exit(2)
-
-
 @click.command()
 @run_arguments("names", -1, required=False)
 @filters

@@ -148,18 +148,29 @@ def changed(config: Config) -> str:
         "dataset": config.dataset,
         "schedule": config.schedule,
     }
+    keys = _changed(kinds)
     options = options_of(asdict(config))
-    keys = [
-        f"{part}.{one.name}"
-        for part, kind in kinds.items()
-        for one in fields(kind)
-        if one.name not in ("name", "path") and not same(getattr(kind, one.name), _default(one))
-    ]
     words = in_words(options, sorted(keys, key=lambda key: key != "schedule.lr" and key.startswith("schedule.")))
     allowed = "".join(
         letter if letter.isascii() and (letter.isalnum() or letter in " ,._=+-[]") else "_" for letter in words
     )
     return allowed if len(allowed) <= _LONGEST else f"{allowed[: _LONGEST - 3]}..."
+
+
+def named_loss(config: Config) -> str:
+    """The loss as tables write it, with those of its options that are not its defaults: "LGL-INR, beta 4"."""
+    options = in_words(options_of(asdict(config)), _changed({"loss": config.loss}))
+    return ", ".join(filter(None, [LOSSES[config.loss.name].label, options]))
+
+
+def _changed(kinds: Mapping[str, Any]) -> list[str]:
+    """The full names of the options that are not the defaults of their dataclass, of data sets without their path."""
+    return [
+        f"{part}.{one.name}"
+        for part, kind in kinds.items()
+        for one in fields(kind)
+        if one.name not in ("name", "path") and not same(getattr(kind, one.name), _default(one))
+    ]
 
 
 def _default(one: "Field[Any]") -> object:

@@ -13,6 +13,13 @@ def flops(config: Config) -> float:
     return epochs * (known.num_train * step + known.num_test * forward) + known.num_train * forward
 
 
+def flops_per_step(config: Config) -> float:
+    """Floating-point operations of a full training step."""
+    known = sizes(config.dataset)
+    _, step = _flops_per_image(repr(config.model), known.shape, known.num_classes, config.model)
+    return min(config.schedule.batch_size, known.num_train) * step
+
+
 _known_flops: dict[tuple[str, Shape, int], tuple[float, float]] = {}
 
 

@@ -1,0 +1,171 @@
+"""`lossbench compare`: compares losses on a data set, each at its own learning rate."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from lossbench.cli import quick_comparison
+from lossbench.cli.comparing import Asked, asked, comparison_of
+from lossbench.cli.printing import num_runs, say_pages, say_summary
+from lossbench.config.registry import LABELS
+from lossbench.config.run import Config, Runtime, run_id
+from lossbench.studies.comparison import Comparison
+from lossbench.studies.fixed_rules import FixedRules, default_name, fix_rules, folder_of, read_rules
+from lossbench.studies.results import Results, known_results
+from lossbench.system.files import check_folder
+from lossbench.system.screen import say
+from lossbench.system.spelling import spelled
+
+EXPERIMENT = "compare"
+"""What the records say that the runs were made for."""
+
+
+@click.command()
+@click.argument("options", nargs=-1, metavar="loss=A,B,... [OPTION=VALUE]...")
+@click.option("--quick", is_flag=True, help="A first answer in about two minutes.")
+def compare(options: Sequence[str], quick: bool) -> None:
+    """Compare losses, each at its own learning rate.
+
+    Each loss gets its own learning rate, chosen on held-out training images: a grid with one seed, its edges extended
+    while the best is there, two more seeds at the best rate and its neighbours. Then all losses are trained on all
+    training images at a common and at their own rates, and a table and a page say which differ from the baseline.
+
+    \b
+    loss=focal,sml,my_loss   the losses; with options as in 'loss=focal(gamma=3),focal'
+    dataset=kmnist model=cnn2c schedule.epochs=20 ...
+                             as in lossbench train; schedule.lr is the common learning rate
+    baseline=sml             the loss that the others are compared with
+    margin=0.25              of equivalence, in points of accuracy
+    seeds=5                  reported runs of each loss and learning rate
+    dry=true                 say how many runs and hours it takes, and run nothing
+    budget_hours=2           stop after that, likewise budget_runs=40; the same command continues
+    name=...                 of the comparison's folder; a new name makes a new comparison
+    results_dir=null         train all runs, also those that come with lossbench
+
+    Baseline, margin and rules are written to a file before the first run and cannot change afterwards. Runs that were
+    done for anything else are used. Exit code 1 if a run failed other than by divergence, which is a result.
+    """
+    given = asked([*options, *(["quick=true"] if quick and "quick=true" not in options else [])])
+    whole = comparison_of(given)
+    runtime = whole.config.runtime
+    check_folder(Path(runtime.output_dir), "runtime.output_dir")
+    name = given.name or (f"quick-{default_name(whole)}" if given.quick else default_name(whole))
+    comparison = _quick(whole, given, name, runtime) if given.quick else whole
+    known = known_results(runtime.output_dir, given.results_dir)
+    say(_what(comparison))
+    if given.quick:
+        say(quick_comparison.WHAT_IT_IS)
+    if given.dry:
+        _say_cost(comparison, known, runtime)
+        return
+    fixed = fix_rules(runtime.output_dir, name, comparison, known)
+    say(f"rules: {spelled(folder_of(runtime.output_dir, name) / 'rules.json')}, fixed on {fixed.day}")
+    num_failed, is_whole = _train(comparison, given, runtime)
+    _write(comparison, fixed, given, runtime, is_whole)
+    if num_failed:
+        sys.exit(1)
+
+
+def _quick(whole: Comparison, given: Asked, name: str, runtime: Runtime) -> Comparison:
+    """The quick form that was begun, or the one that fits into the time."""
+    ones = list(quick_comparison.quick_ones(whole, given.seeds))
+    known = read_rules(runtime.output_dir, name)
+    if known is not None and (before := quick_comparison.chosen_before(ones, known)):
+        return before
+    from lossbench.data.prepared import prepare
+    from lossbench.sweep.run_all import num_parallel
+
+    config = ones[0].config
+    prepare(config.dataset, runtime)
+    return quick_comparison.fitting(ones, num_parallel([config] * 1000))
+
+
+def _what(comparison: Comparison) -> str:
+    rules, config = comparison.rules, comparison.config
+    images = f"{config.dataset.num_train} training images of " if config.dataset.num_train else ""
+    return (
+        f"{', '.join(comparison.losses)} on {images}{LABELS[config.dataset.name]} with {LABELS[config.model.name]}, "
+        f"{config.schedule.epochs} epochs: baseline {rules.baseline}, margin {100 * rules.margin:g} points, "
+        f"{rules.num_seeds} seeds"
+    )
+
+
+def _say_cost(comparison: Comparison, known: Results, runtime: Runtime) -> None:
+    """How many runs are known to be missing, how many more may follow, and how long they take."""
+    import torch
+
+    from lossbench.sweep import hours
+
+    device = "cuda" if torch.cuda.is_available() and runtime.device != "cpu" else "cpu"
+    rates = hours.rates(known.records.values())
+    missing: dict[str, Config] = {}
+    for title, configs in comparison.plan(known.accuracy, EXPERIMENT, runtime):
+        names = {run_id(config): config for config in configs}
+        todo = {one: config for one, config in names.items() if known.accuracy(config) is None}
+        missing |= todo
+        if names:
+            print(f"{title}: {len(todo)} of {num_runs(len(names))} to do")
+    most = len(comparison.losses) * sum(comparison.rules.most_runs)
+    planned = list(missing.values())
+    one = comparison.at(comparison.rules.baseline).config
+    print(f"known so far: {num_runs(len(planned))}, {hours.in_words(planned, rates, device) or 'no time'}")
+    print(
+        f"whole: at most {num_runs(most)}, {sum(comparison.rules.most_runs)} a loss; nothing done yet it would take "
+        f"{hours.in_words([one] * most, rates, device)} or less"
+    )
+
+
+def _train(comparison: Comparison, given: Asked, runtime: Runtime) -> tuple[int, bool]:
+    """Train what is missing, block by block; the number of failed runs, and whether all runs are done.
+
+    Runs that diverged are not repeated and no failures.
+    """
+    from lossbench.sweep import run_all as sweep
+
+    began, num_left, num_failed = time.monotonic(), given.budget_runs, 0
+    results = known_results(runtime.output_dir, given.results_dir)
+
+    def accuracy(config: Config) -> float | None:
+        return results.accuracy(config)
+
+    for title, configs in comparison.plan(accuracy, EXPERIMENT, runtime):
+        found = results.found
+        todo = sweep.remaining(configs, {*found.records, *found.diverged})
+        if not todo:
+            continue
+        ready = todo if num_left is None else todo[:num_left]
+        minutes = None if given.budget_hours is None else 60 * given.budget_hours - (time.monotonic() - began) / 60
+        if not ready or (minutes is not None and minutes <= 0):
+            say("the budget is spent; the same command continues")
+            return num_failed, False
+        say(f"{title}: {num_runs(len(ready))}")
+        within = [replace(one, runtime=replace(one.runtime, budget_min=minutes)) for one in ready]
+        summary = sweep.run_all(within)
+        results = known_results(runtime.output_dir, given.results_dir)
+        diverged = [name for name in summary.failed if name in results.diverged]
+        for name in diverged:
+            del summary.failed[name]
+        say_summary(summary)
+        num_failed += len(summary.failed)
+        if diverged:
+            say(f"{num_runs(len(diverged))} diverged, which is a result: {', '.join(diverged)}")
+        if num_left is not None:
+            num_left -= len(ready)
+        if summary.postponed or len(ready) < len(todo):
+            say("the budget is spent; the same command continues")
+            return num_failed, False
+    return num_failed, True
+
+
+def _write(comparison: Comparison, fixed: FixedRules, given: Asked, runtime: Runtime, is_whole: bool) -> None:
+    from lossbench.studies.compared import Compared
+
+    folder = folder_of(runtime.output_dir, fixed.name)
+    done = Compared(comparison, known_results(runtime.output_dir, given.results_dir))
+    for one in done.losses:
+        print(one.label, one.own, one.at_common.moments, one.at_own.moments, one.against_own and one.against_own.word)
+    say_pages([folder])

@@ -1,0 +1,1 @@
+"""Eight losses on Fashion-MNIST, each at its own learning rate."""

@@ -1,0 +1,63 @@
+"""The comparison of eight losses on Fashion-MNIST, as `lossbench compare` makes it."""
+
+from collections.abc import Iterator
+
+from lossbench.config.options import LossConfig
+from lossbench.config.registry import LABELS
+from lossbench.config.run import Config, Schedule
+from lossbench.data.mnist_type import MnistType
+from lossbench.losses.brier import Brier
+from lossbench.losses.entmax import Entmax
+from lossbench.losses.focal import Focal
+from lossbench.losses.label_smoothing import LabelSmoothing
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.sml import Sml
+from lossbench.losses.squared import Squared
+from lossbench.models.cnn2c import Cnn2c
+from lossbench.studies.comparison import Comparison, Rules
+from lossbench.studies.results import Results
+from lossbench.studies.study import Accuracy, Known, Planned, Study, register_study
+
+LOSSES: tuple[LossConfig, ...] = (
+    *(Sml(), Lgl(), LglInr()),
+    *(Squared(), Entmax(), Brier(), Focal(), LabelSmoothing()),
+)
+
+MARGIN = 0.0025
+"""Of equivalence, a fraction: that of all studies on Fashion-MNIST."""
+
+NUM_WITH_LOGITS = 3
+"""Reported runs of each loss whose logits are committed."""
+
+
+def comparison() -> Comparison:
+    """The comparison: the paper's network and schedule, SML as the baseline."""
+    losses = {LABELS[loss.name]: Config(MnistType("fmnist"), Cnn2c(), loss, Schedule()) for loss in LOSSES}
+    return Comparison(losses, Rules(LABELS["sml"], MARGIN))
+
+
+@register_study
+class EightLosses(Study):
+    """Eight losses on Fashion-MNIST with CNN2C."""
+
+    name = "eight_losses"
+    title = "Eight losses on Fashion-MNIST, each at its own learning rate"
+    rules = "docs/comparisons.md#eight-losses-on-fashion-mnist"
+    place = -1
+
+    def plan(self, known: Known) -> Iterator[Planned]:
+        return comparison().plan(known.accuracy, self.name, known.runtime)
+
+    def read_logits(self, accuracy: Accuracy) -> Iterator[Config]:
+        """Some reported runs at a loss's own learning rate, and the selection seed's run at that rate."""
+        one = comparison()
+        for label in one.losses:
+            own = one.own_lr(label, accuracy)
+            if own is not None:
+                yield from one.at(label, own.lr).configs[:NUM_WITH_LOGITS]
+                yield one.selecting(label, own.lr)[0]
+
+    def planned(self, results: Results) -> list[Planned]:
+        blocks = super().planned(results)
+        return [(f"eight losses: {name}", configs) for name, configs in blocks]
