@@ -176,13 +176,6 @@ def test_diff_shows_only_what_differs_and_the_results(made: Made, invoke: Invoke
     assert "schedule.lr" not in rows
 
 
-@pytest.mark.parametrize("words", ["", "a b", "--json a", "--help"])
-def test_compare_says_that_it_is_diff_now(words: str, invoke: Invoke) -> None:
-    result = invoke("compare", *words.split(), code=2)
-    assert result.stdout == ""
-    assert result.stderr == "lossbench: `lossbench diff` shows two runs or more side by side\n"
-
-
 def test_remove_lists_runs_and_removes_them_only_with_yes(made: Made, invoke: Invoke) -> None:
     output = invoke("remove").output
     assert [line.split()[0] for line in output.splitlines()[1:-1]] == [made["superseded"].id, made["failed"].id]
@@ -282,19 +275,19 @@ def test_wrong_usage_is_exit_code_2(words: str, made: Made, invoke: Invoke) -> N
     assert left(made) == set(made)
 
 
-def test_help_names_every_command_and_those_of_hydra_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_command_and_those_that_train_first(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["--help"])
     assert stop.value.code == 0
     shown = [
         line.split()[0] for line in capsys.readouterr().out.partition("Commands:\n")[2].splitlines() if line[2] != " "
     ]
-    of_hydra = "train reproduce reference report profile"
+    first = "train compare reproduce reference report profile"
     others = (
         "evaluate runs table show diff remove verify losses models datasets studies export import publish prune "
         "simulate"
     )
-    assert " ".join(shown) == f"{of_hydra} {others}"
+    assert " ".join(shown) == f"{first} {others}"
     for name in others.split():
         with pytest.raises(SystemExit) as stop:
             cli.main([name, "--help"])

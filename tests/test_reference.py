@@ -16,15 +16,22 @@ from lossbench.losses.sml import Sml
 from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.records import committed_records
 from lossbench.studies.aaai20 import without_gpu
-from lossbench.studies.aaai20.conditions import reference_blocks
 from lossbench.studies.options import Reproduce
+from lossbench.studies.study import Known, studies
 from lossbench.sweep import run_all as sweep
 
 
 def test_the_reference_plan_is_listed_and_takes_no_other_options(tmp_path: Path) -> None:
     lines = said(tmp_path, "reference", "dry=true", "runtime.device=cpu", "results_dir=results").splitlines()
     names = [line.partition(":")[0] for line in lines]
-    assert names[:15] == [
+    assert names[:8] == [
+        "eight losses: learning rates",
+        *(f"eight losses: learning rates beyond an edge of the grid ({nth})" for nth in range(1, 5)),
+        "eight losses: the best learning rates and their neighbours again",
+        "eight losses: each loss at its own learning rate",
+        "eight losses: all losses at the common learning rate",
+    ]
+    assert names[8:23] == [
         "CNN2C at the paper's learning rate",
         "Table 5, beta 2 and 4",
         "learning rates of CNN2C, on validation images",
@@ -45,7 +52,7 @@ def test_the_reference_plan_is_listed_and_takes_no_other_options(tmp_path: Path)
         "class weights on other imbalances",
     ]
     assert lines[-1].endswith("hours unknown, as no similar run has finished")
-    assert lines[0].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
+    assert lines[8].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
     assert list(tmp_path.iterdir()) == []
     done = run(tmp_path, "reference", "seeds=1")
     assert done.returncode == 1
@@ -114,5 +121,5 @@ def test_the_reference_runs_alone_are_published_also_after_a_stop(
     runtime = Runtime(device="cpu", output_dir=str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         _reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
-    _, first = next(reference_blocks(False, runtime, lambda config: None))
+    _, first = next(studies()[0].plan(Known(runtime=runtime)))
     assert published == [{run_id(config) for config in first}]

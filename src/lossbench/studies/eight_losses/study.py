@@ -16,7 +16,6 @@ from lossbench.losses.sml import Sml
 from lossbench.losses.squared import Squared
 from lossbench.models.cnn2c import Cnn2c
 from lossbench.studies.comparison import Comparison, Rules
-from lossbench.studies.results import Results
 from lossbench.studies.study import Accuracy, Known, Planned, Study, register_study
 
 LOSSES: tuple[LossConfig, ...] = (
@@ -47,7 +46,8 @@ class EightLosses(Study):
     place = -1
 
     def plan(self, known: Known) -> Iterator[Planned]:
-        return comparison().plan(known.accuracy, self.name, known.runtime)
+        for name, configs in comparison().plan(known.accuracy, self.name, known.runtime):
+            yield f"eight losses: {name}", configs
 
     def read_logits(self, accuracy: Accuracy) -> Iterator[Config]:
         """Some reported runs at a loss's own learning rate, and the selection seed's run at that rate."""
@@ -57,7 +57,3 @@ class EightLosses(Study):
             if own is not None:
                 yield from one.at(label, own.lr).configs[:NUM_WITH_LOGITS]
                 yield one.selecting(label, own.lr)[0]
-
-    def planned(self, results: Results) -> list[Planned]:
-        blocks = super().planned(results)
-        return [(f"eight losses: {name}", configs) for name, configs in blocks]
