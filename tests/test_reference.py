@@ -25,11 +25,11 @@ def test_the_reference_plan_is_listed_and_takes_no_other_options(tmp_path: Path)
     lines = said(tmp_path, "reference", "dry=true", "runtime.device=cpu", "results_dir=results").splitlines()
     names = [line.partition(":")[0] for line in lines]
     assert names[:8] == [
-        "eight losses: learning rates",
-        *(f"eight losses: learning rates beyond an edge of the grid ({nth})" for nth in range(1, 5)),
-        "eight losses: the best learning rates and their neighbours again",
-        "eight losses: each loss at its own learning rate",
-        "eight losses: all losses at the common learning rate",
+        "eight losses, learning rates",
+        *(f"eight losses, learning rates beyond an edge of the grid ({nth})" for nth in range(1, 5)),
+        "eight losses, the best learning rates and their neighbours again",
+        "eight losses, each loss at its own learning rate",
+        "eight losses, all losses at the common learning rate",
     ]
     assert names[8:23] == [
         "CNN2C at the paper's learning rate",

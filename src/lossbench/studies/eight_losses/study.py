@@ -47,7 +47,7 @@ class EightLosses(Study):
 
     def plan(self, known: Known) -> Iterator[Planned]:
         for name, configs in comparison().plan(known.accuracy, self.name, known.runtime):
-            yield f"eight losses: {name}", configs
+            yield f"eight losses, {name}", configs
 
     def read_logits(self, accuracy: Accuracy) -> Iterator[Config]:
         """Some reported runs at a loss's own learning rate, and the selection seed's run at that rate."""
