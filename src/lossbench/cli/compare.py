@@ -149,13 +149,16 @@ def _train(comparison: Comparison, given: Asked, runtime: Runtime) -> tuple[int,
         diverged = [name for name in summary.failed if name in results.diverged]
         for name in diverged:
             del summary.failed[name]
+        is_stopped = bool(summary.postponed) and not summary.broken
+        if is_stopped:
+            summary.postponed = []
         say_summary(summary)
         num_failed += len(summary.failed)
         if diverged:
             say(f"{num_runs(len(diverged))} diverged, which is a result: {', '.join(diverged)}")
         if num_left is not None:
             num_left -= len(ready)
-        if summary.postponed or len(ready) < len(todo):
+        if is_stopped or summary.broken or len(ready) < len(todo):
             say("the budget is spent; the same command continues")
             return num_failed, False
     return num_failed, True

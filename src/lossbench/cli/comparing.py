@@ -77,6 +77,8 @@ def asked(words: Sequence[str]) -> Asked:
         key = word.partition("=")[0].lstrip("+~")
         if key == "seed":
             raise ValueError(f"{word}: the seeds are 0, 1, ...; seeds=N says how many")
+        if key in ("dataset", "model") and "," in word:
+            raise ValueError(f"{word}: a comparison has one {key}; run it once for each")
         if key == "runtime.budget_min":
             raise ValueError(f"{word}: the budget of a comparison is budget_hours=... or budget_runs=...")
     return Asked(
