@@ -86,10 +86,11 @@ def _quick(whole: Comparison, given: Asked, name: str, runtime: Runtime) -> Comp
 
 def _what(comparison: Comparison) -> str:
     rules, config = comparison.rules, comparison.config
+    epochs = "1 epoch" if config.schedule.epochs == 1 else f"{config.schedule.epochs} epochs"
     images = f"{config.dataset.num_train} training images of " if config.dataset.num_train else ""
     return (
         f"{', '.join(comparison.losses)} on {images}{LABELS[config.dataset.name]} with {LABELS[config.model.name]}, "
-        f"{config.schedule.epochs} epochs: baseline {rules.baseline}, margin {100 * rules.margin:g} points, "
+        f"{epochs}: baseline {rules.baseline}, margin {100 * rules.margin:g} points, "
         f"{rules.num_seeds} seeds"
     )
 
