@@ -32,6 +32,8 @@ SUBSET: dict[str, Any] = {
     "classes": [1, 0],
     "imbalance": {"imbalance": Imbalance.step, "imbalance_ratio": 10.0},  # neither goes without the other
     "imbalance_ratio": {"imbalance": Imbalance.step, "imbalance_ratio": 20.0},
+    "label_noise": 0.2,
+    "label_shift": 1,
 }
 OTHER: dict[type, dict[str, Any]] = {
     MnistType: {

@@ -37,7 +37,7 @@ DATASETS: dict[str, DatasetConfig] = {
     "digits": Digits(),
 }
 
-GRAY = "name num_train num_validation classes imbalance imbalance_ratio normalization"
+GRAY = "name num_train num_validation classes imbalance imbalance_ratio label_noise label_shift normalization"
 SCHEDULE = "epochs batch_size lr momentum weight_decay milestones gamma precision nesterov decay_bias drop_last "
 SCHEDULE += "evaluate_every_steps warm_start relabel"
 RUNTIME = (

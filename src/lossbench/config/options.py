@@ -89,6 +89,8 @@ class DatasetConfig:
     classes: list[int] | None = None  # only these, renumbered 0, 1, ... in this order; None: all
     imbalance: Imbalance | None = None  # of the training samples; None: unchanged
     imbalance_ratio: float | None = None  # of the largest class to the smallest, > 1; with `imbalance`
+    label_noise: float | None = None  # fraction of training samples with a random wrong label, in (0, 1); None: none
+    label_shift: int | None = None  # added to every training label, modulo the number of classes; None: none
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     """Metrics of runs on it, names in `lossbench.training.metrics.METRICS`; must contain "accuracy"."""
@@ -106,6 +108,9 @@ class DatasetConfig:
         else:
             valid = ratio is not None and 1 < ratio < float("inf")
             require(valid, "dataset.imbalance_ratio", "> 1 and finite with dataset.imbalance", ratio)
+        noise, shift = self.label_noise, self.label_shift
+        require(noise is None or 0 < noise < 1, "dataset.label_noise", "null or in (0, 1)", noise)
+        require(shift is None or shift >= 1, "dataset.label_shift", "null or >= 1", shift)
         padding = getattr(self, "crop_padding", 0)
         require(0 <= padding <= 16, "dataset.crop_padding", "in 0..16", padding)
 
@@ -141,7 +146,10 @@ class DatasetConfig:
         raise NotImplementedError
 
 
-TRAINING_ONLY = ("num_train", "imbalance", "imbalance_ratio", "normalization", "augment", "crop_padding")
+TRAINING_ONLY = (
+    *("num_train", "imbalance", "imbalance_ratio", "label_noise", "label_shift"),
+    *("normalization", "augment", "crop_padding"),
+)
 """Options of data sets that change no test samples once a network is trained: its normalisation is kept with it."""
 
 

@@ -37,9 +37,9 @@ def train_counts(dataset: Mapping[str, Any]) -> np.ndarray | None:
         dataset: `config["dataset"]` of the run's record.
 
     Returns:
-        The counts; None for other data, or if the run used `num_train` or `num_validation`.
+        The counts; None for other data, or if the run used part of it or wrong labels.
     """
-    if dataset.get("num_validation") or dataset.get("num_train"):
+    if any(dataset.get(key) for key in ("num_validation", "num_train", "label_noise", "label_shift")):
         return None
     counts = _labels().get(f"{dataset['name']}_train_counts")
     if counts is not None and dataset.get("classes") is not None:

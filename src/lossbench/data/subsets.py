@@ -1,9 +1,10 @@
-"""The subset of a data set that a config trains and tests on: classes, validation, imbalance, number of images."""
+"""The subset that a config trains and tests on: classes, wrong labels, validation, imbalance, number of images."""
 
 import numpy as np
 
 from lossbench.config.options import DatasetConfig
 from lossbench.data.imbalance import renumbered, sizes_left
+from lossbench.data.wrong_labels import wrong_labels
 from lossbench.system.seeds import generator
 
 VALIDATION_SEED = 1000  # of the split, see docs/statistics.md; no reported run has this seed
@@ -30,7 +31,9 @@ def stratified_permutation(labels: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def select(arrays: Arrays, config: DatasetConfig) -> Arrays:
-    """The images and labels that a config asks for; steps in this order: classes, validation, imbalance, number.
+    """The images and labels that a config asks for.
+
+    Steps in this order: classes, wrong labels, validation, imbalance, number.
 
     Raises:
         ValueError: no image is left to train or to test on.
@@ -44,6 +47,9 @@ def select(arrays: Arrays, config: DatasetConfig) -> Arrays:
             if number == 0:
                 rule = f"dataset.classes must be classes that {config.name} has {part} images of, got {config.classes}"
                 raise ValueError(f"{rule}, which have none")
+    if config.label_shift is not None or config.label_noise is not None:
+        num_classes = config.sizes().num_classes if config.classes is None else len(config.classes)
+        labels = wrong_labels(labels, num_classes, config).astype(labels.dtype)
     if config.num_validation is not None:
         order = stratified_permutation(labels, VALIDATION_SEED)
         held, rest = order[: config.num_validation], order[config.num_validation :]
