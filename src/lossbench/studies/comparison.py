@@ -41,6 +41,7 @@ class Rules:
         num_seeds: reported runs of each loss and learning rate, with seeds 0, 1, ...
         rates: learning rates that are tried.
         selection_seeds: of the runs that choose.
+        has_common: whether the losses are trained at the common learning rate too.
     """
 
     baseline: str
@@ -48,6 +49,7 @@ class Rules:
     num_seeds: int = 5
     rates: Rates = RATES
     selection_seeds: tuple[int, ...] = SELECTION_SEEDS
+    has_common: bool = True
 
     def __post_init__(self) -> None:
         require(0 < self.margin < 1, "margin", "> 0 and < 100 points", 100 * self.margin)
@@ -57,7 +59,7 @@ class Rules:
     def most_runs(self) -> tuple[int, int]:
         """Runs of a loss that choose its learning rate, and reported ones, at most."""
         grid = len(self.rates.grid) + self.rates.most_extensions
-        return grid + 3 * (len(self.selection_seeds) - 1), 2 * self.num_seeds
+        return grid + 3 * (len(self.selection_seeds) - 1), (1 + self.has_common) * self.num_seeds
 
 
 @dataclass(frozen=True)
@@ -183,8 +185,9 @@ class Comparison:
             yield block("the best learning rates and their neighbours again", again)
         own = [self.at_own(label, accuracy) for label in self.losses]
         yield block("each loss at its own learning rate", (one for cell in own if cell for one in cell.configs))
-        common = [self.at(label) for label in self.losses]
-        yield block("all losses at the common learning rate", (one for cell in common for one in cell.configs))
+        if self.rules.has_common:
+            common = [self.at(label) for label in self.losses]
+            yield block("all losses at the common learning rate", (one for cell in common for one in cell.configs))
 
 
 def _held_out(dataset: DatasetConfig) -> DatasetConfig:

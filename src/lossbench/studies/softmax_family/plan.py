@@ -1,0 +1,54 @@
+"""The runs: every member of the family at its own learning rate, on Fashion-MNIST, and eight of them on KMNIST."""
+
+from collections.abc import Iterator
+
+from lossbench.config.naming import named_loss
+from lossbench.config.options import LossConfig
+from lossbench.config.run import Config, Runtime, Schedule
+from lossbench.data.mnist_type import MnistType
+from lossbench.losses.brier import Brier
+from lossbench.losses.entmax import Entmax
+from lossbench.losses.focal import Focal
+from lossbench.losses.label_smoothing import LabelSmoothing
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.poly1 import Poly1
+from lossbench.losses.rg2 import Rg2
+from lossbench.losses.sml import Sml
+from lossbench.losses.sparsemax import Sparsemax
+from lossbench.losses.squared import Squared
+from lossbench.losses.taylor_softmax import TaylorSoftmax
+from lossbench.models.cnn2c import Cnn2c
+from lossbench.studies.comparison import Comparison, Rules
+from lossbench.studies.study import Accuracy
+
+FAMILY: tuple[LossConfig, ...] = (
+    *(Sml(), Entmax(alpha=1.25), Entmax(), Entmax(alpha=1.75), Sparsemax()),
+    *(Lgl(), Squared()),
+)
+"""Fenchel-Young losses: softmax, entmax between it and sparsemax, one-vs-all logistic, squared."""
+
+RELATIVES: tuple[LossConfig, ...] = (LabelSmoothing(), Focal(), Brier(), Poly1(), TaylorSoftmax(), Rg2())
+
+ON_KMNIST: tuple[LossConfig, ...] = (
+    *(Sml(), Entmax(), Sparsemax(), Lgl(), Squared()),
+    *(LabelSmoothing(), Focal(), Brier()),
+)
+
+MARGIN = 0.0025
+"""Of equivalence, a fraction."""
+
+EXPERIMENT = "softmax_family"
+
+
+def comparison(dataset: str) -> Comparison:
+    """The losses at their own learning rates on `fmnist` or `kmnist`, SML as the baseline."""
+    losses = (*FAMILY, *RELATIVES) if dataset == "fmnist" else ON_KMNIST
+    configs = [Config(MnistType(dataset), Cnn2c(), loss, Schedule()) for loss in losses]
+    return Comparison({named_loss(one): one for one in configs}, Rules("SML", MARGIN, has_common=False))
+
+
+def blocks(accuracy: Accuracy, runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
+    """All runs in named blocks, Fashion-MNIST first."""
+    for dataset, label in (("fmnist", "Fashion-MNIST"), ("kmnist", "KMNIST")):
+        for name, configs in comparison(dataset).plan(accuracy, EXPERIMENT, runtime):
+            yield f"Softmax family, {label}, {name}", configs
