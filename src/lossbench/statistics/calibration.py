@@ -97,6 +97,18 @@ def calibration(logits: np.ndarray, labels: np.ndarray, name: Map) -> Calibratio
     return _calibration(np.exp(log_p), float(nll.mean()), logits.argmax(axis=1), labels)
 
 
+def scores_of(p: Floats, nll: float, predicted: np.ndarray, labels: np.ndarray) -> Scores:
+    """Scores of probabilities.
+
+    Args:
+        p: of the images, [N, K].
+        nll: their negative log-likelihood, nats per image.
+        predicted: the predicted classes, integers [N].
+        labels: the true ones.
+    """
+    return _calibration(p, nll, predicted, labels).scores
+
+
 def _calibration(p: Floats, nll: float, predicted: np.ndarray, labels: np.ndarray) -> Calibration:
     rows = np.arange(len(labels))
     confidence, right = p[rows, predicted], (predicted == labels).astype(np.float64)
