@@ -105,7 +105,7 @@ def _draw_differences(rows: Sequence[DifferenceRow], baseline: str, margin: floa
     left = min(longest([row.loss for row in rows]) + 0.15, 2.2)
     right = longest([row.words for row in rows]) + 0.1
     top, height = 0.5, _ROW * max(len(rows), 1)
-    width = max(_WIDTH, left + right + 2.2)
+    width = max(_WIDTH, left + right + 2.9)
     figure = Figure(figsize=(width, top + height + 0.5))
     axes = place_axes(figure, left, top, width - left - right, height)
     (ys,) = label_rows(axes, [("", [row.loss for row in rows])], left)

@@ -24,14 +24,14 @@ from lossbench.studies.comparison_scores import LossScores, all_scores, classes_
 from lossbench.studies.comparison_tables import (
     accuracy_table,
     accuracy_text,
-    against_table,
+    against_blocks,
     csv_frame,
-    curves_picture,
+    curves_blocks,
     difference_picture,
     named,
     own_lr,
     pair_pictures,
-    selection_table,
+    verdict,
 )
 from lossbench.studies.comparison_words import Condition, answer, common_lr, conditions, tiles
 from lossbench.system.files import remove_leftovers
@@ -98,7 +98,9 @@ def first_screen(compared: Compared, facts: Facts | None = None) -> list[Block]:
     """The answer in sentences, the verdicts counted, and one picture."""
     known = facts or Facts()
     texts = [*answer(compared), *([known.note] if known.note else []), *_unfinished(compared)]
-    return [*map(Paragraph, texts), difference_picture(compared), Tiles(tiles(compared))]
+    first, *others = texts
+    rest: list[Block] = [Items(others)] if len(others) > 1 else [Paragraph(text) for text in others]
+    return [Paragraph(first), *rest, difference_picture(compared), Tiles(tiles(compared))]
 
 
 def title(compared: Compared) -> str:
@@ -134,13 +136,13 @@ def _sections(compared: Compared, facts: Facts, scores: list[LossScores]) -> lis
     shown, baseline = shown_condition(compared), compared.comparison.rules.baseline
     found = [
         Section("Accuracy", [accuracy_table(compared)]),
-        Section(f"Beside {baseline} at the own learning rates", [against_table(compared, own)], short="At own rates"),
+        Section(f"Beside {baseline} at the own learning rates", against_blocks(compared, own), short="At own rates"),
         Section(
             f"Beside {baseline} at the common learning rate {common_lr(compared)}",
-            [against_table(compared, common)],
+            against_blocks(compared, common),
             short="At the common rate",
         ),
-        Section("Learning rates", [curves_picture(compared), *selection_table(compared)]),
+        Section("Learning rates", curves_blocks(compared)),
         Section("All pairs", pair_pictures(compared)),
         Section("Probabilities", scores_blocks(compared, shown, scores)),
         Section("Classes", classes_blocks(compared, shown)),
@@ -165,7 +167,7 @@ def short(compared: Compared, facts: Facts) -> list[Block]:
         if against is None:
             line["Verdict at own lr"] = "baseline"
         else:
-            line["Verdict at own lr"] = toned(against.word) if against.pairs.n else MISSING
+            line["Verdict at own lr"] = verdict(against.word) if against.pairs.n else MISSING
         rows[one.label] = line
     caption = "Test accuracy, mean ± standard deviation over n seeds; verdict against the baseline at the own rates."
     texts = [*answer(compared), *([facts.note] if facts.note else []), *_unfinished(compared)]
@@ -221,7 +223,9 @@ def _unfinished(compared: Compared) -> list[str]:
     done, total = sum(ok + lost for _, ok, lost, _ in known), sum(num for *_, num in known)
     if done >= total:
         return []
-    return [f"{done} of {total} runs that are known to be needed are done; more may follow from the learning rates."]
+    more = any(one.own is None for one in compared.losses)
+    after = "; more follow when every loss has its own learning rate" if more else ""
+    return [f"{done} of {total} runs that are known to be needed are done{after}."]
 
 
 def missing_blocks(compared: Compared, problems: Sequence[str]) -> list[Block]:
@@ -287,7 +291,7 @@ def rules_blocks(compared: Compared, facts: Facts) -> list[Block]:
     lrs = ", ".join(f"{lr:g}" for lr in rates.grid)
     texts = []
     if facts.day is not None:
-        before = {None: "", 0: ", before any run of it was done"}.get(
+        before = {None: "", 0: ", before any of its runs was done"}.get(
             facts.runs_before, f"; {facts.runs_before} of its runs were done by then"
         )
         texts.append(f"The rules were fixed on {facts.day}{before}.")
@@ -310,7 +314,7 @@ def rules_blocks(compared: Compared, facts: Facts) -> list[Block]:
         "learning rates, by the test accuracy after the last epoch.",
         "Verdicts: paired t test over seeds, with Holm's correction over the losses at either learning rate; "
         "equivalence if the 90 % interval lies within the margin; 3 pairs at least. A loss with diverged runs is never "
-        "called higher than the baseline, and never lower than a baseline with diverged runs.",
+        "called higher than the baseline, and no loss is called lower than a baseline with diverged runs.",
     ]
     if facts.command:
         texts.append(f"Command: {facts.command}")

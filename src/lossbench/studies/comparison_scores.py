@@ -144,30 +144,41 @@ def scores_blocks(compared: Compared, condition: Condition, found: list[LossScor
     if not found:
         return [Paragraph("No reported run has kept its logits or scores.")]
     has_zeros = any(any(one.zeros) for one in found)
+    has_temperature = any(one.seeds for one in found)
     rows = {}
     for one in found:
         line = {"n": str(len(one.raw))} | {heading: _mean(one.raw, key) for key, heading in KEYS.items()}
-        line["T"] = f"{one.temperature:.2f}" if one.seeds else NO_NUMBER
-        line |= {f"{heading}, T": _mean(one.tempered, key) for key, heading in KEYS.items()}
+        if has_temperature:
+            line["T"] = f"{one.temperature:.2f}" if one.seeds else NO_NUMBER
+            line |= {f"{heading} at T": _mean(one.tempered, key) for key, heading in KEYS.items()}
         if has_zeros:
             line["p = 0 (%)"] = f"{100 * np.mean(one.zeros):.2f}" if one.zeros else NO_NUMBER
         rows[named(compared, one.label), one.words] = line
     where = "at the own learning rates" if condition.name == "own" else "at the common learning rate"
-    seeds = sorted({one.seeds for one in found if one.seeds})
-    num = f"{' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} selection runs" if seeds else "selection runs"
     caption = (
         f"Scores of the test images' probabilities {where}, through the map that belongs to the loss and through "
         "softmax: means over n reported seeds; lower is better. NLL in nats; ECE with 15 bins of equal width, adaptive "
-        "ECE with 15 of equal count. T: the temperature that divides the logits of every reported run: the geometric "
-        f"mean of those with the lowest NLL on the held-out training images of {num} at the same learning rate. No "
-        "test image takes part in its choice."
+        "ECE with 15 of equal count."
     )
+    if has_temperature:
+        caption += (
+            " T: the temperature that divides the logits of every reported run, the geometric mean of those with the "
+            f"lowest NLL on the held-out training images of {_told(found)} at the same learning rate. No test image "
+            "takes part in its choice."
+        )
     if has_zeros:
         caption += (
             " p = 0: test images whose class has probability 0, for which the NLL is infinite; where a map has any, "
             f"probabilities below {FLOOR:g} count as {FLOOR:g} in the NLL."
         )
-    return [table(rows, ["Loss", "Map"], caption, {f"{heading}, T": f"{heading} at T" for heading in KEYS.values()})]
+    return [table(rows, ["Loss", "Map"], caption)]
+
+
+def _told(found: Iterable[LossScores]) -> str:
+    """How many selection runs a temperature is from."""
+    counts = sorted({one.seeds for one in found if one.seeds})
+    number = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return f"{number} selection run{'s' * (number != '1')}"
 
 
 def _mean(scores: Iterable[Scores], key: str) -> str:

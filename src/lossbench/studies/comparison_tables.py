@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lossbench.report.blocks import Block, Picture, Table
+from lossbench.report.blocks import Block, Paragraph, Picture, Table
 from lossbench.report.comparison_figures import (
     DifferenceRow,
     PairTable,
@@ -19,10 +19,11 @@ from lossbench.report.comparison_figures import (
 from lossbench.report.interval_axes import data
 from lossbench.report.rows import Estimate
 from lossbench.report.table import table
-from lossbench.report.tone import toned
+from lossbench.report.tone import Toned, toned
 from lossbench.report.wording import MISSING, NO_NUMBER, percent, points, probability, span
 from lossbench.statistics import inference
 from lossbench.statistics.improvement import Improvement, improvement
+from lossbench.statistics.inference import Word
 from lossbench.statistics.selection import rate_points, selection
 from lossbench.studies.compared import Accuracies, Against, Compared, LossResult
 from lossbench.studies.comparison_words import Condition, common_lr, conditions, ranked
@@ -95,9 +96,12 @@ def accuracy_text(known: Accuracies, wanted: int) -> str:
     return f"{percent(found.mean)}{spread} ({', '.join(notes)})"
 
 
-def against_table(compared: Compared, condition: Condition) -> Table:
-    """Each loss beside the baseline: difference, tests, verdict, and the probability of improvement."""
+def against_blocks(compared: Compared, condition: Condition) -> list[Block]:
+    """Each loss beside the baseline: verdict, difference, tests, and the probability of improvement."""
     rules = compared.comparison.rules
+    known = [condition.accuracies(one) for one in compared.losses]
+    if not any(one.finished or one.diverged for one in known):
+        return [Paragraph("No reported run is done yet.")]
     rows = {one.label: _against_line(condition.against(one), condition.accuracies(one)) for one in compared.others}
     where = (
         "at the own learning rates" if condition.name == "own" else f"at the common learning rate {common_lr(compared)}"
@@ -108,7 +112,7 @@ def against_table(compared: Compared, condition: Condition) -> Table:
         f"90 %: the interval that lies within ±{100 * rules.margin:g} points if the loss is equivalent. Probability of "
         "improvement: that a run of the loss is better than one of the baseline, with its 95 % interval."
     )
-    return table(rows, ["Loss"], caption)
+    return [table(rows, ["Loss"], caption)]
 
 
 def _against_line(against: Against | None, known: Accuracies) -> dict[str, str]:
@@ -117,13 +121,18 @@ def _against_line(against: Against | None, known: Accuracies) -> dict[str, str]:
         return {"Verdict": word, "Difference": NO_NUMBER, "95 %": NO_NUMBER, "p (Holm)": NO_NUMBER, "90 %": NO_NUMBER}
     one, within = against.difference, against.equivalence
     return {
-        "Verdict": toned(against.word),
+        "Verdict": verdict(against.word),
         "Difference": f"{points(one.mean)} (n={one.n})",
         "95 %": span(one.low, one.high),
         "p (Holm)": probability(against.p_holm),
         "90 %": span(within.low, within.high),
         "Probability of improvement": improvement_text(against.improvement),
     }
+
+
+def verdict(word: Word) -> Toned:
+    """A verdict as tables write it, in the tone that the tiles have."""
+    return Toned(word, "differs") if word == "lower" else toned(word)
 
 
 def improvement_text(one: Improvement) -> str:
@@ -133,8 +142,10 @@ def improvement_text(one: Improvement) -> str:
     return f"{one.p:.2f}" if math.isnan(one.low) else f"{one.p:.2f} ({one.low:.2f} to {one.high:.2f})"
 
 
-def curves_picture(compared: Compared) -> Picture:
-    """Accuracy over the learning rate with the noise of selection."""
+def curves_blocks(compared: Compared) -> list[Block]:
+    """Accuracy over the learning rate with the noise of selection, and how sure each choice is."""
+    if not any(value is not None for one in compared.losses for values in one.curve.values() for value in values):
+        return [Paragraph("No run that chooses a learning rate is done yet.")]
     chance = 1 / num_classes(compared)
     curves = [
         RateCurve(
@@ -146,7 +157,7 @@ def curves_picture(compared: Compared) -> Picture:
         )
         for one in compared.losses
     ]
-    return rate_curves(curves, compared.comparison.rules.baseline)
+    return [rate_curves(curves, compared.comparison.rules.baseline), *_selection(compared)]
 
 
 def num_classes(compared: Compared) -> int:
@@ -156,7 +167,7 @@ def num_classes(compared: Compared) -> int:
     return sizes(compared.comparison.config.dataset).num_classes
 
 
-def selection_table(compared: Compared) -> list[Block]:
+def _selection(compared: Compared) -> list[Block]:
     """How sure the choice of each learning rate is; nothing while none is chosen."""
     rows = {}
     for one in compared.losses:
@@ -169,15 +180,15 @@ def selection_table(compared: Compared) -> list[Block]:
             "By each seed alone": ", ".join(f"{lr:g}" for lr in found.first_choices) or NO_NUMBER,
             "Noise (points)": NO_NUMBER if math.isnan(found.spread.sd) else f"{100 * found.spread.sd:.2f}",
             "Next best": NO_NUMBER if found.runner_up is None else f"{found.runner_up:g}",
-            "Behind by (points)": points(lead.mean) if lead.n else NO_NUMBER,
+            "Ahead by (points)": points(lead.mean) if lead.n else NO_NUMBER,
             "95 %": span(lead.low, lead.high),
         }
     if not rows:
         return []
     caption = (
         "How sure the choice is. Noise: the standard deviation of a validation accuracy over selection seeds, pooled "
-        "over learning rates. Next best: among the rates that all selection seeds tried, with its mean distance to the "
-        "chosen one, paired over these seeds. Where the interval contains 0, either rate may be the better one."
+        "over learning rates. Next best: among the rates that all selection seeds tried; the chosen one is ahead of it "
+        "by the mean over these seeds. Where the interval contains 0, either rate may be the better one."
     )
     return [table(rows, ["Loss"], caption)]
 

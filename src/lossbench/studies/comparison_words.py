@@ -63,7 +63,8 @@ def answer(compared: Compared) -> list[str]:
     own, common = conditions(compared)
     found = [_in_full(compared, own) if _has_pairs(compared, own) else _not_yet(compared)]
     if _has_pairs(compared, common):
-        found.append((_in_groups if _has_pairs(compared, own) else _in_full)(compared, common))
+        is_second = _has_pairs(compared, own)
+        found.append(_in_groups(compared, common, True) if is_second else _in_full(compared, common))
     return [*found, *limits(compared)]
 
 
@@ -138,8 +139,8 @@ def interval(against: Against, with_mean: bool = False) -> str:
     return f"{mean}95 % interval {span(one.low, one.high)}, n={one.n}"
 
 
-def _in_groups(compared: Compared, condition: Condition) -> str:
-    """The losses of each verdict, named."""
+def _in_groups(compared: Compared, condition: Condition, is_brief: bool = False) -> str:
+    """The losses of each verdict, named, or, where it is brief and there are many, counted."""
     base, margin = compared.comparison.rules.baseline, f"{100 * compared.comparison.rules.margin:g} points"
     words = {
         "higher": f"higher than {base}",
@@ -152,7 +153,8 @@ def _in_groups(compared: Compared, condition: Condition) -> str:
     for part, (verdicts, _) in _COUNTED.items():
         labels = [one.label for one in compared.others if _word(one, condition) in verdicts]
         if labels:
-            clauses.append(f"{enumerated(labels)} {'is' if len(labels) == 1 else 'are'} {words[part]}")
+            these = f"{len(labels)} losses" if is_brief and len(labels) > MOST_NAMED else enumerated(labels)
+            clauses.append(f"{these} {'is' if len(labels) == 1 else 'are'} {words[part]}")
     return f"{condition.words}, {'; '.join(clauses)}."
 
 
