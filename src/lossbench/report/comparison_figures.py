@@ -24,7 +24,10 @@ from lossbench.report.wording import MISSING, NO_NUMBER, percent, points, span
 from lossbench.statistics.selection import RatePoint
 
 _WIDTH = 5.2  # inches, so that a phone shows it almost unscaled
-_ROW = 0.3  # inches of a loss
+_ROW, _LOW_ROW = 0.3, 0.21  # inches of a loss, and where there are many
+_MANY = 12
+"""Losses from which rows are low, and most panels of learning rates in a picture, so that each fits on paper."""
+
 _SHIFT = 0.17  # of a row's height, between the marks of the two learning rates and the row's middle
 _FAR = 3.0  # a row reaches beyond the axis if it is this many times as far as the next one
 _HOLLOW: dict[str, Any] = {"marker": "o", "markersize": 6, "markeredgewidth": 1.2, "linestyle": "none"}
@@ -104,7 +107,7 @@ def _reach(rows: Sequence[DifferenceRow], margin: float) -> float:
 def _draw_differences(rows: Sequence[DifferenceRow], baseline: str, margin: float, common_lr: str) -> Figure:
     left = min(longest([row.loss for row in rows]) + 0.15, 2.2)
     right = longest([row.words for row in rows]) + 0.1
-    top, height = 0.5, _ROW * max(len(rows), 1)
+    top, height = 0.5, (_LOW_ROW if len(rows) > _MANY else _ROW) * max(len(rows), 1)
     width = max(_WIDTH, left + right + 2.9)
     figure = Figure(figsize=(width, top + height + 0.5))
     axes = place_axes(figure, left, top, width - left - right, height)
@@ -173,8 +176,10 @@ class RateCurve:
     common_lr: float
 
 
-def rate_curves(curves: Sequence[RateCurve], baseline: str) -> Picture:
+def rate_curves(curves: Sequence[RateCurve], baseline: str) -> list[Picture]:
     """Validation accuracy over the learning rate: a panel for each loss, with the baseline's curve in grey.
+
+    All panels have the same axes; many losses are in several pictures.
 
     Args:
         curves: in their order.
@@ -186,7 +191,17 @@ def rate_curves(curves: Sequence[RateCurve], baseline: str) -> Picture:
         f"the common rate. Grey: {baseline}. Crosses at the bottom: a run diverged or is near guessing. The axis is "
         "logarithmic in the error."
     )
-    alt = " ".join(map(_curve_in_words, curves))
+    found = []
+    for number, start in enumerate(range(0, len(curves), _MANY), 1):
+        shown = tuple(curves[start : start + _MANY])
+        name = "learning_rates" if len(curves) <= _MANY else f"learning_rates_{number}"
+        alt = f"Learning rates. {' '.join(map(_curve_in_words, shown))}"
+        drawn = drawing(_draw_curves, shown, tuple(curves), baseline)
+        found.append(Picture(name, drawn, caption, alt, _rates_data(shown)))
+    return found
+
+
+def _rates_data(curves: Sequence[RateCurve]) -> pd.DataFrame:
     table = [
         {
             "loss": curve.loss,
@@ -201,13 +216,7 @@ def rate_curves(curves: Sequence[RateCurve], baseline: str) -> Picture:
         for curve in curves
         for point in curve.points
     ]
-    return Picture(
-        "learning_rates",
-        drawing(_draw_curves, tuple(curves), baseline),
-        caption,
-        f"Learning rates. {alt}",
-        data(table),
-    )
+    return data(table)
 
 
 def _curve_in_words(curve: RateCurve) -> str:
@@ -216,15 +225,16 @@ def _curve_in_words(curve: RateCurve) -> str:
     return f"{curve.loss}: {own}; {', '.join(known) or MISSING}."
 
 
-def _draw_curves(curves: Sequence[RateCurve], baseline: str) -> Figure:
+def _draw_curves(curves: Sequence[RateCurve], every: Sequence[RateCurve], baseline: str) -> Figure:
+    """Panels of some curves, with axes that fit all."""
     columns = max(min(len(curves), 2 if len(curves) < 3 else 4), 1)
     rows = math.ceil(len(curves) / columns)
     size = NARROW if columns < 3 else WIDE, rows * 2.15 + 0.3
     figure, grid = panels(size, rows, columns, left=0.6, top=0.3, bottom=0.5, across=0.2, down=0.65, share="all")
-    learned = [100 * one.mean for curve in curves for one in curve.points if one.has_learned]
-    accuracy_axis(grid[0, 0], learned)
-    base = next((curve for curve in curves if curve.loss == baseline), None)
-    lrs = [lr for curve in curves for lr in (curve.common_lr, *(one.lr for one in curve.points))]
+    learned = [one for curve in every for one in curve.points if one.has_learned]
+    accuracy_axis(grid[0, 0], [100 * value for one in learned for value in (one.mean, one.low, one.high)])
+    base = next((curve for curve in every if curve.loss == baseline), None)
+    lrs = [lr for curve in every for lr in (curve.common_lr, *(one.lr for one in curve.points))]
     for place, axes in enumerate(grid.flat):
         if place >= len(curves):
             axes.set_axis_off()
@@ -268,8 +278,9 @@ def _draw_panel(axes: Axes, curve: RateCurve) -> None:
     )
     axes.plot(xs, ys, color=color, linewidth=1.3, marker="o", markersize=3)
     chosen = [(x, y) for x, y in zip(xs, ys, strict=True) if x == curve.own_lr]
+    ring: dict[str, Any] = {"marker": "o", "markersize": 10, "markerfacecolor": "none", "linestyle": "none"}
     for x, y in chosen:
-        axes.plot(x, y, color="black", marker="o", markersize=10, markerfacecolor="none", linestyle="none")
+        axes.plot(x, y, color="black", clip_on=False, **ring)
     lost = [one.lr for one in curve.points if one.lost]
     axes.plot(lost, [0.04] * len(lost), "x", color=color, markersize=5, transform=axes.get_xaxis_transform())
     if not any(one.n or one.diverged for one in curve.points):

@@ -249,7 +249,8 @@ def classes_blocks(compared: Compared, condition: Condition) -> list[Block]:
     rows = {}
     for one in compared.losses:
         cell = condition.accuracies(one).cell
-        found = [known for config in cell.configs if (known := class_scores(compared, config))] if cell else []
+        configs = [config for config in cell.configs if compared.results.record(config) is not None] if cell else []
+        found = [known for config in configs if (known := class_scores(compared, config))]
         if found:
             rows[named(compared, one.label)] = _classes_line(compared, found)
     if not rows:

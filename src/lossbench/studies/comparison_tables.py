@@ -157,7 +157,7 @@ def curves_blocks(compared: Compared) -> list[Block]:
         )
         for one in compared.losses
     ]
-    return [rate_curves(curves, compared.comparison.rules.baseline), *_selection(compared)]
+    return [*rate_curves(curves, compared.comparison.rules.baseline), *_selection(compared)]
 
 
 def num_classes(compared: Compared) -> int:
