@@ -26,7 +26,7 @@ from lossbench.statistics.improvement import Improvement, improvement
 from lossbench.statistics.inference import Word
 from lossbench.statistics.selection import rate_points, selection
 from lossbench.studies.compared import Accuracies, Against, Compared, LossResult
-from lossbench.studies.comparison_words import Condition, common_lr, conditions, ranked
+from lossbench.studies.comparison_words import Condition, common_lr, conditions, never_finished, ranked
 
 MOST_PAIRS = 24
 """Losses up to which a matrix of all pairs is drawn."""
@@ -82,7 +82,10 @@ def accuracy_table(compared: Compared) -> Table:
 
 def own_lr(one: LossResult) -> str:
     """The own learning rate of a loss as tables write it."""
-    return NO_NUMBER if one.own is None else f"{one.own.lr:g}{' (edge)' * one.own.at_edge}"
+    if one.own is None:
+        return NO_NUMBER
+    note = " (all diverged)" if never_finished(one) else " (edge)" if one.own.at_edge else ""
+    return f"{one.own.lr:g}{note}"
 
 
 def accuracy_text(known: Accuracies, wanted: int) -> str:

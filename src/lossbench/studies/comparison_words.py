@@ -192,21 +192,27 @@ def limits(compared: Compared) -> list[str]:
         if lost:
             found.append(f"{'Diverged' if not found else 'diverged'} {words}: {', '.join(lost)}")
     sentences = [f"{'; '.join(found)}. A diverged run is in no mean."] if found else []
-    edge = [f"{one.label} ({one.own.lr:g})" for one in compared.losses if one.own and one.own.at_edge]
+    lost = [f"{one.label} ({one.own.lr:g})" for one in compared.losses if one.own and never_finished(one)]
+    if lost:
+        sentences.append(
+            f"Every run that chooses the learning rate of {enumerated(lost)} diverged; the smallest rate tried stands for "
+            "its own."
+        )
+    edge = [
+        f"{one.label} ({one.own.lr:g})"
+        for one in compared.losses
+        if one.own and one.own.at_edge and not never_finished(one)
+    ]
     if edge:
         rate = "the own learning rate is" if len(edge) == 1 else "the own learning rates are"
         sentences.append(f"Of {enumerated(edge)} {rate} at an edge of those tried; a better one may lie beyond.")
-    never = [one.label for one in compared.losses if _never_learned(one)]
-    if never:
-        has = "has" if len(never) == 1 else "have"
-        sentences.append(f"{enumerated(never)} {has} no own learning rate: every run that chooses it diverged.")
     return sentences
 
 
-def _never_learned(one: LossResult) -> bool:
-    """Whether all runs of a loss's curve diverged."""
-    first = [values[0] for values in one.curve.values() if values]
-    return bool(first) and all(value is not None and math.isnan(value) for value in first)
+def never_finished(one: LossResult) -> bool:
+    """Whether all runs that choose a loss's learning rate diverged."""
+    known = [value for values in one.curve.values() for value in values if value is not None]
+    return bool(known) and all(map(math.isnan, known))
 
 
 def tiles(compared: Compared) -> list[Tile]:
