@@ -131,7 +131,8 @@ def _draw_differences(rows: Sequence[DifferenceRow], baseline: str, margin: floa
 
 
 def _draw_row(axes: Axes, y: float, row: DifferenceRow, reach: float) -> None:
-    marks = [(y - _SHIFT, row.common, _HOLLOW | {"markerfacecolor": "white"}), (y + _SHIFT, row.own, _FILLED)]
+    marks = [(y + _SHIFT, row.own, _FILLED), (y - _SHIFT, row.common, _HOLLOW | {"markerfacecolor": "white"})]
+    edge = reach  # where the next arrow stands
     for at, one, style in marks:
         if one is None:
             continue
@@ -142,9 +143,10 @@ def _draw_row(axes: Axes, y: float, row: DifferenceRow, reach: float) -> None:
             continue
         side = math.copysign(1, mean)
         arrow = style | {"marker": "<" if side < 0 else ">"}
-        axes.plot(side * reach * 0.97, at, color="black", **arrow)
+        axes.plot(side * (edge - 0.03 * reach), at, color="black", **arrow)
         place: dict[str, Any] = {"ha": "left" if side < 0 else "right", "va": "center_baseline", "fontsize": SMALL}
-        axes.text(side * reach * 0.92, at, points(one.mean, 1), **place)
+        axes.text(side * (edge - 0.08 * reach), at, points(one.mean, 1), **place)
+        edge -= 0.42 * reach  # beside the first one's number, as rows are low
     axes.annotate(
         row.words,
         (1, y),
@@ -197,7 +199,8 @@ def rate_curves(curves: Sequence[RateCurve], baseline: str) -> list[Picture]:
         name = "learning_rates" if len(curves) <= _MANY else f"learning_rates_{number}"
         alt = f"Learning rates. {' '.join(map(_curve_in_words, shown))}"
         drawn = drawing(_draw_curves, shown, tuple(curves), baseline)
-        found.append(Picture(name, drawn, caption, alt, _rates_data(shown)))
+        words = caption if number == 1 else "The same for further losses."
+        found.append(Picture(name, drawn, words, alt, _rates_data(shown)))
     return found
 
 

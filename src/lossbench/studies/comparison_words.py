@@ -195,8 +195,8 @@ def limits(compared: Compared) -> list[str]:
     lost = [f"{one.label} ({one.own.lr:g})" for one in compared.losses if one.own and never_finished(one)]
     if lost:
         sentences.append(
-            f"Every run that chooses the learning rate of {enumerated(lost)} diverged; the smallest rate tried stands for "
-            "its own."
+            f"Every run that chooses the learning rate of {enumerated(lost)} diverged; the smallest rate tried stands "
+            "for its own."
         )
     edge = [
         f"{one.label} ({one.own.lr:g})"
