@@ -28,8 +28,8 @@ if TYPE_CHECKING:
         source="none",
         notes=(
             "With two classes it is half the Brier score, and strictly proper.",
-            "With more the minimiser's softmax is p_k = max(0, 1 - m / eta_k) for the posterior eta: "
-            "of ten classes most get probability 0 (share below), so their order is lost.",
+            "With more the minimiser's softmax is p_k = max(0, 1 - m / eta_k) for the posterior eta: of ten classes "
+            "68 % get probability 0 if eta is uniform on the simplex, and their order is lost.",
             "The gradient vanishes where p_y is near 0 as well as near 1.",
         ),
     ),

@@ -31,6 +31,7 @@ LARGEST_ARRAY = 5_000_000
         order_preserving=True,
         smoothness="2 * K",
         margin=1.0,
+        sparse=True,
         map=None,
         source="Weston and Watkins 1999, there without the square",
         notes=(
