@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from invented_comparison import UPS_AND_DOWNS, Invented, wobbling
+from scipy import stats
 
 from lossbench.report.blocks import Items, Paragraph, Picture, Table, Tiles
 from lossbench.report.wording import NO_NUMBER
-from lossbench.statistics.calibration import calibration
+from lossbench.statistics.calibration import FLOOR, calibration, log_probabilities
 from lossbench.statistics.temperature import common_temperature, fitted_temperature
 from lossbench.studies.comparison_page import Facts, comparison_page, sections, write_comparison
 from lossbench.studies.comparison_scores import all_scores, class_scores
@@ -20,7 +21,7 @@ from lossbench.studies.comparison_tables import csv_frame
 from lossbench.studies.comparison_words import answer, conditions, tiles
 
 OWN = {
-    "lgl": (0.0001, -0.0001, 0.0002, 0.0, -0.0002),
+    "lgl": (0.0009, 0.0002, 0.0012, 0.0003, 0.0004),
     "focal": (0.0005, -0.0005, 0.0002, 0.0003, -0.0005),
     "brier": (0.02, -0.02, 0.01, -0.01, 0.0),
 }
@@ -91,7 +92,7 @@ def test_the_accuracies(invented: Invented) -> None:
 def test_the_losses_beside_the_baseline(invented: Invented) -> None:
     frame = table_of(invented, "Beside SML at the own learning rates")
     assert frame["Verdict"].tolist() == ["equivalent", "lower", "undecided"]
-    assert frame["Difference"].tolist() == ["+0.00 (n=5)", "-0.50 (n=5)", "+0.00 (n=5)"]
+    assert frame["Difference"].tolist() == ["+0.06 (n=5)", "-0.50 (n=5)", "+0.00 (n=5)"]
     lower = tuple(one - 0.005 for one in OWN["focal"])
     assert frame.loc["Focal", "95 %"] == "{:+.2f} to {:+.2f}".format(*interval(lower, T95))
     assert frame.loc["LGL", "90 %"] == "{:+.2f} to {:+.2f}".format(*interval(OWN["lgl"], T90))
@@ -99,6 +100,8 @@ def test_the_losses_beside_the_baseline(invented: Invented) -> None:
     assert mean / sd * math.sqrt(5) < -20
     assert frame.loc["Focal", "p (Holm)"] == "< 0.001"
     assert frame.loc["Brier", "p (Holm)"] == "1.000"
+    t = np.mean(OWN["lgl"]) / np.std(OWN["lgl"], ddof=1) * math.sqrt(5)
+    assert frame.loc["LGL", "p (Holm)"] == f"{2 * 2 * stats.t.sf(t, 4):.3f}"
     first, second = wobbling(0.925, OWN["focal"]), wobbling(0.93)
     share = np.mean([(a > b) + (a == b) / 2 for a in first for b in second])
     assert frame.loc["Focal", "Probability of improvement"].startswith(f"{share:.2f} (")
@@ -160,8 +163,6 @@ def test_probabilities_after_a_temperature_from_held_out_images(invented: Invent
             run = invented.results.arrays(config)
 
             def log_p(at: float, run: dict = run, name: str = name) -> np.ndarray:
-                from lossbench.statistics.calibration import log_probabilities
-
                 return log_probabilities(run["test_logits"].astype(float), name, at)
 
             temperatures.append(fitted_temperature(log_p, run["test_labels"]))
@@ -179,6 +180,38 @@ def test_probabilities_after_a_temperature_from_held_out_images(invented: Invent
     assert line["NLL"] == f"{np.mean([run.nll for run in sml.raw]):.4f}"
     assert line["ECE at T"] == f"{np.mean([run.ece for run in sml.tempered]):.4f}"
     assert not any("Focal" in index[0] for index in frame.index), "no logits, no scores"
+
+
+def test_probabilities_of_maps_of_a_loss_itself() -> None:
+    invented = Invented(["sml", "sparsemax", "mae", "logit_adjusted"])
+    for label in invented.labels.values():
+        invented.whole(label, 0.1, wobbling(0.9), wobbling(0.93))
+        invented.give_logits(invented.at_own(label).configs, sharpness=1.5)
+        invented.give_logits(invented.comparison.selecting(label, 0.1), sharpness=1.5)
+    own, _ = conditions(invented.compared)
+    found = {(one.label, one.words): one for one in all_scores(invented.compared, own)}
+    assert ("MAE", "softmax, no link") in found
+    assert [words for label, words in found if label == "Logit-adjusted"] == ["softmax"], "class sizes are not known"
+    sparse = found["Sparsemax", "own"]
+    nlls, zeros = [], []
+    for config in invented.at_own("Sparsemax").configs:
+        arrays = invented.results.arrays(config)
+        for z, label in zip(arrays["test_logits"].astype(float), arrays["test_labels"], strict=True):
+            ranked = sorted(z, reverse=True)
+            size = max(k for k in range(1, 11) if 1 + k * ranked[k - 1] > sum(ranked[:k]))
+            p = max(z[label] - (sum(ranked[:size]) - 1) / size, 0.0)
+            nlls.append(-math.log(max(p, FLOOR)))
+            zeros.append(p == 0)
+    assert 0 < np.mean(zeros) < 0.5
+    assert np.mean(sparse.zeros) == pytest.approx(np.mean(zeros))
+    assert np.mean([run.nll for run in sparse.raw]) == pytest.approx(np.mean(nlls))
+    assert np.mean([run.nll for run in sparse.tempered]) < np.mean(nlls)
+    frame = table_of(invented, "Probabilities")
+    assert frame.loc[("Sparsemax", "own"), "p = 0 (%)"] == f"{100 * np.mean(zeros):.2f}"
+    assert frame.loc[("SML (baseline)", "softmax"), "p = 0 (%)"] == "0.00"
+    section = next(one for one in sections(invented.compared) if one.title == "Probabilities")
+    assert "probabilities below 1e-12 count as 1e-12" in section.blocks[0].caption
+    assert "No link: " in section.blocks[0].caption
 
 
 def test_classes(invented: Invented) -> None:
@@ -228,7 +261,7 @@ def test_the_first_screen_and_the_facts(invented: Invented) -> None:
     data = picture.data.set_index(["loss", "learning_rate"])
     assert [loss for loss, _ in data.index[::2]] == ["LGL", "Brier", "Focal"], "from the best to the worst"
     assert data.loc[("Focal", "own"), "difference_points"] == pytest.approx(-0.5)
-    assert data.loc[("LGL", "common"), "difference_points"] == pytest.approx(1.0)
+    assert data.loc[("LGL", "common"), "difference_points"] == pytest.approx(1.06)
     rules = page.parts[0].sections[-1].blocks[0].texts
     assert rules[0] == "The rules were fixed on 2026-11-30, before any of its runs was done."
     assert rules[-1] == "Command: lossbench compare loss=lgl,sml"
@@ -268,8 +301,6 @@ def test_the_csv_has_the_tests(invented: Invented) -> None:
     line = frame.loc[("Focal", "own")]
     lower = [one - 0.005 for one in OWN["focal"]]
     t = np.mean(lower) / np.std(lower, ddof=1) * math.sqrt(5)
-    from scipy import stats
-
     assert line.p == pytest.approx(2 * stats.t.sf(abs(t), 4))
     assert line.p_holm == pytest.approx(3 * line.p)
     assert (line.low_95_points, line.high_95_points) == pytest.approx(interval(tuple(lower), T95), abs=1e-4)

@@ -47,7 +47,7 @@ def test_without_any_run() -> None:
     assert "All pairs" not in titles(invented)
     assert "Cost of a step" not in titles(invented)
     assert [one.number for one in tiles(invented.compared)[0].counts] == [0, 0, 0, 0, 2]
-    assert "no verdict yet" in written(invented)
+    assert "no verdict" in written(invented)
 
 
 def test_with_the_grid_alone() -> None:
@@ -91,7 +91,7 @@ def test_a_loss_that_diverges_everywhere() -> None:
         invented.report(cell, [NAN] * 5)
     texts = answer(invented.compared)
     assert "MAE has too few runs for a verdict (no pair with the baseline)." in texts[0]
-    assert "MAE is without a verdict yet" in texts[1]
+    assert "MAE is without a verdict" in texts[1]
     assert texts[2] == (
         "Diverged at the own learning rates: MAE 5 of 5; diverged at the common one: MAE 5 of 5. A diverged run is in "
         "no mean."
@@ -107,6 +107,9 @@ def test_a_loss_that_diverges_everywhere() -> None:
     told = next(
         block for block in blocks_of(invented, "What is missing, diverged or failed") if isinstance(block, Items)
     )
+    counts = blocks_of(invented, "What is missing, diverged or failed")[0].frame
+    assert counts.loc["Learning rates"].tolist() == ["14", "7", "0", "21"]
+    assert counts.loc["All losses at the common learning rate"].tolist() == ["10", "5", "0", "15"]
     (sentence,) = told.texts
     assert sentence.startswith("MAE diverged: runs that choose the learning rate, ")
     assert "reported runs, 5 at 0.01" in sentence
@@ -129,12 +132,15 @@ def test_some_diverged_runs_are_told_and_never_averaged() -> None:
 def test_failed_runs_are_told_with_their_reason() -> None:
     invented = Invented(["sml", "focal"])
     name = run_id(invented.comparison.at("Focal").configs[2])
-    invented.results.failed = {name: "no space left", "another-run": "not of this comparison"}
+    lost = run_id(invented.comparison.at("Focal").configs[3])
+    invented.put(invented.comparison.at("Focal").configs[3], NAN)
+    invented.results.failed = {name: "no space left", lost: "nan", "another-run": "not of this comparison"}
     told = [block for block in blocks_of(invented, "What is missing, diverged or failed") if isinstance(block, Items)]
-    assert told == [Items([f"{name} failed: no space left"])]
+    wanted = ["Focal diverged: reported runs, 1 at 0.01.", f"{name} failed: no space left"]
+    assert told == [Items(wanted)]
     both = sections(invented.compared, Facts(problems=["a record is damaged"]))
     texts = next(one for one in both if one.title.startswith("What is missing")).blocks[-1].texts
-    assert texts == [f"{name} failed: no space left", "a record is damaged"]
+    assert texts == [*wanted, "a record is damaged"]
 
 
 def test_records_without_arrays_show_the_scores_they_keep() -> None:
@@ -184,6 +190,8 @@ def test_all_losses_at_once(tmp_path: Path) -> None:
     own, common = answer(invented.compared)
     groups = re.fullmatch(r"At their own learning rates, (.*)\. The largest differences: (.*); (.*)\.", own)
     assert groups is not None
+    assert groups[2].partition(" ")[2].startswith("+0.")
+    assert groups[3].partition(" ")[2].startswith("-0.")
     named = {word: text for text in groups[1].split("; ") for word in ("higher", "lower", "equivalent") if word in text}
     labels = list(invented.labels.values())
     for word, rest in (("higher", 2), ("lower", 0), ("equivalent", 1)):

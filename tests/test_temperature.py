@@ -6,12 +6,11 @@ from functools import partial
 import numpy as np
 import pytest
 
-from lossbench.statistics.calibration import calibration, log_probabilities
+from lossbench.statistics.calibration import FLOOR, calibration, log_probabilities
 from lossbench.statistics.temperature import (
-    FLOOR,
     common_temperature,
     fitted_temperature,
-    nll_with_floor,
+    mean_nll,
     scores_at,
     share_of_zeros,
 )
@@ -62,11 +61,12 @@ def test_the_common_temperature_is_the_geometric_mean() -> None:
 
 def test_zeros_are_counted_and_have_a_floor() -> None:
     with np.errstate(divide="ignore"):
-        log_p = np.log(np.array([[0.0, 1.0], [0.5, 0.5], [1e-9, 1 - 1e-9], [1.0, 0.0]]))
+        log_p = np.log(np.array([[0.0, 1.0], [0.5, 0.5], [1e-15, 1 - 1e-15], [1.0, 0.0]]))
     labels = np.array([0, 1, 0, 0])
     assert share_of_zeros(log_p, labels) == 0.25
-    assert nll_with_floor(log_p, labels) == pytest.approx(-(2 * math.log(FLOOR) + math.log(0.5)) / 4)
-    assert nll_with_floor(log_p[1:], labels[1:]) == pytest.approx(-(math.log(0.5) + math.log(1e-9)) / 3), "no floor"
+    assert mean_nll(log_p, labels, FLOOR) == pytest.approx(-(2 * math.log(FLOOR) + math.log(0.5)) / 4)
+    assert mean_nll(log_p, labels) == math.inf
+    assert mean_nll(log_p[1:], labels[1:]) == pytest.approx(-(math.log(0.5) + math.log(1e-15)) / 3)
 
 
 def test_a_sparse_map_is_fitted_with_the_floor() -> None:
@@ -74,7 +74,7 @@ def test_a_sparse_map_is_fitted_with_the_floor() -> None:
         own = clipped(LOGITS, temperature)[np.arange(len(LABELS)), LABELS]
         return float(np.mean([-max(one, math.log(FLOOR)) for one in own]))
 
-    found = fitted_temperature(partial(clipped, LOGITS), LABELS)
+    found = fitted_temperature(partial(clipped, LOGITS), LABELS, FLOOR)
     assert share_of_zeros(clipped(LOGITS, 1.0), LABELS) > 0
     assert 0.05 < found < 20
     assert nll(found) < nll(1.0)

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from lossbench.config import plugins
 from lossbench.config.options import DatasetConfig, LossConfig, ModelConfig
+from lossbench.config.properties import Properties
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -35,6 +36,7 @@ class LossFacts:
         compared: the same with probabilities that sum to 1, used to compare losses.
         law: the form of its learning property; None: unknown.
         style: index of its colour and marker in `report.style`; None: the next free one.
+        properties: its mathematical properties; None: not stated.
     """
 
     options: type[LossConfig]
@@ -45,6 +47,7 @@ class LossFacts:
     compared: Map
     law: Law | None = None
     style: int | None = None
+    properties: Properties | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ def register_loss(
     compared: Map | None = None,
     law: Law | None = None,
     style: int | None = None,
+    properties: Properties | None = None,
 ) -> Callable[[C], C]:
     """Register the options of a loss, a subclass of `LossConfig`, under its `name`.
 
@@ -163,6 +167,7 @@ def register_loss(
             else softmax or the normalised sigmoids.
         law: the form of its learning property (Eq. 8 to 10); None: unknown.
         style: index of its colour and marker in figures; None: the next free one.
+        properties: its mathematical properties, shown by `lossbench losses`; None: not stated.
     """
     one_vs_all = probabilities == "sigmoid"
     usual: tuple[Map, ...] = ("sigmoid", "sigmoid_normalised", "softmax") if one_vs_all else ("softmax",)
@@ -180,6 +185,7 @@ def register_loss(
             compared or (*own, whole)[0],
             law,
             style,
+            properties,
         )
         LOSSES.add(_name(options), facts, options)
         return options
@@ -273,7 +279,9 @@ def plugin_facts(names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     found = {}
     for part, source in sources(names).items():
         facts: Any = PARTS[part][names[part]]
-        kept = {key: value for key, value in vars(facts).items() if key not in ("options", "style", "law")}
+        kept = {
+            key: value for key, value in vars(facts).items() if key not in ("options", "style", "law", "properties")
+        }
         found[part] = {"plugin": source.name, "sha256": source.sha256, **kept}
     return found
 

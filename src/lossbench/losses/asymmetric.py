@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked, one_hot
@@ -21,7 +22,26 @@ MOST = 700.0
 """Logits beyond it have a sigmoid that rounds to 0 or 1; its map reads them as this."""
 
 
-@register_loss(label="Asymmetric", probabilities="sigmoid")
+@register_loss(
+    label="Asymmetric",
+    probabilities="sigmoid",
+    properties=Properties(
+        convex=False,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="0.443",
+        gradient_bound="sqrt(1 + 0.54 * (K - 1))",
+        sparse=True,
+        map="sigmoid",
+        source="Ridnik et al. 2021",
+        notes=(
+            "The posterior of each class follows from the slopes of its two terms; its map normalises these values.",
+            "A posterior above 0.964 puts that logit at infinity; the other classes still determine it.",
+        ),
+    ),
+)
 @dataclass
 class Asymmetric(LossConfig):
     """Asymmetric loss (Ridnik et al. 2021), with a sigmoid for each class against all others.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -22,7 +23,28 @@ _NEWTON_STEPS = 8
 """Newton steps after that; enough for float64 (tests/test_losses_sparse.py)."""
 
 
-@register_loss(label="Entmax")
+@register_loss(
+    label="Entmax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="1 / sqrt(2)",
+        gradient_bound="sqrt(2)",
+        margin=2.0,
+        sparse=True,
+        cost="O(K log K)",
+        map="own",
+        source="Peters, Niculae and Martins 2019; Blondel, Martins and Niculae 2020",
+        notes=(
+            "Its map is alpha-entmax.",
+            "The margin is 1 / (alpha - 1), the bound on the Hessian 2^(alpha - 2).",
+            "With alpha other than 1.5 and 2 the threshold is found by iteration, O(K) a step.",
+        ),
+    ),
+)
 @dataclass
 class Entmax(LossConfig):
     """Entmax loss.

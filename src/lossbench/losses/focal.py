@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -18,7 +19,23 @@ MOST = 700.0
 """Largest logarithm of a ratio of probabilities in its map."""
 
 
-@register_loss(label="Focal", probabilities="softmax")
+@register_loss(
+    label="Focal",
+    probabilities="softmax",
+    properties=Properties(
+        convex=False,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="0.993",
+        gradient_bound="1.597",
+        source="Lin et al. 2017; the map from Charoenphakdee et al. 2021",
+        notes=(
+            "The posterior is proportional to p / phi(p), phi(q) = (1 - q)^gamma - gamma (1 - q)^(gamma - 1) q log q.",
+        ),
+    ),
+)
 @dataclass
 class Focal(LossConfig):
     """Focal loss (Lin et al. 2017), with softmax probabilities.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -14,7 +15,24 @@ if TYPE_CHECKING:
     from lossbench.config.options import Floats
 
 
-@register_loss(label="GCE", probabilities="softmax")
+@register_loss(
+    label="GCE",
+    probabilities="softmax",
+    properties=Properties(
+        convex=False,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="0.236",
+        gradient_bound="0.448",
+        source="Zhang and Sabuncu 2018",
+        notes=(
+            "The posterior is proportional to p^(1 - r); with r = 1 nothing gives it back.",
+            "The gradient vanishes where p_y is near 0 as well as near 1.",
+        ),
+    ),
+)
 @dataclass
 class Gce(LossConfig):
     """Generalised cross-entropy (Zhang and Sabuncu 2018).

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -15,7 +16,22 @@ if TYPE_CHECKING:
     from lossbench.config.options import Floats
 
 
-@register_loss(label="Label smoothing", probabilities="softmax")
+@register_loss(
+    label="Label smoothing",
+    probabilities="softmax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="1 / 2",
+        gradient_bound="sqrt(1.81 - 0.01 / K)",
+        sparse=True,
+        source="Szegedy et al. 2016",
+        notes=("The posterior is (p - eps / K) / (1 - eps); its map puts 0 for negative values and normalises.",),
+    ),
+)
 @dataclass
 class LabelSmoothing(LossConfig):
     """Label smoothing (Szegedy et al. 2016).

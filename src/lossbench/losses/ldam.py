@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked, checked_counts, one_hot
@@ -15,7 +16,28 @@ if TYPE_CHECKING:
     from lossbench.config.options import Floats
 
 
-@register_loss(label="LDAM", probabilities="softmax")
+@register_loss(
+    label="LDAM",
+    probabilities="softmax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=False,
+        order_preserving=False,
+        smoothness="450",
+        gradient_bound="30 * sqrt(2)",
+        map=None,
+        source="Cao et al. 2019",
+        notes=(
+            "The posterior is proportional to p_k (1 - (1 - exp(-s m_k)) p_k), p the softmax of s z "
+            "and m_k the margin of class k.",
+            "Two classes of unequal size can be in the wrong order where they are nearly as likely: "
+            "for margins 0.1 and 0.5 below a ratio of 1.05 with s = 30, 1.19 with s = 1.",
+            "The bounds are s^2 / 2 and s sqrt(2).",
+        ),
+    ),
+)
 @dataclass
 class Ldam(LossConfig):
     """LDAM: label-distribution-aware margin loss (Cao et al. 2019).

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked, checked_counts
@@ -14,7 +15,30 @@ if TYPE_CHECKING:
     from lossbench.config.options import Floats
 
 
-@register_loss(label="Logit-adjusted", probabilities="softmax")
+@register_loss(
+    label="Logit-adjusted",
+    probabilities="softmax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=False,
+        order_preserving=False,
+        smoothness="1 / 2",
+        gradient_bound="sqrt(2)",
+        map="own",
+        predicts=(
+            "argmax z, which is that of eta_k / pi_k^tau: with tau 1 the most likely class if all classes"
+            " had the same size"
+        ),
+        source="Menon et al. 2021; Ren et al. 2020",
+        notes=(
+            "Its map is the softmax of z + tau log pi, pi the class shares.",
+            "With classes of unequal size argmax z aims at the class-balanced error, hence the two "
+            'values "no"; with equal sizes both are "yes".',
+        ),
+    ),
+)
 @dataclass
 class LogitAdjusted(LossConfig):
     """Logit-adjusted cross-entropy (Menon et al. 2021); with tau 1 the same as balanced softmax (Ren et al. 2020).

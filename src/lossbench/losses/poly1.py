@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -18,7 +19,24 @@ MOST = 700.0
 """Largest logarithm of a ratio of probabilities in its map."""
 
 
-@register_loss(label="Poly-1", probabilities="softmax")
+@register_loss(
+    label="Poly-1",
+    probabilities="softmax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="16 / 27",
+        gradient_bound="sqrt(2)",
+        source="Leng et al. 2022",
+        notes=(
+            "The posterior is proportional to p / (1 + eps p).",
+            "It is convex for |eps| <= 1 alone.",
+        ),
+    ),
+)
 @dataclass
 class Poly1(LossConfig):
     """Poly-1 loss (Leng et al. 2022).

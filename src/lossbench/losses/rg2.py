@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -15,7 +16,21 @@ if TYPE_CHECKING:
     from lossbench.config.options import Floats
 
 
-@register_loss(label="RG2")
+@register_loss(
+    label="RG2",
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="1 / (2 * K)",
+        sparse=True,
+        map="own",
+        source="Pu et al. 2024",
+        notes=("The posterior is (1 + z) / (K (1 + 2 a (1 - z))); its map clips to [0, 1] and normalises.",),
+    ),
+)
 @dataclass
 class Rg2(LossConfig):
     """RG2.

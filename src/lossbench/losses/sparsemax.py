@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -14,7 +15,24 @@ if TYPE_CHECKING:
     from lossbench.config.options import Floats
 
 
-@register_loss(label="Sparsemax")
+@register_loss(
+    label="Sparsemax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="1",
+        gradient_bound="sqrt(2)",
+        margin=1.0,
+        sparse=True,
+        cost="O(K log K)",
+        map="own",
+        source="Martins and Astudillo 2016; Blondel, Martins and Niculae 2020",
+        notes=("Its map is the Euclidean projection onto the simplex.",),
+    ),
+)
 @dataclass
 class Sparsemax(LossConfig):
     """Sparsemax loss.

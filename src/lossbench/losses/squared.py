@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -15,7 +16,21 @@ if TYPE_CHECKING:
     from lossbench.config.options import Floats
 
 
-@register_loss(label="Squared")
+@register_loss(
+    label="Squared",
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="2 / K",
+        sparse=True,
+        map="own",
+        source="Hui and Belkin 2021",
+        notes=("The posterior is z / (k m - (k - 1) z); its map clips to [0, 1] and normalises.",),
+    ),
+)
 @dataclass
 class Squared(LossConfig):
     """Square loss on logits.

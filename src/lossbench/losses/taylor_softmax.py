@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -15,7 +16,25 @@ if TYPE_CHECKING:
     from lossbench.config.options import Floats
 
 
-@register_loss(label="Taylor softmax")
+@register_loss(
+    label="Taylor softmax",
+    properties=Properties(
+        convex=False,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=False,
+        order_preserving=False,
+        smoothness="2",
+        gradient_bound="1",
+        map="own",
+        predicts="argmax z, which need not have the largest of its own probabilities",
+        source="de Brebisson and Vincent 2016",
+        notes=(
+            "Its map is f / sum f, f = 1 + z + z^2 / 2, which has the same value at z and at -2 - z.",
+            "So minimisers come in pairs; those with all z >= -1 have the order of the posterior, others need not.",
+        ),
+    ),
+)
 @dataclass
 class TaylorSoftmax(LossConfig):
     """Taylor softmax.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -19,7 +20,26 @@ LARGEST_ARRAY = 5_000_000
 """Numbers in the largest array of its map, which takes the logits in parts."""
 
 
-@register_loss(label="Weston-Watkins squared", probabilities="softmax")
+@register_loss(
+    label="Weston-Watkins squared",
+    probabilities="softmax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="2 * K",
+        margin=1.0,
+        sparse=True,
+        map=None,
+        source="Weston and Watkins 1999, there without the square",
+        notes=(
+            "The posterior is the stationary distribution of a Markov chain that goes from y to k at "
+            "the rate max(0, 1 + z_k - z_y).",
+        ),
+    ),
+)
 @dataclass
 class WestonWatkinsSquared(LossConfig):
     """Weston-Watkins hinge loss with squared hinges.

@@ -14,7 +14,7 @@ import numpy as np
 from lossbench.properties.shape import Floats, Ints, LossFunction, gradients, hessians, values
 
 BOX = 30.0
-"""A search without gradients stays within +-BOX; logits beyond it are those of a minimiser at infinity."""
+"""Logits are kept within about +-BOX, where a minimiser at infinity ends."""
 
 DENOMINATOR = 40
 """Samples of each input."""
@@ -69,7 +69,8 @@ def minimise_world(loss: LossFunction, counts: Ints, start: Floats, ties: Floats
 
     def objective() -> torch.Tensor:
         search.zero_grad()
-        value: torch.Tensor = len(counts) * loss(logits()[inputs], target)
+        beyond = (free.abs() - BOX).relu().square().sum()  # keeps logits finite, and is 0 at a finite minimiser
+        value: torch.Tensor = len(counts) * loss(logits()[inputs], target) + beyond
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
@@ -143,6 +144,8 @@ def _polished(loss: LossFunction, counts: Ints, logits: Floats, batching: str) -
         slope = slopes(logits)
         bends = hessians(loss, np.repeat(logits, num_classes, axis=0), target, batching)
         bend = (weights[..., None] * bends.reshape(len(logits), num_classes, num_classes, num_classes)).sum(axis=1)
+        if not np.isfinite(bend).all():
+            return logits
         step = np.einsum("mkj,mj->mk", np.linalg.pinv(bend, rcond=1e-7, hermitian=True), slope)
         moved = logits - step
         shorter = np.linalg.norm(slopes(moved), axis=1) < np.linalg.norm(slope, axis=1)

@@ -19,6 +19,9 @@ LossFunction = Callable[[Any, Any], Any]
 SCALES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Standard deviations of sampled logits."""
 
+FARTHEST = 100.0
+"""Largest logit at which a Hessian is taken: differences of gradients lose digits with larger ones."""
+
 STEP = 1e-5
 """Half of the distance of two gradients whose difference is a second derivative."""
 
@@ -77,7 +80,11 @@ def drawn(num_classes: int, number: int, random: np.random.Generator) -> tuple[F
 
 
 def batching_of(loss: LossFunction, num_classes: int, random: np.random.Generator) -> Batching:
-    """Whether the loss of a batch is the mean or the sum of the losses of its samples, tried on ten batches."""
+    """Whether the loss of a batch is the mean or the sum of the losses of its samples, tried on ten batches.
+
+    Raises:
+        ValueError: the loss is infinite or no number.
+    """
     gaps = {"mean": 0.0, "sum": 0.0}
     for _ in range(10):
         logits, target = (
@@ -85,6 +92,8 @@ def batching_of(loss: LossFunction, num_classes: int, random: np.random.Generato
             random.integers(num_classes, size=2 * num_classes),
         )
         alone, together = values(loss, logits, target), whole(loss, logits, target)[0]
+        if not np.isfinite([*alone, together]).all():
+            raise ValueError(f"the loss is not finite at logits drawn from a normal distribution, for K={num_classes}")
         for kind, expected in (("mean", alone.mean()), ("sum", alone.sum())):
             gaps[kind] = max(gaps[kind], abs(together - expected) / max(abs(expected), 1e-12))
     kind = next((kind for kind, gap in gaps.items() if gap < 1e-6), "other")
@@ -138,9 +147,8 @@ def curvature(
         logits = np.repeat([z for z, _ in seeds], 8, axis=0)
         moves = np.resize([0.02, 0.1, 0.3, 1.0], len(logits))[:, None] * random.standard_normal(logits.shape)
         size = 0.1 + np.abs(logits).max(axis=1, keepdims=True)
-        found.append(
-            _extremes(loss, logits + size * moves, np.repeat([y for _, y in seeds], 8).astype(np.int64), batching)
-        )
+        moved = (logits + size * moves).clip(-FARTHEST, FARTHEST)
+        found.append(_extremes(loss, moved, np.repeat([y for _, y in seeds], 8).astype(np.int64), batching))
     eigen = _joined(found)
     worst = int(np.argmin(eigen.least))
     first, target = drawn(num_classes, 2800, random)

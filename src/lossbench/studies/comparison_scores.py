@@ -1,7 +1,7 @@
 """What a comparison says beyond accuracy: probabilities, raw and after one temperature, and accuracies of classes."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,22 +9,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lossbench.config.registry import Map
+from lossbench.config.registry import LOSSES, Map
 from lossbench.config.run import Config
 from lossbench.report.blocks import Block, Paragraph
 from lossbench.report.classes import class_names
 from lossbench.report.table import table
 from lossbench.report.wording import NO_NUMBER
 from lossbench.runs.groups import moments
-from lossbench.runs.measures import compared_map
-from lossbench.statistics.calibration import Floats, Scores, log_probabilities
-from lossbench.statistics.temperature import FLOOR, common_temperature, fitted_temperature, scores_at
+from lossbench.statistics.calibration import FLOOR, Floats, OwnMap, Scores, log_probabilities, own_map
+from lossbench.statistics.temperature import common_temperature, fitted_temperature, scores_at
 from lossbench.studies.compared import Compared, LossResult
 from lossbench.studies.comparison_tables import named
 from lossbench.studies.comparison_words import Condition
 
 KEYS = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "adaptive_ece": "Adaptive ECE"}
 """The scores shown, with their headings."""
+
+NO_LINK = ", no link"
+"""What is said of softmax where no map gives the posterior from the loss's minimiser."""
 
 TOP = 5
 """Classes among which the true one counts as found."""
@@ -60,9 +62,23 @@ class _Logits:
     values: Floats
     labels: np.ndarray
 
-    def through(self, name: Map) -> Callable[[float], Floats]:
+    def through(self, one: "_Reading") -> Callable[[float], Floats]:
         """Logarithms of a map's probabilities by temperature."""
-        return partial(log_probabilities, self.values, name)
+        return partial(log_probabilities, self.values, one.name, own=one.own)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A map by which logits are read: in words, as registered, and as a function where it is the loss's own."""
+
+    words: str
+    name: Map
+    own: OwnMap | None = None
+
+    @property
+    def floor(self) -> float:
+        """Of probabilities in the NLL: a loss's own map may give zeros."""
+        return FLOOR if self.name == "own" else 0.0
 
 
 def _logits(compared: Compared, configs: Iterable[Config]) -> list[tuple[Config, _Logits]]:
@@ -85,36 +101,50 @@ def loss_scores(compared: Compared, one: LossResult, condition: Condition) -> li
     lr = known.cell.config.schedule.lr
     held_out = _logits(compared, compared.comparison.selecting(one.label, lr)) if logits and lr in one.curve else []
     found = []
-    for words, name in _maps(compared, configs):
+    for reading in _readings(compared, configs):
         if logits:
-            found.append(_scores(one.label, words, name, [run for _, run in logits], [run for _, run in held_out]))
-        elif kept := _kept(compared, configs, name):
-            found.append(LossScores(one.label, words, kept, (), math.nan, 0, ()))
+            found.append(_scores(one.label, reading, [run for _, run in logits], [run for _, run in held_out]))
+        elif kept := _kept(compared, configs, reading.name):
+            found.append(LossScores(one.label, reading.words, *kept, math.nan, 0, ()))
     return found
 
 
-def _maps(compared: Compared, configs: Iterable[Config]) -> list[tuple[str, Map]]:
-    """The loss's own map, as its records have it, with softmax where that is another one."""
-    records = [record.fields for config in configs if (record := compared.results.record(config)) is not None]
-    if not records:
+def _readings(compared: Compared, configs: Sequence[Config]) -> list[_Reading]:
+    """The map that belongs to a loss, and softmax where that is another one."""
+    if not configs:
         return []
-    own = compared_map(records[0])
-    if own == "softmax":
-        return [("softmax", "softmax")]
-    return [(f"own ({own.replace('_', ', ')})", own), ("softmax", "softmax")]
+    loss = configs[0].loss
+    facts = LOSSES[loss.name]
+    softmax = _Reading(f"softmax{NO_LINK * (facts.posterior == 'none')}", "softmax")
+    if facts.compared == "own":
+        own = own_map(loss, _class_counts(compared, configs))
+        return [softmax] if own is None else [_Reading("own", "own", own), softmax]
+    if facts.compared == "softmax":
+        return [softmax]
+    return [_Reading(f"own ({facts.compared.replace('_', ', ')})", facts.compared), softmax]
 
 
-def _scores(label: str, words: str, name: Map, runs: list[_Logits], held_out: list[_Logits]) -> LossScores:
-    temperatures = [fitted_temperature(run.through(name), run.labels) for run in held_out]
+def _class_counts(compared: Compared, configs: Iterable[Config]) -> np.ndarray | None:
+    """The number of training samples of each class, [K], as a record of the runs has it."""
+    for config in configs:
+        record = compared.results.record(config)
+        if record is not None and record.fields.get("class_counts"):
+            return np.asarray(record.fields["class_counts"], np.float64)
+    return None
+
+
+def _scores(label: str, reading: _Reading, runs: list[_Logits], held_out: list[_Logits]) -> LossScores:
+    floor = reading.floor
+    temperatures = [fitted_temperature(run.through(reading), run.labels, floor) for run in held_out]
     temperature = common_temperature(temperatures)
 
     def scored(at: float) -> list[tuple[Scores, float]]:
-        return [scores_at(run.through(name), run.labels, run.values.argmax(axis=1), at) for run in runs]
+        return [scores_at(run.through(reading), run.labels, run.values.argmax(axis=1), at, floor) for run in runs]
 
     raw, tempered = scored(1.0), scored(temperature) if temperatures else []
     return LossScores(
         label,
-        words,
+        reading.words,
         tuple(scores for scores, _ in raw),
         tuple(zeros for _, zeros in raw),
         temperature,
@@ -123,15 +153,18 @@ def _scores(label: str, words: str, name: Map, runs: list[_Logits], held_out: li
     )
 
 
-def _kept(compared: Compared, configs: Iterable[Config], name: Map) -> tuple[Scores, ...]:
-    """The scores in the records of runs without logits."""
-    found = []
+def _kept(
+    compared: Compared, configs: Iterable[Config], name: Map
+) -> tuple[tuple[Scores, ...], tuple[float, ...]] | None:
+    """The scores and shares of zeros in the records of runs without logits; None: there are none."""
+    found, zeros = [], []
     for config in configs:
         record = compared.results.record(config)
         kept: Any = record.fields.get("scores", {}).get(name) if record else None
         if isinstance(kept, Mapping) and Scores.__annotations__.keys() <= kept.keys():
             found.append(Scores(**{key: float(kept[key]) for key in Scores.__annotations__}))
-    return tuple(found)
+            zeros.append(float(kept.get("zeros", 0.0)))
+    return (tuple(found), tuple(zeros)) if found else None
 
 
 def all_scores(compared: Compared, condition: Condition) -> list[LossScores]:
@@ -168,8 +201,13 @@ def scores_blocks(compared: Compared, condition: Condition, found: list[LossScor
         )
     if has_zeros:
         caption += (
-            " p = 0: test images whose class has probability 0, for which the NLL is infinite; where a map has any, "
-            f"probabilities below {FLOOR:g} count as {FLOOR:g} in the NLL."
+            " p = 0: test images whose class has probability 0, for which the NLL would be infinite. In the NLL of a "
+            f"loss's own map, probabilities below {FLOOR:g} count as {FLOOR:g}."
+        )
+    if any(one.words.endswith(NO_LINK) for one in found):
+        caption += (
+            " No link: no map gives the class probabilities from the loss's minimiser; softmax is there for comparison "
+            "alone."
         )
     return [table(rows, ["Loss", "Map"], caption)]
 

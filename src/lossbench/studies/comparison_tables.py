@@ -57,7 +57,7 @@ def _estimate(against: Against | None) -> Estimate | None:
 def _beside(one: LossResult) -> str:
     """The verdict at the own learning rate, short, and what diverged."""
     word = one.against_own.word if one.against_own else "too few"
-    short = "equivalent" if "within the margin" in word else "no verdict yet" if word == "too few" else word
+    short = "equivalent" if "within the margin" in word else "no verdict" if word == "too few" else word
     return f"{short}, {one.at_own.diverged} diverged" if one.at_own.diverged else short
 
 

@@ -18,7 +18,7 @@ _COUNTED: dict[str, tuple[tuple[Word, ...], Tone]] = {
     "equivalent": (("equivalent", "equal", "higher, within the margin", "lower, within the margin"), "agrees"),
     "undecided": (("undecided",), "open"),
     "lower": (("lower",), "differs"),
-    "without a verdict yet": (("too few",), "open"),
+    "without a verdict": (("too few",), "open"),
 }
 """The parts of a tile: the verdicts in them, and their tone."""
 
@@ -147,7 +147,7 @@ def _in_groups(compared: Compared, condition: Condition, is_brief: bool = False)
         "equivalent": f"equivalent to {base} within {margin}",
         "undecided": "undecided",
         "lower": f"lower than {base}",
-        "without a verdict yet": "without a verdict yet",
+        "without a verdict": "without a verdict",
     }
     clauses = []
     for part, (verdicts, _) in _COUNTED.items():
@@ -224,7 +224,7 @@ def tiles(compared: Compared) -> list[Tile]:
         counts = [
             Count(sum(word in verdicts for word in words), part, tone)
             for part, (verdicts, tone) in _COUNTED.items()
-            if part != "without a verdict yet" or any(word in verdicts for word in words)
+            if part != "without a verdict" or any(word in verdicts for word in words)
         ]
         within = sum("within the margin" in word for word in words)
         told = [f"{within} of them differ, by less than the margin"] if within else []
