@@ -224,7 +224,8 @@ def _fit(
     arrays = arrays_of(state, found, checkpoint)
     wall_s = wall_before + time.perf_counter() - began
     record = record_of(config, run.id, history, state, device, num_threads, wall_s, memory.mb())
-    record |= probabilities_of(arrays, config.loss.name) | {"sessions": checkpoint["sessions"]}
+    record |= probabilities_of(arrays, config.loss, state.data.class_counts.cpu().numpy())
+    record["sessions"] = checkpoint["sessions"]
     if checkpoint["within_epochs"]:
         record["within_epochs"] = checkpoint["within_epochs"]
     record = run.finish(record, arrays, weights_of(config, run.id, state) if config.runtime.save_weights else None)
