@@ -15,7 +15,9 @@ from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.sml import Sml
 from lossbench.losses.squared import Squared
 from lossbench.models.cnn2c import Cnn2c
+from lossbench.report.blocks import Section
 from lossbench.studies.comparison import Comparison, Rules
+from lossbench.studies.results import Results
 from lossbench.studies.study import Accuracy, Known, Planned, Study, register_study
 
 LOSSES: tuple[LossConfig, ...] = (
@@ -48,6 +50,21 @@ class EightLosses(Study):
     def plan(self, known: Known) -> Iterator[Planned]:
         for name, configs in comparison().plan(known.accuracy, self.name, known.runtime):
             yield f"eight losses, {name}", configs
+
+    def sections(self, results: Results) -> list[Section]:
+        """The comparison in one folded section of the page."""
+        from lossbench.studies import comparison_page
+        from lossbench.studies.compared import Compared
+
+        done = Compared(comparison(), results)
+        blocks = [
+            *comparison_page.first_screen(done),
+            *(b for one in comparison_page.sections(done) for b in one.blocks),
+        ]
+        gist = (
+            "Rules: paired t with Holm over seven losses, margin 0.25 points; each loss at its own learning rate, n=5."
+        )
+        return [Section(self.title, blocks, short="Eight losses", gist=gist)]
 
     def read_logits(self, accuracy: Accuracy) -> Iterator[Config]:
         """Some reported runs at a loss's own learning rate, and the selection seed's run at that rate."""
