@@ -15,7 +15,7 @@ from lossbench.report.blocks import Items, Paragraph, Picture, Table, Tiles
 from lossbench.report.wording import NO_NUMBER
 from lossbench.statistics.calibration import FLOOR, calibration, log_probabilities
 from lossbench.statistics.temperature import common_temperature, fitted_temperature
-from lossbench.studies.comparison_page import Facts, comparison_page, sections, write_comparison
+from lossbench.studies.comparison_page import Facts, comparison_page, first_screen, sections, write_comparison
 from lossbench.studies.comparison_scores import all_scores, class_scores
 from lossbench.studies.comparison_tables import csv_frame
 from lossbench.studies.comparison_words import answer, conditions, tiles
@@ -241,9 +241,17 @@ def test_costs_are_relative_to_the_baseline(invented: Invented) -> None:
     whole |= {"step_mb": 10.0, "loss_mb": 0.0125, "rounds": 9, "failed": None}
     failed = dict.fromkeys(whole) | {"rounds": 0, "failed": "ValueError: no"}
     costs = {"baseline": "SML", "device": "a processor", "precision": "fp32", "batch_size": 64, "num_threads": 1}
-    costs |= {"torch": "2.0", "commit": None, "losses": {"LGL": whole, "Focal": failed}}
+    base = whole | {"step_mb": 8.0, "loss_mb": 0.01}
+    costs |= {"torch": "2.0", "commit": None, "losses": {"SML": base, "LGL": whole, "Focal": failed}}
     frame = table_of(invented, "Cost of a step", costs=costs)
-    assert frame.loc["LGL"].tolist() == ["1.25 (1.20 to 1.50)", "8.00", NO_NUMBER, "0.500", "10.00", "0.013"]
+    assert frame.loc["LGL"].tolist() == [
+        "1.25 (1.20 to 1.50)",
+        "8.00",
+        NO_NUMBER,
+        "0.500",
+        "1.25 (10.00)",
+        "1.25 (0.013)",
+    ]
     assert frame.loc["Focal", "Step"] == "failed"
     section = next(one for one in sections(invented.compared, Facts(costs=costs)) if one.title == "Cost of a step")
     assert section.blocks[-1] == Items(["Focal: ValueError: no"])
@@ -267,6 +275,13 @@ def test_the_first_screen_and_the_facts(invented: Invented) -> None:
     assert rules[-1] == "Command: lossbench compare loss=lgl,sml"
     later = sections(invented.compared, Facts("2026-11-30", 7))[-1].blocks[0].texts
     assert later[0] == "The rules were fixed on 2026-11-30; 7 of its runs were done by then."
+
+
+def test_pictures_of_several_comparisons_have_names_of_their_own(invented: Invented) -> None:
+    blocks = [block for section in sections(invented.compared, stem="mnist_") for block in section.blocks]
+    blocks += first_screen(invented.compared, stem="mnist_")
+    names = {block.name for block in blocks if isinstance(block, Picture)}
+    assert names == {"mnist_differences", "mnist_learning_rates", "mnist_pairs", "mnist_improvement"}
 
 
 def test_all_files_are_written(invented: Invented, tmp_path: Path) -> None:

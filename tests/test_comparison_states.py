@@ -13,6 +13,7 @@ from lossbench.config.registry import LOSSES
 from lossbench.config.run import run_id
 from lossbench.report.blocks import Items, Paragraph, Picture, Table
 from lossbench.report.html import to_html
+from lossbench.report.markdown import to_markdown
 from lossbench.report.style import PALETTE, STYLES, style_at
 from lossbench.runs.records import Record
 from lossbench.studies.comparison_page import Facts, comparison_page, first_screen, sections, write_comparison
@@ -262,3 +263,39 @@ def test_extreme_numbers_are_drawn(limits: Limits) -> None:
     invented.whole("LGL", 0.1, wobbling(0.901), wobbling(0.932))
     invented.whole("Focal", 0.1, limits.common, limits.own)
     assert "<svg" in written(invented)
+
+
+def any_runs(seed: int) -> Invented:
+    """A comparison of which any runs are there: done, diverged or missing, with logits or without."""
+    random = np.random.default_rng(seed)
+    names = [str(name) for name in random.permutation(MANY[1:])[: random.integers(1, 5)]]
+    invented = Invented(
+        ["sml", *names],
+        num_seeds=int(random.integers(1, 6)),
+        selection_seeds=(1000, 1001, 1002)[: random.integers(1, 4)],
+    )
+
+    def values(mean: float) -> list[float | None]:
+        return [(None, NAN, mean, 1.0, mean + 0.01)[random.integers(0, 5)] for _ in range(5)]
+
+    for label in invented.labels.values():
+        if random.random() < 0.2:
+            continue
+        invented.choose(label, float(random.choice([1e-5, 0.001, 0.1, 100])), seeds=int(random.integers(1, 4)))
+        invented.report(invented.comparison.at(label), values(0.9))
+        cell = invented.comparison.at_own(label, invented.results.accuracy)
+        if cell is not None:
+            invented.report(cell, values(0.93))
+            for configs in (cell.configs, invented.comparison.selecting(label, cell.config.schedule.lr)):
+                if random.random() < 0.5:
+                    invented.give_logits(configs, float(random.choice([0, 3, 1e4])), int(random.choice([1, 3, 50])))
+    return invented
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_there(seed: int) -> None:
+    invented = any_runs(seed)
+    page = comparison_page(invented.compared)
+    assert not re.search(r"\b(nan|None|inf)\b", to_markdown(page))
+    if seed < 4:
+        assert "<svg" in to_html(page)

@@ -13,6 +13,7 @@ from torch import Tensor
 from lossbench.config.properties import BOUNDS, FLAGS, Properties
 from lossbench.config.registry import LOSSES
 from lossbench.losses.build import build_loss
+from lossbench.properties import shape
 from lossbench.properties.estimate import Estimate, estimate
 from lossbench.properties.facts import METHODS, link_of, stated
 
@@ -84,6 +85,21 @@ def test_properties_are_as_stated(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "one_minus_p_squared"])
 def test_properties_are_as_stated_for_other_numbers_of_classes(name: str, num_classes: int) -> None:
     assert_as_stated(name, num_classes)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("num_classes", [2, 10])
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "lgl_inr"])
+def test_bounds_are_as_stated_for_two_and_ten_classes(name: str, num_classes: int) -> None:
+    loss, random = build_loss(LOSSES[name].options(), counts_of(num_classes)), np.random.default_rng(0)
+    norm, _ = shape.gradient_norms(loss, num_classes, "mean", random)
+    bound = properties_of(name).bound("gradient_bound", num_classes)
+    assert norm == float("inf") if bound is None else norm <= bound * (1 + 1e-6)
+    bound = properties_of(name).bound("smoothness", num_classes)
+    if bound is not None:
+        found = shape.curvature(loss, num_classes, "mean", random)
+        assert found.most <= bound * (1 + 1e-6)
+        assert properties_of(name).convex is not True or found.least > -1e-6 * max(1, bound)
 
 
 @every_loss

@@ -33,7 +33,8 @@ class Properties:
         predicts: what the largest logit is, where it is not the most likely class.
         source: where the loss is from.
         notes: further facts, a sentence each.
-        cited: where a property is established by a publication instead of a test, by its name.
+        otherwise: how a property is established, by its name, where not by the general test: "tested: ..." or "cited:
+            ..." with the publication.
     """
 
     convex: bool | None = None
@@ -52,7 +53,7 @@ class Properties:
     predicts: str = "argmax z"
     source: str = ""
     notes: tuple[str, ...] = ()
-    cited: Mapping[str, str] = field(default_factory=dict)
+    otherwise: Mapping[str, str] = field(default_factory=dict)
 
     def bound(self, name: str, num_classes: int) -> float | None:
         """A bound for K classes; None: there is none.

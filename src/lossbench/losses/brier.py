@@ -25,7 +25,10 @@ if TYPE_CHECKING:
         smoothness="0.617",
         gradient_bound="0.839",
         source="Brier 1950",
-        notes=("The gradient vanishes where p_y is near 0 as well as near 1.",),
+        notes=(
+            "The derivative in z_y vanishes where p_y is near 0 as well as near 1, and the whole gradient where any "
+            "p_k is near 1.",
+        ),
     ),
 )
 @dataclass

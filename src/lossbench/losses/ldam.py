@@ -28,6 +28,10 @@ if TYPE_CHECKING:
         smoothness="450",
         gradient_bound="30 * sqrt(2)",
         map=None,
+        otherwise=dict.fromkeys(
+            ("top1_consistent", "order_preserving"),
+            "tested: two classes near a tie (tests/test_properties_worlds.py)",
+        ),
         source="Cao et al. 2019",
         notes=(
             "The posterior is proportional to p_k (1 - (1 - exp(-s m_k)) p_k), p the softmax of s z "

@@ -53,8 +53,8 @@ class Missing(Words):
             "With beta 0 it is convex, and its population minimiser gives the class-balanced posterior b, the one "
             "with all classes equally frequent: b_k = sigmoid(z_k - log(K - 1)).",
             "With beta 1 this holds approximately, and the order of the classes is lost: on 72 inputs and ten classes "
-            "of Zipf sizes (seed 0, tests/test_properties_worlds.py) the minimiser has b's whole order for 43 inputs and "
-            "its first class for 69; with beta 4 for 19 and 64; with beta 0 for all 72.",
+            "of Zipf sizes (seed 0, tests/test_properties_worlds.py) the minimiser has b's whole order for 43 inputs "
+            "and its first class for 69; with beta 4 for 19 and 64; with beta 0 for all 72.",
             "Bounds and margin are not properties of a single sample.",
         ),
     ),

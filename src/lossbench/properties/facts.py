@@ -74,8 +74,8 @@ def established(known: Properties, plugin: str | None = None) -> dict[str, str]:
     methods = METHODS | (_OF_BATCH if known.batch_dependent else {})
     found = {}
     for name, method in methods.items():
-        if name in known.cited:
-            found[name] = f"cited: {known.cited[name]}"
+        if name in known.otherwise:
+            found[name] = known.otherwise[name]
         elif getattr(known, name) is None and (known.batch_dependent or name not in (*BOUNDS, "margin")):
             continue
         elif plugin is not None:

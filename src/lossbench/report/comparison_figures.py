@@ -243,10 +243,10 @@ def _draw_curves(curves: Sequence[RateCurve], every: Sequence[RateCurve], baseli
             axes.set_axis_off()
             continue
         curve = curves[place]
+        axes.set(xscale="log", xlim=(min(lrs) / 1.8, max(lrs) * 1.8))
         if base is not None and curve is not base:
             axes.plot(*_line(base), color=FAINT, linewidth=1, marker=".", markersize=3)
         _draw_panel(axes, curve)
-        axes.set(xscale="log", xlim=(min(lrs) / 1.8, max(lrs) * 1.8))
         axes.xaxis.set_major_locator(LogLocator(numticks=5))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:g}")

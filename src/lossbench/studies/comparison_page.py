@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from lossbench.config.registry import LABELS
 from lossbench.config.run import Runtime
-from lossbench.report.blocks import Block, Items, Page, Paragraph, Section, Tiles, plain_page
+from lossbench.report.blocks import Block, Items, Page, Paragraph, Picture, Section, Tiles, plain_page
 from lossbench.report.drawing import Gallery
 from lossbench.report.files import write_csv, write_text
 from lossbench.report.html import to_html
@@ -89,18 +89,30 @@ def comparison_page(compared: Compared, facts: Facts | None = None) -> Page:
     return _page(compared, facts or Facts(), all_scores(compared, shown_condition(compared)))
 
 
-def sections(compared: Compared, facts: Facts | None = None) -> list[Section]:
-    """The sections of a comparison's page, without its first screen."""
-    return _sections(compared, facts or Facts(), all_scores(compared, shown_condition(compared)))
+def sections(compared: Compared, facts: Facts | None = None, stem: str = "") -> list[Section]:
+    """The sections of a comparison's page, without its first screen.
+
+    Args:
+        compared: the comparison and its runs.
+        facts: what the page says beside them.
+        stem: how the names of the pictures' files begin, where a page has several comparisons.
+    """
+    found = _sections(compared, facts or Facts(), all_scores(compared, shown_condition(compared)))
+    return [replace(section, blocks=_begun(section.blocks, stem)) for section in found]
 
 
-def first_screen(compared: Compared, facts: Facts | None = None) -> list[Block]:
-    """The answer in sentences, the verdicts counted, and one picture."""
+def _begun(blocks: Sequence[Block], stem: str) -> list[Block]:
+    """Blocks with the names of pictures begun by a stem."""
+    return [replace(block, name=f"{stem}{block.name}") if isinstance(block, Picture) else block for block in blocks]
+
+
+def first_screen(compared: Compared, facts: Facts | None = None, stem: str = "") -> list[Block]:
+    """The answer in sentences, the verdicts counted, and one picture, its name begun by the stem."""
     known = facts or Facts()
     texts = [*answer(compared), *([known.note] if known.note else []), *_unfinished(compared)]
     first, *others = texts
     rest: list[Block] = [Items(others)] if len(others) > 1 else [Paragraph(text) for text in others]
-    return [Paragraph(first), *rest, difference_picture(compared), Tiles(tiles(compared))]
+    return _begun([Paragraph(first), *rest, difference_picture(compared), Tiles(tiles(compared))], stem)
 
 
 def title(compared: Compared) -> str:
@@ -179,33 +191,42 @@ def cost_blocks(compared: Compared, costs: Mapping[str, Any] | None) -> list[Blo
     if costs is None:
         return []
     found: Mapping[str, Any] = costs["losses"]
-    rows = {named(compared, label): _cost_line(found[label]) for label in compared.comparison.losses if label in found}
+    base: Mapping[str, Any] = found.get(costs["baseline"], {})
+    rows = {
+        named(compared, label): _cost_line(found[label], base) for label in compared.comparison.losses if label in found
+    }
     failed = [f"{label}: {one['failed']}" for label, one in found.items() if one["failed"]]
     threads = f"{costs['num_threads']} thread{'s' * (costs['num_threads'] != 1)}"
     caption = (
         f"A training step of {costs['batch_size']} samples (batch, network, loss, gradient, update) and the loss alone "
         f"(value and gradient of a batch's logits), measured in turns apart from the runs, on {plain(costs['device'])} "
         f"with {threads}, {costs['precision']}, torch {plain(costs['torch'])}. Relative to {costs['baseline']}: median "
-        "over rounds and quartiles. Memory: the most that the tensors of a step, or of the loss alone, take at a time, "
-        "without weights, velocities and data."
+        "over rounds and quartiles. Memory, relative and in MB: the most that the tensors of a step, or of the loss "
+        "alone, take at a time, without weights, velocities and data."
     )
     blocks: list[Block] = [table(rows, ["Loss"], caption)] if rows else []
     return [*blocks, Items(failed)] if failed else blocks
 
 
-def _cost_line(one: Mapping[str, Any]) -> dict[str, str]:
+def _cost_line(one: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, str]:
+    """The cost of a loss, with its memory beside the baseline's."""
+    names = ("Step", "Step (ms)", "Loss alone", "Loss alone (ms)", "Memory, step (MB)", "Memory, loss alone (MB)")
     if one["failed"]:
-        return {"Step": toned("failed")} | dict.fromkeys(
-            ("Step (ms)", "Loss alone", "Loss alone (ms)", "Step (MB)", "Loss alone (MB)"), NO_NUMBER
-        )
-    return {
-        "Step": _ratio(one["step"]),
-        "Step (ms)": f"{one['step_ms']:.2f}",
-        "Loss alone": _ratio(one["loss"]),
-        "Loss alone (ms)": f"{one['loss_ms']:.3f}",
-        "Step (MB)": f"{one['step_mb']:.2f}",
-        "Loss alone (MB)": f"{one['loss_mb']:.3f}",
-    }
+        return dict.fromkeys(names, NO_NUMBER) | {"Step": toned("failed")}
+    texts = (
+        _ratio(one["step"]),
+        f"{one['step_ms']:.2f}",
+        _ratio(one["loss"]),
+        f"{one['loss_ms']:.3f}",
+        _memory(one["step_mb"], base.get("step_mb"), 2),
+        _memory(one["loss_mb"], base.get("loss_mb"), 3),
+    )
+    return dict(zip(names, texts, strict=True))
+
+
+def _memory(megabytes: float, base: float | None, digits: int) -> str:
+    """Relative to the baseline, and in MB; in MB alone where the baseline's is not known."""
+    return f"{megabytes / base:.2f} ({megabytes:.{digits}f})" if base else f"{megabytes:.{digits}f}"
 
 
 def _ratio(one: Mapping[str, float] | None) -> str:

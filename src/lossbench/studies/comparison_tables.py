@@ -121,7 +121,8 @@ def against_blocks(compared: Compared, condition: Condition) -> list[Block]:
 def _against_line(against: Against | None, known: Accuracies) -> dict[str, str]:
     if against is None or not against.pairs.n:
         word = toned("failed", ": all diverged") if known.diverged and not known.finished else MISSING
-        return {"Verdict": word, "Difference": NO_NUMBER, "95 %": NO_NUMBER, "p (Holm)": NO_NUMBER, "90 %": NO_NUMBER}
+        names = ("Difference", "95 %", "p (Holm)", "90 %", "Probability of improvement")
+        return {"Verdict": word} | dict.fromkeys(names, NO_NUMBER)
     one, within = against.difference, against.equivalence
     return {
         "Verdict": verdict(against.word),
