@@ -177,13 +177,13 @@ def test_a_factor_changes_only_the_bounds(name: str, factor: float) -> None:
 
 def test_a_loss_in_half_the_precision_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="^the loss returns float32 for logits in float64; it must be computed in the "
+        ValueError, match=r"^the loss returns float32 for logits in float64; it must be computed in the "
     ):
         estimate(lambda z, y: torch.nn.functional.cross_entropy(z.float(), y), 3)
 
 
 def test_a_loss_that_is_no_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="^the loss is not finite at logits drawn"):
+    with pytest.raises(ValueError, match=r"^the loss is not finite at logits drawn"):
         estimate(lambda z, y: z.log().mean(), 3)
 
 
