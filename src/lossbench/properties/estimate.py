@@ -24,7 +24,7 @@ NUM_POSTERIORS = 10
 """Posteriors whose minimisers are found, half of them with a majority class."""
 
 KINK = 1e-4
-"""A gradient that changes by more over a distance of 1e-8 has a kink there."""
+"""A gradient that changes by more over a distance of 1e-8 has a kink there; relative to the largest gradient."""
 
 EQUAL = 1e-6
 """Two values of an expected loss are equal if they differ by less, relative to its range from zeros to the minimum."""
@@ -101,7 +101,9 @@ def estimate(
     curvature = shape.curvature(loss, num_classes, batching.kind, random)
     convex = _convex(curvature)
     if has_kinks:
-        smoothness = Finding(None, f"the gradient jumps by {jump:.3g} over a distance of about 1e-8")
+        smoothness = Finding(
+            None, f"the gradient jumps by {100 * jump:.2g} % of its largest value over a distance of about 1e-8"
+        )
     else:
         smoothness = Finding(curvature.most, f"the largest of {curvature.number} Hessians, after a local search")
     margin = shape.margin(loss, num_classes, batching.kind, random)
@@ -174,7 +176,7 @@ class _Solved:
         points: all that was reached from several starts, [S, M, K].
         reached: the expected losses there, [S, M].
         least: the smallest of them, [M].
-        size: range of each expected loss from zeros to the minimum or, if larger, 1e-3; [M].
+        size: range of each expected loss from zeros to the minimum or, if larger, 1 % of the largest range; [M].
         gaps: by posterior and pair of classes, the more likely one first: rise of the smallest value by their tie.
     """
 
@@ -211,7 +213,8 @@ def _solve(
         points, reached = _searched(loss, problems, keys)
     number, least, which = len(counts), reached.min(axis=0), reached.argmin(axis=0)
     logits = points[which[:number], np.arange(number)]
-    size = np.maximum(minimisers.risks(loss, counts, np.zeros(counts.shape)) - least[:number], 1e-3)
+    size = minimisers.risks(loss, counts, np.zeros(counts.shape)) - least[:number]
+    size = np.maximum(size, max(1e-2 * size.max(), 1e-12))
     gaps = {key: float(value - least[key[0]]) for key, value in zip(keys, least[number:], strict=True)}
     return _Solved(counts, logits, points[:, :number], reached[:, :number], least[:number], size, gaps)
 
