@@ -11,6 +11,7 @@ import pandas as pd
 
 from lossbench.config.registry import LOSSES, Map
 from lossbench.config.run import Config
+from lossbench.data.sizes import sizes
 from lossbench.report.blocks import Block, Paragraph
 from lossbench.report.classes import class_names
 from lossbench.report.table import table
@@ -117,7 +118,7 @@ def _readings(compared: Compared, configs: Sequence[Config]) -> list[_Reading]:
     facts = LOSSES[loss.name]
     softmax = _Reading(f"softmax{NO_LINK * (facts.posterior == 'none')}", "softmax")
     if facts.compared == "own":
-        own = own_map(loss, _class_counts(compared, configs))
+        own = own_map(loss, sizes(configs[0].dataset).num_classes, _class_counts(compared, configs))
         return [softmax] if own is None else [_Reading("own", "own", own), softmax]
     if facts.compared == "softmax":
         return [softmax]
