@@ -50,7 +50,8 @@ def map_of(name: str | None, loss: str, num_classes: int) -> Callable[[Floats], 
 def found_by(name: str, num_classes: int) -> Estimate:
     properties = properties_of(name)
     loss = build_loss(LOSSES[name].options(), counts_of(num_classes))
-    return estimate(loss, num_classes, 0, map_of(properties.map, name, num_classes))
+    read = LOSSES[name].options().as_read
+    return estimate(loss, num_classes, 0, map_of(properties.map, name, num_classes), read)
 
 
 def properties_of(name: str) -> Properties:

@@ -246,6 +246,13 @@ class LossConfig:
         """
         return None
 
+    def as_read(self, logits: "Tensor") -> "Tensor":
+        """Logits [N, K] as they are read where a network is evaluated; the prediction is the largest of them.
+
+        They differ from the network's logits only for a loss that has the same value at other logits.
+        """
+        return logits
+
     def trace(self, means: "Tensor", present: "Tensor") -> "dict[str, Tensor]":
         """Diagnostics of an epoch to keep in the run's trace, by name: vectors [K] or matrices [K, K].
 

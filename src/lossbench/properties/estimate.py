@@ -82,7 +82,11 @@ class Estimate:
 
 
 def estimate(
-    loss: LossFunction, num_classes: int = 4, seed: int = 0, probabilities: Probabilities | None = None
+    loss: LossFunction,
+    num_classes: int = 4,
+    seed: int = 0,
+    probabilities: Probabilities | None = None,
+    as_read: Callable[[Floats], Floats] = lambda logits: logits,
 ) -> Estimate:
     """Find the properties of a loss; takes seconds.
 
@@ -91,6 +95,7 @@ def estimate(
         num_classes: K, 2 to about 10; the cost grows with K squared.
         seed: of all that is drawn.
         probabilities: the map from logits to probabilities that belongs to the loss; None: there is none.
+        as_read: the logits [N, K] whose order predicts, from those of the loss.
     """
     random = np.random.default_rng(seed)
     batching = shape.batching_of(loss, num_classes, random)
@@ -118,8 +123,8 @@ def estimate(
         _sparse(probabilities, num_classes, random),
         _strictly_proper(probabilities, solved.counts, solved.logits),
         _recoverable(loss, solved, batching.kind, has_kinks),
-        _ordered(solved, first_only=True),
-        _ordered(solved, first_only=False),
+        _ordered(solved, as_read, first_only=True),
+        _ordered(solved, as_read, first_only=False),
     )
 
 
@@ -246,14 +251,15 @@ def _searched(loss: LossFunction, problems: list[Problem], keys: list[tuple[int,
     return points[None], least[None]
 
 
-def _ordered(solved: _Solved, first_only: bool) -> Finding:
+def _ordered(solved: _Solved, as_read: Callable[[Floats], Floats], first_only: bool) -> Finding:
     """Whether ties raise the expected loss and the minimiser found is in order."""
     right = 0
     shown = ""
     for m, counts in enumerate(solved.counts):
         ranks = np.argsort(-counts)
         others = [(ranks[0], one) for one in ranks[1:]] if first_only else list(pairwise(ranks))
-        equal = solved.points[solved.reached[:, m] < solved.least[m] + EQUAL * solved.size[m], m]  # [minimisers, K]
+        reached = solved.reached[:, m] < solved.least[m] + EQUAL * solved.size[m]
+        equal = as_read(solved.points[reached, m])  # [minimisers, K]
         wrong = [
             (int(i), int(j))
             for i, j in others

@@ -132,7 +132,8 @@ def start_state(config: Config, device: torch.device) -> State:
     if config.schedule.warm_start is not None:
         data = warm_start(config, model, data)
     loss = build_loss(config.loss, data.class_counts)
-    return State(model, Sgd(model, config.schedule), loss, data, config.schedule.precision, by_features)
+    optimizer = Sgd(model, config.schedule)
+    return State(model, optimizer, loss, data, config.schedule.precision, by_features, config.loss.as_read)
 
 
 def step_for(state: State, config: Config) -> Callable[[Tensor], None]:
