@@ -1,0 +1,89 @@
+"""All checks of a loss, in an order in which the cause of a fault is found before what follows from it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lossbench.properties.batches import check_batch, check_classes
+from lossbench.properties.calls import (
+    check_bad_targets,
+    check_device,
+    check_other_batches,
+    check_result,
+    check_same_twice,
+)
+from lossbench.properties.cost import costs
+from lossbench.properties.derivatives import check_curvature, check_gradient
+from lossbench.properties.direction import check_direction, check_formula, check_learning, check_prediction
+from lossbench.properties.probe import LossFails, Probe
+from lossbench.properties.ranges import check_float32, check_growth, check_half, check_large
+from lossbench.properties.verdict import Findings, Verdict
+
+CHECKS: tuple[Callable[[Probe, Findings], None], ...] = (
+    check_result,
+    check_same_twice,
+    check_gradient,
+    check_batch,
+    check_direction,
+    check_prediction,
+    check_classes,
+    check_other_batches,
+    check_large,
+    check_growth,
+    check_half,
+    check_float32,
+    check_learning,
+    check_curvature,
+    check_bad_targets,
+    check_device,
+)
+
+FOLLOWS: Mapping[str, tuple[str, ...]] = {
+    "no_softmax": ("unbounded_below",),
+    "no_log": ("bounded",),
+    "softmax_twice": ("bounded",),
+    "sigmoid_twice": ("bounded",),
+    "p_log_p": ("does_not_learn", "not_monotone", "eps"),
+}
+"""What follows from a fault, by its code, and is not listed beside it."""
+
+
+def check(
+    loss: Callable[..., Any],
+    name: str,
+    num_classes: int = 10,
+    known: Mapping[str, Callable[..., Any]] | None = None,
+) -> Verdict:
+    """Check a loss for faults.
+
+    Args:
+        loss: a function of logits [B, K] and target, int64 [B].
+        name: of the loss, for the sentences of the verdict.
+        num_classes: K of most checks, >= 2.
+        known: other losses by name; the verdict says if the loss equals one of them.
+
+    Raises:
+        ValueError: the loss cannot be called with an ordinary batch.
+    """
+    try:
+        probe = Probe(loss, num_classes)
+    except LossFails as error:
+        shapes = f"logits [8, {num_classes}] (float32) and target [8] (int64)"
+        raise ValueError(f"{name} fails for {shapes}: {error}") from error
+    found = Findings()
+    for one in CHECKS:
+        _run(lambda one=one: one(probe, found), found)  # type: ignore[misc]
+        if found.has("keeps_state"):
+            break
+    if not found.has("keeps_state"):
+        _run(lambda: check_formula(probe, found, known or {}), found)
+    followers = {code for cause in FOLLOWS if found.has(cause) for code in FOLLOWS[cause]}
+    listed = [finding for finding in found if finding.code not in followers]
+    return Verdict(name, num_classes, listed, costs(probe))
+
+
+def _run(one: Callable[[], None], found: Findings) -> None:
+    try:
+        one()
+    except LossFails as error:
+        if not found.has_fault():
+            found.fault("fails", f"it fails for some logits: {error}")

@@ -1,0 +1,197 @@
+"""Checks of a loss at large logits and in low precision: overflow, NaN, and values that stop growing."""
+
+import math
+from typing import TYPE_CHECKING
+
+from lossbench.properties.probe import LossFails, Probe, close
+from lossbench.properties.verdict import Findings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SIZES = (10.0, 30.0, 100.0, 300.0, 1e3, 1e4)
+"""Sizes of logits to try."""
+
+FARTHEST = 160.0
+"""How far a logit is moved to see whether the value stops growing."""
+
+LONGEST_FALL = 1.25
+"""Length of the fall of a slope from 90 to 10 % of its largest, relative to that of its stretch above 90 %.
+
+A constant added inside a logarithm gives a long level slope and a short fall; losses that are bounded by design, such as
+the Brier score, have a short level slope.
+"""
+
+LEAST_RISE = 4.5
+"""Rise of the value, in nats or in logits, below which a stop is one by design."""
+
+
+def check_large(probe: Probe, found: Findings) -> None:
+    """Value and gradient are finite for logits up to 1e4, in float32, for few and many classes."""
+    if found.has("not_finite", "constant"):
+        return
+    for num_classes in sorted({probe.num_classes, 2, 1000}, key=lambda number: number != probe.num_classes):
+        try:
+            _check_large(probe if num_classes == probe.num_classes else Probe(probe.loss, num_classes), found)
+        except LossFails:
+            continue  # numbers of classes that it does not take are reported elsewhere
+        if found.has("overflow"):
+            return
+
+
+def _check_large(probe: Probe, found: Findings) -> None:
+    import torch
+
+    for size in SIZES:
+        for words, logits, target in _cases(probe.num_classes, size):
+            value, gradient = _both(probe, logits.to(torch.float32), target)
+            if math.isfinite(value) and (gradient is None or gradient.isfinite().all()):
+                continue
+            what = f"its value is {value}" if not math.isfinite(value) else "its gradient is not finite, the value is,"
+            text = f"{what} for {words} at K = {probe.num_classes} in float32"
+            found.fault("overflow", text, _cure(words, math.isfinite(value)))
+            return
+
+
+def _cure(words: str, finite: bool) -> str:
+    if words.startswith("all"):
+        return "use log_softmax or logsumexp, which cannot overflow, in place of exp"
+    if finite:
+        return "a power or a logarithm has no finite derivative at 0: compute it from log_softmax"
+    return "use log_softmax or logsigmoid in place of the logarithm of a probability, which can round to 0"
+
+
+def _cases(num_classes: int, size: float) -> "list[tuple[str, Tensor, Tensor]]":
+    """Saturated batches of two samples: words, logits [2, K] and target."""
+    import torch
+
+    target = torch.tensor([0, num_classes - 1])
+    zero = torch.zeros(2, num_classes)
+    right, wrong, low = zero.clone(), zero.clone(), zero.clone()
+    rows = torch.arange(2)
+    right[rows, target] = size
+    wrong[rows, 1 - target.clamp_max(1)] = size
+    low[rows, target] = -size
+    mixed = size * (2 * torch.rand(2, num_classes, generator=torch.Generator().manual_seed(4)) - 1)
+    return [
+        (f"a confidently right sample (z_y {size:g} above the others)", right, target),
+        (f"a confidently wrong sample (z_y {size:g} below the largest logit)", wrong, target),
+        (f"a confidently wrong sample (z_y {size:g} below all others)", low, target),
+        (f"all logits at {size:g}", zero + size, target),
+        (f"all logits at {-size:g}", zero - size, target),
+        (f"random logits within {size:g}", mixed, target),
+    ]
+
+
+def _both(probe: Probe, logits: "Tensor", target: "Tensor") -> "tuple[float, Tensor | None]":
+    """Value and gradient."""
+    value = probe.value(logits, target)
+    return value, None if probe.numeric else probe.autograd(logits, target)
+
+
+def check_half(probe: Probe, found: Findings) -> None:
+    """Logits of float16 and bfloat16: computed in float32, or at least without overflow."""
+    import torch
+
+    if found.has("not_finite", "constant", "overflow", "eps", "random", "keeps_state"):
+        return
+    worst = 0.0
+    for dtype, name in ((torch.float16, "float16"), (torch.bfloat16, "bfloat16")):
+        for size in SIZES:
+            for words, logits, target in _cases(probe.num_classes, size):
+                low = logits.to(dtype)
+                try:
+                    value, gradient = _both(probe, low, target)
+                except LossFails as error:
+                    found.fact("no_half", f"it does not take {name} logits on a CPU: {error}")
+                    return
+                exact, slopes = _both(probe, low.to(torch.float32), target)
+                most = torch.finfo(dtype).max
+                if abs(exact) > most or (slopes is not None and float(slopes.abs().max()) > most):
+                    continue  # the result itself is too large
+                if not math.isfinite(value) or not (gradient is None or gradient.isfinite().all()):
+                    text = f"it computes in {name} and overflows for {words}"
+                    add = found.fault if size <= 1e3 else found.warning
+                    add("half_overflow", text, "begin with logits = logits.float()")
+                    return
+                if size <= 30:
+                    worst = max(worst, abs(value - exact) / max(abs(exact), 1.0))
+    if worst > 0.02:
+        text = f"it computes in the low precision of its logits: off by {100 * worst:.0f} % for bfloat16 or float16"
+        found.warning("low_precision", text, "begin with logits = logits.float()")
+
+
+def check_float32(probe: Probe, found: Findings) -> None:
+    """The value in float32 is that in float64."""
+    import torch
+
+    if probe.dtype != torch.float64 or found.has("overflow", "not_finite"):
+        return
+    for size in (1.0, 10.0, 20.0):
+        for words, logits, target in _cases(probe.num_classes, size):
+            exact, rounded = (probe.value(logits.to(dtype), target) for dtype in (torch.float64, torch.float32))
+            if not close(exact, rounded, 1e-3) and abs(exact - rounded) > 1e-5:
+                found.warning("rounding", f"its value is {rounded:.4g} in float32 and {exact:.4g} in float64 for {words}")
+                return
+
+
+def check_growth(probe: Probe, found: Findings) -> None:
+    """Whether the value stops growing as a sample becomes wrong: by design, or by a constant inside a logarithm."""
+    import torch
+
+    if probe.num_classes < 2 or found.has("constant", "no_target", "batch_softmax", "sign", "label_off", "overflow"):
+        return
+    positions = torch.cat([torch.arange(-6, 6, 0.05), torch.arange(6, FARTHEST, 0.5)]).double()
+    target = torch.tensor([0])
+    least = {}
+    for words, column, sign in (("z_y falls", 0, -1), ("another class's logit grows", 1, 1)):
+        rows = torch.zeros(len(positions), probe.num_classes, dtype=torch.float64)
+        rows[:, column] = sign * positions
+        values = probe.values(rows.to(probe.dtype), target.expand(len(positions)))
+        if not values.isfinite().all():
+            return
+        least[words] = float((values[-1] - values.min()) / (values.max() - values.min() + 1e-30))
+        stop = _stop(positions, values)
+        if stop is not None:
+            eps = math.exp(-stop)
+            text = f"its value stops at {stop:.3g} = -log {eps:.1g} as {words}: a confidently wrong sample has no gradient"
+            fix = "use log_softmax or logsigmoid in place of log(p + eps) or a clamped p"
+            found.fault("eps", text, fix)
+            return
+        fall = _fall(positions, values)
+        if fall is not None:
+            place = f"{'z_y = ' if column == 0 else 'z_j = '}{sign * fall:.2g}"
+            found.warning("not_monotone", f"its value falls as {words} beyond {place}: a badly wrong sample moves farther away")
+        elif _bounded(values):
+            text = f"its value is bounded as {words} (at most {float(values.max()):.3g}): the gradient of a confidently wrong sample vanishes"
+            found.warning("bounded", text, "")
+    last = probe.value(torch.eye(1, probe.num_classes, dtype=probe.dtype) * 1e4, target)
+    if last < -1e3:
+        found.fault("unbounded_below", "its value falls without end as the logit of the sample's class grows")
+
+
+def _stop(positions: "Tensor", values: "Tensor") -> float | None:
+    """The value at which growth stops abruptly; None: it does not."""
+    slopes = values.diff() / positions.diff()
+    most = float(slopes.max())
+    rise = float(values[-1] - values.min())
+    if most <= 0 or float(slopes[-8:].abs().max()) > 0.02 * most:
+        return None
+    level = (slopes > 0.9 * most).nonzero()[:, 0]
+    start, end = int(level[0]), int(level[-1])
+    below = (slopes[end:] < 0.1 * most).nonzero()[:, 0]
+    fall = float(positions[end + int(below[0])] - positions[end])
+    long = float(positions[end] - positions[start]) * LONGEST_FALL >= fall
+    return float(values[-1]) if long and max(rise, rise / most) >= LEAST_RISE else None
+
+
+def _fall(positions: "Tensor", values: "Tensor") -> float | None:
+    """The place beyond which the value falls again; None: it does not."""
+    top = int(values.argmax())
+    drop = float(values[top] - values[-1])
+    return float(positions[top]) if drop > 1e-3 * float(values.max() - values.min()) else None
+
+
+def _bounded(values: "Tensor") -> bool:
+    rise = float(values.max() - values.min())
+    return rise > 0 and float(values[-1] - values[len(values) // 2]) < 1e-3 * rise
