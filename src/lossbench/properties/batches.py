@@ -1,7 +1,12 @@
 """Checks of how the loss of a batch depends on its samples."""
 
+from typing import TYPE_CHECKING
+
 from lossbench.properties.probe import Probe, close
 from lossbench.properties.verdict import Findings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def check_batch(probe: Probe, found: Findings) -> None:
@@ -13,20 +18,30 @@ def check_batch(probe: Probe, found: Findings) -> None:
     if found.has("constant"):
         return
     shift = 3 * probe.batch(1, seed=5)[0]  # [1, K]
-    if close(probe.value(logits + shift, target), value):
+    same = target[:1].expand(len(target))
+    alone = probe.values(logits, same)  # of one sample; a softmax over one sample is constant
+    if close(probe.value(logits + shift, target), value) and close(float(alone.min()), float(alone.max())):
         text = "its softmax is over the batch axis: adding a number to the logits of one class in all samples changes nothing"
         found.fault("batch_softmax", text, "use dim=1")
         return
     _check_pairs(probe, found)
     if found.has("no_target", "pairs"):
         return
+    ignored = _ignored(probe, logits, target)
     order = torch.arange(len(target)).roll(3)
+    if ignored:
+        moved = _ignored(probe, logits[order], target[order])
+        classes = {int(target[i]) for i in ignored}
+        counted = {int(k) for i, k in enumerate(target) if i not in ignored}
+        if not classes & counted and classes == {int(target[order][i]) for i in moved}:
+            text = f"it ignores the samples of {_classes(classes)}"
+            found.fault("ignores_class", text, "every class from 0 to K - 1 must count")
+        else:
+            text = f"its value depends on {len(target) - len(ignored)} of the {len(target)} samples alone"
+            found.fault("ignores_samples", text, "average over the whole batch")
+        return
     if not close(probe.value(logits[order], target[order]), value):
         found.fault("order", "its value depends on the order of the samples")
-    ignored = _num_ignored(probe)
-    if ignored:
-        found.fault("ignores_samples", f"its value depends on {len(target) - ignored} of the {len(target)} samples alone")
-        return
     twice = probe.value(torch.cat([logits, logits]), torch.cat([target, target]))
     each = float(probe.values(logits, target).mean())
     if close(twice, value, 1e-4) and close(each, value, 1e-4):
@@ -59,16 +74,24 @@ def _check_pairs(probe: Probe, found: Findings) -> None:
         found.fault("pairs", text, "use logits.gather(1, target[:, None]), not logits[:, target]")
 
 
-def _num_ignored(probe: Probe) -> int:
-    """The number of samples that can become badly wrong without a change of the value."""
-    logits, target = probe.batch()
-    value, ignored = probe.value(logits, target), 0
+def _ignored(probe: Probe, logits: "Tensor", target: "Tensor") -> list[int]:
+    """The samples that can become badly wrong, undecided or right without a change of the value."""
+    value, ignored = probe.value(logits, target), []
     for i, k in enumerate(target.tolist()):
-        changed = logits.clone()
-        changed[i] = changed[i].flip(0) + 4
-        changed[i, k] = -2
-        ignored += probe.value(changed, target) == value
+        for size in (-5.0, 0.0, 6.0):
+            changed = logits.clone()
+            changed[i] = 0
+            changed[i, k] = size
+            if probe.value(changed, target) != value:
+                break
+        else:
+            ignored.append(i)
     return ignored
+
+
+def _classes(numbers: set[int]) -> str:
+    words = ", ".join(map(str, sorted(numbers)))
+    return f"class {words}" if len(numbers) == 1 else f"the classes {words}"
 
 
 def check_classes(probe: Probe, found: Findings) -> None:

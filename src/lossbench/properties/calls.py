@@ -59,20 +59,22 @@ def check_other_batches(probe: Probe, found: Findings) -> None:
     """Batches without some classes, of one sample, and of other numbers of classes."""
     logits, target = probe.batch()
     last = probe.num_classes - 1
-    few = target.clone().fill_(0)
+    few = target.clone().fill_(int(last > 1))
     try:
         probe.value(logits, few)
     except LossFails as error:
-        found.fault("absent_class", f"it fails for a batch without samples of class {last}: {error}", "give one_hot its num_classes")
+        text = f"it fails for a batch without samples of class {last} ({error})"
+        found.fault("absent_class", text, "give one_hot its num_classes")
+        return
     try:
         probe.value(logits[:1], target[:1])
     except LossFails as error:
-        found.fault("one_sample", f"it fails for a batch of one sample: {error}")
+        found.fault("one_sample", f"it fails for a batch of one sample ({error})")
     for num_classes in {2, 1000} - {probe.num_classes}:
         try:
             Probe(probe.loss, num_classes)
         except LossFails as error:
-            text = f"it works for {probe.num_classes} classes, but not for {num_classes}: {error}"
+            text = f"it works for {probe.num_classes} classes, but not for {num_classes} ({error})"
             found.warning(f"classes_{num_classes}", text)
     if probe.dtype != logits.double().dtype:
         found.warning("float64", "it fails for float64 logits, so that its derivatives are checked less closely")
@@ -98,7 +100,7 @@ def check_bad_targets(probe: Probe, found: Findings) -> None:
         accepted.append(f"{words} (value {value:.3g})")
     if accepted:
         text = f"a wrong label gives a wrong value without an error: {', '.join(accepted)}"
-        found.warning("bad_targets", text, "call lossbench.losses.checks.checked(logits, target) first")
+        found.warning("bad_targets", text, "check the range, type and shape of the targets")
 
 
 def check_device(probe: Probe, found: Findings) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_ROWS = 10
-"""Classes whose direction is looked at."""
+"""Classes whose direction is looked at, and samples of them at least."""
 
 LEARNED = 0.9
 """Accuracy, on training samples of a problem without noise, that a loss must reach."""
@@ -19,10 +19,13 @@ LEARNED = 0.9
 STEPS = 150
 """Steps of Adam to reach it in."""
 
+FORMULA_SAMPLES = 16
+"""Samples on which values are compared with those of other formulas."""
+
 
 def check_direction(probe: Probe, found: Findings) -> None:
     """The gradient raises the logit of the sample's class, and lowers the others."""
-    if found.has("constant", "no_target", "pairs"):
+    if found.has("constant", "no_target", "pairs", "p_log_p"):
         return
     if probe.num_classes == 2:  # a flipped label and a flipped sign are the same there
         try:
@@ -37,11 +40,12 @@ def check_direction(probe: Probe, found: Findings) -> None:
 
 
 def _rows(probe: Probe) -> "tuple[Tensor, list[int]]":
-    """Gradients near equal logits, one sample for each of some classes, [B, K], and these classes."""
+    """Gradients near equal logits, for samples of some classes, [B, K], and these classes."""
     import torch
 
     num = min(probe.num_classes, MOST_ROWS)
-    classes = torch.linspace(0, probe.num_classes - 1, num).round().long()
+    classes = torch.linspace(0, probe.num_classes - 1, num).round().long().repeat(-(-MOST_ROWS // num))
+    num = len(classes)
     logits = 0.05 * torch.randn(num, probe.num_classes, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     return probe.gradient(logits.to(probe.dtype), classes), classes.tolist()
 
@@ -49,9 +53,11 @@ def _rows(probe: Probe) -> "tuple[Tensor, list[int]]":
 def _check_rows(probe: Probe, found: Findings) -> None:
     gradient, classes = _rows(probe)
     num_classes = probe.num_classes
-    if not gradient.any():
+    used = gradient.any(dim=1)  # bool [B]
+    if not used.any():
         found.warning("flat", "its gradient is 0 where all logits are about equal, where training begins")
         return
+    gradient, classes = gradient[used], [k for k, is_used in zip(classes, used.tolist(), strict=True) if is_used]
     raised, lowered = gradient.argmin(dim=1).tolist(), gradient.argmax(dim=1).tolist()
     up = _offset(classes, raised, num_classes)
     down = _offset(classes, lowered, num_classes)
@@ -66,7 +72,7 @@ def _check_rows(probe: Probe, found: Findings) -> None:
         if down:
             text = f"the class that it lowers is {_shifted(down, num_classes)} for a sample of class y: the label is off, too"
             found.fault("label_off", text, "use the target as it is")
-    elif len(set(raised)) == 1:
+    elif len(set(raised)) == 1 and len(raised) > 2:
         found.fault("no_target", f"it raises the logit of class {raised[0]} for samples of every class")
 
 
@@ -77,10 +83,11 @@ def _check_two(probe: Probe, found: Findings) -> None:
 
 
 def _offset(classes: list[int], chosen: list[int], num_classes: int) -> int | None:
-    """d if (y + d) % K is chosen for the classes y, all but one at most; None: there is no such d."""
-    offsets = Counter((k - y) % num_classes for y, k in zip(classes, chosen, strict=True))
-    offset, count = offsets.most_common(1)[0]
-    return offset if count >= max(2, len(classes) - 1) else None
+    """d if (y + d) % K is chosen for all classes y but one at most; None: there is no such d."""
+    offsets = [(k - y) % num_classes for y, k in zip(classes, chosen, strict=True)]
+    offset = Counter(offsets).most_common(1)[0][0]
+    others = {y for y, one in zip(classes, offsets, strict=True) if one != offset}
+    return offset if len(others) <= 1 < len(set(classes)) else None
 
 
 def _shifted(offset: int, num_classes: int) -> str:
@@ -95,6 +102,7 @@ def _distance(offset: int, num_classes: int) -> str:
 def check_learning(probe: Probe, found: Findings) -> None:
     """Trained on a problem without noise, it must classify the training samples."""
     explained = ("constant", "no_target", "pairs", "sign", "label_off", "detached", "wrong_gradient", "not_finite")
+    explained += ("ignores_class", "ignores_samples")
     if probe.numeric or found.has(*explained):
         return
     accuracy = trained_accuracy(probe)
@@ -125,11 +133,12 @@ def check_prediction(probe: Probe, found: Findings) -> None:
     """The value is continuous where the predicted class changes."""
     import torch
 
-    if probe.dtype != torch.float64 or probe.num_classes < 3 or found.has("constant"):
+    if probe.dtype != torch.float64 or found.has("constant"):
         return
     last = probe.num_classes - 1
     jumps = []
-    for first, second, target in ((0, 1, 2), (1, 2, 1), (last - 1, last, 0), (0, last, 0), (last, 1, last)):
+    cases = {(0, 1, 2 % (last + 1)), (1, last, 1), (last - 1, last, 0), (0, last, 0), (0, 1, 1)}
+    for first, second, target in cases - {(1, 1, 1)}:
         logits = 0.5 * probe.batch(1, scale=1.0, seed=first)[0]
         logits[0, [first, second]] = 3.0
         near = logits.clone(), logits.clone()
@@ -184,25 +193,37 @@ def _mistakes() -> "Mapping[str, tuple[Callable[[Tensor, Tensor], Tensor], str, 
     }
 
 
-def check_formula(probe: Probe, found: Findings, known: "Mapping[str, Callable[[Tensor, Tensor], Any]]") -> None:
-    """Whether the loss is a frequent mistake, or a loss that is known.
-
-    Args:
-        probe: the loss.
-        found: where findings go.
-        known: other losses by name.
-    """
-    import torch
-
-    if probe.dtype != torch.float64 or found.has("batch_softmax", "constant", "no_target", "sign", "label_off"):
+def check_mistakes(probe: Probe, found: Findings) -> None:
+    """Whether the loss is the formula of a frequent mistake, up to a positive factor and a constant."""
+    if _has_no_formula(probe, found):
         return
-    logits, target = probe.batch(16)
+    logits, target = probe.batch(FORMULA_SAMPLES)
     values = probe.values(logits, target)
     for code, (formula, text, fix) in _mistakes().items():
         line = _line(formula(logits, target), values)
         if line is not None and line[0] > 0 and (code != "no_log" or abs(line[1]) < 1e-6):
             found.fault(code, text, fix)
             return
+
+
+def _has_no_formula(probe: Probe, found: Findings) -> bool:
+    import torch
+
+    return probe.dtype != torch.float64 or found.has("batch_softmax", "constant", "no_target", "not_finite")
+
+
+def check_known(probe: Probe, found: Findings, known: "Mapping[str, Callable[[Tensor, Tensor], Any]]") -> None:
+    """Whether the loss equals one that is known, or the softmax cross-entropy of scaled logits.
+
+    Args:
+        probe: the loss.
+        found: where findings go.
+        known: other losses by name.
+    """
+    if _has_no_formula(probe, found):
+        return
+    logits, target = probe.batch(FORMULA_SAMPLES)
+    values = probe.values(logits, target)
     for name, loss in known.items():
         others = Probe(loss, probe.num_classes).values(logits, target)
         line = _line(others, values)

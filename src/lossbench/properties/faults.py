@@ -13,7 +13,13 @@ from lossbench.properties.calls import (
 )
 from lossbench.properties.cost import costs
 from lossbench.properties.derivatives import check_curvature, check_gradient
-from lossbench.properties.direction import check_direction, check_formula, check_learning, check_prediction
+from lossbench.properties.direction import (
+    check_direction,
+    check_known,
+    check_learning,
+    check_mistakes,
+    check_prediction,
+)
 from lossbench.properties.probe import LossFails, Probe
 from lossbench.properties.ranges import check_float32, check_growth, check_half, check_large
 from lossbench.properties.verdict import Findings, Verdict
@@ -21,12 +27,13 @@ from lossbench.properties.verdict import Findings, Verdict
 CHECKS: tuple[Callable[[Probe, Findings], None], ...] = (
     check_result,
     check_same_twice,
+    check_other_batches,
     check_gradient,
     check_batch,
+    check_mistakes,
     check_direction,
     check_prediction,
     check_classes,
-    check_other_batches,
     check_large,
     check_growth,
     check_half,
@@ -38,6 +45,9 @@ CHECKS: tuple[Callable[[Probe, Findings], None], ...] = (
 )
 
 FOLLOWS: Mapping[str, tuple[str, ...]] = {
+    "absent_class": ("one_sample", "fails"),
+    "label_off": ("ignores_class", "class_specific"),
+    "order": ("batch_size",),
     "no_softmax": ("unbounded_below",),
     "no_log": ("bounded",),
     "softmax_twice": ("bounded",),
@@ -75,7 +85,7 @@ def check(
         if found.has("keeps_state"):
             break
     if not found.has("keeps_state"):
-        _run(lambda: check_formula(probe, found, known or {}), found)
+        _run(lambda: check_known(probe, found, known or {}), found)
     followers = {code for cause in FOLLOWS if found.has(cause) for code in FOLLOWS[cause]}
     listed = [finding for finding in found if finding.code not in followers]
     return Verdict(name, num_classes, listed, costs(probe))

@@ -40,6 +40,13 @@ class Probe:
             self.dtype = torch.float64
         except LossFails:
             pass
+        self.precise = self.dtype == torch.float64 and self._notices_small_changes()
+        """Whether it computes in float64 if the logits are float64."""
+
+    def _notices_small_changes(self) -> bool:
+        logits, target = self.batch()
+        changes = [self.batch(seed=seed)[0] * 1e-11 for seed in (1, 2, 3)]
+        return any(self.value(logits + change, target) != self.value(logits, target) for change in changes)
 
     def batch(self, batch_size: int = BATCH, *, scale: float = 1.5, seed: int = 0) -> "tuple[Tensor, Tensor]":
         """Random logits [B, K] with this standard deviation, and targets, all of them different where K allows it.
@@ -118,15 +125,13 @@ class Probe:
         found = torch.zeros_like(logits)
         for i in range(logits.shape[0]):
             for k in range(logits.shape[1]):
-                found[i, k] = self.slope(logits, target, i, k, self.steps[0])
+                found[i, k] = self.slope(logits, target, i, k, self.step)
         return found
 
     @property
-    def steps(self) -> tuple[float, ...]:
-        """Steps of central differences to try."""
-        import torch
-
-        return (1e-6, 1e-2) if self.dtype == torch.float64 else (1e-2,)
+    def step(self) -> float:
+        """Step of central differences."""
+        return 1e-6 if self.precise else 1e-2
 
     def slope(self, logits: "Tensor", target: "Tensor", i: int, k: int, step: float) -> float:
         """The derivative in one logit by a central difference."""
