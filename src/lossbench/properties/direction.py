@@ -230,7 +230,8 @@ def check_known(probe: Probe, found: Findings, known: "Mapping[str, Callable[[Te
         if line is not None and line[0] > 0:
             factor = "" if close(line[0], 1) else f"{line[0]:.6g} times "
             added = "" if abs(line[1]) < 1e-6 else f" {'+' if line[1] > 0 else '-'} {abs(line[1]):.6g}"
-            found.fact("equals", f"for single samples it is {factor}{name}{added}")
+            alone = "" if found.has("mean") else " for single samples"
+            found.fact("equals", f"it is {factor}{name}{added}{alone}")
             return
     _check_temperature(probe, found, logits, target, values)
 

@@ -62,6 +62,7 @@ def check(
     name: str,
     num_classes: int = 10,
     known: Mapping[str, Callable[..., Any]] | None = None,
+    measures_cost: bool = True,
 ) -> Verdict:
     """Check a loss for faults.
 
@@ -70,10 +71,24 @@ def check(
         name: of the loss, for the sentences of the verdict.
         num_classes: K of most checks, >= 2.
         known: other losses by name; the verdict says if the loss equals one of them.
+        measures_cost: whether time and memory are measured.
 
     Raises:
         ValueError: the loss cannot be called with an ordinary batch.
     """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the batches are small
+    try:
+        return _check(loss, name, num_classes, known or {}, measures_cost)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check(
+    loss: Callable[..., Any], name: str, num_classes: int, known: Mapping[str, Callable[..., Any]], measures_cost: bool
+) -> Verdict:
     try:
         probe = Probe(loss, num_classes)
     except LossFails as error:
@@ -85,10 +100,10 @@ def check(
         if found.has("keeps_state"):
             break
     if not found.has("keeps_state"):
-        _run(lambda: check_known(probe, found, known or {}), found)
+        _run(lambda: check_known(probe, found, known), found)
     followers = {code for cause in FOLLOWS if found.has(cause) for code in FOLLOWS[cause]}
     listed = [finding for finding in found if finding.code not in followers]
-    return Verdict(name, num_classes, listed, costs(probe))
+    return Verdict(name, num_classes, listed, costs(probe) if measures_cost else ())
 
 
 def _run(one: Callable[[], None], found: Findings) -> None:

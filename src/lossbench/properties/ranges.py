@@ -142,7 +142,7 @@ def check_growth(probe: Probe, found: Findings) -> None:
     """Whether the value stops growing as a sample becomes wrong: by design, or by a constant inside a logarithm."""
     import torch
 
-    if probe.num_classes < 2 or found.has("constant", "no_target", "batch_softmax", "sign", "label_off", "overflow"):
+    if probe.num_classes < 2 or found.has("constant", "no_target", "sign", "label_off", "overflow"):
         return
     positions = torch.cat([torch.arange(-6, 6, 0.05), torch.arange(6, FARTHEST, 0.5)]).double()
     target = torch.tensor([0])
@@ -150,7 +150,10 @@ def check_growth(probe: Probe, found: Findings) -> None:
     for words, column, sign in (("z_y falls", 0, -1), ("another class's logit grows", 1, 1)):
         rows = torch.zeros(len(positions), probe.num_classes, dtype=torch.float64)
         rows[:, column] = sign * positions
-        values = probe.values(rows.to(probe.dtype), target.expand(len(positions)))
+        if found.has("batch_softmax"):
+            values = _beside_another(probe, rows)
+        else:
+            values = probe.values(rows.to(probe.dtype), target.expand(len(positions)))
         if not values.isfinite().all():
             return
         least[words] = float((values[-1] - values.min()) / (values.max() - values.min() + 1e-30))
@@ -170,6 +173,15 @@ def check_growth(probe: Probe, found: Findings) -> None:
     last = probe.value(torch.eye(1, probe.num_classes, dtype=probe.dtype) * 1e4, target)
     if last < -1e3:
         found.fault("unbounded_below", "its value falls without end as the logit of the sample's class grows")
+
+
+def _beside_another(probe: Probe, rows: "Tensor") -> "Tensor":
+    """Twice the loss of each sample in a batch with a second one, whose logits are 0, float64 [B]."""
+    import torch
+
+    target = torch.tensor([0, 0])
+    pairs = (torch.stack([row, torch.zeros_like(row)]).to(probe.dtype) for row in rows)
+    return torch.tensor([2 * probe.value(pair, target) for pair in pairs], dtype=torch.float64)
 
 
 def _stop(positions: "Tensor", values: "Tensor") -> str | None:
