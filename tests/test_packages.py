@@ -20,7 +20,7 @@ ALLOWED = {
     "models": "config",
     "losses": "config",
     "statistics": "config losses",
-    "properties": "config losses system",
+    "properties": "config",
     "runs": "config data statistics system",
     "training": "config data losses models runs statistics system",
     "sweep": "config data models runs system training",
@@ -33,7 +33,18 @@ ALLOWED = {
 The order is that of the layers: a package imports only what stands above it here.
 """
 
-WITHOUT_TORCH = ("system", "config", "statistics", "properties", "runs", "report", "studies", "cli", "data.labels", "data.npz_file")
+WITHOUT_TORCH = (
+    "system",
+    "config",
+    "statistics",
+    "properties",
+    "runs",
+    "report",
+    "studies",
+    "cli",
+    "data.labels",
+    "data.npz_file",
+)
 """Packages and modules that start without torch."""
 
 MOST_LINES = 400

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="Crammer-Singer", probabilities="softmax")
+@register_loss(label="Crammer-Singer", probabilities="softmax", posterior="none")
 @dataclass
 class CrammerSinger(LossConfig):
     """Crammer-Singer hinge loss (Crammer and Singer 2001).

@@ -13,6 +13,8 @@ from lossbench.losses.sparsemax import centre, sparsemax, sparsemax_probabilitie
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
+
 _BISECTIONS = 12
 """Bisections before Newton's method; they leave an interval of 1/4096 of the first."""
 
@@ -25,7 +27,7 @@ _NEWTON_STEPS = 8
 class Entmax(LossConfig):
     """Entmax loss.
 
-    Its own map is `entmax_probabilities`, which gives exact zeros; the probabilities registered here are softmax.
+    Its own map is `entmax_probabilities`, which gives exact zeros.
     """
 
     name: str = "entmax"
@@ -40,6 +42,13 @@ class Entmax(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: entmax(logits, target, alpha=self.alpha, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """`entmax_probabilities`, float64 [N, K]."""
+        import torch
+
+        found: Floats = entmax_probabilities(torch.from_numpy(logits), self.alpha).numpy()
+        return found
 
 
 def entmax(

@@ -11,6 +11,8 @@ from lossbench.losses.checks import checked
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
+
 
 @register_loss(label="GCE", probabilities="softmax")
 @dataclass
@@ -18,7 +20,7 @@ class Gce(LossConfig):
     """Generalised cross-entropy (Zhang and Sabuncu 2018).
 
     With r < 1 the posterior is proportional to p^(1 - r), p the softmax of the minimiser. The map "softmax" leaves this
-    correction out.
+    correction out; the map "own" makes it.
     """
 
     name: str = "gce"
@@ -33,6 +35,15 @@ class Gce(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: gce(logits, target, r=self.r, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats | None":
+        """Proportional to p^(1 - r) with the softmax p; float64 [N, K]; None for r = 1, which has no such map."""
+        from scipy.special import softmax
+
+        if self.r == 1:
+            return None
+        found: Floats = softmax((1 - self.r) * logits, axis=1)
+        return found
 
 
 def gce(logits: "Tensor", target: "Tensor", *, r: float = 0.7, class_weights: "Tensor | None" = None) -> "Tensor":

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="MAE", probabilities="softmax")
+@register_loss(label="MAE", probabilities="softmax", posterior="none")
 @dataclass
 class Mae(LossConfig):
     """Mean absolute error (Ghosh et al. 2017).

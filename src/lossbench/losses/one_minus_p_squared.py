@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="(1 - p)²", probabilities="softmax")
+@register_loss(label="(1 - p)²", probabilities="softmax", posterior="none")
 @dataclass
 class OneMinusPSquared(LossConfig):
     """Squared distance of the target class's softmax probability from 1.

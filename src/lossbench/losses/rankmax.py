@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="Rankmax")
+@register_loss(label="Rankmax", posterior="none")
 @dataclass
 class Rankmax(LossConfig):
     """Rankmax, in a closed form that could not be confirmed from the publication's text.

@@ -11,13 +11,15 @@ from lossbench.losses.checks import checked
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
+
 
 @register_loss(label="Sparsemax")
 @dataclass
 class Sparsemax(LossConfig):
     """Sparsemax loss.
 
-    Its own map is the projection, `sparsemax_probabilities`; the probabilities registered here are softmax.
+    Its own map is the projection, `sparsemax_probabilities`, which gives exact zeros.
     """
 
     name: str = "sparsemax"
@@ -27,6 +29,13 @@ class Sparsemax(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: sparsemax(logits, target, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """The projection, `sparsemax_probabilities`; float64 [N, K]."""
+        import torch
+
+        found: Floats = sparsemax_probabilities(torch.from_numpy(logits)).numpy()
+        return found
 
 
 def sparsemax(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":

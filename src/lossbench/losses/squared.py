@@ -7,9 +7,12 @@ from lossbench.config.options import LossConfig, TrainingClasses, require
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
+from lossbench.losses.maps import normalised
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from lossbench.config.options import Floats
 
 
 @register_loss(label="Squared")
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
 class Squared(LossConfig):
     """Square loss on logits.
 
-    It predicts the largest logit. Its own map is z / (k m - (k - 1) z), for k = 1 z / m, without a guarantee that the
-    values lie in 0..1 or sum to 1; the probabilities registered here are softmax.
+    It predicts the largest logit. Its minimiser gives the posterior z / (k m - (k - 1) z), for k = 1 z / m; of other
+    logits these values need not lie in 0..1 or sum to 1, so its own map clips and normalises them.
     """
 
     name: str = "squared"
@@ -35,6 +38,11 @@ class Squared(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: squared(logits, target, k=self.k, m=self.m, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """Z / (k m - (k - 1) z) with z clipped to [0, m], where it is in [0, 1], normalised; float64 [N, K]."""
+        z = logits.clip(0, self.m)
+        return normalised(z / (self.k * self.m - (self.k - 1) * z))
 
 
 def squared(

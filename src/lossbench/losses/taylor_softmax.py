@@ -7,9 +7,12 @@ from lossbench.config.options import LossConfig, TrainingClasses
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
+from lossbench.losses.maps import normalised
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from lossbench.config.options import Floats
 
 
 @register_loss(label="Taylor softmax")
@@ -19,7 +22,7 @@ class TaylorSoftmax(LossConfig):
 
     Its own map is f_k / sum_j f_j with f = 1 + z + z^2 / 2, which is smallest at z = -1: by its own probabilities it
     predicts the logit farthest from -1, which can be a very negative one. Here, as everywhere, the prediction is the
-    largest logit, and the registered probabilities are softmax.
+    largest logit, so it need not have the largest of these probabilities.
     """
 
     name: str = "taylor_softmax"
@@ -29,6 +32,10 @@ class TaylorSoftmax(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: taylor_softmax(logits, target, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """The Taylor softmax f_k / sum_j f_j with f = 1 + z + z^2 / 2; float64 [N, K]."""
+        return normalised(1 + logits * (1 + logits / 2))
 
 
 def taylor_softmax(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":

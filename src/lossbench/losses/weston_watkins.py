@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="Weston-Watkins", probabilities="softmax")
+@register_loss(label="Weston-Watkins", probabilities="softmax", posterior="none")
 @dataclass
 class WestonWatkins(LossConfig):
     """Weston-Watkins hinge loss (Weston and Watkins 1999).

@@ -7,10 +7,16 @@ from lossbench.config.options import LossConfig, TrainingClasses
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
+from lossbench.losses.maps import normalised
 from lossbench.losses.weston_watkins import hinges
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from lossbench.config.options import Floats
+
+LARGEST_ARRAY = 5_000_000
+"""Numbers in the largest array of its map, which takes the logits in parts."""
 
 
 @register_loss(label="Weston-Watkins squared", probabilities="softmax")
@@ -18,8 +24,7 @@ if TYPE_CHECKING:
 class WestonWatkinsSquared(LossConfig):
     """Weston-Watkins hinge loss with squared hinges.
 
-    Its minimiser's logits are ordered as the posterior, but no map gives its probabilities in closed form. The map
-    "softmax" is for comparison alone.
+    Its minimiser's logits are ordered as the posterior, which follows from them by elimination (map "own").
     """
 
     name: str = "weston_watkins_squared"
@@ -29,6 +34,18 @@ class WestonWatkinsSquared(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: weston_watkins_squared(logits, target, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """The posterior eta with sum_y eta_y grad loss(z, y) = 0; float64 [N, K].
+
+        These equations are those of the stationary distribution of a Markov chain that goes from y to k at the rate
+        max(0, 1 + z_k - z_y). It is found by elimination, the smallest logit first, without subtractions (Grassmann,
+        Taksar and Heyman, Operations Research 33, 1985).
+        """
+        import numpy as np
+
+        parts = np.array_split(logits, max(1, logits.size * logits.shape[1] // LARGEST_ARRAY))
+        return np.concatenate([_stationary(part) for part in parts])
 
 
 def weston_watkins_squared(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":
@@ -52,3 +69,21 @@ def weston_watkins_squared(logits: "Tensor", target: "Tensor", *, class_weights:
         ValueError: logits and target disagree in shape.
     """
     return batch_mean(hinges(checked(logits, target), target).square().sum(dim=1), target, class_weights)
+
+
+def _stationary(logits: "Floats") -> "Floats":
+    """The stationary distributions of the chains that go from y to k at the rate max(0, 1 + z_k - z_y); [N, K]."""
+    import numpy as np
+
+    order = np.argsort(-logits, axis=1)
+    z = np.take_along_axis(logits, order, axis=1)
+    rates = (1 + z[:, None, :] - z[:, :, None]).clip(min=0)  # [N, from, to]
+    for k in range(z.shape[1] - 1, 0, -1):
+        rates[:, :k, k] /= rates[:, k, :k].sum(axis=1, keepdims=True)
+        rates[:, :k, :k] += rates[:, :k, k, None] * rates[:, k, None, :k]
+    found = np.ones_like(z)
+    for k in range(1, z.shape[1]):
+        found[:, k] = (found[:, :k] * rates[:, :k, k]).sum(axis=1)
+    posterior = np.empty_like(z)
+    np.put_along_axis(posterior, order, normalised(found), axis=1)
+    return posterior
