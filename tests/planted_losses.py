@@ -354,6 +354,7 @@ WRONG["decaying"] = Counting(), "keeps_state", "two calls"
 
 right(F.cross_entropy)
 right(F.multi_margin_loss)
+RIGHT["module"] = nn.CrossEntropyLoss(label_smoothing=0.1)
 
 
 @right
@@ -438,5 +439,3 @@ def in_loops(logits: Tensor, target: Tensor) -> Tensor:
 @right
 def ten_classes(logits: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(logits, target, weight=torch.ones(10, dtype=logits.dtype))
-
-

@@ -18,7 +18,11 @@ TITLES: dict[Level, str] = {"fault": "Faults", "warning": "Warnings", "fact": "F
 @click.argument("loss", metavar="FILE:NAME")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the loss; repeatable.")
 @click.option(
-    "--num-classes", default=10, show_default=True, type=click.IntRange(2, 1000), help="Number of classes K of most checks."
+    "--num-classes",
+    default=10,
+    show_default=True,
+    type=click.IntRange(2, 1000),
+    help="Number of classes K of most checks.",
 )
 @JSON
 def check_loss(loss: str, options: tuple[str, ...], num_classes: int, as_json: bool) -> None:

@@ -21,7 +21,9 @@ def check_batch(probe: Probe, found: Findings) -> None:
     same = target[:1].expand(len(target))
     alone = probe.values(logits, same)  # of one sample; a softmax over one sample is constant
     if close(probe.value(logits + shift, target), value) and close(float(alone.min()), float(alone.max())):
-        text = "its softmax is over the batch axis: adding a number to the logits of one class in all samples changes nothing"
+        text = (
+            "its softmax is over the batch axis: a number added to the logits of a class in all samples changes nothing"
+        )
         found.fault("batch_softmax", text, "use dim=1")
         return
     _check_pairs(probe, found)
@@ -106,4 +108,6 @@ def check_classes(probe: Probe, found: Findings) -> None:
     if close(probe.value(logits + 1.7, target), value):
         found.fact("shift", "a number added to all logits of a sample changes nothing")
     else:
-        found.fact("shift", "a number added to all logits of a sample changes the value, as with one classifier per class")
+        found.fact(
+            "shift", "a number added to all logits of a sample changes the value, as with one classifier per class"
+        )

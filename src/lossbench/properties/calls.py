@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from lossbench.properties.probe import LossFails, Probe
+from lossbench.properties.probe import LossError, Probe
 from lossbench.properties.verdict import Findings
 
 if TYPE_CHECKING:
@@ -17,17 +17,23 @@ def check_result(probe: Probe, found: Findings) -> None:
     returned = probe.call(logits.clone().requires_grad_() * 1, target)
     if not isinstance(returned, torch.Tensor):
         kind = type(returned).__name__
-        found.fault("detached", f"it returns a {kind}, which has no gradient", "return a tensor, without .item() or float()")
+        found.fault(
+            "detached", f"it returns a {kind}, which has no gradient", "return a tensor, without .item() or float()"
+        )
         return
     shape = list(returned.shape)
     batch_size, num_classes = logits.shape
     if shape == [batch_size]:
-        found.fault("not_scalar", f"it returns one value for each sample, {shape}, in place of a scalar", "take .mean()")
+        found.fault(
+            "not_scalar", f"it returns one value for each sample, {shape}, in place of a scalar", "take .mean()"
+        )
     elif shape == [num_classes]:
         text = f"it returns one value for each class, {shape}: the average is over the batch alone"
         found.fault("not_scalar", text, "sum over the classes first, then take the mean over the batch")
     elif shape:
-        found.fault("not_scalar", f"it returns a tensor of shape {shape} in place of a scalar", "reduce it to one number")
+        found.fault(
+            "not_scalar", f"it returns a tensor of shape {shape} in place of a scalar", "reduce it to one number"
+        )
     if not returned.isfinite().all():
         found.fault("not_finite", f"its value is {float(probe.number(returned))} for ordinary random logits")
     if returned.device != logits.device:
@@ -42,17 +48,25 @@ def check_same_twice(probe: Probe, found: Findings) -> None:
     given, classes = logits.clone(), target.clone()
     probe.call(given, classes)
     if not torch.equal(given, logits):
-        found.fault("changes_logits", "it changes the logits that it is given, in place", "work on a copy, without x_() or x[...] =")
+        found.fault(
+            "changes_logits",
+            "it changes the logits that it is given, in place",
+            "work on a copy, without x_() or x[...] =",
+        )
     if not torch.equal(classes, target):
         found.fault("changes_target", "it changes the targets that it is given, in place", "work on a copy")
     if probe.value(logits, target) != probe.value(logits, target):
-        found.fault("keeps_state", "two calls with the same arguments give different values: it keeps something between calls")
+        found.fault(
+            "keeps_state", "two calls with the same arguments give different values: it keeps something between calls"
+        )
     with torch.random.fork_rng(devices=[]):
         before = torch.random.get_rng_state()
         probe.loss(logits.clone(), target.clone())
         drawn = not torch.equal(before, torch.random.get_rng_state())
     if drawn:
-        found.warning("random", "it draws random numbers from torch's global generator; its value is another at each call")
+        found.warning(
+            "random", "it draws random numbers from torch's global generator; its value is another at each call"
+        )
 
 
 def check_other_batches(probe: Probe, found: Findings) -> None:
@@ -62,18 +76,18 @@ def check_other_batches(probe: Probe, found: Findings) -> None:
     few = target.clone().fill_(int(last > 1))
     try:
         probe.value(logits, few)
-    except LossFails as error:
+    except LossError as error:
         text = f"it fails for a batch without samples of class {last} ({error})"
         found.fault("absent_class", text, "give one_hot its num_classes")
         return
     try:
         probe.value(logits[:1], target[:1])
-    except LossFails as error:
+    except LossError as error:
         found.fault("one_sample", f"it fails for a batch of one sample ({error})")
     for num_classes in {2, 1000} - {probe.num_classes}:
         try:
             Probe(probe.loss, num_classes)
-        except LossFails as error:
+        except LossError as error:
             text = f"it works for {probe.num_classes} classes, but not for {num_classes} ({error})"
             found.warning(f"classes_{num_classes}", text)
     if probe.dtype != logits.double().dtype:
@@ -95,7 +109,7 @@ def check_bad_targets(probe: Probe, found: Findings) -> None:
     ):
         try:
             value = probe.value(logits, wrong)
-        except LossFails:
+        except LossError:
             continue
         accepted.append(f"{words} (value {value:.3g})")
     if accepted:
@@ -108,7 +122,7 @@ def check_device(probe: Probe, found: Findings) -> None:
     logits, target = probe.batch()
     try:
         probe.call(logits.to("meta"), target.to("meta"))
-    except LossFails as error:
+    except LossError as error:
         if "meta" in str(error) and "cpu" in str(error) and "device" in str(error):
             text = "it uses a tensor on the CPU, so that it fails for logits on a GPU"
             found.warning("cpu_tensor", text, "create it with device=logits.device")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lossbench.properties.probe import LossFails, Probe
+from lossbench.properties.probe import LossError, Probe
 from lossbench.properties.verdict import Cost
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def costs(probe: Probe) -> list[Cost]:
         try:
             seconds = _seconds(lambda z, y: probe.number(probe.loss(z, y)), logits, target)
             kept = _kept(probe, logits, target)
-        except (LossFails, Exception):  # a loss may raise anything for a number of classes that it does not take
+        except (LossError, Exception):  # a loss may raise anything for a number of classes that it does not take
             continue
         usual = _seconds(F.cross_entropy, logits, target)
         found.append(Cost(batch_size, num_classes, 1000 * seconds, seconds / usual, kept))
@@ -40,7 +40,8 @@ def costs(probe: Probe) -> list[Cost]:
 
 def _seconds(loss: Callable[..., Any], logits: "Tensor", target: "Tensor") -> float:
     """Median time of forward and backward."""
-    leaf, taken = logits.clone().requires_grad_(), []
+    leaf = logits.clone().requires_grad_()
+    taken: list[float] = []
     end = time.perf_counter() + SECONDS
     while len(taken) < 3 or (time.perf_counter() < end and len(taken) < 200):
         begin = time.perf_counter()

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from lossbench.properties.probe import LossFails, Probe, cuts_of_graph, differentiated
+from lossbench.properties.probe import LossError, Probe, cuts_of_graph, differentiated
 from lossbench.properties.verdict import Findings
 
 if TYPE_CHECKING:
@@ -85,8 +85,6 @@ def _chosen(logits: "Tensor", target: "Tensor") -> list[tuple[int, int]]:
 
 def check_curvature(probe: Probe, found: Findings) -> None:
     """The second derivative is that of the gradient, in three random directions."""
-    import torch
-
     if probe.numeric or not probe.precise:
         return
     logits, target = probe.batch(4)
@@ -95,7 +93,7 @@ def check_curvature(probe: Probe, found: Findings) -> None:
         direction = probe.batch(4, scale=1.0, seed=seed + 7)[0]
         try:
             given = _second(probe, logits, target, direction)
-        except LossFails as error:
+        except LossError as error:
             found.fact("no_second", f"it has no second derivative: {error}")
             return
         high, low = (probe.gradient(logits + sign * step * direction, target) for sign in (1, -1))
@@ -106,7 +104,11 @@ def check_curvature(probe: Probe, found: Findings) -> None:
             zero += not given.any()
     if wrong >= 2:
         text = "its second derivative is 0 without an error" if zero >= 2 else "its second derivative is wrong"
-        fix = "training does not need it; methods with curvature do" if zero >= 2 else "a part of its gradient is detached"
+        fix = (
+            "training does not need it; methods with curvature do"
+            if zero >= 2
+            else "a part of its gradient is detached"
+        )
         found.warning("second_derivative", text, fix)
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lossbench.properties.probe import LossFails, Probe, close
+from lossbench.properties.probe import LossError, Probe, close
 from lossbench.properties.verdict import Findings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def check_direction(probe: Probe, found: Findings) -> None:
     if probe.num_classes == 2:  # a flipped label and a flipped sign are the same there
         try:
             probe_of_five = Probe(probe.loss, 5)
-        except LossFails:
+        except LossError:
             _check_two(probe, found)
         else:
             probe_of_five.numeric = probe.numeric
@@ -64,13 +64,14 @@ def _check_rows(probe: Probe, found: Findings) -> None:
     if up == 0:
         return
     if up is not None:
-        text = f"it raises the logit of class {_shifted(up, num_classes)} for a sample of class y: the label is off by {_distance(up, num_classes)}"
+        text = f"it raises the logit of class {_shifted(up, num_classes)} for a sample of class y"
+        text += f": the label is off by {_distance(up, num_classes)}"
         found.fault("label_off", text, "use the target as it is")
     elif down is not None:
         text = "it has the wrong sign: its gradient step lowers the logit of the sample's class"
         found.fault("sign", text, "negate it")
         if down:
-            text = f"the class that it lowers is {_shifted(down, num_classes)} for a sample of class y: the label is off, too"
+            text = f"the class that it lowers is {_shifted(down, num_classes)}: the label is off, too"
             found.fault("label_off", text, "use the target as it is")
     elif len(set(raised)) == 1 and len(raised) > 2:
         found.fault("no_target", f"it raises the logit of class {raised[0]} for samples of every class")
@@ -83,7 +84,7 @@ def _check_two(probe: Probe, found: Findings) -> None:
 
 
 def _offset(classes: list[int], chosen: list[int], num_classes: int) -> int | None:
-    """d if (y + d) % K is chosen for all classes y but one at most; None: there is no such d."""
+    """The d such that (y + d) % K is chosen for all classes y but one at most; None: there is none."""
     offsets = [(k - y) % num_classes for y, k in zip(classes, chosen, strict=True)]
     offset = Counter(offsets).most_common(1)[0][0]
     others = {y for y, one in zip(classes, offsets, strict=True) if one != offset}
@@ -101,13 +102,12 @@ def _distance(offset: int, num_classes: int) -> str:
 
 def check_learning(probe: Probe, found: Findings) -> None:
     """Trained on a problem without noise, it must classify the training samples."""
-    explained = ("constant", "no_target", "pairs", "sign", "label_off", "detached", "wrong_gradient", "not_finite")
-    explained += ("ignores_class", "ignores_samples")
-    if probe.numeric or found.has(*explained):
+    directed = ("constant", "no_target", "pairs", "sign", "label_off", "ignores_class", "ignores_samples")
+    if probe.numeric or found.has("not_finite", *directed):
         return
     accuracy = trained_accuracy(probe)
     if accuracy < LEARNED:
-        text = f"it does not learn: on a problem that any linear classifier solves it reaches an accuracy of {accuracy:.2f}"
+        text = f"it does not learn: it reaches accuracy {accuracy:.2f} on a problem that any linear classifier solves"
         found.fault("does_not_learn", text)
     else:
         found.fact("learns", f"it learns: accuracy {accuracy:.2f} on a separable problem")
@@ -124,7 +124,7 @@ def trained_accuracy(probe: Probe) -> float:
         optimizer = torch.optim.Adam([weights], lr=0.1)
         for _ in range(STEPS):
             optimizer.zero_grad()
-            probe.number(probe.call(weights[inputs], inputs)).backward()
+            torch.autograd.backward(probe.number(probe.call(weights[inputs], inputs)))
             optimizer.step()
     return float((weights.argmax(dim=1) == torch.arange(num_classes)).float().mean())
 
@@ -154,7 +154,6 @@ def check_prediction(probe: Probe, found: Findings) -> None:
 
 def _mistakes() -> "Mapping[str, tuple[Callable[[Tensor, Tensor], Tensor], str, str]]":
     """Formulas of frequent mistakes: function of single samples, what is wrong, and what would help."""
-    import torch
     import torch.nn.functional as F
 
     def own(values: "Tensor", target: "Tensor") -> "Tensor":
@@ -225,13 +224,16 @@ def check_known(probe: Probe, found: Findings, known: "Mapping[str, Callable[[Te
     logits, target = probe.batch(FORMULA_SAMPLES)
     values = probe.values(logits, target)
     for name, loss in known.items():
-        others = Probe(loss, probe.num_classes).values(logits, target)
-        line = _line(others, values)
+        other = Probe(loss, probe.num_classes)
+        line = _line(other.values(logits, target), values)
         if line is not None and line[0] > 0:
+            if not found.has("sum_over_batch", "not_scalar") and not close(
+                line[0] * other.value(logits, target) + line[1], probe.value(logits, target)
+            ):
+                continue  # they agree for single samples alone
             factor = "" if close(line[0], 1) else f"{line[0]:.6g} times "
             added = "" if abs(line[1]) < 1e-6 else f" {'+' if line[1] > 0 else '-'} {abs(line[1]):.6g}"
-            alone = "" if found.has("mean") else " for single samples"
-            found.fact("equals", f"it is {factor}{name}{added}{alone}")
+            found.fact("equals", f"it is {factor}{name}{added}")
             return
     _check_temperature(probe, found, logits, target, values)
 

@@ -13,6 +13,7 @@ from lossbench.properties.calls import (
 )
 from lossbench.properties.cost import costs
 from lossbench.properties.derivatives import check_curvature, check_gradient
+from lossbench.properties.described import describe
 from lossbench.properties.direction import (
     check_direction,
     check_known,
@@ -20,7 +21,7 @@ from lossbench.properties.direction import (
     check_mistakes,
     check_prediction,
 )
-from lossbench.properties.probe import LossFails, Probe
+from lossbench.properties.probe import LossError, Probe
 from lossbench.properties.ranges import check_float32, check_growth, check_half, check_large
 from lossbench.properties.verdict import Findings, Verdict
 
@@ -62,7 +63,7 @@ def check(
     name: str,
     num_classes: int = 10,
     known: Mapping[str, Callable[..., Any]] | None = None,
-    measures_cost: bool = True,
+    briefly: bool = False,
 ) -> Verdict:
     """Check a loss for faults.
 
@@ -71,7 +72,7 @@ def check(
         name: of the loss, for the sentences of the verdict.
         num_classes: K of most checks, >= 2.
         known: other losses by name; the verdict says if the loss equals one of them.
-        measures_cost: whether time and memory are measured.
+        briefly: leave out the cost and the properties.
 
     Raises:
         ValueError: the loss cannot be called with an ordinary batch.
@@ -81,17 +82,17 @@ def check(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the batches are small
     try:
-        return _check(loss, name, num_classes, known or {}, measures_cost)
+        return _check(loss, name, num_classes, known or {}, briefly)
     finally:
         torch.set_num_threads(threads)
 
 
 def _check(
-    loss: Callable[..., Any], name: str, num_classes: int, known: Mapping[str, Callable[..., Any]], measures_cost: bool
+    loss: Callable[..., Any], name: str, num_classes: int, known: Mapping[str, Callable[..., Any]], briefly: bool
 ) -> Verdict:
     try:
         probe = Probe(loss, num_classes)
-    except LossFails as error:
+    except LossError as error:
         shapes = f"logits [8, {num_classes}] (float32) and target [8] (int64)"
         raise ValueError(f"{name} fails for {shapes}: {error}") from error
     found = Findings()
@@ -103,12 +104,15 @@ def _check(
         _run(lambda: check_known(probe, found, known), found)
     followers = {code for cause in FOLLOWS if found.has(cause) for code in FOLLOWS[cause]}
     listed = [finding for finding in found if finding.code not in followers]
-    return Verdict(name, num_classes, listed, costs(probe) if measures_cost else ())
+    if briefly:
+        return Verdict(name, num_classes, listed)
+    properties = {} if found.has_fault() else describe(loss, num_classes, getattr(loss, "own_map", None))
+    return Verdict(name, num_classes, listed, costs(probe), properties)
 
 
 def _run(one: Callable[[], None], found: Findings) -> None:
     try:
         one()
-    except LossFails as error:
+    except LossError as error:
         if not found.has_fault():
             found.fault("fails", f"it fails for some logits: {error}")

@@ -11,7 +11,7 @@ BATCH = 8
 """Samples of an ordinary batch, unequal to the usual numbers of classes in the checks."""
 
 
-class LossFails(Exception):
+class LossError(Exception):
     """The loss has raised an error, or returns what is no number."""
 
 
@@ -23,7 +23,7 @@ class Probe:
         num_classes: K of the batches.
 
     Raises:
-        LossFails: it cannot be called with an ordinary batch.
+        LossError: it cannot be called with an ordinary batch.
     """
 
     def __init__(self, loss: Callable[..., Any], num_classes: int) -> None:
@@ -38,7 +38,7 @@ class Probe:
         try:
             self.call(logits.double(), target)
             self.dtype = torch.float64
-        except LossFails:
+        except LossError:
             pass
         self.precise = self.dtype == torch.float64 and self._notices_small_changes()
         """Whether it computes in float64 if the logits are float64."""
@@ -64,7 +64,7 @@ class Probe:
         """What the loss returns.
 
         Raises:
-            LossFails: it raises an error.
+            LossError: it raises an error.
         """
         import torch
 
@@ -74,13 +74,13 @@ class Probe:
                 return self.loss(logits, target)
             except Exception as error:
                 reason = " ".join(str(error).split())
-                raise LossFails(f"{type(error).__name__}: {reason:.160}" if reason else type(error).__name__) from error
+                raise LossError(f"{type(error).__name__}: {reason:.160}" if reason else type(error).__name__) from error
 
     def number(self, returned: Any) -> "Tensor":
         """What the loss has returned as a scalar: the mean if it has several elements.
 
         Raises:
-            LossFails: it is no number.
+            LossError: it is no number.
         """
         import torch
 
@@ -88,14 +88,15 @@ class Probe:
             try:
                 returned = torch.as_tensor(returned)
             except (TypeError, ValueError, RuntimeError) as error:
-                raise LossFails(f"it returns a {type(returned).__name__}") from error
-        return returned if returned.ndim == 0 else returned.mean()
+                raise LossError(f"it returns a {type(returned).__name__}") from error
+        number: Tensor = returned if returned.ndim == 0 else returned.mean()
+        return number
 
     def value(self, logits: "Tensor", target: "Tensor") -> float:
         """The loss as a number.
 
         Raises:
-            LossFails: it raises an error, or returns no number.
+            LossError: it raises an error, or returns no number.
         """
         return float(self.number(self.call(logits.clone(), target)).detach())
 
@@ -145,7 +146,7 @@ def differentiated(value: "Tensor", leaf: "Tensor", *, create_graph: bool = Fals
     """The gradient of a scalar in `leaf`; None: it has none.
 
     Raises:
-        LossFails: the backward pass raises an error.
+        LossError: the backward pass raises an error.
     """
     import torch
 
@@ -155,7 +156,7 @@ def differentiated(value: "Tensor", leaf: "Tensor", *, create_graph: bool = Fals
         (found,) = torch.autograd.grad(value, leaf, create_graph=create_graph, allow_unused=True)
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise LossFails(f"its backward pass fails, {type(error).__name__}: {reason:.160}") from error
+        raise LossError(f"its backward pass fails, {type(error).__name__}: {reason:.160}") from error
     return found
 
 
@@ -166,7 +167,13 @@ def cuts_of_graph() -> "Iterator[set[str]]":
     from torch.overrides import TorchFunctionMode, resolve_name
 
     cuts: set[str] = set()
-    words = {"detach": ".detach()", "detach_": ".detach()", "item": ".item()", "tolist": ".tolist()", "numpy": ".numpy()"}
+    words = {
+        "detach": ".detach()",
+        "detach_": ".detach()",
+        "item": ".item()",
+        "tolist": ".tolist()",
+        "numpy": ".numpy()",
+    }
     words |= {"__float__": "float()", "data.__get__": ".data"}
 
     class Listening(TorchFunctionMode):

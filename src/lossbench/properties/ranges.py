@@ -4,7 +4,7 @@ import contextlib
 import math
 from typing import TYPE_CHECKING
 
-from lossbench.properties.probe import LossFails, Probe, close
+from lossbench.properties.probe import LossError, Probe, close
 from lossbench.properties.verdict import Findings
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ FARTHEST = 160.0
 LONGEST_FALL = 1.25
 """Length of the fall of a slope from 80 to 10 % of its largest, relative to that of its stretch above 80 %.
 
-A constant added inside a logarithm gives a long level slope and a short fall; losses that are bounded by design, such as
-the Brier score, have a short level slope.
+A constant added inside a logarithm gives a long level slope and a short fall; losses that are bounded by design, such
+as the Brier score, have a short level slope.
 """
+
+OTHER_GROWS = "another class's logit grows"
 
 LEAST_RISE = 4.5
 """Rise of the value, in nats or in logits, below which a stop is one by design."""
@@ -34,7 +36,7 @@ def check_large(probe: Probe, found: Findings) -> None:
     for num_classes in sorted({probe.num_classes, 2, 1000}, key=lambda number: number != probe.num_classes):
         try:
             _check_large(probe if num_classes == probe.num_classes else Probe(probe.loss, num_classes), found)
-        except LossFails:
+        except LossError:
             continue  # numbers of classes that it does not take are reported elsewhere
         if found.has("overflow"):
             return
@@ -95,7 +97,7 @@ def check_half(probe: Probe, found: Findings) -> None:
     if found.has("not_finite", "constant", "overflow", "eps", "random", "keeps_state"):
         return
     worst = 0.0
-    with contextlib.suppress(LossFails):
+    with contextlib.suppress(LossError):
         probe_of_ten = Probe(probe.loss, 10)  # sums over many classes are large in any formula
         probe_of_ten.numeric = probe.numeric
         probe = probe_of_ten
@@ -105,7 +107,7 @@ def check_half(probe: Probe, found: Findings) -> None:
                 low = logits.to(dtype)
                 try:
                     value, gradient = _both(probe, low, target)
-                except LossFails as error:
+                except LossError as error:
                     found.fact("no_half", f"it does not take {name} logits on a CPU: {error}")
                     return
                 exact, slopes = _both(probe, low.to(torch.float32), target)
@@ -134,7 +136,9 @@ def check_float32(probe: Probe, found: Findings) -> None:
         for words, logits, target in _cases(probe.num_classes, size):
             exact, rounded = (probe.value(logits.to(dtype), target) for dtype in (torch.float64, torch.float32))
             if not close(exact, rounded, 1e-3) and abs(exact - rounded) > 1e-5:
-                found.warning("rounding", f"its value is {rounded:.4g} in float32 and {exact:.4g} in float64 for {words}")
+                found.warning(
+                    "rounding", f"its value is {rounded:.4g} in float32 and {exact:.4g} in float64 for {words}"
+                )
                 return
 
 
@@ -142,37 +146,49 @@ def check_growth(probe: Probe, found: Findings) -> None:
     """Whether the value stops growing as a sample becomes wrong: by design, or by a constant inside a logarithm."""
     import torch
 
-    if probe.num_classes < 2 or found.has("constant", "no_target", "sign", "label_off", "overflow"):
+    is_off = found.has("label_off")
+    if found.has("constant", "no_target", "overflow") or (is_off and probe.num_classes < 4):
         return
     positions = torch.cat([torch.arange(-6, 6, 0.05), torch.arange(6, FARTHEST, 0.5)]).double()
-    target = torch.tensor([0])
-    least = {}
-    for words, column, sign in (("z_y falls", 0, -1), ("another class's logit grows", 1, 1)):
+    # With a label that is off by one, class 2 is a wrong class for target 0 all the same.
+    ways = [(OTHER_GROWS, 2)] if is_off else [("z_y falls", 0), (OTHER_GROWS, 1)]
+    for words, column in ways:
+        direction = 1 if column else -1
         rows = torch.zeros(len(positions), probe.num_classes, dtype=torch.float64)
-        rows[:, column] = sign * positions
-        if found.has("batch_softmax"):
-            values = _beside_another(probe, rows)
-        else:
-            values = probe.values(rows.to(probe.dtype), target.expand(len(positions)))
+        rows[:, column] = direction * positions
+        values = _along(probe, rows, found)
         if not values.isfinite().all():
             return
-        least[words] = float((values[-1] - values.min()) / (values.max() - values.min() + 1e-30))
         stop = _stop(positions, values)
         if stop is not None:
+            if found.has("batch_softmax"):
+                stop = stop.split(",")[0]  # the rise is that of two samples
             text = f"its value stops at {stop} as {words}: a confidently wrong sample has no gradient"
             fix = "use log_softmax or logsigmoid in place of log(p + eps) or a clamped p"
             found.fault("eps", text, fix)
             return
         fall = _fall(positions, values)
         if fall is not None:
-            place = f"{'z_y = ' if column == 0 else 'z_j = '}{sign * fall:.2g}"
-            found.warning("not_monotone", f"its value falls as {words} beyond {place}: a badly wrong sample moves farther away")
+            place = f"{'z_j' if column else 'z_y'} = {direction * fall:.2g}"
+            text = f"its value falls as {words} beyond {place}: a badly wrong sample moves farther away"
+            found.warning("not_monotone", text)
         elif _bounded(values):
-            text = f"its value is bounded as {words} (at most {float(values.max()):.3g}): the gradient of a confidently wrong sample vanishes"
-            found.warning("bounded", text, "")
-    last = probe.value(torch.eye(1, probe.num_classes, dtype=probe.dtype) * 1e4, target)
-    if last < -1e3:
+            text = f"its value is bounded as {words} (at most {float(values.max()):.3g})"
+            found.warning("bounded", f"{text}: the gradient of a confidently wrong sample vanishes")
+    right = torch.eye(1, probe.num_classes, dtype=probe.dtype) * 1e4
+    if not is_off and not found.has("sign") and probe.value(right, torch.tensor([0])) < -1e3:
         found.fault("unbounded_below", "its value falls without end as the logit of the sample's class grows")
+
+
+def _along(probe: Probe, rows: "Tensor", found: Findings) -> "Tensor":
+    """The loss of each sample for target 0, with the sign that it should have, float64 [B]."""
+    import torch
+
+    if found.has("batch_softmax"):
+        values = _beside_another(probe, rows)
+    else:
+        values = probe.values(rows.to(probe.dtype), torch.zeros(len(rows), dtype=torch.int64))
+    return -values if found.has("sign") else values
 
 
 def _beside_another(probe: Probe, rows: "Tensor") -> "Tensor":
@@ -181,7 +197,8 @@ def _beside_another(probe: Probe, rows: "Tensor") -> "Tensor":
 
     target = torch.tensor([0, 0])
     pairs = (torch.stack([row, torch.zeros_like(row)]).to(probe.dtype) for row in rows)
-    return torch.tensor([2 * probe.value(pair, target) for pair in pairs], dtype=torch.float64)
+    values = torch.tensor([2 * probe.value(pair, target) for pair in pairs], dtype=torch.float64)
+    return values / max(1.0, float(values.diff().max() / rows.diff(dim=0).abs().max(dim=1).values.max()))
 
 
 def _stop(positions: "Tensor", values: "Tensor") -> str | None:

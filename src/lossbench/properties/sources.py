@@ -53,7 +53,7 @@ def find_loss(source: str, options: Mapping[str, str]) -> tuple[str, Callable[..
 
 
 def known_losses() -> dict[str, Callable[..., Any]]:
-    """lossbench's own losses with their default options, by name."""
+    """The losses of lossbench itself with their default options, by name."""
     return {
         name: _of_config(facts.options, {})
         for name, facts in LOSSES.items()
@@ -138,13 +138,32 @@ class _Built:
         self._config = config
         self._built: dict[tuple[int, str], Callable[..., Any]] = {}
 
-    def __call__(self, logits: Any, target: Any) -> Any:
+    @property
+    def own_map(self) -> Callable[[Any], Any] | None:
+        """The loss's map from logits to the posterior, NumPy arrays [N, K]; None: softmax, or it has none."""
+        import numpy as np
+        from scipy.special import expit
+
+        if self._config.name in LOSSES and LOSSES[self._config.name].posterior == "sigmoid":
+            return expit
+        if type(self._config).probabilities is LossConfig.probabilities:
+            return None
+
+        def probabilities(logits: Any) -> Any:
+            return self._config.probabilities(logits, self._counts(logits.shape[1]).double().numpy())
+
+        return probabilities if probabilities(np.zeros((1, 2))) is not None else None
+
+    def _counts(self, num_classes: int) -> Any:
         import torch
 
+        shares = torch.logspace(0, 1, num_classes, dtype=torch.float64).reciprocal()
+        return (LARGEST_CLASS * shares).round().long()
+
+    def __call__(self, logits: Any, target: Any) -> Any:
         place = logits.shape[1], logits.device.type
         if place not in self._built:
-            shares = torch.logspace(0, 1, place[0], dtype=torch.float64).reciprocal()
-            counts = (LARGEST_CLASS * shares).round().long()
+            counts = self._counts(place[0])
             kind = self._config.class_weights
             weights = None if kind is None else weights_by_size(counts.double(), kind).to(logits.device)
             self._built[place] = self._config.build(TrainingClasses(place[0], counts.to(logits.device), weights))
