@@ -215,7 +215,7 @@ def test_options(file: Path) -> None:
         (["nothing.py:f"], "there is no file nothing.py"),
         (["FILE:f"], "there is no f in FILE; it has my_loss, Mine"),
         (["FILE"], "FILE has my_loss, Mine; name one, as FILE:NAME"),
-        (["FILE:number"], "FILE:number is a int, not a function of logits and target"),
+        (["FILE:number"], "FILE:number is no function of logits and target, but of type int"),
         (["FILE:my_loss", "--option", "gamma=1"], "FILE:my_loss has no option gamma; its options are factor"),
         (["nonsense"], "there is no loss nonsense; a function is "),
         (["focal", "--option", "gama=1"], "focal has no option gama; its options are "),

@@ -84,7 +84,7 @@ def check_other_batches(probe: Probe, found: Findings) -> None:
         probe.value(logits[:1], target[:1])
     except LossError as error:
         found.fault("one_sample", f"it fails for a batch of one sample ({error})")
-    for num_classes in {2, 1000} - {probe.num_classes}:
+    for num_classes in sorted(({2} if probe.is_slow else {2, 1000}) - {probe.num_classes}):
         try:
             Probe(probe.loss, num_classes)
         except LossError as error:

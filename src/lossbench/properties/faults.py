@@ -1,5 +1,6 @@
 """All checks of a loss, in an order in which the cause of a fault is found before what follows from it."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from lossbench.properties.direction import (
     check_mistakes,
     check_prediction,
 )
-from lossbench.properties.probe import LossError, Probe
+from lossbench.properties.probe import LossError, Probe, TooSlowError, limited
 from lossbench.properties.ranges import check_float32, check_growth, check_half, check_large
 from lossbench.properties.verdict import Findings, Verdict
 
@@ -44,6 +45,9 @@ CHECKS: tuple[Callable[[Probe, Findings], None], ...] = (
     check_bad_targets,
     check_device,
 )
+
+SECONDS = 12.0
+"""Time for the checks of faults."""
 
 FOLLOWS: Mapping[str, tuple[str, ...]] = {
     "absent_class": ("one_sample", "fails"),
@@ -82,7 +86,9 @@ def check(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the batches are small
     try:
-        return _check(loss, name, num_classes, known or {}, briefly)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about the wrong arguments that are tried
+            return _check(loss, name, num_classes, known or {}, briefly)
     finally:
         torch.set_num_threads(threads)
 
@@ -90,6 +96,8 @@ def check(
 def _check(
     loss: Callable[..., Any], name: str, num_classes: int, known: Mapping[str, Callable[..., Any]], briefly: bool
 ) -> Verdict:
+    given = loss
+    loss = limited(loss, SECONDS)
     try:
         probe = Probe(loss, num_classes)
     except LossError as error:
@@ -106,13 +114,15 @@ def _check(
     listed = [finding for finding in found if finding.code not in followers]
     if briefly:
         return Verdict(name, num_classes, listed)
-    properties = {} if found.has_fault() else describe(loss, num_classes, getattr(loss, "own_map", None))
-    return Verdict(name, num_classes, listed, costs(probe), properties)
+    properties = {} if found.has_fault() else describe(given, num_classes, getattr(given, "own_map", None))
+    return Verdict(name, num_classes, listed, costs(given), properties)
 
 
 def _run(one: Callable[[], None], found: Findings) -> None:
     try:
         one()
+    except TooSlowError:
+        found.warning("slow", f"it is slow: some checks were left out after {SECONDS:g} seconds")
     except LossError as error:
         if not found.has_fault():
             found.fault("fails", f"it fails for some logits: {error}")

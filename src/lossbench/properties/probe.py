@@ -1,5 +1,6 @@
 """A loss as the checks call it: with the same random numbers each time, its errors in one sentence."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,28 @@ BATCH = 8
 """Samples of an ordinary batch, unequal to the usual numbers of classes in the checks."""
 
 
+SLOW_S = 0.003
+"""Time of one call, in seconds, above which checks with many more classes are left out."""
+
+
 class LossError(Exception):
     """The loss has raised an error, or returns what is no number."""
+
+
+class TooSlowError(Exception):
+    """The time for the checks is over."""
+
+
+def limited(loss: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    """The loss, which raises `TooSlowError` once so much time has passed since now."""
+    end = time.monotonic() + seconds
+
+    def called(logits: "Tensor", target: "Tensor") -> Any:
+        if time.monotonic() > end:
+            raise TooSlowError
+        return loss(logits, target)
+
+    return called
 
 
 class Probe:
@@ -35,6 +56,9 @@ class Probe:
         self.dtype: dtype = torch.float32
         logits, target = self.batch()
         self.call(logits, target)
+        begin = time.monotonic()
+        self.call(logits, target)
+        self.is_slow = time.monotonic() - begin > SLOW_S
         try:
             self.call(logits.double(), target)
             self.dtype = torch.float64
@@ -72,6 +96,8 @@ class Probe:
             torch.manual_seed(0)
             try:
                 return self.loss(logits, target)
+            except TooSlowError:
+                raise
             except Exception as error:
                 reason = " ".join(str(error).split())
                 raise LossError(f"{type(error).__name__}: {reason:.160}" if reason else type(error).__name__) from error

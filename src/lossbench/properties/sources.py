@@ -104,7 +104,7 @@ def _built(source: str, found: Any, options: Mapping[str, str]) -> Callable[...,
             raise ValueError(f"{source} cannot be made: {type(error).__name__}: {error}") from error
         return module
     if not callable(found):
-        raise ValueError(f"{source} is a {type(found).__name__}, not a function of logits and target")
+        raise ValueError(f"{source} is no function of logits and target, but of type {type(found).__name__}")
     try:
         parameters = inspect.signature(found).parameters
     except (TypeError, ValueError):
@@ -114,7 +114,7 @@ def _built(source: str, found: Any, options: Mapping[str, str]) -> Callable[...,
         if key not in parameters and not open_ended:
             names = ", ".join(list(parameters)[2:]) or "none"
             raise ValueError(f"{source} has no option {key}; its options are {names}")
-    return partial(found, **values) if values else found  # type: ignore[no-any-return]
+    return partial(found, **values) if values else found
 
 
 def _of_config(kind: type[LossConfig], options: Mapping[str, str]) -> Callable[..., Any]:
@@ -145,7 +145,7 @@ class _Built:
         from scipy.special import expit
 
         if self._config.name in LOSSES and LOSSES[self._config.name].posterior == "sigmoid":
-            return expit
+            return lambda logits: expit(logits)
         if type(self._config).probabilities is LossConfig.probabilities:
             return None
 
