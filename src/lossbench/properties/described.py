@@ -4,10 +4,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lossbench.properties.probe import LossError, Probe
+from lossbench.properties.probe import LossError, Probe, TooSlowError, limited
 
 CLASSES = (4, 3, 2)
 """Numbers of classes to estimate with, if the loss does not take its own, at most 10."""
+
+SECONDS = 8.0
+"""Time for the estimation."""
 
 SLOWEST_S = 0.02
 """Longest forward and backward pass over 512 samples, in seconds, with which the estimation is begun."""
@@ -29,7 +32,11 @@ def describe(loss: Callable[..., Any], num_classes: int, own_map: Callable[[Any]
     if isinstance(probe, str):
         return {"not estimated": probe}
     try:
-        found = estimate(probe.loss, probe.num_classes, probabilities=own_map or (lambda z: softmax(z, axis=1)))
+        found = estimate(
+            limited(loss, SECONDS), probe.num_classes, probabilities=own_map or (lambda z: softmax(z, axis=1))
+        )
+    except TooSlowError:
+        return {"not estimated": f"it takes more than {SECONDS:g} seconds"}
     except Exception as error:  # of the loss, for logits that no check has tried
         return {"not estimated": f"{type(error).__name__}: {' '.join(str(error).split()):.160}"}
 
