@@ -261,7 +261,8 @@ def test_the_readmes_loss_has_no_fault(tmp_path: Path) -> None:
     printed = re.search(r"```python\n(.*?squentropy.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert printed is not None
     path = tmp_path / "checked_squentropy.py"
-    path.write_text(printed[1].replace('"squentropy"', '"checked_squentropy"').replace('"Squentropy"', '"Checked"'))
+    path.write_text(printed[1].replace("squentropy", "checked_squentropy").replace('"Squentropy"', '"Checked"'))
     name, loss = find_loss(f"{path}:checked_squentropy", {"squares": "0.5"})
     verdict = check(loss, name, briefly=True)
     assert verdict.sentence == "checked_squentropy: no fault found."
+    find_loss(f"{path}:checked_squentropy", {})[1](torch.zeros(2, 3), torch.tensor([0, 1]))  # the registered one

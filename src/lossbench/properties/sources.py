@@ -42,11 +42,8 @@ def find_loss(source: str, options: Mapping[str, str]) -> tuple[str, Callable[..
         if len(defined) != 1:
             raise ValueError(f"{file} has {_listed(defined)}; name one, as {file}:NAME")
         name = next(iter(defined))
-    found = getattr(module, name, None)
-    if found is None:
-        for options_of in vars(module).values():
-            if _is_config(options_of) and options_of.name == name:
-                found = options_of
+    registered = [one for one in vars(module).values() if _is_config(one) and one.name == name]
+    found = registered[0] if registered else getattr(module, name, None)
     if found is None:
         raise ValueError(f"there is no {name} in {file}; it has {_listed(defined)}")
     return name, _built(f"{file}:{name}", found, options)
