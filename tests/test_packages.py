@@ -20,7 +20,7 @@ ALLOWED = {
     "models": "config",
     "losses": "config",
     "statistics": "config losses",
-    "properties": "config",
+    "properties": "config losses",
     "runs": "config data statistics system",
     "training": "config data losses models runs statistics system",
     "sweep": "config data models runs system training",
