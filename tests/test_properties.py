@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from torch import Tensor
 
+from lossbench import losses
 from lossbench.config.properties import BOUNDS, FLAGS, Properties
 from lossbench.config.registry import LOSSES
 from lossbench.losses.build import build_loss
@@ -174,6 +175,15 @@ def test_a_factor_changes_only_the_bounds(name: str, factor: float) -> None:
     bound = properties_of(name).bound("gradient_bound", 3)
     assert scaled.gradient_bound.value == pytest.approx(factor * (bound or 0), rel=0.05)
     assert (scaled.smoothness.value is None) == (name == "crammer_singer")
+
+
+def test_a_convex_loss_with_kinks_and_curvature() -> None:
+    def both(logits: Tensor, target: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(logits, target) + 0.1 * losses.crammer_singer(logits, target)
+
+    found = estimate(both, 3, 0, lambda z: softmax(z, axis=1))
+    assert (found.convex.value, found.smoothness.value, found.margin.value) == (True, None, None)
+    assert (found.strictly_proper.value, found.batch_dependent.value) == (False, False)
 
 
 def test_a_loss_in_half_the_precision_is_refused() -> None:

@@ -211,9 +211,7 @@ def _solve(
     if not kinks:
         points, reached = minimisers.smooth(loss, problems, batching, random)
     elif convex:
-        planes = CuttingPlanes(loss, num_classes, batching)
-        found = [planes.minimise(problem) for problem in problems]
-        points, reached = np.array([[point for point, _ in found]]), np.array([[value for _, value in found]])
+        points, reached = _by_planes(loss, problems, keys, batching)
     else:
         points, reached = _searched(loss, problems, keys)
     number, least, which = len(counts), reached.min(axis=0), reached.argmin(axis=0)
@@ -236,17 +234,31 @@ def _neighbour(counts: Ints) -> Ints:
     return moved
 
 
-def _searched(loss: LossFunction, problems: list[Problem], keys: list[tuple[int, int, int]]) -> tuple[Floats, Floats]:
+def _by_planes(
+    loss: LossFunction, problems: list[Problem], keys: list[tuple[int, int, int]], batching: str
+) -> tuple[Floats, Floats]:
+    """Minimisers [1, P, K] and values by cutting planes; by direct search where the loss is too curved for them."""
+    planes = CuttingPlanes(loss, len(problems[0].counts), batching)
+    try:
+        found = [planes.minimise(problem) for problem in problems]
+    except ValueError:
+        return _searched(loss, problems, keys, num_starts=1)
+    return np.array([[point for point, _ in found]]), np.array([[value for _, value in found]])
+
+
+def _searched(
+    loss: LossFunction, problems: list[Problem], keys: list[tuple[int, int, int]], num_starts: int = 2
+) -> tuple[Floats, Floats]:
     """Minimisers [1, P, K] and values by direct search: with ties first, then without, also from the tied ones."""
     number = len(problems) - len(keys)
     points, least = np.zeros((len(problems), len(problems[0].counts))), np.full(len(problems), np.inf)
     logs = [np.log(problem.counts / problem.counts.sum()) for problem in problems]
     for place in range(number, len(problems)):
         begin = [logs[place], np.zeros(len(logs[place]))]
-        points[place], least[place] = minimisers.searched(loss, problems[place], begin)
+        points[place], least[place] = minimisers.searched(loss, problems[place], begin[:num_starts])
     for place in range(number):
         own = [number + at for at, key in enumerate(keys) if key[0] == place]
-        begin = [logs[place], *(points[at] for at in sorted(own, key=lambda at: least[at])[:2])]
+        begin = [logs[place], *(points[at] for at in sorted(own, key=lambda at: least[at])[:num_starts])]
         points[place], least[place] = minimisers.searched(loss, problems[place], begin)
     return points[None], least[None]
 
