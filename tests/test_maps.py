@@ -12,17 +12,20 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit, log_softmax, softmax
 
-from lossbench.config.options import LossConfig
+from lossbench.config.options import Imbalance, LossConfig
 from lossbench.config.registry import LOSSES
 from lossbench.config.run import Config, Runtime, Schedule
 from lossbench.data.digits import Digits
 from lossbench.losses.build import build_loss
 from lossbench.models.cnn2c import Cnn2c
 from lossbench.properties.minimisers import Problem, posteriors, smooth
+from lossbench.report.own import _calibration as reliability_of
 from lossbench.runs.checks import check_fields
 from lossbench.runs.folder import open_run
 from lossbench.runs.measures import compared_map
+from lossbench.runs.records import Record
 from lossbench.statistics.calibration import FLOOR, calibration, own_map, scores, tempered
+from lossbench.training.evaluate_run import evaluate_run
 from lossbench.training.fit import fit
 
 Floats = NDArray[np.float64]
@@ -134,13 +137,20 @@ def test_maps_without_class_sizes() -> None:
     for name in OPTIONS:
         loss, needs = built(name, {}), name in ("logit_adjusted", "ldam")
         assert (loss.probabilities(LOGITS, None) is None) == needs
-        assert (own_map(loss) is None) == needs
+        assert (own_map(loss, 4) is None) == needs
         assert ("own" in scores(LOGITS, np.arange(5) % 4, loss)) != needs
 
 
 def test_gce_at_its_end_has_no_own_map() -> None:
-    assert own_map(built("gce", {"r": 1.0})) is None
+    assert own_map(built("gce", {"r": 1.0}), 4) is None
     assert "own" not in scores(LOGITS, np.arange(5) % 4, built("gce", {"r": 1.0}), SIZES)
+
+
+def test_the_squared_hinge_has_its_map_for_few_classes_alone() -> None:
+    loss, logits = built("weston_watkins_squared", {}), np.random.default_rng(0).standard_normal((3, 21))
+    assert loss.probabilities(logits, None) is None
+    assert loss.probabilities(logits[:, :20], None) is not None
+    assert list(scores(logits, np.arange(3), loss)) == ["softmax", "tempered"]
 
 
 def test_losses_without_a_map_say_so() -> None:
@@ -182,7 +192,7 @@ def test_temperature_divides_the_logits_of_the_own_map() -> None:
     truth = 1.5 * random.standard_normal((3000, 4))
     p = by_own(built("entmax", {}), truth)
     labels = (p.cumsum(axis=1) < random.random((3000, 1))).sum(axis=1)
-    own = own_map(built("entmax", {}))
+    own = own_map(built("entmax", {}), 4)
     found = tempered(3 * truth, labels, ["own", "softmax"], own)
     assert found.maps == ("own", "own")
     assert found.temperatures == pytest.approx((3, 3), rel=0.1)
@@ -207,11 +217,35 @@ def test_a_run_keeps_what_its_map_needs(name: str, tmp_path: Path) -> None:
     assert record["scores"] == scores(logits, labels, config.loss, np.array(record["class_counts"]))
     assert list(record["scores"]) == ["own", "softmax", "tempered"]
     assert compared_map(record) == "own"
-    own = own_map(config.loss, np.array(record["class_counts"]))
+    own = own_map(config.loss, 10, np.array(record["class_counts"]))
     assert record["scores"]["own"]["nll"] == calibration(logits, labels, "own", own).scores.nll
     if name == "logit_adjusted":
         log_p = log_softmax(logits.astype(float) + np.log(np.array(record["class_counts"]) / 200), axis=1)
         assert record["scores"]["own"]["nll"] == pytest.approx(-log_p[np.arange(len(labels)), labels].mean(), rel=1e-9)
+
+
+def test_evaluation_of_the_weights_gives_the_same_scores(tmp_path: Path) -> None:
+    runtime = Runtime("cpu", str(tmp_path), num_threads=1, tensorboard=False, save_weights=True)
+    digits = Digits(num_train=200, imbalance=Imbalance.step, imbalance_ratio=4.0)
+    config = Config(digits, Cnn2c(), built("ldam", {}), Schedule(epochs=1, batch_size=32), runtime=runtime)
+    run = open_run(config)
+    record = fit(config, run)
+    assert max(record["class_counts"]) > 3 * min(record["class_counts"])
+    found = evaluate_run(Record(record, run.folder / "arrays.npz"), run.folder, None, runtime)
+    assert found.scores == record["scores"]
+    assert found.as_recorded
+
+
+def test_the_report_reads_a_run_by_its_own_map() -> None:
+    labels = np.arange(5) % 4
+    fields = {"run_id": "x", "config": {"loss": asdict(built("entmax", {"alpha": 1.2}))}, "class_counts": [9, 3, 1, 1]}
+    given = fields | {"scores": scores(LOGITS, labels, built("entmax", {"alpha": 1.2}))}
+    own = own_map(built("entmax", {"alpha": 1.2}), 4)
+    found, expected = reliability_of(given, LOGITS, labels), calibration(LOGITS, labels, "own", own)
+    assert found.scores == expected.scores
+    assert found.scores != calibration(LOGITS, labels, "softmax").scores
+    without = fields | {"config": {"loss": asdict(built("logit_adjusted", {}))}, "class_counts": None}
+    assert reliability_of(without, LOGITS, labels).scores == calibration(LOGITS, labels, "softmax").scores
 
 
 def test_a_record_from_before_its_loss_had_a_map_is_read(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from torch import Tensor
 
+from lossbench import losses
 from lossbench.config.properties import BOUNDS, FLAGS, Properties
 from lossbench.config.registry import LOSSES
 from lossbench.losses.build import build_loss
@@ -161,6 +162,39 @@ def test_a_wrong_second_derivative_changes_nothing() -> None:
     found = estimate(Square.apply, 3, 0)  # type: ignore[arg-type]
     assert found.convex.value is True
     assert found.smoothness.value == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1e4])
+@pytest.mark.parametrize("name", ["sml", "crammer_singer", "mae"])
+def test_a_factor_changes_only_the_bounds(name: str, factor: float) -> None:
+    plain = build_loss(LOSSES[name].options(), counts_of(3))
+    scaled = estimate(lambda z, y: factor * plain(z, y), 3, 0, map_of(properties_of(name).map, name, 3))
+    for flag in (*FLAGS, "symmetric", "margin"):
+        assert getattr(scaled, flag).value == getattr(found_by(name, 3), flag).value, flag
+    bound = properties_of(name).bound("gradient_bound", 3)
+    assert scaled.gradient_bound.value == pytest.approx(factor * (bound or 0), rel=0.05)
+    assert (scaled.smoothness.value is None) == (name == "crammer_singer")
+
+
+def test_a_convex_loss_with_kinks_and_curvature() -> None:
+    def both(logits: Tensor, target: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(logits, target) + 0.1 * losses.crammer_singer(logits, target)
+
+    found = estimate(both, 3, 0, lambda z: softmax(z, axis=1))
+    assert (found.convex.value, found.smoothness.value, found.margin.value) == (True, None, None)
+    assert (found.strictly_proper.value, found.batch_dependent.value) == (False, False)
+
+
+def test_a_loss_in_half_the_precision_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"^the loss returns float32 for logits in float64; it must be computed in the "
+    ):
+        estimate(lambda z, y: torch.nn.functional.cross_entropy(z.float(), y), 3)
+
+
+def test_a_loss_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^the loss is not finite at logits drawn"):
+        estimate(lambda z, y: z.log().mean(), 3)
 
 
 def test_the_same_seed_finds_the_same() -> None:

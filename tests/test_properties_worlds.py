@@ -176,6 +176,6 @@ def test_asymmetric_has_no_finite_minimiser_for_a_posterior_near_1() -> None:
     raw = options.probabilities(np.array([[700.0, -700.0, -700.0]]), None)
     assert raw is not None
     np.testing.assert_array_equal(raw, [[1, 0, 0]])
-    z = minimiser(losses.asymmetric, np.array([[95, 3, 2], [98, 1, 1]]))
+    z = minimiser(losses.asymmetric, np.array([[960, 20, 20], [968, 16, 16]]))
     assert np.abs(z[0]).max() < 15
     assert z[1, 0] > 25

@@ -225,7 +225,8 @@ class LossConfig:
     def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats | None":
         """The posterior according to logits of the loss's minimiser, where it is not the usual map; None: no such map.
 
-        A loss that defines this method has the map "own"; losses without it are read by softmax or sigmoids.
+        A loss that defines this method has the map "own"; losses without it are read by softmax or sigmoids. Class
+        weights are not taken out: with them the posterior is that of the weighted classes.
 
         Args:
             logits: float64 [N, K].

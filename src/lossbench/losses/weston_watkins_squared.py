@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from lossbench.config.options import Floats
 
-LARGEST_ARRAY = 5_000_000
-"""Numbers in the largest array of its map, which takes the logits in parts."""
+MOST_CLASSES = 20
+"""More classes have no map: its operations grow with their cube."""
 
 
 @register_loss(
@@ -37,6 +37,7 @@ LARGEST_ARRAY = 5_000_000
         notes=(
             "The posterior is the stationary distribution of a Markov chain that goes from y to k at "
             "the rate max(0, 1 + z_k - z_y).",
+            "Its map is computed for up to 20 classes.",
         ),
     ),
 )
@@ -55,17 +56,14 @@ class WestonWatkinsSquared(LossConfig):
         """The loss as a function of logits and target."""
         return lambda logits, target: weston_watkins_squared(logits, target, class_weights=classes.weights)
 
-    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
-        """The posterior eta with sum_y eta_y grad loss(z, y) = 0; float64 [N, K].
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats | None":
+        """The posterior eta with sum_y eta_y grad loss(z, y) = 0; float64 [N, K]; None for over `MOST_CLASSES` classes.
 
         These equations are those of the stationary distribution of a Markov chain that goes from y to k at the rate
         max(0, 1 + z_k - z_y). It is found by elimination, the smallest logit first, without subtractions (Grassmann,
         Taksar and Heyman, Operations Research 33, 1985).
         """
-        import numpy as np
-
-        parts = np.array_split(logits, max(1, logits.size * logits.shape[1] // LARGEST_ARRAY))
-        return np.concatenate([_stationary(part) for part in parts])
+        return _stationary(logits) if logits.shape[1] <= MOST_CLASSES else None
 
 
 def weston_watkins_squared(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":

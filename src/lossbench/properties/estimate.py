@@ -24,7 +24,7 @@ NUM_POSTERIORS = 10
 """Posteriors whose minimisers are found, half of them with a majority class."""
 
 KINK = 1e-4
-"""A gradient that changes by more over a distance of 1e-8 has a kink there."""
+"""A gradient that changes by more over a distance of 1e-8 has a kink there; relative to the largest gradient."""
 
 EQUAL = 1e-6
 """Two values of an expected loss are equal if they differ by less, relative to its range from zeros to the minimum."""
@@ -101,7 +101,9 @@ def estimate(
     curvature = shape.curvature(loss, num_classes, batching.kind, random)
     convex = _convex(curvature)
     if has_kinks:
-        smoothness = Finding(None, f"the gradient jumps by {jump:.3g} over a distance of about 1e-8")
+        smoothness = Finding(
+            None, f"the gradient jumps by {100 * jump:.2g} % of its largest value over a distance of about 1e-8"
+        )
     else:
         smoothness = Finding(curvature.most, f"the largest of {curvature.number} Hessians, after a local search")
     margin = shape.margin(loss, num_classes, batching.kind, random)
@@ -174,7 +176,7 @@ class _Solved:
         points: all that was reached from several starts, [S, M, K].
         reached: the expected losses there, [S, M].
         least: the smallest of them, [M].
-        size: range of each expected loss from zeros to the minimum or, if larger, 1e-3; [M].
+        size: range of each expected loss from zeros to the minimum or, if larger, 1 % of the largest range; [M].
         gaps: by posterior and pair of classes, the more likely one first: rise of the smallest value by their tie.
     """
 
@@ -204,14 +206,13 @@ def _solve(
     if not kinks:
         points, reached = minimisers.smooth(loss, problems, batching, random)
     elif convex:
-        planes = CuttingPlanes(loss, num_classes, batching)
-        found = [planes.minimise(problem) for problem in problems]
-        points, reached = np.array([[point for point, _ in found]]), np.array([[value for _, value in found]])
+        points, reached = _by_planes(loss, problems, keys, batching)
     else:
         points, reached = _searched(loss, problems, keys)
     number, least, which = len(counts), reached.min(axis=0), reached.argmin(axis=0)
     logits = points[which[:number], np.arange(number)]
-    size = np.maximum(minimisers.risks(loss, counts, np.zeros(counts.shape)) - least[:number], 1e-3)
+    size = minimisers.risks(loss, counts, np.zeros(counts.shape)) - least[:number]
+    size = np.maximum(size, max(1e-2 * size.max(), 1e-12))
     gaps = {key: float(value - least[key[0]]) for key, value in zip(keys, least[number:], strict=True)}
     return _Solved(counts, logits, points[:, :number], reached[:, :number], least[:number], size, gaps)
 
@@ -228,17 +229,31 @@ def _neighbour(counts: Ints) -> Ints:
     return moved
 
 
-def _searched(loss: LossFunction, problems: list[Problem], keys: list[tuple[int, int, int]]) -> tuple[Floats, Floats]:
+def _by_planes(
+    loss: LossFunction, problems: list[Problem], keys: list[tuple[int, int, int]], batching: str
+) -> tuple[Floats, Floats]:
+    """Minimisers [1, P, K] and values by cutting planes; by direct search where the loss is too curved for them."""
+    planes = CuttingPlanes(loss, len(problems[0].counts), batching)
+    try:
+        found = [planes.minimise(problem) for problem in problems]
+    except ValueError:
+        return _searched(loss, problems, keys, num_starts=1)
+    return np.array([[point for point, _ in found]]), np.array([[value for _, value in found]])
+
+
+def _searched(
+    loss: LossFunction, problems: list[Problem], keys: list[tuple[int, int, int]], num_starts: int = 2
+) -> tuple[Floats, Floats]:
     """Minimisers [1, P, K] and values by direct search: with ties first, then without, also from the tied ones."""
     number = len(problems) - len(keys)
     points, least = np.zeros((len(problems), len(problems[0].counts))), np.full(len(problems), np.inf)
     logs = [np.log(problem.counts / problem.counts.sum()) for problem in problems]
     for place in range(number, len(problems)):
         begin = [logs[place], np.zeros(len(logs[place]))]
-        points[place], least[place] = minimisers.searched(loss, problems[place], begin)
+        points[place], least[place] = minimisers.searched(loss, problems[place], begin[:num_starts])
     for place in range(number):
         own = [number + at for at, key in enumerate(keys) if key[0] == place]
-        begin = [logs[place], *(points[at] for at in sorted(own, key=lambda at: least[at])[:2])]
+        begin = [logs[place], *(points[at] for at in sorted(own, key=lambda at: least[at])[:num_starts])]
         points[place], least[place] = minimisers.searched(loss, problems[place], begin)
     return points[None], least[None]
 

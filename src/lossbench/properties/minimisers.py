@@ -16,6 +16,9 @@ from lossbench.properties.shape import Floats, Ints, LossFunction, gradients, he
 BOX = 30.0
 """Logits are kept within about +-BOX, where a minimiser at infinity ends."""
 
+MOST_PLANES = 60
+"""Tangent planes of each class's loss, at most; a loss that is linear between its kinks needs fewer."""
+
 DENOMINATOR = 40
 """Samples of each input."""
 
@@ -175,11 +178,11 @@ class CuttingPlanes:
         self._planes = np.vstack([self._planes, np.hstack([slopes, -np.eye(self._num_classes)])])
         self._levels = np.concatenate([self._levels, levels])
 
-    def minimise(self, problem: Problem, tolerance: float = 1e-8, most: int = 200) -> tuple[Floats, float]:
+    def minimise(self, problem: Problem, tolerance: float = 1e-8) -> tuple[Floats, float]:
         """A minimiser [K] within +-10 and the smallest value.
 
         Raises:
-            ValueError: the bounds did not meet.
+            ValueError: the bounds did not meet with `MOST_PLANES` planes of each class, of all problems so far.
         """
         from scipy.optimize import linprog
 
@@ -189,7 +192,7 @@ class CuttingPlanes:
         if problem.tie:
             equal = np.zeros((1, 2 * size))
             equal[0, list(problem.tie)] = 1, -1
-        for _ in range(most):
+        while len(self._levels) < MOST_PLANES * size:
             found = linprog(
                 np.concatenate([np.zeros(size), eta]),
                 A_ub=self._planes,

@@ -83,8 +83,14 @@ def batching_of(loss: LossFunction, num_classes: int, random: np.random.Generato
     """Whether the loss of a batch is the mean or the sum of the losses of its samples, tried on ten batches.
 
     Raises:
-        ValueError: the loss is infinite or no number.
+        ValueError: the loss is infinite or no number, or not in float64.
     """
+    import torch
+
+    example = loss(torch.zeros(2, num_classes, dtype=torch.float64), torch.arange(2))
+    if example.dtype != torch.float64:
+        said = f"returns {str(example.dtype).removeprefix('torch.')} for logits in float64"
+        raise ValueError(f"the loss {said}; it must be computed in the dtype of its logits")
     gaps = {"mean": 0.0, "sum": 0.0}
     for _ in range(10):
         logits, target = (
@@ -101,17 +107,21 @@ def batching_of(loss: LossFunction, num_classes: int, random: np.random.Generato
 
 
 def largest_jump(loss: LossFunction, num_classes: int, batching: str, random: np.random.Generator) -> float:
-    """The largest change of a sample's gradient over a distance of about 1e-8, found by halving 700 segments."""
+    """The largest change of a sample's gradient over a distance of about 1e-8, found by halving 700 segments.
+
+    It is relative to the largest gradient at their ends.
+    """
     start, target = drawn(num_classes, 700, random)
     end = start + random.standard_normal(start.shape)
     at_start, at_end = (gradients(loss, z, target, batching) for z in (start, end))
+    size = max(float(np.linalg.norm(slopes, axis=1).max()) for slopes in (at_start, at_end))
     for _ in range(28):
         middle = (start + end) / 2
         at_middle = gradients(loss, middle, target, batching)
         first = (np.linalg.norm(at_middle - at_start, axis=1) >= np.linalg.norm(at_end - at_middle, axis=1))[:, None]
         start, at_start = np.where(first, start, middle), np.where(first, at_start, at_middle)
         end, at_end = np.where(first, middle, end), np.where(first, at_middle, at_end)
-    return float(np.linalg.norm(at_end - at_start, axis=1).max())
+    return float(np.linalg.norm(at_end - at_start, axis=1).max()) / max(size, 1e-300)
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,9 @@ def _calibration(record: Mapping[str, Any], logits: np.ndarray, labels: np.ndarr
     from lossbench.statistics.calibration import calibration, own_map
 
     name, loss = compared_map(record), loss_of(record)
-    own = own_map(loss, record.get("class_counts")) if name == "own" and isinstance(loss, LossConfig) else None
+    own = None
+    if name == "own" and isinstance(loss, LossConfig):
+        own = own_map(loss, logits.shape[1], record.get("class_counts"))
     return calibration(logits, labels, "softmax" if name == "own" and own is None else name, own)
 
 

@@ -77,15 +77,15 @@ class Tempered:
     temperatures: tuple[float, float]  # likewise
 
 
-def own_map(loss: LossConfig, class_counts: np.ndarray | None = None) -> OwnMap | None:
+def own_map(loss: LossConfig, num_classes: int, class_counts: np.ndarray | None = None) -> OwnMap | None:
     """A loss's own map from logits to probabilities; None: it has none with these options, or without class sizes.
 
     Args:
         loss: the loss's options.
+        num_classes: K.
         class_counts: training samples of each class, [K]; None: not known.
     """
     counts = None if class_counts is None else np.asarray(class_counts, np.float64)
-    num_classes = 2 if counts is None else len(counts)
     if loss.probabilities(np.zeros((1, num_classes)), counts) is None:
         return None
 
@@ -238,7 +238,7 @@ def scores(
     logits, rows = np.asarray(logits, np.float64), np.arange(len(labels))
     name = loss if isinstance(loss, str) else loss.name
     maps: tuple[Map, ...] = LOSSES[name].maps if name in LOSSES else ("softmax",)
-    own = own_map(loss, class_counts) if isinstance(loss, LossConfig) and "own" in maps else None
+    own = own_map(loss, logits.shape[1], class_counts) if isinstance(loss, LossConfig) and "own" in maps else None
     if own is None:
         maps = tuple(one for one in maps if one != "own")
     found: dict[str, dict[str, Any]] = {one: asdict(calibration(logits, labels, one, own).scores) for one in maps}
