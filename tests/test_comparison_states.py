@@ -94,8 +94,8 @@ def test_a_loss_that_diverges_everywhere() -> None:
     assert "MAE has too few runs for a verdict (no pair with the baseline)." in texts[0]
     assert "MAE is without a verdict" in texts[1]
     assert texts[2] == (
-        "Diverged at the own learning rates: MAE 5 of 5; diverged at the common one: MAE 5 of 5. A diverged run is in "
-        "no mean."
+        "Diverged at the own learning rates: MAE 5 of 5; diverged at the common learning rate: MAE 5 of 5. A diverged "
+        "run is in no mean."
     )
     assert texts[3:] == [
         "Every run that chooses the learning rate of MAE (1e-05) diverged; the smallest rate tried stands for its own."

@@ -11,7 +11,6 @@ import pandas as pd
 
 from lossbench.config.registry import LOSSES, Map
 from lossbench.config.run import Config
-from lossbench.data.sizes import sizes
 from lossbench.report.blocks import Block, Paragraph
 from lossbench.report.classes import class_names
 from lossbench.report.table import table
@@ -20,7 +19,7 @@ from lossbench.runs.groups import moments
 from lossbench.statistics.calibration import FLOOR, Floats, OwnMap, Scores, log_probabilities, own_map
 from lossbench.statistics.temperature import common_temperature, fitted_temperature, scores_at
 from lossbench.studies.compared import Compared, LossResult
-from lossbench.studies.comparison_tables import named
+from lossbench.studies.comparison_tables import named, num_classes
 from lossbench.studies.comparison_words import Condition
 
 KEYS = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "adaptive_ece": "Adaptive ECE"}
@@ -118,7 +117,7 @@ def _readings(compared: Compared, configs: Sequence[Config]) -> list[_Reading]:
     facts = LOSSES[loss.name]
     softmax = _Reading(f"softmax{NO_LINK * (facts.posterior == 'none')}", "softmax")
     if facts.compared == "own":
-        own = own_map(loss, sizes(configs[0].dataset).num_classes, _class_counts(compared, configs))
+        own = own_map(loss, num_classes(compared), _class_counts(compared, configs))
         return [softmax] if own is None else [_Reading("own", "own", own), softmax]
     if facts.compared == "softmax":
         return [softmax]

@@ -183,7 +183,7 @@ def limits(compared: Compared) -> list[str]:
     """Sentences on diverged runs, and on learning rates at an edge of those tried."""
     own, common = conditions(compared)
     found: list[str] = []
-    for condition, words in ((own, "at the own learning rates"), (common, "at the common one")):
+    for condition, words in ((own, "at the own learning rates"), (common, "at the common learning rate")):
         lost = [
             f"{one.label} {known.diverged} of {len(known.values)}"
             for one in compared.losses
