@@ -280,6 +280,23 @@ def exp_in_half(logits: Tensor, target: Tensor) -> Tensor:
     return (logits.exp().sum(dim=1).log() - own(logits, target)).mean()
 
 
+@wrong("in_half", "computes in float16 although its logits are in float32, and overflows: its value is nan for")
+def exp_of_half(logits: Tensor, target: Tensor) -> Tensor:
+    exps = logits.half().exp()
+    return -(own(exps, target) / exps.sum(dim=1)).log().mean()
+
+
+@wrong("in_half", "computes in float16 although its logits are in float32, and overflows: its value is inf for")
+def squares_of_half(logits: Tensor, target: Tensor) -> Tensor:
+    half = logits.half()
+    return (half - F.one_hot(target, logits.shape[1]).half()).square().sum(dim=1).mean().float()
+
+
+@wrong("in_half", "computes in bfloat16 although its logits are in float32: its value has about 2 digits")
+def in_bfloat16(logits: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(logits.bfloat16(), target).float()
+
+
 @wrong("unbounded_below", "falls without end")
 def margin_alone(logits: Tensor, target: Tensor) -> Tensor:
     return (logits.mean(dim=1) - own(logits, target)).mean()

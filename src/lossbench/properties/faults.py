@@ -22,12 +22,14 @@ from lossbench.properties.direction import (
     check_mistakes,
     check_prediction,
 )
+from lossbench.properties.precision import check_precision
 from lossbench.properties.probe import LossError, Probe, TooSlowError, limited
 from lossbench.properties.ranges import check_float32, check_growth, check_half, check_large
 from lossbench.properties.verdict import Findings, Verdict
 
 CHECKS: tuple[Callable[[Probe, Findings], None], ...] = (
     check_result,
+    check_precision,
     check_same_twice,
     check_other_batches,
     check_gradient,
@@ -51,6 +53,11 @@ SECONDS = 12.0
 
 FOLLOWS: Mapping[str, tuple[str, ...]] = {
     "absent_class": ("one_sample", "fails"),
+    "in_half": (
+        *("wrong_gradient", "not_finite", "constant", "second_derivative", "no_second", "random"),
+        *("overflow", "half_overflow", "low_precision", "rounding", "float64", "eps", "bounded", "not_monotone"),
+        *("depends_on_batch", "mean", "order", "class_specific", "does_not_learn", "flat"),
+    ),
     "label_off": ("ignores_class", "class_specific"),
     "order": ("batch_size",),
     "no_softmax": ("unbounded_below",),
