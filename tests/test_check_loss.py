@@ -16,6 +16,7 @@ from lossbench.properties.sources import find_loss, known_losses
 from lossbench.properties.verdict import Verdict
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("fresh_plugins")
 
 
 def codes(verdict: Verdict, level: str = "fault") -> list[str]:

@@ -28,6 +28,12 @@ LOSSES: tuple[LossConfig, ...] = (
 MARGIN = 0.0025
 """Of equivalence, a fraction: that of all studies on Fashion-MNIST."""
 
+NUM_SHARED = 3
+"""Of the losses, those that the paper's study trains on Fashion-MNIST too: the first."""
+
+STEM = "eight_losses_"
+"""Beginning of the names of its pictures."""
+
 NUM_WITH_LOGITS = 3
 """Reported runs of each loss whose logits are committed."""
 
@@ -52,18 +58,18 @@ class EightLosses(Study):
             yield f"eight losses, {name}", configs
 
     def sections(self, results: Results) -> list[Section]:
-        """The comparison in one folded section of the page."""
+        """The comparison in one folded section of the page, once a run of a loss that no other study has is there."""
         from lossbench.studies import comparison_page
         from lossbench.studies.compared import Compared
 
-        done = Compared(comparison(), results)
-        blocks = [
-            *comparison_page.first_screen(done),
-            *(b for one in comparison_page.sections(done) for b in one.blocks),
-        ]
-        gist = (
-            "Rules: paired t with Holm over seven losses, margin 0.25 points; each loss at its own learning rate, n=5."
-        )
+        one = comparison()
+        alone = list(one.losses)[NUM_SHARED:]
+        if all(results.accuracy(one.selecting(label, lr)[0]) is None for label in alone for lr in one.rules.rates.grid):
+            return []
+        done = Compared(one, results)
+        parts = comparison_page.sections(done, stem=STEM)
+        blocks = [*comparison_page.first_screen(done, stem=STEM), *(block for part in parts for block in part.blocks)]
+        gist = "Rules: paired t with Holm over seven losses, margin 0.25 points, own learning rates, n=5."
         return [Section(self.title, blocks, short="Eight losses", gist=gist)]
 
     def read_logits(self, accuracy: Accuracy) -> Iterator[Config]:
