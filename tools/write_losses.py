@@ -41,8 +41,8 @@ PLACES = """\
 Bounds with decimals are the largest value found, rounded up. Of the losses that use class sizes (`ldam`,
 `logit_adjusted`) the values are those for unequal sizes, and top-1 and order those of the posterior given the input,
 not of the class-balanced one; with equal sizes both are "yes". The prediction is argmax z, the class of the largest
-logit, for every loss; where it is not meant to be the most likely class, the entry says what it is. Maps and links do
-not take out `loss.class_weights`: with them they give the posterior of classes weighted so.
+logit; where it is another class, or not meant to be the most likely one, the entry says so. Maps and links do not take
+out `loss.class_weights`: with them they give the posterior of classes weighted so.
 """
 
 
