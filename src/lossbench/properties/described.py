@@ -16,13 +16,19 @@ SLOWEST_S = 0.02
 """Longest forward and backward pass over 512 samples, in seconds, with which the estimation is begun."""
 
 
-def describe(loss: Callable[..., Any], num_classes: int, own_map: Callable[[Any], Any] | None = None) -> dict[str, str]:
+def describe(
+    loss: Callable[..., Any],
+    num_classes: int,
+    own_map: Callable[[Any], Any] | None = None,
+    as_read: Callable[[Any], Any] = lambda logits: logits,
+) -> dict[str, str]:
     """Properties in words, by name; one line with the reason if they cannot be estimated.
 
     Args:
         loss: a function of logits [B, K] and target [B].
         num_classes: K that the loss takes.
         own_map: from logits [N, K] to probabilities [N, K], NumPy arrays; None: softmax.
+        as_read: the logits [N, K] whose order predicts, from those of the loss.
     """
     from scipy.special import softmax
 
@@ -32,9 +38,8 @@ def describe(loss: Callable[..., Any], num_classes: int, own_map: Callable[[Any]
     if isinstance(probe, str):
         return {"not estimated": probe}
     try:
-        found = estimate(
-            limited(loss, SECONDS), probe.num_classes, probabilities=own_map or (lambda z: softmax(z, axis=1))
-        )
+        probabilities = own_map or (lambda z: softmax(z, axis=1))
+        found = estimate(limited(loss, SECONDS), probe.num_classes, probabilities=probabilities, as_read=as_read)
     except TooSlowError:
         return {"not estimated": f"it takes more than {SECONDS:g} seconds"}
     except Exception as error:  # of the loss, for logits that no check has tried

@@ -121,7 +121,10 @@ def _check(
     listed = [finding for finding in found if finding.code not in followers]
     if briefly:
         return Verdict(name, num_classes, listed)
-    properties = {} if found.has_fault() else describe(given, num_classes, getattr(given, "own_map", None))
+    properties: dict[str, str] = {}
+    if not found.has_fault():
+        read = {"as_read": given.as_read} if hasattr(given, "as_read") else {}
+        properties = describe(given, num_classes, getattr(given, "own_map", None), **read)
     return Verdict(name, num_classes, listed, costs(given), properties)
 
 

@@ -151,6 +151,11 @@ class _Built:
 
         return probabilities if probabilities(np.zeros((1, 2))) is not None else None
 
+    @property
+    def as_read(self) -> Callable[[Any], Any]:
+        """The logits [N, K] whose order predicts, from those of the loss."""
+        return self._config.as_read
+
     def _counts(self, num_classes: int) -> Any:
         import torch
 

@@ -28,7 +28,7 @@ from lossbench.report.markdown import to_markdown
 from lossbench.report.own_figures import confusion_matrices, learning_curves, reliability
 from lossbench.report.style import PALETTE
 from lossbench.report.table import table
-from lossbench.report.wording import NO_NUMBER
+from lossbench.report.wording import NO_NUMBER, counted
 from lossbench.runs.groups import Group, best_of, grouped, keys_of, moments
 from lossbench.runs.inspect import Entry
 from lossbench.runs.measures import MEASURES, compared_map
@@ -132,14 +132,10 @@ def _lead(entries: Sequence[Entry], arrangement: Grouped) -> list[Block]:
         for line in arrangement.lines
         if line.is_best
     ]
-    runs, rows = _counted(len(entries), "run"), _counted(len(arrangement.lines), "row")
+    runs, rows = counted(len(entries), "run"), counted(len(arrangement.lines), "row")
     text = f"{runs} that belong to no study, in {rows}: {', '.join(counts)}."
     blocks: list[Block] = [Paragraph(text)]
     return [*blocks, Paragraph("The best test accuracy (%):"), Items(best)] if best else blocks
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _row(arrangement: Grouped, group: Group) -> str:

@@ -17,7 +17,7 @@ from lossbench.report.html import to_html
 from lossbench.report.markdown import blocks_to_markdown, to_markdown
 from lossbench.report.table import table
 from lossbench.report.tone import toned
-from lossbench.report.wording import MISSING, NO_NUMBER, plain
+from lossbench.report.wording import MISSING, NO_NUMBER, counted, plain
 from lossbench.studies import provenance
 from lossbench.studies.compared import Compared
 from lossbench.studies.comparison_scores import LossScores, all_scores, classes_blocks, scores_blocks, scores_frame
@@ -135,9 +135,10 @@ def shown_condition(compared: Compared) -> Condition:
 
 def _page(compared: Compared, facts: Facts, scores: list[LossScores]) -> Page:
     rules, config = compared.comparison.rules, compared.comparison.config
+    images = f"{config.dataset.num_train:,} training images, " if config.dataset.num_train else ""
     about = (
-        f"Baseline {rules.baseline}, margin {100 * rules.margin:g} points, {config.schedule.epochs} epochs, "
-        f"{rules.num_seeds} seeds"
+        f"Baseline {rules.baseline}, margin {100 * rules.margin:g} points, {images}"
+        f"{counted(config.schedule.epochs, 'epoch')}, {counted(rules.num_seeds, 'seed')}"
     )
     lead = first_screen(compared, facts)
     return Page(title(compared), lead, plain_page("", [], _sections(compared, facts, scores)).parts, about)
@@ -317,8 +318,8 @@ def rules_blocks(compared: Compared, facts: Facts) -> list[Block]:
         )
         texts.append(f"The rules were fixed on {facts.day}{before}.")
     texts += [
-        f"Baseline {rules.baseline}; margin of equivalence {100 * rules.margin:g} points; {rules.num_seeds} reported "
-        f"seeds; {schedule.epochs} epochs, batch size {schedule.batch_size}, momentum {schedule.momentum:g}.",
+        f"Baseline {rules.baseline}; margin of equivalence {100 * rules.margin:g} points; "
+        f"{counted(rules.num_seeds, 'reported seed')}; {counted(schedule.epochs, 'epoch')}, batch size {schedule.batch_size}, momentum {schedule.momentum:g}.",
         f"Learning rates {lrs}: each loss is trained with seed {seeds[0]} on the training images without one tenth, "
         "which is held out and decides. While the best rate is at an edge, the next one is tried, "
         f"{rates.most_extensions} times at most.",
