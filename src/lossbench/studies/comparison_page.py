@@ -319,7 +319,8 @@ def rules_blocks(compared: Compared, facts: Facts) -> list[Block]:
         texts.append(f"The rules were fixed on {facts.day}{before}.")
     texts += [
         f"Baseline {rules.baseline}; margin of equivalence {100 * rules.margin:g} points; "
-        f"{counted(rules.num_seeds, 'reported seed')}; {counted(schedule.epochs, 'epoch')}, batch size {schedule.batch_size}, momentum {schedule.momentum:g}.",
+        f"{counted(rules.num_seeds, 'reported seed')}; {counted(schedule.epochs, 'epoch')}, "
+        f"batch size {schedule.batch_size}, momentum {schedule.momentum:g}.",
         f"Learning rates {lrs}: each loss is trained with seed {seeds[0]} on the training images without one tenth, "
         "which is held out and decides. While the best rate is at an edge, the next one is tried, "
         f"{rates.most_extensions} times at most.",
