@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lossbench.config.options import LossConfig
+from lossbench.config.registry import LOSSES
 from lossbench.losses.build import build_loss
 
 PATH = Path(__file__).parent / "golden" / "losses.json"
@@ -35,4 +36,6 @@ def value_and_gradient(config: LossConfig) -> dict[str, object]:
 if __name__ == "__main__":
     from test_losses import CONFIGS, words
 
-    PATH.write_text(json.dumps({words(config): value_and_gradient(config) for config in CONFIGS}, indent=1) + "\n")
+    first = {config.name for config in CONFIGS}
+    configs = [*CONFIGS, *(facts.options() for name, facts in LOSSES.items() if name not in first)]
+    PATH.write_text(json.dumps({words(config): value_and_gradient(config) for config in configs}, indent=1) + "\n")

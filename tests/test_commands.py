@@ -284,15 +284,16 @@ def test_help_names_every_command_and_those_that_train_first(capsys: pytest.Capt
     ]
     first = "train compare reproduce reference report profile"
     others = (
-        "evaluate runs table show diff remove verify losses models datasets studies export import publish prune "
-        "simulate"
+        "evaluate runs table show diff remove verify losses models datasets check-loss studies export import publish "
+        "prune simulate"
     )
     assert " ".join(shown) == f"{first} {others}"
+    without_runs = ("losses", "models", "datasets", "check-loss")
     for name in others.split():
         with pytest.raises(SystemExit) as stop:
             cli.main([name, "--help"])
         assert stop.value.code == 0
-        assert ("--output-dir" in capsys.readouterr().out) == (name not in ("losses", "models", "datasets"))
+        assert ("--output-dir" in capsys.readouterr().out) == (name not in without_runs)
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert capsys.readouterr().out.startswith("lossbench 0.")

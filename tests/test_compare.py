@@ -164,6 +164,7 @@ def test_the_quick_form_has_fewer_runs_and_takes_the_images_that_fit(monkeypatch
     ones = list(quick_comparison.quick_ones(whole, None))
     assert [one.config.dataset.num_train for one in ones] == list(quick_comparison.IMAGES)
     assert {one.config.schedule.epochs for one in ones} == {3}
+    assert [ones[0].config.schedule.lr_at(epoch) for epoch in (1, 2, 3)] == pytest.approx([0.01, 0.01, 0.001])
     assert ones[0].rules.num_seeds == 3
     assert ones[0].rules.selection_seeds == (1000,)
     assert ones[0].rules.margin == whole.rules.margin

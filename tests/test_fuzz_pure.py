@@ -45,6 +45,8 @@ COMMON: dict[str, Any] = {
     "classes": st.none() | st.lists(st.integers(0, 9), min_size=2, unique=True),
     "imbalance": st.none(),
     "imbalance_ratio": st.none(),
+    "label_noise": st.none() | fractions,
+    "label_shift": st.none() | st.integers(1, 9),
     "crop_padding": st.integers(0, 16),
     "image_shape": st.tuples(st.sampled_from([1, 3]), st.integers(8, 224), st.integers(8, 224)).map(list),
     "init_seed": st.none() | st.integers(0, 2**31 - 1),

@@ -1,10 +1,13 @@
 """What every loss keeps to: clear refusals, no waiting for a device, one graph, and an epoch of training."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import make_loss_values
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -63,6 +66,15 @@ def test_every_loss_is_exported_under_its_registered_name() -> None:
     for name in NAMES:
         assert LOSSES[name].options.name == name
         assert callable(getattr(losses, name))  # no module hides the function of the same name
+
+
+@every_name
+def test_no_loss_changes_unless_numerics_is_raised(name: str) -> None:
+    known = json.loads(make_loss_values.PATH.read_text())
+    assert name in known, "a new loss: run tests/make_loss_values.py"
+    found, expected = make_loss_values.value_and_gradient(LOSSES[name].options()), known[name]
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-12, abs=1e-15)
+    np.testing.assert_allclose(found["gradient"], expected["gradient"], rtol=1e-10, atol=1e-13)  # type: ignore[arg-type]
 
 
 @every_name

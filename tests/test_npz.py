@@ -135,6 +135,8 @@ def test_every_option_but_the_path_changes_the_name(tmp_path: Path) -> None:
         "normalization": Normalization.none,
         "augment": True,
         "crop_padding": 3,
+        "label_noise": 0.2,
+        "label_shift": 1,
     }
     others |= {"normalization": Normalization.none, "sha256": "0" * 64, "classes": [1, 0]}
     ratios = [{"imbalance": Imbalance.step, "imbalance_ratio": ratio} for ratio in (10.0, 20.0)]  # neither goes alone

@@ -20,13 +20,13 @@ ALLOWED = {
     "models": "config",
     "losses": "config",
     "statistics": "config losses",
-    "properties": "config losses system",
+    "properties": "config losses",
     "runs": "config data statistics system",
     "training": "config data losses models runs statistics system",
     "sweep": "config data models runs system training",
     "report": "config runs statistics system",
     "studies": "config data losses models report runs statistics system",
-    "cli": "config properties report runs studies sweep system training",
+    "cli": "config data properties report runs studies sweep system training",
 }
 """What a package may import of the others, now or later in a function; every one may import the package's own numbers.
 

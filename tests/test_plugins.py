@@ -120,6 +120,9 @@ def test_a_package_registers_by_its_entry_point(own_files: Path) -> None:
     before = listed()
     assert before["my_focal"]["plugin"]["name"] == "own_losses"
     assert before["sml"]["plugin"] is None
+    keys = ("map", "link", "convex", "margin", "cost", "established")
+    assert [before["my_focal"][key] for key in keys] == ["softmax", "softmax", None, None, None, {}]
+    assert [before["focal"][key] for key in keys[:5]] == ["softmax", "own", False, None, "O(K)"]
     (package / "data.csv").write_text("1\n")  # all of the package counts
     assert listed()["my_focal"]["plugin"]["sha256"] != before["my_focal"]["plugin"]["sha256"]
     (package / "losses.py").write_text("import nothing_there\n")

@@ -14,7 +14,7 @@ import pytest
 
 from lossbench.config.options import ClassWeights, TrainingClasses
 from lossbench.config.registry import LOSSES
-from lossbench.report.style import PALETTE
+from lossbench.report.style import style_at
 
 ROOT = Path(__file__).parents[1]
 SHORT = ("dataset.num_train=64", "schedule.epochs=1", "schedule.batch_size=32", "runtime.device=cpu")
@@ -109,7 +109,7 @@ def test_tables_and_figures_know_the_readmes_loss(copy: Copy) -> None:
     label, probabilities, maps, place, style, num_styles = json.loads(copy.python("-c", FACTS).stdout)
     assert (label, probabilities, maps, num_styles) == ("Squentropy", "softmax", ["softmax"], len(LOSSES) + 1)
     assert place >= 3  # the first three are those of the paper's losses
-    assert style == PALETTE[place % len(PALETTE)]
+    assert style == style_at(place)
 
 
 def test_class_weights_work_with_the_readmes_loss(copy: Copy) -> None:

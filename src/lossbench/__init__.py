@@ -12,6 +12,7 @@ from lossbench.config.options import (
     TrainingClasses,
     require,
 )
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_dataset, register_loss, register_model
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "Normalization",
+    "Properties",
     "Sizes",
     "TrainingClasses",
     "__version__",

@@ -1,10 +1,13 @@
 """`lossbench compare`: compares losses on a data set, each at its own learning rate."""
 
+import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,9 +19,15 @@ from lossbench.config.run import Config, Runtime, run_id
 from lossbench.studies.comparison import Comparison
 from lossbench.studies.fixed_rules import FixedRules, default_name, fix_rules, folder_of, read_rules
 from lossbench.studies.results import Results, known_results
-from lossbench.system.files import check_folder
+from lossbench.system.files import check_folder, write_bytes
 from lossbench.system.screen import say
 from lossbench.system.spelling import spelled
+
+COSTS = "costs.json"
+"""In a comparison's folder: time and memory of a step with each loss."""
+
+QUICK_COSTS_S = 4.0
+"""Time for measuring them in the quick form, in s."""
 
 EXPERIMENT = "compare"
 """What the records say that the runs were made for."""
@@ -166,10 +175,39 @@ def _train(comparison: Comparison, given: Asked, runtime: Runtime) -> tuple[int,
 
 
 def _write(comparison: Comparison, fixed: FixedRules, given: Asked, runtime: Runtime, is_whole: bool) -> None:
+    """Write the page and print its summary; the cost of a step is measured once all runs are done."""
     from lossbench.studies.compared import Compared
+    from lossbench.studies.comparison_page import Facts, write_comparison
 
     folder = folder_of(runtime.output_dir, fixed.name)
-    done = Compared(comparison, known_results(runtime.output_dir, given.results_dir))
-    for one in done.losses:
-        print(one.label, one.own, one.at_common.moments, one.at_own.moments, one.against_own and one.against_own.word)
+    results = known_results(runtime.output_dir, given.results_dir)
+    facts = Facts(
+        fixed.day,
+        fixed.runs_before,
+        command=" ".join(map(shlex.quote, ["lossbench", "compare", *given.words])),
+        note=quick_comparison.WHAT_IT_IS if given.quick else "",
+        costs=_costs(comparison, folder, is_whole, given.quick),
+        problems=results.problems(),
+    )
+    print(f"\n{write_comparison(folder, Compared(comparison, results), facts)}")
     say_pages([folder])
+
+
+def _costs(comparison: Comparison, folder: Path, is_whole: bool, is_quick: bool) -> dict[str, Any] | None:
+    """The cost of a training step with each loss, measured once and kept in a file; None: not yet."""
+    path = folder / COSTS
+    try:
+        known: dict[str, Any] = json.loads(path.read_text())
+        if list(known.get("losses", {})) == list(comparison.losses):
+            return known
+    except (OSError, ValueError):
+        pass
+    if not is_whole:
+        return None
+    from lossbench.training.step_cost import BUDGET_S, measured_step_costs
+
+    say("measuring the time and memory of a step with each loss")
+    budget = min(BUDGET_S, QUICK_COSTS_S) if is_quick else BUDGET_S
+    found = measured_step_costs(comparison.losses, comparison.rules.baseline, budget, num_threads=1)
+    write_bytes(path, (json.dumps(found, indent=1) + "\n").encode())
+    return found

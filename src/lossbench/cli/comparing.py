@@ -34,6 +34,7 @@ class Asked:
         budget_hours: hours after which it stops, likewise.
         results_dir: committed records, which count as done; None: leave them out.
         others: overrides of the runs.
+        words: of the command line, as given.
     """
 
     losses: list[str]
@@ -47,6 +48,7 @@ class Asked:
     budget_hours: float | None = None
     results_dir: str | None = SHIPPED
     others: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.results_dir = Reproduce(results_dir=self.results_dir).results_dir
@@ -93,6 +95,7 @@ def asked(words: Sequence[str]) -> Asked:
         _number(own, "budget_hours", None),
         None if own.get("results_dir") == "null" else own.get("results_dir", SHIPPED),
         others,
+        list(words),
     )
 
 

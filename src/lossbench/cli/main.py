@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from lossbench import __version__
+from lossbench.cli.check_loss import check_loss
 from lossbench.cli.compare import compare
 from lossbench.cli.evaluate import evaluate
 from lossbench.cli.hydra_main import plain_errors
@@ -56,6 +57,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     evaluate,
     *(runs, table, show, diff, remove, verify),
     *(losses, models, datasets),
+    check_loss,
     studies,
     *(export, import_, publish, prune),
     simulate,

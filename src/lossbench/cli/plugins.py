@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from lossbench.cli.parameters import JSON
 from lossbench.cli.printing import print_json, print_table
 from lossbench.config.plugins import name_plugins
 from lossbench.config.registry import DATASETS, LOSSES, MODELS, Registry
+from lossbench.properties.facts import stated, written
 
 OPTION = "--plugin"
 
@@ -60,29 +62,53 @@ def _options(options: type) -> dict[str, Any]:
     return found
 
 
-def _print(lines: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+def _print(
+    lines: Sequence[Mapping[str, Any]], as_json: bool, columns: Mapping[str, str] = MappingProxyType({})
+) -> None:
     if as_json:
         print_json(lines)
         return
     rows = []
     for line in lines:
         options = ", ".join(f"{key}={_written(value)}" for key, value in line["options"].items())
-        rows.append([line["name"], line["label"], line["plugin"]["name"] if line["plugin"] else "", options])
-    print_table(["name", "label", "plugin", "options and defaults"], rows)
+        known = [written(line[key]) for key in columns]
+        rows.append([line["name"], line["label"], line["plugin"]["name"] if line["plugin"] else "", *known, options])
+    print_table(["name", "label", "plugin", *columns.values(), "options and defaults"], rows)
 
 
 def _written(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+_COLUMNS = {
+    "map": "map",
+    "link": "link",
+    "convex": "convex",
+    "strictly_proper": "proper",
+    "recoverable": "recoverable",
+    "top1_consistent": "top-1",
+    "order_preserving": "order",
+    "margin": "margin",
+    "cost": "cost",
+}
+"""Properties in the table of losses, and their headings."""
+
+
 @click.command()
 @JSON
 def losses(as_json: bool) -> None:
-    """List the losses and their options.
+    """List the losses, their properties and their options.
 
-    Those of plugins are among them; options have their defaults.
+    Those of plugins are among them; options have their defaults. Map: from logits to probabilities, inside the loss;
+    link: the map that gives the posterior at the minimiser. Proper: the map gives the posterior at every minimiser;
+    recoverable: the minimiser determines it; top-1: every minimiser has its largest logit at the most likely class;
+    order: its logits are in the posterior's order. A dash: none, or not known. docs/losses.md says more.
     """
-    _print(registered(LOSSES), as_json)
+    lines = [
+        line | stated(LOSSES[line["name"]], line["plugin"]["name"] if line["plugin"] else None)
+        for line in registered(LOSSES)
+    ]
+    _print(lines, as_json, _COLUMNS)
 
 
 @click.command()

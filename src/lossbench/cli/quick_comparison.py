@@ -45,9 +45,10 @@ def quick_ones(whole: Comparison, num_seeds: int | None) -> Iterator[Comparison]
 
 def _shortened(config: Config, num_train: int | None) -> Config:
     dataset = config.dataset if num_train is None else replace(config.dataset, num_train=num_train)
-    return replace(
-        config, dataset=dataset, schedule=replace(config.schedule, epochs=min(EPOCHS, config.schedule.epochs))
-    )
+    given = config.schedule
+    milestones = given.milestones or MILESTONES
+    schedule = replace(given, epochs=min(EPOCHS, given.epochs), milestones=list(milestones))
+    return replace(config, dataset=dataset, schedule=schedule)
 
 
 def chosen_before(ones: list[Comparison], known: FixedRules) -> Comparison | None:

@@ -7,7 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
+
+    Floats = NDArray[np.float64]
 
     Loss = Callable[..., Tensor]
     """(logits [B, K], target [B]) -> scalar in nats; with `needs="features"`: (features [B, F], head, target)."""
@@ -225,6 +229,29 @@ class LossConfig:
     def build(self, classes: TrainingClasses) -> "Loss":
         """The loss as a function of logits [B, K] and target [B], without `scale`."""
         raise NotImplementedError
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats | None":
+        """The posterior according to logits of the loss's minimiser, where it is not the usual map; None: no such map.
+
+        A loss that defines this method has the map "own"; losses without it are read by softmax or sigmoids. Class
+        weights are not taken out: with them the posterior is that of the weighted classes.
+
+        Args:
+            logits: float64 [N, K].
+            class_counts: training samples of each class, [K]; None: not known.
+
+        Returns:
+            Probabilities, float64 [N, K], that sum to 1; zeros are allowed. None: the options, or unknown class sizes,
+            leave none.
+        """
+        return None
+
+    def as_read(self, logits: "Tensor") -> "Tensor":
+        """Logits [N, K] as they are read where a network is evaluated; the prediction is the largest of them.
+
+        They differ from the network's logits only for a loss that has the same value at other logits.
+        """
+        return logits
 
     def trace(self, means: "Tensor", present: "Tensor") -> "dict[str, Tensor]":
         """Diagnostics of an epoch to keep in the run's trace, by name: vectors [K] or matrices [K, K].

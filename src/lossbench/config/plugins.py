@@ -17,6 +17,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from modulefinder import ModuleFinder
 from pathlib import Path
+from types import ModuleType
 
 VARIABLE = "LOSSBENCH_PLUGINS"
 GROUP = "lossbench.plugins"
@@ -90,7 +91,21 @@ def load_plugin(path: str | Path) -> Source:
         ValueError: it is not there, does not run, registers nothing or a taken name, or imports files beside it in a
             way that its digest cannot follow.
     """
+    return _load(_checked(path), must_register=True)
+
+
+def load_file(path: str | Path) -> ModuleType:
+    """The module of a Python file, which is loaded as a plugin but need not register anything.
+
+    Raises:
+        ValueError: as `load_plugin`.
+    """
     file = _checked(path)
+    _load(file, must_register=False)
+    return sys.modules[_module_name(file)]
+
+
+def _load(file: Path, must_register: bool) -> Source:
     if str(file) in _loaded:
         return _loaded[str(file)]
     with _plain(str(file), file):
@@ -100,7 +115,7 @@ def load_plugin(path: str | Path) -> Source:
         _refuse_clashes(file, files)
         sys.path.insert(0, str(file.parent))
         try:
-            with _registering(source):
+            with _registering(source, must_register):
                 _run(file)
         finally:
             sys.path.remove(str(file.parent))
@@ -171,19 +186,19 @@ def _plain(name: str, file: Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _registering(source: Source) -> Iterator[None]:
+def _registering(source: Source, must_register: bool = True) -> Iterator[None]:
     _loading.append(source)
     try:
         yield
     finally:
         _loading.pop()
-    if source.place not in _registered:
+    if must_register and source.place not in _registered:
         raise ValueError("it registers nothing; put @register_loss(label=...) or the like above a class of options")
 
 
 def _run(file: Path) -> None:
     """Execute a file as a module whose name is the same in every process."""
-    name = f"lossbench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    name = _module_name(file)
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
@@ -194,6 +209,10 @@ def _run(file: Path) -> None:
     except BaseException:
         del sys.modules[name]
         raise
+
+
+def _module_name(file: Path) -> str:
+    return f"lossbench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 
 def _local_files(file: Path) -> list[Path]:

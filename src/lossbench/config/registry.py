@@ -11,12 +11,13 @@ from typing import Any, Generic, Literal, TypeVar
 
 from lossbench.config import plugins
 from lossbench.config.options import DatasetConfig, LossConfig, ModelConfig
+from lossbench.config.properties import Properties
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
-Map = Literal["softmax", "sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised"]
-"""A map from logits to probabilities, defined in statistics/calibration.py."""
+Map = Literal["softmax", "sigmoid", "shifted", "sigmoid_normalised", "shifted_normalised", "own"]
+"""A map from logits to probabilities, defined in statistics/calibration.py; "own": `LossConfig.probabilities`."""
 
 Law = Literal["softmax", "sigmoid", "reweighted"]
 """A form of the learning property (Eq. 8 to 10), defined in statistics/learning_property.py."""
@@ -31,20 +32,22 @@ class LossFacts:
         label: its name in tables.
         probabilities: the map inside the loss; a run keeps the class means of these probabilities.
         maps: the maps through which its probabilities are scored and shown, in this order.
-        posterior: the map that turns the logits of the population minimiser into the posterior.
+        posterior: the map that turns the logits of the population minimiser into the posterior; "none": no map does.
         compared: the same with probabilities that sum to 1, used to compare losses.
         law: the form of its learning property; None: unknown.
         style: index of its colour and marker in `report.style`; None: the next free one.
+        properties: its mathematical properties; None: not stated.
     """
 
     options: type[LossConfig]
     label: str
     probabilities: Literal["softmax", "sigmoid"]
     maps: tuple[Map, ...]
-    posterior: Map
+    posterior: Map | Literal["none"]
     compared: Map
     law: Law | None = None
     style: int | None = None
+    properties: Properties | None = None
 
 
 @dataclass(frozen=True)
@@ -145,10 +148,11 @@ def register_loss(
     label: str,
     probabilities: Literal["softmax", "sigmoid"] = "softmax",
     maps: tuple[Map, ...] | None = None,
-    posterior: Map | None = None,
+    posterior: Map | Literal["none"] | None = None,
     compared: Map | None = None,
     law: Law | None = None,
     style: int | None = None,
+    properties: Properties | None = None,
 ) -> Callable[[C], C]:
     """Register the options of a loss, a subclass of `LossConfig`, under its `name`.
 
@@ -156,25 +160,32 @@ def register_loss(
         label: its name in tables.
         probabilities: "softmax", or "sigmoid" for a loss with one classifier for each class against the others.
         maps: the maps through which its logits are read as probabilities; None: softmax; with "sigmoid" the sigmoids
-            and the normalised sigmoids come before it.
-        posterior: the map that turns the logits of its population minimiser into the posterior; None: `probabilities`.
-        compared: the same with probabilities that sum to 1; None: softmax or the normalised sigmoids.
+            and the normalised sigmoids come before it, and "own" is the first if the class defines `probabilities`.
+        posterior: the map that turns the logits of its population minimiser into the posterior; "none": no map does;
+            None: "own" or else `probabilities`.
+        compared: the map by which it is compared with other losses, with probabilities that sum to 1; None: "own" or
+            else softmax or the normalised sigmoids.
         law: the form of its learning property (Eq. 8 to 10); None: unknown.
         style: index of its colour and marker in figures; None: the next free one.
+        properties: its mathematical properties, shown by `lossbench losses`; None: not stated.
     """
     one_vs_all = probabilities == "sigmoid"
     usual: tuple[Map, ...] = ("sigmoid", "sigmoid_normalised", "softmax") if one_vs_all else ("softmax",)
 
     def register(options: C) -> C:
+        own: tuple[Map, ...] = () if options.probabilities is LossConfig.probabilities else ("own",)  # type: ignore[attr-defined]
+        first: Map = "own" if own else probabilities
+        whole: Map = "sigmoid_normalised" if one_vs_all else "softmax"
         facts = LossFacts(
             options,
             label,
             probabilities,
-            maps or usual,
-            posterior or probabilities,
-            compared or ("sigmoid_normalised" if one_vs_all else "softmax"),
+            maps or (*own, *usual),
+            posterior or first,
+            compared or (*own, whole)[0],
             law,
             style,
+            properties,
         )
         LOSSES.add(_name(options), facts, options)
         return options
@@ -268,7 +279,9 @@ def plugin_facts(names: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     found = {}
     for part, source in sources(names).items():
         facts: Any = PARTS[part][names[part]]
-        kept = {key: value for key, value in vars(facts).items() if key not in ("options", "style", "law")}
+        kept = {
+            key: value for key, value in vars(facts).items() if key not in ("options", "style", "law", "properties")
+        }
         found[part] = {"plugin": source.name, "sha256": source.sha256, **kept}
     return found
 

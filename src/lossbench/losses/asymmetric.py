@@ -4,24 +4,50 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked, one_hot
+from lossbench.losses.maps import normalised
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
+
 SMALLEST = 1e-12
 """Lower bound of a probability before it is raised to a power, where the power's gradient is finite."""
 
+MOST = 700.0
+"""Logits beyond it have a sigmoid that rounds to 0 or 1; its map reads them as this."""
 
-@register_loss(label="Asymmetric", probabilities="sigmoid")
+
+@register_loss(
+    label="Asymmetric",
+    probabilities="sigmoid",
+    properties=Properties(
+        convex=False,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="0.443",
+        gradient_bound="sqrt(1 + 0.54 * (K - 1))",
+        sparse=True,
+        map="sigmoid",
+        source="Ridnik et al. 2021",
+        notes=(
+            "The posterior of each class follows from the slopes of its two terms; its map normalises these values.",
+            "A posterior above 0.964 puts that logit at infinity; the other classes still determine it.",
+        ),
+    ),
+)
 @dataclass
 class Asymmetric(LossConfig):
     """Asymmetric loss (Ridnik et al. 2021), with a sigmoid for each class against all others.
 
     With both gammas and clip 0 it is LGL with reduction "sum_classes"; otherwise the sigmoids of its minimiser are not
-    the posterior. The maps leave this out.
+    the posterior, which follows from the slopes of the terms (map "own").
     """
 
     name: str = "asymmetric"
@@ -45,6 +71,24 @@ class Asymmetric(LossConfig):
             clip=self.clip,
             class_weights=classes.weights,
         )
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """r_k / (1 + r_k), normalised, with r_k the ratio of the slopes in z_k of the two terms; float64 [N, K].
+
+        At the minimiser eta_k times the slope of the own class's term is 1 - eta_k times that of the other classes'
+        term, without sign. With clip > 0 this r is bounded, and a posterior beyond its bound has no finite minimiser.
+        """
+        import numpy as np
+        from scipy.special import expit, log_expit
+
+        z = logits.clip(-MOST, MOST)
+        s, rest, log_s = expit(z), expit(-z), log_expit(z)
+        m = (s - self.clip).clip(min=0)
+        log_not_m = np.log(rest + self.clip) if self.clip > 0 else log_expit(-z)  # where m > 0
+        bend = self.gamma_neg * rest * -log_not_m / np.where(m > 0, m, 1.0)
+        others = s * m**self.gamma_neg * (rest * np.exp(-log_not_m) + bend) * (m > 0)
+        own = rest**self.gamma_pos * (rest - self.gamma_pos * s * log_s)
+        return normalised(others / (others + own))
 
 
 def asymmetric(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked, one_hot
@@ -12,7 +13,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="Brier", probabilities="softmax")
+@register_loss(
+    label="Brier",
+    probabilities="softmax",
+    properties=Properties(
+        convex=False,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="0.617",
+        gradient_bound="0.839",
+        source="Brier 1950",
+        notes=(
+            "The derivative in z_y vanishes where p_y is near 0 as well as near 1, and the whole gradient where any "
+            "p_k is near 1.",
+        ),
+    ),
+)
 @dataclass
 class Brier(LossConfig):
     """Brier score (Brier 1950) of the softmax probabilities; its minimiser's softmax is the posterior."""

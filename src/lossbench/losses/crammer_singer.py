@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -12,7 +13,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="Crammer-Singer", probabilities="softmax")
+@register_loss(
+    label="Crammer-Singer",
+    probabilities="softmax",
+    posterior="none",
+    properties=Properties(
+        convex=True,
+        strictly_proper=False,
+        recoverable=False,
+        top1_consistent=False,
+        order_preserving=False,
+        gradient_bound="sqrt(2)",
+        margin=1.0,
+        map=None,
+        source="Crammer and Singer 2001",
+        notes=(
+            "Without a majority class equal logits are a minimiser.",
+            "With a majority class every minimiser has it first.",
+        ),
+    ),
+)
 @dataclass
 class CrammerSinger(LossConfig):
     """Crammer-Singer hinge loss (Crammer and Singer 2001).

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -13,6 +14,8 @@ from lossbench.losses.sparsemax import centre, sparsemax, sparsemax_probabilitie
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
+
 _BISECTIONS = 12
 """Bisections before Newton's method; they leave an interval of 1/4096 of the first."""
 
@@ -20,12 +23,33 @@ _NEWTON_STEPS = 8
 """Newton steps after that; enough for float64 (tests/test_losses_sparse.py)."""
 
 
-@register_loss(label="Entmax")
+@register_loss(
+    label="Entmax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="1 / sqrt(2)",
+        gradient_bound="sqrt(2)",
+        margin=2.0,
+        sparse=True,
+        cost="O(K log K)",
+        map="own",
+        source="Peters, Niculae and Martins 2019; Blondel, Martins and Niculae 2020",
+        notes=(
+            "Its map is alpha-entmax.",
+            "The margin is 1 / (alpha - 1), the bound on the Hessian 2^(alpha - 2).",
+            "With alpha other than 1.5 and 2 the threshold is found by iteration, O(K) a step.",
+        ),
+    ),
+)
 @dataclass
 class Entmax(LossConfig):
     """Entmax loss.
 
-    Its own map is `entmax_probabilities`, which gives exact zeros; the probabilities registered here are softmax.
+    Its own map is `entmax_probabilities`, which gives exact zeros.
     """
 
     name: str = "entmax"
@@ -40,6 +64,13 @@ class Entmax(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: entmax(logits, target, alpha=self.alpha, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """`entmax_probabilities`, float64 [N, K]."""
+        import torch
+
+        found: Floats = entmax_probabilities(torch.from_numpy(logits), self.alpha).numpy()
+        return found
 
 
 def entmax(

@@ -4,21 +4,45 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
+from lossbench.losses.maps import log_softmax_and_rest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
 
-@register_loss(label="Focal", probabilities="softmax")
+MOST = 700.0
+"""Largest logarithm of a ratio of probabilities in its map."""
+
+
+@register_loss(
+    label="Focal",
+    probabilities="softmax",
+    properties=Properties(
+        convex=False,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="0.993",
+        gradient_bound="1.597",
+        source="Lin et al. 2017; the map from Charoenphakdee et al. 2021",
+        notes=(
+            "The posterior is proportional to p / phi(p), phi(q) = (1 - q)^gamma - gamma (1 - q)^(gamma - 1) q log q.",
+        ),
+    ),
+)
 @dataclass
 class Focal(LossConfig):
     """Focal loss (Lin et al. 2017), with softmax probabilities.
 
     With gamma > 0 the posterior is not the softmax p of its minimiser but proportional to p_k / phi(p_k), where
-    phi(q) = (1 - q)^gamma - gamma (1 - q)^(gamma - 1) q log q. The map "softmax" leaves this correction out.
+    phi(q) = (1 - q)^gamma - gamma (1 - q)^(gamma - 1) q log q. The map "softmax" leaves this correction out; the map
+    "own" makes it.
     """
 
     name: str = "focal"
@@ -33,6 +57,17 @@ class Focal(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: focal(logits, target, gamma=self.gamma, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """Proportional to p / phi(p) with the softmax p and phi as above; float64 [N, K]."""
+        import numpy as np
+        from scipy.special import softmax
+
+        log_p, log_rest = log_softmax_and_rest(logits)
+        odds = np.exp((log_rest - log_p).clip(-MOST, MOST))  # (1 - p) / p
+        log_phi = self.gamma * log_rest + np.log1p(self.gamma * np.log1p(odds) / odds)
+        found: Floats = softmax((log_p - log_phi).clip(max=MOST), axis=1)
+        return found
 
 
 def focal(logits: "Tensor", target: "Tensor", *, gamma: float = 2.0, class_weights: "Tensor | None" = None) -> "Tensor":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -11,14 +12,33 @@ from lossbench.losses.checks import checked
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
 
-@register_loss(label="GCE", probabilities="softmax")
+
+@register_loss(
+    label="GCE",
+    probabilities="softmax",
+    properties=Properties(
+        convex=False,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="0.236",
+        gradient_bound="0.448",
+        source="Zhang and Sabuncu 2018",
+        notes=(
+            "The posterior is proportional to p^(1 - r); with r = 1 nothing gives it back.",
+            "The gradient vanishes where p_y is near 0 as well as near 1.",
+        ),
+    ),
+)
 @dataclass
 class Gce(LossConfig):
     """Generalised cross-entropy (Zhang and Sabuncu 2018).
 
     With r < 1 the posterior is proportional to p^(1 - r), p the softmax of the minimiser. The map "softmax" leaves this
-    correction out.
+    correction out; the map "own" makes it.
     """
 
     name: str = "gce"
@@ -33,6 +53,15 @@ class Gce(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: gce(logits, target, r=self.r, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats | None":
+        """Proportional to p^(1 - r) with the softmax p; float64 [N, K]; None for r = 1, which has no such map."""
+        from scipy.special import softmax
+
+        if self.r == 1:
+            return None
+        found: Floats = softmax((1 - self.r) * logits, axis=1)
+        return found
 
 
 def gce(logits: "Tensor", target: "Tensor", *, r: float = 0.7, class_weights: "Tensor | None" = None) -> "Tensor":

@@ -4,21 +4,41 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
+from lossbench.losses.maps import normalised
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
 
-@register_loss(label="Label smoothing", probabilities="softmax")
+
+@register_loss(
+    label="Label smoothing",
+    probabilities="softmax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="1 / 2",
+        gradient_bound="sqrt(1.81 - 0.01 / K)",
+        sparse=True,
+        source="Szegedy et al. 2016",
+        notes=("The posterior is (p - eps / K) / (1 - eps); its map puts 0 for negative values and normalises.",),
+    ),
+)
 @dataclass
 class LabelSmoothing(LossConfig):
     """Label smoothing (Szegedy et al. 2016).
 
     Its minimiser has softmax probabilities p = (1 - eps) P + eps / K, with P the posterior, so P is
-    (p - eps / K) / (1 - eps). The map "softmax" leaves this correction out.
+    (p - eps / K) / (1 - eps). The map "softmax" leaves this correction out; the map "own" makes it, with 0 for
+    negative values.
     """
 
     name: str = "label_smoothing"
@@ -33,6 +53,12 @@ class LabelSmoothing(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: label_smoothing(logits, target, eps=self.eps, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """(p - eps / K) / (1 - eps) with the softmax p, 0 where that is negative, normalised; float64 [N, K]."""
+        from scipy.special import softmax
+
+        return normalised((softmax(logits, axis=1) - self.eps / logits.shape[1]).clip(min=0))
 
 
 def label_smoothing(

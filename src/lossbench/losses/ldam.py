@@ -4,21 +4,50 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked, checked_counts, one_hot
+from lossbench.losses.maps import log_softmax_and_rest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
 
-@register_loss(label="LDAM", probabilities="softmax")
+
+@register_loss(
+    label="LDAM",
+    probabilities="softmax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=False,
+        order_preserving=False,
+        smoothness="450",
+        gradient_bound="30 * sqrt(2)",
+        map=None,
+        otherwise=dict.fromkeys(
+            ("top1_consistent", "order_preserving"),
+            "tested: two classes near a tie (tests/test_properties_worlds.py)",
+        ),
+        source="Cao et al. 2019",
+        notes=(
+            "The posterior is proportional to p_k (1 - (1 - exp(-s m_k)) p_k), p the softmax of s z "
+            "and m_k the margin of class k.",
+            "Two classes of unequal size can be in the wrong order where they are nearly as likely: "
+            "for margins 0.1 and 0.5 below a ratio of 1.05 with s = 30, 1.19 with s = 1.",
+            "The bounds are s^2 / 2 and s sqrt(2).",
+        ),
+    ),
+)
 @dataclass
 class Ldam(LossConfig):
     """LDAM: label-distribution-aware margin loss (Cao et al. 2019).
 
-    No map gives the posterior from its minimiser, since the margin depends on the sample's class. The map "softmax" is
-    for comparison alone.
+    The posterior at its minimiser z follows from the class sizes (map "own"). The order of z is not that of the
+    posterior where two classes are nearly as likely and of unequal size.
     """
 
     name: str = "ldam"
@@ -41,6 +70,23 @@ class Ldam(LossConfig):
             scale=self.logit_scale,
             class_weights=classes.weights,
         )
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats | None":
+        """Proportional to p_k (1 - (1 - exp(-s m_k)) p_k), p the softmax of s z; float64 [N, K].
+
+        Here s is `logit_scale` and m_k the margin of class k. It solves sum_y eta_y grad loss(z, y) = 0 for the
+        posterior eta. None if the class sizes are not known.
+        """
+        import numpy as np
+        from scipy.special import softmax
+
+        if class_counts is None:
+            return None
+        sizes = np.maximum(class_counts, 1)
+        margins = self.max_margin * (sizes.min() / sizes) ** 0.25
+        log_p, log_rest = log_softmax_and_rest(self.logit_scale * logits)
+        found: Floats = softmax(log_p + np.logaddexp(log_rest, log_p - self.logit_scale * margins), axis=1)
+        return found
 
 
 def ldam(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, Reduction, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.checks import checked, one_hot
 
@@ -11,7 +12,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="LGL", probabilities="sigmoid", law="sigmoid", style=0)
+@register_loss(
+    label="LGL",
+    probabilities="sigmoid",
+    law="sigmoid",
+    style=0,
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="1 / (4 * K)",
+        gradient_bound="1 / sqrt(K)",
+        map="sigmoid",
+        source='the paper, section "Preliminaries"',
+        notes=('With reduction "sum_classes" both bounds are K times larger.',),
+    ),
+)
 @dataclass
 class Lgl(LossConfig):
     """LGL: one-vs-all logistic loss."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked, checked_counts
@@ -11,14 +12,39 @@ from lossbench.losses.checks import checked, checked_counts
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
 
-@register_loss(label="Logit-adjusted", probabilities="softmax")
+
+@register_loss(
+    label="Logit-adjusted",
+    probabilities="softmax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=False,
+        order_preserving=False,
+        smoothness="1 / 2",
+        gradient_bound="sqrt(2)",
+        map="own",
+        predicts=(
+            "argmax z, which is that of eta_k / pi_k^tau: with tau 1 the most likely class if all classes"
+            " had the same size"
+        ),
+        source="Menon et al. 2021; Ren et al. 2020",
+        notes=(
+            "Its map is the softmax of z + tau log pi, pi the class shares.",
+            "With classes of unequal size argmax z aims at the class-balanced error, hence the two "
+            'values "no"; with equal sizes both are "yes".',
+        ),
+    ),
+)
 @dataclass
 class LogitAdjusted(LossConfig):
     """Logit-adjusted cross-entropy (Menon et al. 2021); with tau 1 the same as balanced softmax (Ren et al. 2020).
 
-    The posterior is the softmax of z + tau log pi at its minimiser z, pi the class shares. The map "softmax" leaves
-    tau log pi out: with tau 1 it gives the posterior for classes of equal size.
+    The posterior is the softmax of z + tau log pi at its minimiser z, pi the class shares; this is the map "own". The
+    map "softmax" leaves tau log pi out: with tau 1 it gives the posterior for classes of equal size.
     """
 
     name: str = "logit_adjusted"
@@ -35,6 +61,17 @@ class LogitAdjusted(LossConfig):
         return lambda logits, target: logit_adjusted(
             logits, target, class_counts=classes.counts, tau=self.tau, class_weights=classes.weights
         )
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats | None":
+        """The softmax of z + tau log pi; float64 [N, K]; None if the class sizes are not known."""
+        import numpy as np
+        from scipy.special import softmax
+
+        if class_counts is None:
+            return None
+        sizes = np.maximum(class_counts, 1)
+        found: Floats = softmax(logits + self.tau * np.log(sizes / sizes.sum()), axis=1)
+        return found
 
 
 def logit_adjusted(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -12,7 +13,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="MAE", probabilities="softmax")
+@register_loss(
+    label="MAE",
+    probabilities="softmax",
+    posterior="none",
+    properties=Properties(
+        convex=False,
+        strictly_proper=False,
+        recoverable=False,
+        top1_consistent=True,
+        order_preserving=False,
+        smoothness="2 / (3 * sqrt(3))",
+        gradient_bound="1 / sqrt(2)",
+        symmetric=True,
+        map=None,
+        source="Ghosh et al. 2017",
+        notes=(
+            "All probability goes to the most likely class: the minimiser is at infinity.",
+            "The gradient vanishes where p_y is near 0 as well as near 1.",
+        ),
+    ),
+)
 @dataclass
 class Mae(LossConfig):
     """Mean absolute error (Ghosh et al. 2017).

@@ -4,21 +4,45 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
+from lossbench.losses.maps import log_softmax_and_rest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
 
-@register_loss(label="Poly-1", probabilities="softmax")
+MOST = 700.0
+"""Largest logarithm of a ratio of probabilities in its map."""
+
+
+@register_loss(
+    label="Poly-1",
+    probabilities="softmax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=False,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="16 / 27",
+        gradient_bound="sqrt(2)",
+        source="Leng et al. 2022",
+        notes=(
+            "The posterior is proportional to p / (1 + eps p).",
+            "It is convex for |eps| <= 1 alone.",
+        ),
+    ),
+)
 @dataclass
 class Poly1(LossConfig):
     """Poly-1 loss (Leng et al. 2022).
 
     The posterior is proportional to p / (1 + eps p), p the softmax of the minimiser. The map "softmax" leaves this
-    correction out.
+    correction out; the map "own" makes it.
     """
 
     name: str = "poly1"
@@ -33,6 +57,17 @@ class Poly1(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: poly1(logits, target, eps=self.eps, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """Proportional to p / (1 + eps p) with the softmax p; float64 [N, K]."""
+        import numpy as np
+        from scipy.special import softmax
+
+        log_p, log_rest = log_softmax_and_rest(logits)
+        with np.errstate(divide="ignore"):
+            below = np.logaddexp(log_rest, np.log(1 + self.eps) + log_p)  # 1 + eps p = (1 - p) + (1 + eps) p
+        found: Floats = softmax((log_p - below).clip(max=MOST), axis=1)
+        return found
 
 
 def poly1(logits: "Tensor", target: "Tensor", *, eps: float = 1.0, class_weights: "Tensor | None" = None) -> "Tensor":

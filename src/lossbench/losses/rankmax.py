@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -12,7 +13,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="Rankmax")
+@register_loss(
+    label="Rankmax",
+    posterior="none",
+    properties=Properties(
+        convex=False,
+        strictly_proper=False,
+        recoverable=False,
+        top1_consistent=True,
+        order_preserving=False,
+        gradient_bound="sqrt(K * (K - 1))",
+        margin=1.0,
+        map=None,
+        source="Kong et al. 2020, whose text could not be read",
+        notes=("The logits of its minimiser differ by whole numbers, so classes can tie.",),
+    ),
+)
 @dataclass
 class Rankmax(LossConfig):
     """Rankmax, in a closed form that could not be confirmed from the publication's text.

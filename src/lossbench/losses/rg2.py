@@ -4,21 +4,39 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
+from lossbench.losses.maps import normalised
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
 
-@register_loss(label="RG2")
+
+@register_loss(
+    label="RG2",
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="1 / (2 * K)",
+        sparse=True,
+        map="own",
+        source="Pu et al. 2024",
+        notes=("The posterior is (1 + z) / (K (1 + 2 a (1 - z))); its map clips to [0, 1] and normalises.",),
+    ),
+)
 @dataclass
 class Rg2(LossConfig):
     """RG2.
 
-    It predicts the largest logit. Its own map is (1 + z) / (K (1 + 2 a (1 - z))), for a = 0 (1 + z) / K, without a
-    guarantee that the values lie in 0..1 or sum to 1; the probabilities registered here are softmax.
+    It predicts the largest logit. Its minimiser gives the posterior (1 + z) / (K (1 + 2 a (1 - z))), for a = 0
+    (1 + z) / K; of other logits these values need not lie in 0..1 or sum to 1, so its own map clips and normalises.
     """
 
     name: str = "rg2"
@@ -33,6 +51,12 @@ class Rg2(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: rg2(logits, target, a=self.a, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """(1 + z) / (K (1 + 2 a (1 - z))), clipped to [0, 1] and normalised; float64 [N, K]."""
+        num_classes = logits.shape[1]
+        z = logits.clip(-1, (num_classes * (1 + 2 * self.a) - 1) / (1 + 2 * num_classes * self.a))
+        return normalised((1 + z) / (num_classes * (1 + 2 * self.a * (1 - z))))
 
 
 def rg2(logits: "Tensor", target: "Tensor", *, a: float = 0.0, class_weights: "Tensor | None" = None) -> "Tensor":

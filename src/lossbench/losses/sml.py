@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.checks import checked
 
@@ -11,7 +12,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="SML", probabilities="softmax", law="softmax", style=1)
+@register_loss(
+    label="SML",
+    probabilities="softmax",
+    law="softmax",
+    style=1,
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="1 / 2",
+        gradient_bound="sqrt(2)",
+        source="Eq. 1 and 2 of the paper",
+    ),
+)
 @dataclass
 class Sml(LossConfig):
     """SML: softmax cross-entropy (Eq. 1)."""

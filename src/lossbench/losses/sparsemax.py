@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -11,13 +12,32 @@ from lossbench.losses.checks import checked
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
 
-@register_loss(label="Sparsemax")
+
+@register_loss(
+    label="Sparsemax",
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="1",
+        gradient_bound="sqrt(2)",
+        margin=1.0,
+        sparse=True,
+        cost="O(K log K)",
+        map="own",
+        source="Martins and Astudillo 2016; Blondel, Martins and Niculae 2020",
+        notes=("Its map is the Euclidean projection onto the simplex.",),
+    ),
+)
 @dataclass
 class Sparsemax(LossConfig):
     """Sparsemax loss.
 
-    Its own map is the projection, `sparsemax_probabilities`; the probabilities registered here are softmax.
+    Its own map is the projection, `sparsemax_probabilities`, which gives exact zeros.
     """
 
     name: str = "sparsemax"
@@ -27,6 +47,13 @@ class Sparsemax(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: sparsemax(logits, target, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """The projection, `sparsemax_probabilities`; float64 [N, K]."""
+        import torch
+
+        found: Floats = sparsemax_probabilities(torch.from_numpy(logits)).numpy()
+        return found
 
 
 def sparsemax(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -12,7 +13,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="Spherical", probabilities="softmax")
+@register_loss(
+    label="Spherical",
+    probabilities="softmax",
+    properties=Properties(
+        convex=False,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="0.553",
+        gradient_bound="0.545",
+        source="Gneiting and Raftery 2007",
+        notes=("The gradient vanishes where p_y is near 0 as well as near 1.",),
+    ),
+)
 @dataclass
 class Spherical(LossConfig):
     """Spherical score of the softmax probabilities, as a loss; its minimiser's softmax is the posterior."""

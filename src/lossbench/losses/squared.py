@@ -4,21 +4,39 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
+from lossbench.losses.maps import normalised
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
 
-@register_loss(label="Squared")
+
+@register_loss(
+    label="Squared",
+    properties=Properties(
+        convex=True,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="2 / K",
+        sparse=True,
+        map="own",
+        source="Hui and Belkin 2021",
+        notes=("The posterior is z / (k m - (k - 1) z); its map clips to [0, 1] and normalises.",),
+    ),
+)
 @dataclass
 class Squared(LossConfig):
     """Square loss on logits.
 
-    It predicts the largest logit. Its own map is z / (k m - (k - 1) z), for k = 1 z / m, without a guarantee that the
-    values lie in 0..1 or sum to 1; the probabilities registered here are softmax.
+    It predicts the largest logit. Its minimiser gives the posterior z / (k m - (k - 1) z), for k = 1 z / m; of other
+    logits these values need not lie in 0..1 or sum to 1, so its own map clips and normalises them.
     """
 
     name: str = "squared"
@@ -35,6 +53,11 @@ class Squared(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: squared(logits, target, k=self.k, m=self.m, class_weights=classes.weights)
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """Z / (k m - (k - 1) z) with z clipped to [0, m], where it is in [0, 1], normalised; float64 [N, K]."""
+        z = logits.clip(0, self.m)
+        return normalised(z / (self.k * self.m - (self.k - 1) * z))
 
 
 def squared(

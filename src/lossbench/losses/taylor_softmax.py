@@ -4,22 +4,43 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
+from lossbench.losses.maps import normalised
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config.options import Floats
 
-@register_loss(label="Taylor softmax")
+
+@register_loss(
+    label="Taylor softmax",
+    properties=Properties(
+        convex=False,
+        strictly_proper=True,
+        recoverable=True,
+        top1_consistent=True,
+        order_preserving=True,
+        smoothness="2",
+        gradient_bound="1",
+        map="own",
+        predicts="argmax |z + 1|, which has the largest of its own probabilities",
+        source="de Brebisson and Vincent 2016",
+        notes=(
+            "Its map is f / sum f, f = 1 + z + z^2 / 2, which has the same value at z and at -2 - z.",
+            "So minimisers come in pairs. All have the order of the posterior in |z + 1|, by which it predicts.",
+        ),
+    ),
+)
 @dataclass
 class TaylorSoftmax(LossConfig):
     """Taylor softmax.
 
     Its own map is f_k / sum_j f_j with f = 1 + z + z^2 / 2, which is smallest at z = -1: by its own probabilities it
-    predicts the logit farthest from -1, which can be a very negative one. Here, as everywhere, the prediction is the
-    largest logit, and the registered probabilities are softmax.
+    predicts the logit farthest from -1, which can be a very negative one.
     """
 
     name: str = "taylor_softmax"
@@ -29,6 +50,14 @@ class TaylorSoftmax(LossConfig):
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of logits and target."""
         return lambda logits, target: taylor_softmax(logits, target, class_weights=classes.weights)
+
+    def as_read(self, logits: "Tensor") -> "Tensor":
+        """Logits reflected at -1 to the side where f rises with them, [N, K]; f is the same."""
+        return abs(logits + 1) - 1
+
+    def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
+        """The Taylor softmax f_k / sum_j f_j with f = 1 + z + z^2 / 2; float64 [N, K]."""
+        return normalised(1 + logits * (1 + logits / 2))
 
 
 def taylor_softmax(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | None" = None) -> "Tensor":

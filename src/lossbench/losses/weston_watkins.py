@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
@@ -12,7 +13,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="Weston-Watkins", probabilities="softmax")
+@register_loss(
+    label="Weston-Watkins",
+    probabilities="softmax",
+    posterior="none",
+    properties=Properties(
+        convex=True,
+        strictly_proper=False,
+        recoverable=False,
+        top1_consistent=False,
+        order_preserving=False,
+        gradient_bound="sqrt(K * (K - 1))",
+        margin=1.0,
+        map=None,
+        source="Weston and Watkins 1999",
+        notes=(
+            "Without a majority class the most likely classes can tie.",
+            "With a majority class every minimiser has it first.",
+        ),
+    ),
+)
 @dataclass
 class WestonWatkins(LossConfig):
     """Weston-Watkins hinge loss (Weston and Watkins 1999).

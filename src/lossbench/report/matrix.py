@@ -49,6 +49,22 @@ def draw_matrix(
     axes.spines[:].set_color(FAINT)
 
 
+def draw_pairs(axes: Axes, shades: np.ndarray, hues: tuple[str, str]) -> None:
+    """Shade the cells of a matrix of pairs.
+
+    Args:
+        axes: the panel, a unit a cell, rows from the top.
+        shades: how strong, from -1 to 1 or beyond, nan for none, [L, L].
+        hues: the colours of positive and of negative cells.
+    """
+    steps = np.rint(_STEPS * np.sqrt(np.clip(np.abs(np.nan_to_num(shades)), 0, 1))).astype(int)
+    steps *= np.sign(np.nan_to_num(shades)).astype(int)
+    for step in np.unique(steps[steps != 0]):
+        cells = [_cell(row, column) for row, column in zip(*np.nonzero(steps == step), strict=True)]
+        shade = {"facecolor": hues[int(step < 0)], "alpha": _DARKEST * abs(float(step)) / _STEPS, "linewidth": 0}
+        axes.add_patch(PathPatch(Path.make_compound_path(*cells), antialiased=False, **shade))
+
+
 def _cell(row: int, column: int) -> Path:
     corners = [(column, row), (column + 1, row), (column + 1, row + 1), (column, row + 1), (column, row)]
     return Path(corners, closed=True)

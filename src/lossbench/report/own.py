@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock
 
 from lossbench.config.naming import PARTS, short, told_apart
+from lossbench.config.options import LossConfig
 from lossbench.report.blocks import (
     Block,
     Items,
@@ -27,12 +28,16 @@ from lossbench.report.markdown import to_markdown
 from lossbench.report.own_figures import confusion_matrices, learning_curves, reliability
 from lossbench.report.style import PALETTE
 from lossbench.report.table import table
-from lossbench.report.wording import NO_NUMBER
+from lossbench.report.wording import NO_NUMBER, counted
 from lossbench.runs.groups import Group, best_of, grouped, keys_of, moments
 from lossbench.runs.inspect import Entry
 from lossbench.runs.measures import MEASURES, compared_map
 from lossbench.runs.records import Record
+from lossbench.runs.restored import loss_of
 from lossbench.system.files import remove_leftovers, write_bytes
+
+if TYPE_CHECKING:
+    from lossbench.statistics.calibration import Calibration
 
 MOST_DRAWN = len(PALETTE)
 """Groups that a figure shows; of more, the best ones."""
@@ -127,14 +132,10 @@ def _lead(entries: Sequence[Entry], arrangement: Grouped) -> list[Block]:
         for line in arrangement.lines
         if line.is_best
     ]
-    runs, rows = _counted(len(entries), "run"), _counted(len(arrangement.lines), "row")
+    runs, rows = counted(len(entries), "run"), counted(len(arrangement.lines), "row")
     text = f"{runs} that belong to no study, in {rows}: {', '.join(counts)}."
     blocks: list[Block] = [Paragraph(text)]
     return [*blocks, Paragraph("The best test accuracy (%):"), Items(best)] if best else blocks
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _row(arrangement: Grouped, group: Group) -> str:
@@ -193,13 +194,11 @@ def _class_names(group: Group, num_classes: int) -> list[str]:
 
 def _calibrated(parts: Sequence[Part], known: _Arrays) -> list[Block]:
     """Reliability where logits and labels are there, and the scores in the records."""
-    from lossbench.statistics.calibration import calibration
-
     found: list[Block] = []
     for part in parts:
         runs = {
             name: [
-                calibration(arrays["test_logits"], arrays["test_labels"], compared_map(record))
+                _calibration(record, arrays["test_logits"], arrays["test_labels"])
                 for record, arrays in known.of(group, "test_logits", "test_labels")
             ]
             for name, group in part.drawn
@@ -208,6 +207,17 @@ def _calibrated(parts: Sequence[Part], known: _Arrays) -> list[Block]:
         if runs:
             found.append(reliability(f"{part.stem}_reliability", part.heading, runs))
     return found + _scores(parts)
+
+
+def _calibration(record: Mapping[str, Any], logits: np.ndarray, labels: np.ndarray) -> "Calibration":
+    """By the map that is compared between losses; by softmax if the loss's own map is not known here."""
+    from lossbench.statistics.calibration import calibration, own_map
+
+    name, loss = compared_map(record), loss_of(record)
+    own = None
+    if name == "own" and isinstance(loss, LossConfig):
+        own = own_map(loss, logits.shape[1], record.get("class_counts"))
+    return calibration(logits, labels, "softmax" if name == "own" and own is None else name, own)
 
 
 def _scores(parts: Sequence[Part]) -> list[Block]:
@@ -229,7 +239,8 @@ def _scores(parts: Sequence[Part]) -> list[Block]:
         return []
     words = (
         "Scores of the test samples' probabilities, mean ± standard deviation over seeds; bold, the best of each data "
-        "set. Of a loss with sigmoids the probabilities are normalised to sum 1. Tempered: after one "
+        "set. Of a loss with sigmoids the probabilities are normalised to sum 1. A loss with a map of its own from "
+        "logits to probabilities is scored by that, with an NLL of at most 27.6 nats a sample. Tempered: after one "
         "temperature, fitted on one half of the samples and scored on the other."
     )
     return [table(lines, ["Data set", "Row"], words)]

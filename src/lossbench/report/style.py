@@ -22,6 +22,29 @@ PALETTE: tuple[dict[str, Any], ...] = (
 """Styles of losses by index, each told from the others by marker and line as well; the first three colours are those of
 Okabe and Ito for the colour-blind. style.css has what each becomes on a light and on a dark page."""
 
+_MORE: tuple[tuple[str, ...], ...] = (
+    ("D", "*", "p", "h", "d", "8", "H", "X"),
+    ("h", "D", "8", "*", "p", "d", "^", "s"),
+)
+"""Markers of the second and of the third eight styles, by colour; those of the second are hollow."""
+
+
+def style_at(place: int) -> dict[str, Any]:
+    """The style of an index: the colours of `PALETTE` again and again, with other markers and lines from the ninth on.
+
+    No two of the first 24 are equal in colour, marker and filling.
+    """
+    again, colour = divmod(place, len(PALETTE))
+    style = dict(PALETTE[colour])
+    again %= 1 + len(_MORE)
+    if again:
+        style |= {
+            "marker": _MORE[again - 1][colour],
+            "linestyle": PALETTE[(colour + again) % len(PALETTE)]["linestyle"],
+        }
+    return style | ({"markerfacecolor": "white"} if again == 1 else {})
+
+
 PAPER: Mapping[str, Any] = {"marker": "D", "markerfacecolor": "none", "linestyle": "none", "markersize": 6}
 """Marker of the paper's numbers."""
 
@@ -45,7 +68,7 @@ class _Styles(Mapping[str, dict[str, Any]]):
         return dict(sorted({**fixed, **others}.items(), key=lambda item: item[1]))
 
     def __getitem__(self, label: str) -> dict[str, Any]:
-        return PALETTE[self._places()[label] % len(PALETTE)]
+        return style_at(self._places()[label])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places())

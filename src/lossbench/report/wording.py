@@ -103,3 +103,8 @@ def enumerated(texts: Iterable[str]) -> str:
     """Texts joined as in a sentence ("a, b and c"); at least one."""
     *others, last = texts
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def counted(count: int, word: str) -> str:
+    """A number of things in words: "1 run", "2 runs"."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

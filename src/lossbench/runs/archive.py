@@ -36,6 +36,7 @@ from lossbench.runs.records import (
     said,
     verify,
 )
+from lossbench.runs.restored import loss_of
 from lossbench.runs.weights import check_weights
 from lossbench.system.files import check_file, read_file, sha256_of, write_atomically, write_bytes
 from lossbench.system.shipped import check_not_shipped
@@ -344,7 +345,7 @@ def _pruned(
             return record, None
         if len(labels) != len(arrays["test_logits"]):
             raise ValueError(f"{name} has {len(arrays['test_logits'])} test images, and {len(labels)} labels are known")
-        fields |= scored(arrays["test_logits"], labels, fields["config"]["loss"]["name"])
+        fields |= scored(arrays["test_logits"], labels, loss_of(fields), fields.get("class_counts"))
         done.scored.append(name)
     if keep:
         return replace(record, fields=fields), None

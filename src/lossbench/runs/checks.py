@@ -117,12 +117,14 @@ def check_fields(fields: Mapping[str, Any]) -> None:
 
 
 def _maps(fields: Mapping[str, Any]) -> Iterable[str]:
-    """The maps from logits to probabilities that a run's scores must have."""
+    """The maps from logits to probabilities that a run's scores must have; a loss's own map may be missing."""
     plugins = fields.get("plugins")
-    if plugins and "loss" in plugins:
-        return [str(name) for name in plugins["loss"]["maps"]]
     loss = fields["config"]["loss"]["name"]
-    return LOSSES[loss].maps if loss in LOSSES else ("softmax",)
+    if plugins and "loss" in plugins:
+        maps = [str(name) for name in plugins["loss"]["maps"]]
+    else:
+        maps = [*(LOSSES[loss].maps if loss in LOSSES else ("softmax",))]
+    return [name for name in maps if name != "own"]
 
 
 def _mapping(value: Any, name: str) -> Mapping[str, Any]:

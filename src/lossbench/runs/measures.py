@@ -46,10 +46,13 @@ class Measure:
 
 def compared_map(record: Mapping[str, Any]) -> Map:
     """The map by which the probabilities of a run are compared with those of other losses; they sum to 1."""
-    name, own = record["config"]["loss"]["name"], plugin_fact(record, "loss", "compared")
-    if own is not None or name in LOSSES:
-        return cast("Map", own or LOSSES[name].compared)
-    maps = [one for one in record.get("scores", {}) if one not in (*UNNORMALISED, "tempered")]
+    name, chosen = record["config"]["loss"]["name"], plugin_fact(record, "loss", "compared")
+    if chosen is None and name in LOSSES:
+        chosen = LOSSES[name].compared
+    scores = record.get("scores", {})
+    if chosen is not None and (chosen != "own" or "own" in scores or not scores):
+        return cast("Map", chosen)
+    maps = [one for one in scores if one not in (*UNNORMALISED, "tempered", "own")]
     return cast("Map", maps[0] if maps else "softmax")
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, fields
 from enum import Enum
 from typing import Any, get_args, get_type_hints
 
+from lossbench.config.options import LossConfig
 from lossbench.config.registry import PARTS
 from lossbench.config.run import Config, Runtime, Schedule, name_of
 
@@ -56,6 +57,15 @@ def part_of(record: Mapping[str, Any], part: str) -> Any:
     if not known:
         raise ValueError(f"{run} has {part}={name}, which is not registered; there are {', '.join(registry)}")
     return _options(registry[name].options, given, run, part)
+
+
+def loss_of(record: Mapping[str, Any]) -> LossConfig | str:
+    """The options of a run's loss; its name alone if its plugin or an option is not known here."""
+    try:
+        loss: LossConfig = part_of(record, "loss")
+    except ValueError:
+        return str(record["config"]["loss"]["name"])
+    return loss
 
 
 def _options(kind: type, given: Mapping[str, Any], run: str, part: str) -> Any:

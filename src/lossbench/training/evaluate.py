@@ -28,8 +28,8 @@ class Evaluation:
 
     loss: float  # of the entire split as one batch, in nats; a mean over batches if no logits are kept
     metrics: dict[str, float]  # those that the data set declares; "accuracy" is a fraction
-    predictions: Tensor  # class with the highest logit, int64 [N]
-    logits: Tensor | None  # float32 [N, K]; None: more than `MOST_CLASSES` classes
+    predictions: Tensor  # class with the highest logit as it is read, int64 [N]
+    logits: Tensor | None  # as they are read, float32 [N, K]; None: more than `MOST_CLASSES` classes
 
 
 @torch.inference_mode()
@@ -56,6 +56,7 @@ def evaluate(state: State, split: Split, names: Sequence[str] = ("accuracy",)) -
         if batch_logits is None:
             with autocast(own.device, state.precision):
                 batch_logits = state.model(inputs)
+        batch_logits = state.as_read(batch_logits)
         loss_sum += value.double() * len(own)
         predictions[part] = batch_logits.argmax(dim=1)
         sums = {
@@ -83,12 +84,12 @@ def _batches(split: Split) -> Iterator[slice]:
 
 @torch.inference_mode()
 def predict(state: State, split: Split) -> Tensor:
-    """Logits [N, K], float32, of all samples of a split, in evaluation mode and without augmentation."""
+    """Logits as they are read, float32 [N, K], of a split, in evaluation mode and without augmentation."""
     state.model.eval()
     device = split.labels.device
     # Allocated once: small tensors kept between the large blocks of each batch would prevent the reuse of these.
     logits = torch.empty(len(split.labels), state.data.num_classes, device=device)
     for part in _batches(split):
         with autocast(device, state.precision):
-            logits[part] = state.model(state.data.inputs(split.images[part]))
+            logits[part] = state.as_read(state.model(state.data.inputs(split.images[part])))
     return logits

@@ -74,7 +74,9 @@ def evaluate_run(record: Record, folder: Path, dataset: DatasetConfig | None, ru
         state = _state(config, weights, load_data(tested_on, runtime, device), fields, precision)
         found = evaluate(state, state.data.test, tested_on.metrics)
     labels = state.data.test.labels.cpu().numpy()
-    scored = None if found.logits is None else scores(kept_logits(found.logits), labels, config.loss.name)
+    scored = None
+    if found.logits is not None:
+        scored = scores(kept_logits(found.logits), labels, config.loss, weights.class_counts.cpu().numpy())
     recorded = None
     if is_own:
         recorded = {key: fields.get(key) for key in ("test_accuracy", "test_loss", "scores", "device", "device_name")}

@@ -132,7 +132,8 @@ def start_state(config: Config, device: torch.device) -> State:
     if config.schedule.warm_start is not None:
         data = warm_start(config, model, data)
     loss = build_loss(config.loss, data.class_counts)
-    return State(model, Sgd(model, config.schedule), loss, data, config.schedule.precision, by_features)
+    optimizer = Sgd(model, config.schedule)
+    return State(model, optimizer, loss, data, config.schedule.precision, by_features, config.loss.as_read)
 
 
 def step_for(state: State, config: Config) -> Callable[[Tensor], None]:
@@ -224,7 +225,8 @@ def _fit(
     arrays = arrays_of(state, found, checkpoint)
     wall_s = wall_before + time.perf_counter() - began
     record = record_of(config, run.id, history, state, device, num_threads, wall_s, memory.mb())
-    record |= probabilities_of(arrays, config.loss.name) | {"sessions": checkpoint["sessions"]}
+    record |= probabilities_of(arrays, config.loss, state.data.class_counts.cpu().numpy())
+    record["sessions"] = checkpoint["sessions"]
     if checkpoint["within_epochs"]:
         record["within_epochs"] = checkpoint["within_epochs"]
     record = run.finish(record, arrays, weights_of(config, run.id, state) if config.runtime.save_weights else None)

@@ -36,7 +36,7 @@ METRICS = {
 
 
 def num_correct(logits: Tensor, target: Tensor) -> Tensor:
-    """Number of samples whose highest logit is that of their class, a scalar; the same rule for all losses."""
+    """Number of samples whose highest logit is that of their class, a scalar."""
     return (logits.argmax(dim=1) == target).sum()
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from lossbench import NUMERICS
-from lossbench.config.registry import plugin_facts
+from lossbench.config.options import LossConfig
+from lossbench.config.registry import LOSSES, plugin_facts
 from lossbench.config.run import Config
 from lossbench.models.build import count_parameters
 from lossbench.models.features import output_layer
@@ -75,13 +76,20 @@ def kept_logits(logits: torch.Tensor) -> np.ndarray:
     return logits.clamp(-65504, 65504).cpu().numpy().astype(np.float16)
 
 
-def probabilities_of(arrays: Mapping[str, np.ndarray], loss: str) -> dict[str, Any]:
-    """The fields of a record that are computed from the run's logits: scores, and a digest of the test labels."""
+def probabilities_of(arrays: Mapping[str, np.ndarray], loss: LossConfig, class_counts: np.ndarray) -> dict[str, Any]:
+    """The fields of a record that are computed from the run's logits: scores, and a digest of the test labels.
+
+    Args:
+        arrays: the run's.
+        loss: the loss's options.
+        class_counts: training samples of each class, [K]; kept in the record if the loss has a map of its own.
+    """
     from lossbench.statistics.calibration import labels_sha256, scored  # here, since it imports scipy
 
     if "test_logits" not in arrays:
         return {"test_labels_sha256": labels_sha256(arrays["test_labels"])}
-    return scored(arrays["test_logits"], arrays["test_labels"], loss)
+    kept = {"class_counts": class_counts.tolist()} if "own" in LOSSES[loss.name].maps else {}
+    return scored(arrays["test_logits"], arrays["test_labels"], loss, class_counts) | kept
 
 
 def record_of(

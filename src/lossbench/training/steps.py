@@ -32,6 +32,7 @@ class State:
     data: Data
     precision: Precision = Precision.fp32
     by_features: bool = False  # the model has the parts `features` and `head`; steps compute no logits
+    as_read: Callable[[Tensor], Tensor] = lambda logits: logits  # the prediction is the largest of what it returns
     loss_sum: Tensor = field(init=False)  # over the samples of the epoch so far
     correct_sum: Tensor = field(init=False)  # correctly predicted samples of the epoch so far
     finite_steps: Tensor = field(init=False)  # steps of the epoch before the loss became infinite or nan
@@ -75,7 +76,7 @@ def train_step(state: State, plan: Tensor) -> None:
     with torch.no_grad():
         state.loss_sum += loss * len(target)
         if logits is not None:
-            state.correct_sum += metrics.num_correct(logits, target)
+            state.correct_sum += metrics.num_correct(state.as_read(logits), target)
         state.finite_steps += torch.isfinite(state.loss_sum)
 
 

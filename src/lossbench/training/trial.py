@@ -18,7 +18,8 @@ def try_loss(config: LossConfig, num_classes: int) -> None:
     """Call a loss that is from a plugin once, forward and backward, on the CPU; lossbench's own have their tests.
 
     Raises:
-        ValueError: it fails, or does not return one finite number with a gradient for its input.
+        ValueError: it fails, does not return one finite number with a gradient for its input, or its own map does not
+            return probabilities.
     """
     source = LOSSES.source(config.name)
     if source is None:
@@ -85,6 +86,23 @@ def _fault(text: str, held: _Held, num_classes: int) -> str:
         return f"fails on {what} and target [{SAMPLES}]: {said:.300}"
     if given.grad is None or not torch.isfinite(given.grad).all():
         return f"has no finite gradient for its {what.partition(' ')[0]}; they must take part in what it computes"
+    return _wrong_map(config, num_classes)
+
+
+def _wrong_map(config: LossConfig, num_classes: int) -> str:
+    import numpy as np
+
+    logits = np.random.default_rng(0).standard_normal((SAMPLES, num_classes))
+    try:
+        p = config.probabilities(logits, np.ones(num_classes))
+        if p is None:
+            return ""
+        right = p.shape == logits.shape and (p >= 0).all() and np.abs(p.sum(axis=1) - 1).max() < 1e-6
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        return f"fails in probabilities, for logits [{SAMPLES}, {num_classes}]: {said:.300}"
+    if not right:
+        return f"must return probabilities [{SAMPLES}, {num_classes}] >= 0 that sum to 1, or None, in probabilities"
     return ""
 
 

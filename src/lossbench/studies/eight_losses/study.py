@@ -15,7 +15,9 @@ from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.sml import Sml
 from lossbench.losses.squared import Squared
 from lossbench.models.cnn2c import Cnn2c
+from lossbench.report.blocks import Section
 from lossbench.studies.comparison import Comparison, Rules
+from lossbench.studies.results import Results
 from lossbench.studies.study import Accuracy, Known, Planned, Study, register_study
 
 LOSSES: tuple[LossConfig, ...] = (
@@ -25,6 +27,12 @@ LOSSES: tuple[LossConfig, ...] = (
 
 MARGIN = 0.0025
 """Of equivalence, a fraction: that of all studies on Fashion-MNIST."""
+
+NUM_SHARED = 3
+"""Of the losses, those that the paper's study trains on Fashion-MNIST too: the first."""
+
+STEM = "eight_losses_"
+"""Beginning of the names of its pictures."""
 
 NUM_WITH_LOGITS = 3
 """Reported runs of each loss whose logits are committed."""
@@ -48,6 +56,21 @@ class EightLosses(Study):
     def plan(self, known: Known) -> Iterator[Planned]:
         for name, configs in comparison().plan(known.accuracy, self.name, known.runtime):
             yield f"eight losses, {name}", configs
+
+    def sections(self, results: Results) -> list[Section]:
+        """The comparison in one folded section of the page, once a run of a loss that no other study has is there."""
+        from lossbench.studies import comparison_page
+        from lossbench.studies.compared import Compared
+
+        one = comparison()
+        alone = list(one.losses)[NUM_SHARED:]
+        if all(results.accuracy(one.selecting(label, lr)[0]) is None for label in alone for lr in one.rules.rates.grid):
+            return []
+        done = Compared(one, results)
+        parts = comparison_page.sections(done, stem=STEM)
+        blocks = [*comparison_page.first_screen(done, stem=STEM), *(block for part in parts for block in part.blocks)]
+        gist = "Rules: paired t with Holm over seven losses, margin 0.25 points, own learning rates, n=5."
+        return [Section(self.title, blocks, short="Eight losses", gist=gist)]
 
     def read_logits(self, accuracy: Accuracy) -> Iterator[Config]:
         """Some reported runs at a loss's own learning rate, and the selection seed's run at that rate."""

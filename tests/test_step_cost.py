@@ -1,0 +1,151 @@
+"""The cost of a training step: ratios to a baseline, peak memory, and losses that fail."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lossbench.config.options import LossConfig, TrainingClasses
+from lossbench.config.run import Config, Runtime, Schedule
+from lossbench.data.digits import Digits
+from lossbench.losses.lgl import Lgl
+from lossbench.losses.sml import Sml
+from lossbench.models.cnn2c import Cnn2c
+from lossbench.training.step_cost import ROUNDS, measured_step_costs, peak_mb, step_costs
+
+CPU = torch.device("cpu")
+DELAY_S = 0.02
+
+
+@dataclass
+class Slow(Sml):
+    """SML that waits in every call."""
+
+    def build(self, classes: TrainingClasses) -> Callable[..., Tensor]:
+        inner = super().build(classes)
+
+        def slow(logits: Tensor, target: Tensor) -> Tensor:
+            time.sleep(DELAY_S)
+            return inner(logits, target)
+
+        return slow
+
+
+@dataclass
+class Wasteful(Sml):
+    """SML with a tensor of 4 MB that lives for the call."""
+
+    def build(self, classes: TrainingClasses) -> Callable[..., Tensor]:
+        inner = super().build(classes)
+
+        def wasteful(logits: Tensor, target: Tensor) -> Tensor:
+            waste = torch.zeros(1_000_000)
+            return inner(logits, target) + waste.sum()
+
+        return wasteful
+
+
+@dataclass
+class Failing(Sml):
+    """SML that fails at its 30th call, in a round."""
+
+    def build(self, classes: TrainingClasses) -> Callable[..., Tensor]:
+        inner, calls = super().build(classes), []
+
+        def failing(logits: Tensor, target: Tensor) -> Tensor:
+            calls.append(1)
+            if len(calls) > 30:
+                raise RuntimeError("no more")
+            return inner(logits, target)
+
+        return failing
+
+
+def config(loss: LossConfig, folder: Path, **runtime: Any) -> Config:
+    options = Runtime(device="cpu", num_threads=1, output_dir=str(folder), **runtime)
+    return Config(Digits(), Cnn2c(), loss, Schedule(batch_size=32), 0, options)
+
+
+def test_ratios_and_memory_are_those_of_the_losses(tmp_path: Path) -> None:
+    losses = {"LGL": Lgl(), "SML": Sml(), "Slow": Slow(), "Wasteful": Wasteful()}
+    configs = {label: config(loss, tmp_path) for label, loss in losses.items()}
+    before = torch.get_num_threads()
+    found = step_costs(configs, "SML", budget_s=0.1)
+    assert torch.get_num_threads() == before
+    assert list(found) == list(configs)
+    assert {one.rounds for one in found.values()} == {ROUNDS[0]}
+    assert {one.failed for one in found.values()} == {None}
+    base, slow, wasteful = found["SML"], found["Slow"], found["Wasteful"]
+    assert (base.step.median, base.step.low, base.step.high) == (1, 1, 1)
+    assert slow.step_ms > 1e3 * DELAY_S
+    assert slow.loss_ms > 1e3 * DELAY_S
+    assert slow.step.low <= slow.step.median <= slow.step.high
+    assert slow.loss.median > 10
+    assert slow.step_ms - base.step_ms == pytest.approx(1e3 * DELAY_S, rel=0.5)
+    assert slow.loss_mb == pytest.approx(base.loss_mb, abs=1e-3)
+    assert wasteful.loss_mb == pytest.approx(base.loss_mb + 4, abs=0.01)
+    assert base.step_mb > 1 > base.loss_mb
+
+
+def test_a_failing_loss_leaves_the_others(tmp_path: Path) -> None:
+    @dataclass
+    class Wrong(Sml):
+        def build(self, classes: TrainingClasses) -> Callable[..., Tensor]:
+            return lambda logits, target: logits[0, 99]
+
+    configs = {
+        label: config(loss, tmp_path)
+        for label, loss in {"SML": Sml(), "Wrong": Wrong(), "Later": Failing(), "LGL": Lgl()}.items()
+    }
+    found = step_costs(configs, "SML", budget_s=0.1)
+    assert found["Wrong"].failed.startswith("IndexError: ")
+    assert found["Wrong"].step is None
+    assert found["Later"].failed == "RuntimeError: no more"
+    assert found["Later"].step_ms is None
+    assert found["LGL"].failed is None
+    assert found["LGL"].step.median > 0
+    alone = step_costs({"LGL": config(Lgl(), tmp_path), "Wrong": config(Wrong(), tmp_path)}, "Wrong", budget_s=0.1)
+    assert alone["LGL"].step_ms > 0
+    assert alone["LGL"].step is None, "without the baseline there are no ratios"
+
+
+def test_all_is_plain_json(tmp_path: Path) -> None:
+    configs = {"SML": config(Sml(), tmp_path), "LGL": config(Lgl(), tmp_path)}
+    found = measured_step_costs(configs, "SML", budget_s=0.1)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["num_threads"] == 1
+    assert found["batch_size"] == 32
+    assert found["torch"] == torch.__version__
+    assert found["baseline"] == "SML"
+    assert list(found["losses"]) == ["SML", "LGL"]
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_the_baseline_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the baseline LGL is not among the losses: SML"):
+        step_costs({"SML": config(Sml(), tmp_path)}, "LGL")
+
+
+def test_peak_memory_counts_what_is_alive_at_a_time() -> None:
+    def in_turn() -> None:
+        for _ in range(3):
+            torch.zeros(250_000)
+
+    def together() -> None:
+        first = torch.zeros(250_000)
+        second = first + 1
+        second.view(500, 500).add_(first.view(500, 500))
+
+    assert peak_mb(in_turn, CPU) == 1
+    assert peak_mb(together, CPU) == 2
+
+    logits = torch.randn(64, 1000, requires_grad=True)
+    target = torch.zeros(64, dtype=torch.int64)
+    used = peak_mb(lambda: torch.nn.functional.cross_entropy(logits, target).backward(), CPU)
+    assert used == pytest.approx(3 * 0.256, rel=1e-3)  # log-softmax and two gradients
