@@ -105,8 +105,7 @@ def test_the_choices_are_these() -> None:
     assert {group: names for group, names in choices.items() if group != "loss"} == {
         group: set(keys) for group, keys in KEYS.items() if group != "loss"
     }
-    assert choices["loss"] == {"lgl", "lgl_inr", "sml"}  # the other losses have the defaults of their dataclasses
-    assert set(KEYS["loss"]) == set(LOSSES)
+    assert choices["loss"] == set(KEYS["loss"]) == set(LOSSES)
     assert choices["model"] == set(MODELS)
     assert choices["dataset"] == choices["schedule"] == {*DATASETS, "npz"}  # tests/test_npz.py has a file for it
     assert {path.name for path in CONF.iterdir()} == {"base.yaml", "config.yaml", "reproduce.yaml", *KEYS}
