@@ -1,5 +1,6 @@
 """`make reference`: its plan, runs that are left out, and what is published."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,10 @@ def test_the_reference_plan_is_listed_and_takes_no_other_options(tmp_path: Path)
         "eight losses, each loss at its own learning rate",
         "eight losses, all losses at the common learning rate",
     ]
-    assert names[8:23] == [
+    assert names[8] == "why the log, Fashion-MNIST, learning rates"
+    after = names.index("CNN2C at the paper's learning rate")
+    assert "Softmax family, KMNIST, each loss at its own learning rate" in names[8:after]
+    assert names[after : after + 15] == [
         "CNN2C at the paper's learning rate",
         "Table 5, beta 2 and 4",
         "learning rates of CNN2C, on validation images",
@@ -52,7 +56,7 @@ def test_the_reference_plan_is_listed_and_takes_no_other_options(tmp_path: Path)
         "class weights on other imbalances",
     ]
     assert lines[-1].endswith("hours unknown, as no similar run has finished")
-    assert lines[8].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
+    assert lines[after].startswith("CNN2C at the paper's learning rate: 45 of 45 runs to do, ")
     assert list(tmp_path.iterdir()) == []
     done = run(tmp_path, "reference", "seeds=1")
     assert done.returncode == 1
@@ -123,3 +127,19 @@ def test_the_reference_runs_alone_are_published_also_after_a_stop(
         _reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
     _, first = next(studies()[0].plan(Known(runtime=runtime)))
     assert published == [{run_id(config) for config in first}]
+
+
+def test_runs_whose_weights_others_begin_with_are_done_again_where_they_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = Runtime("cpu", str(tmp_path / "out"), num_threads=1, parallel=2, tensorboard=False)
+    first = Config(Digits(num_train=64), Cnn2c(), Sml(), Schedule(1, 32), 0, replace(runtime, save_weights=True))
+    second = replace(first, schedule=Schedule(1, 32, warm_start=run_id(first)), runtime=runtime)
+    plan = Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime)
+    plan_alone(monkeypatch, [("first", [first])])
+    _reference(plan)
+    shutil.rmtree(tmp_path / "out")
+    plan_alone(monkeypatch, [("first", [first]), ("second", [second])])
+    _reference(plan)
+    assert {path.name for path in (tmp_path / "out" / "runs").iterdir()} == {run_id(first), run_id(second)}
+    assert set(committed_records(tmp_path / "results").records) == {run_id(first), run_id(second)}

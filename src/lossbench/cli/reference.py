@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
     rates = hours.rates(available.records.values())
     began, failed, left = time.monotonic(), 0, 0
     lacking: set[str] = set()
+    begun_with: dict[str, Config] = {}  # planned runs so far, by name
     planned: list[Config] = []
     known_so_far = Known(has_gpu, plan.runtime, accuracy, bf16)
     for name, configs in (block for study in studies() for block in study.plan(known_so_far)):
@@ -59,7 +60,9 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
             say(f"{name}: no runs known yet")
             continue
         known = available.found
+        begun_with |= {run_id(config): config for config in configs}
         todo = sweep.remaining(configs, {*known.records, *known.diverged})
+        starts = sweep.remaining(_starts(todo, begun_with))
         num_diverged = sum(run_id(config) in known.diverged for config in configs)
         others = f"; {num_diverged} diverged, which is a result, and are not repeated" if num_diverged else ""
         able = sweep.with_kernels(todo)
@@ -74,10 +77,11 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         if plan.dry:
             continue
         try:
-            if ready:
-                summary = sweep.run_all(_with_budget_left(ready, began))
-                say_summary(summary)
-                failed, left = failed + len(summary.failed), left + len(summary.postponed)
+            for runs in (starts, ready):
+                if runs and ready and not left:
+                    summary = sweep.run_all(_with_budget_left(runs, began))
+                    say_summary(summary)
+                    failed, left = failed + len(summary.failed), left + len(summary.postponed)
         finally:  # also runs that finished before a stop
             new = archive.publish(plan.runtime.output_dir, plan.results_dir, set(map(run_id, configs)))
             say(f"{new} records added to {plan.results_dir}")
@@ -97,6 +101,12 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         print(f"some runs could not be done, because data are missing: {', '.join(sorted(lacking))}", file=sys.stderr)
     if failed or lacking:
         sys.exit(1)
+
+
+def _starts(todo: Sequence[Config], planned: Mapping[str, Config]) -> list[Config]:
+    """The planned runs whose weights some runs begin with; they are done here, as records have no weights."""
+    names = dict.fromkeys(config.schedule.warm_start for config in todo)
+    return [planned[name] for name in names if name is not None and name in planned]
 
 
 def _measure(chosen: "Iterable[Measurement]", plan: Reproduce) -> int:

@@ -154,6 +154,19 @@ class Comparison:
     def _first_points(self, label: str, accuracy: Accuracy) -> dict[float, float | None]:
         return {lr: accuracy(self.selecting(label, lr)[0]) for lr in self.rules.rates.steps}
 
+    def with_logits(self, accuracy: Accuracy, num_seeds: int) -> Iterator[Config]:
+        """The runs whose logits a study keeps: of each loss at its own rate some reported ones and the first selecting.
+
+        Args:
+            accuracy: what is known.
+            num_seeds: reported runs of each loss.
+        """
+        for label in self.losses:
+            own = self.own_lr(label, accuracy)
+            if own is not None:
+                yield from self.at(label, own.lr).configs[:num_seeds]
+                yield self.selecting(label, own.lr)[0]
+
     def plan(self, accuracy: Accuracy, experiment: str, runtime: Runtime) -> Iterator[Planned]:
         """The runs to do in named blocks; a block is made when its turn comes, as it follows from those before.
 

@@ -20,6 +20,7 @@ from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, counted, plain
 from lossbench.studies import provenance
 from lossbench.studies.compared import Compared
+from lossbench.studies.comparison import Comparison
 from lossbench.studies.comparison_scores import LossScores, all_scores, classes_blocks, scores_blocks, scores_frame
 from lossbench.studies.comparison_tables import (
     accuracy_table,
@@ -34,6 +35,7 @@ from lossbench.studies.comparison_tables import (
     verdict,
 )
 from lossbench.studies.comparison_words import Condition, answer, common_lr, conditions, tiles
+from lossbench.studies.results import Results
 from lossbench.system.files import remove_leftovers
 
 
@@ -99,6 +101,26 @@ def sections(compared: Compared, facts: Facts | None = None, stem: str = "") -> 
     """
     found = _sections(compared, facts or Facts(), all_scores(compared, shown_condition(compared)))
     return [replace(section, blocks=_begun(section.blocks, stem)) for section in found]
+
+
+def folded(heading: str, comparison: Comparison, results: Results, stem: str, gist: str) -> Section | None:
+    """A comparison as one section of a study's page; None: less than half of its first learning rates are done.
+
+    Args:
+        heading: of the section.
+        comparison: what is compared.
+        results: all known runs.
+        stem: how the names of its pictures' files begin.
+        gist: what the folded section says of its rules.
+    """
+    grid = comparison.rules.rates.grid
+    first = [comparison.selecting(label, lr)[0] for label in comparison.losses for lr in grid]
+    if 2 * sum(results.accuracy(config) is not None for config in first) < len(first):
+        return None
+    done = Compared(comparison, results)
+    parts = sections(done, stem=stem)
+    blocks = [*first_screen(done, stem=stem), *(block for part in parts for block in part.blocks)]
+    return Section(heading, blocks, gist=gist)
 
 
 def _begun(blocks: Sequence[Block], stem: str) -> list[Block]:

@@ -28,9 +28,6 @@ LOSSES: tuple[LossConfig, ...] = (
 MARGIN = 0.0025
 """Of equivalence, a fraction: that of all studies on Fashion-MNIST."""
 
-NUM_SHARED = 3
-"""Of the losses, those that the paper's study trains on Fashion-MNIST too: the first."""
-
 STEM = "eight_losses_"
 """Beginning of the names of its pictures."""
 
@@ -51,32 +48,20 @@ class EightLosses(Study):
     name = "eight_losses"
     title = "Eight losses on Fashion-MNIST, each at its own learning rate"
     rules = "docs/comparisons.md#eight-losses-on-fashion-mnist"
-    place = -1
+    place = -3
 
     def plan(self, known: Known) -> Iterator[Planned]:
         for name, configs in comparison().plan(known.accuracy, self.name, known.runtime):
             yield f"eight losses, {name}", configs
 
     def sections(self, results: Results) -> list[Section]:
-        """The comparison in one folded section of the page, once a run of a loss that no other study has is there."""
-        from lossbench.studies import comparison_page
-        from lossbench.studies.compared import Compared
+        """The comparison in one folded section of the page."""
+        from lossbench.studies.comparison_page import folded
 
-        one = comparison()
-        alone = list(one.losses)[NUM_SHARED:]
-        if all(results.accuracy(one.selecting(label, lr)[0]) is None for label in alone for lr in one.rules.rates.grid):
-            return []
-        done = Compared(one, results)
-        parts = comparison_page.sections(done, stem=STEM)
-        blocks = [*comparison_page.first_screen(done, stem=STEM), *(block for part in parts for block in part.blocks)]
         gist = "Rules: paired t with Holm over seven losses, margin 0.25 points, own learning rates, n=5."
-        return [Section(self.title, blocks, short="Eight losses", gist=gist)]
+        found = folded(self.title, comparison(), results, STEM, gist)
+        return [] if found is None else [found]
 
     def read_logits(self, accuracy: Accuracy) -> Iterator[Config]:
         """Some reported runs at a loss's own learning rate, and the selection seed's run at that rate."""
-        one = comparison()
-        for label in one.losses:
-            own = one.own_lr(label, accuracy)
-            if own is not None:
-                yield from one.at(label, own.lr).configs[:NUM_WITH_LOGITS]
-                yield one.selecting(label, own.lr)[0]
+        yield from comparison().with_logits(accuracy, NUM_WITH_LOGITS)

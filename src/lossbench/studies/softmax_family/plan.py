@@ -34,8 +34,13 @@ ON_KMNIST: tuple[LossConfig, ...] = (
     *(LabelSmoothing(), Focal(), Brier()),
 )
 
+DATASETS = {"fmnist": "Fashion-MNIST", "kmnist": "KMNIST"}
+
 MARGIN = 0.0025
 """Of equivalence, a fraction."""
+
+NUM_WITH_LOGITS = 2
+"""Reported runs of each loss whose logits are committed."""
 
 EXPERIMENT = "softmax_family"
 
@@ -49,6 +54,6 @@ def comparison(dataset: str) -> Comparison:
 
 def blocks(accuracy: Accuracy, runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
     """All runs in named blocks, Fashion-MNIST first."""
-    for dataset, label in (("fmnist", "Fashion-MNIST"), ("kmnist", "KMNIST")):
+    for dataset, label in DATASETS.items():
         for name, configs in comparison(dataset).plan(accuracy, EXPERIMENT, runtime):
             yield f"Softmax family, {label}, {name}", configs

@@ -40,6 +40,9 @@ NOISE = (0.2, 0.4)
 NOISE_SEEDS = 3
 """Reported runs of each loss with wrong labels."""
 
+NUM_WITH_LOGITS = 2
+"""Reported runs of each loss whose logits are committed."""
+
 EXPERIMENT = "why_log"
 
 FITTING = Schedule(epochs=4, lr=0.1)
@@ -82,6 +85,18 @@ def with_noise(noise: float) -> Comparison:
     """SML and bounded losses at own learning rates on Fashion-MNIST with wrong labels, held-out ones among them."""
     rules = Rules(LABELS["sml"], MARGIN, num_seeds=NOISE_SEEDS, has_common=False)
     return _comparison(MnistType("fmnist", label_noise=noise), rules, BOUNDED)
+
+
+def comparisons() -> dict[tuple[str, str], Comparison]:
+    """All comparisons at own learning rates, by a short name and in words."""
+    found = {
+        ("fmnist", "Fashion-MNIST, from scratch"): from_scratch("fmnist"),
+        ("kmnist", "KMNIST, from scratch"): from_scratch("kmnist"),
+    }
+    return found | {
+        (f"noise{100 * noise:.0f}", f"Fashion-MNIST, {100 * noise:g} % wrong labels"): with_noise(noise)
+        for noise in NOISE
+    }
 
 
 def _comparison(dataset: MnistType, rules: Rules, losses: tuple[LossConfig, ...] = LOSSES) -> Comparison:

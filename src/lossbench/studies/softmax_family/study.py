@@ -1,0 +1,39 @@
+"""The study of what the Softmax family of losses gives."""
+
+from collections.abc import Iterator
+
+from lossbench.config.run import Config
+from lossbench.report.blocks import Section
+from lossbench.studies.results import Results
+from lossbench.studies.softmax_family import plan
+from lossbench.studies.study import Accuracy, Known, Planned, Study, register_study
+
+
+@register_study
+class SoftmaxFamily(Study):
+    """Fenchel-Young losses and their relatives on ten classes."""
+
+    name = "softmax_family"
+    title = "What does the Softmax family of losses give?"
+    rules = "docs/softmax_family.md"
+    place = -1
+
+    def plan(self, known: Known) -> Iterator[Planned]:
+        return plan.blocks(known.accuracy, known.runtime)
+
+    def read_logits(self, accuracy: Accuracy) -> Iterator[Config]:
+        for dataset in plan.DATASETS:
+            yield from plan.comparison(dataset).with_logits(accuracy, plan.NUM_WITH_LOGITS)
+
+    def sections(self, results: Results) -> list[Section]:
+        """A section for each data set that has a run of its own."""
+        from lossbench.studies.comparison_page import folded
+
+        gist = (
+            "Rules: docs/softmax_family.md; paired t with Holm over the losses, margin 0.25 points, own learning rates."
+        )
+        found = [
+            folded(f"{self.title} {label}", plan.comparison(dataset), results, f"softmax_family_{dataset}_", gist)
+            for dataset, label in plan.DATASETS.items()
+        ]
+        return [section for section in found if section is not None]
