@@ -267,13 +267,13 @@ def zero_times_log_zero(logits: Tensor, target: Tensor) -> Tensor:
     return -(targets * p.log()).sum(dim=1).mean()
 
 
-@wrong("half_overflow", "computes in float16 and overflows")
+@wrong("half_overflow", "computes in float16 if its logits are in float16, and overflows")
 def squares_in_half(logits: Tensor, target: Tensor) -> Tensor:
     targets = F.one_hot(target, logits.shape[1]).to(logits.dtype)
     return (logits - targets).square().sum(dim=1).mean()
 
 
-@wrong("half_overflow", "computes in float16 and overflows")
+@wrong("half_overflow", "computes in float16 if its logits are in float16, and overflows")
 def exp_in_half(logits: Tensor, target: Tensor) -> Tensor:
     if logits.dtype != torch.float16:
         return F.cross_entropy(logits, target)

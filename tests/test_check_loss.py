@@ -11,7 +11,9 @@ from click.testing import CliRunner, Result
 from planted_losses import RIGHT, WRONG
 
 from lossbench.cli.main import lossbench, main
+from lossbench.properties.described import describe, time_limit
 from lossbench.properties.faults import check
+from lossbench.properties.probe import TooSlowError
 from lossbench.properties.sources import find_loss, known_losses
 from lossbench.properties.verdict import Verdict
 
@@ -267,3 +269,15 @@ def test_the_readmes_loss_has_no_fault(tmp_path: Path) -> None:
     verdict = check(loss, name, briefly=True)
     assert verdict.sentence == "checked_squentropy: no fault found."
     find_loss(f"{path}:checked_squentropy", {})[1](torch.zeros(2, 3), torch.tensor([0, 1]))  # the registered one
+
+
+def test_properties_that_would_take_minutes_are_left_out() -> None:
+    def of_ten_classes(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return F.mse_loss(logits, F.one_hot(target, 10).to(logits.dtype))
+
+    assert describe(of_ten_classes, 10) == {"not estimated": "it works for 10 classes, but not for 4"}
+    with pytest.raises(TooSlowError), time_limit(0.05):
+        while True:
+            pass
+    with time_limit(10):
+        pass

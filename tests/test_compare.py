@@ -81,6 +81,7 @@ def test_an_option_of_one_loss_goes_to_the_losses_that_have_it() -> None:
         ("loss=sml,lgl seeds=0", "seeds must be a whole number >= 1, got 0"),
         ("loss=sml,lgl seeds=2.5", "seeds must be a whole number >= 1, got 2.5"),
         ("loss=sml,lgl seeds=2 seeds=3", "seeds is given twice: 2 and 3"),
+        ("loss=sml,lgl margn=1", "margn=1: there is no option margn; did you mean margin=1?"),
         ("loss=sml,lgl dry=yes", "dry must be true or false, got yes"),
         ("loss=sml,lgl name=../x", "name must be letters, digits, '.', '_' and '-', got ../x"),
         ("loss=sml,lgl seed=3", "seed=3: the seeds are 0, 1, ...; seeds=N says how many"),
@@ -108,7 +109,7 @@ def test_a_dry_run_says_how_many_runs_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     lines = invoke("compare", "loss=focal,sml", "dataset=kmnist", "dry=true", "results_dir=null").output.splitlines()
-    assert lines[0] == "Focal, SML on KMNIST with CNN2C, 20 epochs: baseline SML, margin 0.25 points, 5 seeds"
+    assert lines[0] == "Focal; SML on KMNIST with CNN2C, 20 epochs: baseline SML, margin 0.25 points, 5 seeds"
     assert lines[1] == "learning rates: 14 of 14 runs to do"
     assert lines[2] == "all losses at the common learning rate: 10 of 10 runs to do"
     assert lines[3].startswith("known so far: 24 runs, ")
@@ -151,9 +152,11 @@ def test_a_new_user_compares_a_loss_of_a_plugin(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     words = ["compare", "--plugin", "mine.py", "loss=mine,sml", *SMALL, "seeds=2", "results_dir=null"]
     lines = said(tmp_path, "lossbench", *words).splitlines()
-    assert lines[0].startswith("Mine, SML on 64 training images of digits with CNN2C, 1 epoch: baseline SML")
+    assert lines[0].startswith("Mine; SML on 64 training images of digits with CNN2C, 1 epoch: baseline SML")
     assert (tmp_path / lines[-1].partition("open ")[2]).exists()
     assert "[1/" not in said(tmp_path, "lossbench", *words)
+    page = (tmp_path / lines[-1].partition("open ")[2]).read_text()
+    assert f"lossbench compare --plugin {tmp_path / 'mine.py'} loss=mine,sml" in page
     again = run(tmp_path, "lossbench", *words, "margin=1")
     assert again.returncode == 1
     assert " fixed margin 0.25 on " in again.stderr

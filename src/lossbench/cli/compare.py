@@ -13,7 +13,9 @@ import click
 
 from lossbench.cli import quick_comparison
 from lossbench.cli.comparing import Asked, asked, comparison_of
+from lossbench.cli.hydra_main import plain_errors
 from lossbench.cli.printing import num_runs, say_pages, say_summary
+from lossbench.config.plugins import files_named
 from lossbench.config.registry import LABELS
 from lossbench.config.run import Config, Runtime, run_id
 from lossbench.studies.comparison import Comparison
@@ -56,8 +58,14 @@ def compare(options: Sequence[str], quick: bool) -> None:
     results_dir=null         train all runs, also those that come with lossbench
 
     Baseline, margin and rules are written to a file before the first run and cannot change afterwards. Runs that were
-    done for anything else are used. Exit code 1 if a run failed other than by divergence, which is a result.
+    done for anything else are used. A loss of your own comes in by --plugin FILE. Exit code 1 if a run failed other
+    than by divergence, which is a result.
     """
+    with plain_errors():
+        _compare(options, quick)
+
+
+def _compare(options: Sequence[str], quick: bool) -> None:
     given = asked([*options, *(["quick=true"] if quick and "quick=true" not in options else [])])
     whole = comparison_of(given)
     runtime = whole.config.runtime
@@ -98,7 +106,7 @@ def _what(comparison: Comparison) -> str:
     epochs = "1 epoch" if config.schedule.epochs == 1 else f"{config.schedule.epochs} epochs"
     images = f"{config.dataset.num_train} training images of " if config.dataset.num_train else ""
     return (
-        f"{', '.join(comparison.losses)} on {images}{LABELS[config.dataset.name]} with {LABELS[config.model.name]}, "
+        f"{'; '.join(comparison.losses)} on {images}{LABELS[config.dataset.name]} with {LABELS[config.model.name]}, "
         f"{epochs}: baseline {rules.baseline}, margin {100 * rules.margin:g} points, "
         f"{rules.num_seeds} seeds"
     )
@@ -124,8 +132,8 @@ def _say_cost(comparison: Comparison, known: Results, runtime: Runtime) -> None:
     one = comparison.at(comparison.rules.baseline).config
     print(f"known so far: {num_runs(len(planned))}, {hours.in_words(planned, rates, device) or 'no time'}")
     print(
-        f"whole: at most {num_runs(most)}, {sum(comparison.rules.most_runs)} a loss; nothing done yet it would take "
-        f"{hours.in_words([one] * most, rates, device)} or less"
+        f"whole: at most {num_runs(most)}, {sum(comparison.rules.most_runs)} a loss, "
+        f"{hours.in_words([one] * most, rates, device)} if none were done"
     )
 
 
@@ -152,7 +160,8 @@ def _train(comparison: Comparison, given: Asked, runtime: Runtime) -> tuple[int,
         if not ready or (minutes is not None and minutes <= 0):
             say("the budget is spent; the same command continues")
             return num_failed, False
-        say(f"{title}: {num_runs(len(ready))}")
+        of_all = f" of {len(todo)}" if len(ready) < len(todo) else ""
+        say(f"{title}: {num_runs(len(ready))}{of_all}")
         within = [replace(one, runtime=replace(one.runtime, budget_min=minutes)) for one in ready]
         summary = sweep.run_all(within)
         results = known_results(runtime.output_dir, given.results_dir)
@@ -169,7 +178,8 @@ def _train(comparison: Comparison, given: Asked, runtime: Runtime) -> tuple[int,
         if num_left is not None:
             num_left -= len(ready)
         if is_stopped or summary.broken or len(ready) < len(todo):
-            say("the budget is spent; the same command continues")
+            few = "" if summary.finished or not is_stopped else ", and no run has ended; a larger budget_hours may help"
+            say(f"the budget is spent{few}; the same command continues")
             return num_failed, False
     return num_failed, True
 
@@ -184,13 +194,20 @@ def _write(comparison: Comparison, fixed: FixedRules, given: Asked, runtime: Run
     facts = Facts(
         fixed.day,
         fixed.runs_before,
-        command=" ".join(map(shlex.quote, ["lossbench", "compare", *given.words])),
+        command=_command(given),
         note=quick_comparison.WHAT_IT_IS if given.quick else "",
         costs=_costs(comparison, folder, is_whole, given.quick),
         problems=results.problems(),
     )
     print(f"\n{write_comparison(folder, Compared(comparison, results), facts)}")
     say_pages([folder])
+
+
+def _command(given: Asked) -> str:
+    """The command line that makes or continues the comparison, with its plugins."""
+    plugins = [word for file in files_named() for word in ("--plugin", str(file))]
+    words = ["--quick" if word == "quick=true" else word for word in given.words]
+    return " ".join(map(shlex.quote, ["lossbench", "compare", *plugins, *words]))
 
 
 def _costs(comparison: Comparison, folder: Path, is_whole: bool, is_quick: bool) -> dict[str, Any] | None:

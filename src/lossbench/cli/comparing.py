@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 
 from lossbench.cli.hydra_main import composed_config
 from lossbench.config.naming import named_loss
@@ -14,6 +15,9 @@ from lossbench.system.spelling import spelled
 
 OWN = ("loss", "baseline", "margin", "seeds", "name", "dry", "quick", "budget_runs", "budget_hours", "results_dir")
 """The options that are the command's own."""
+
+GROUPS = ("dataset", "model", "schedule", "seed", "runtime")
+"""Options of the runs that are written without a dot."""
 
 EXAMPLE = "lossbench compare loss=focal,sml dataset=kmnist"
 
@@ -77,6 +81,9 @@ def asked(words: Sequence[str]) -> Asked:
         raise ValueError(f"name the losses to compare, as in {EXAMPLE}; lossbench losses lists them")
     for word in others:
         key = word.partition("=")[0].lstrip("+~")
+        meant = get_close_matches(key, OWN, n=1, cutoff=0.7) if "." not in key and key not in GROUPS else []
+        if meant:
+            raise ValueError(f"{word}: there is no option {key}; did you mean {meant[0]}={word.partition('=')[2]}?")
         if key == "seed":
             raise ValueError(f"{word}: the seeds are 0, 1, ...; seeds=N says how many")
         if key in ("dataset", "model") and "," in word:

@@ -60,7 +60,7 @@ def load_plugins() -> None:
         return
     _complete = True
     try:
-        for path in _files_named():
+        for path in files_named():
             load_plugin(path)
         for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
             _load_package(point)
@@ -80,7 +80,7 @@ def name_plugins(paths: Iterable[str]) -> None:
     Raises:
         ValueError: a file is not there.
     """
-    files = dict.fromkeys([*(str(_checked(path)) for path in paths), *map(str, _files_named())])
+    files = dict.fromkeys([*(str(_checked(path)) for path in paths), *map(str, files_named())])
     os.environ[VARIABLE] = os.pathsep.join(files)
 
 
@@ -154,7 +154,7 @@ def _source_of_file(path: Path) -> Source:
     return Source(str(path), _digest_of(path, _local_files(path)), is_file=True)
 
 
-def _files_named() -> list[Path]:
+def files_named() -> list[Path]:
     """The files in the environment variable."""
     return [_checked(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part.strip()]
 

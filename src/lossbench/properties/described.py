@@ -1,7 +1,10 @@
 """The estimated properties of a loss, a line each."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lossbench.properties.probe import LossError, Probe, TooSlowError, limited
@@ -9,11 +12,33 @@ from lossbench.properties.probe import LossError, Probe, TooSlowError, limited
 CLASSES = (4, 3, 2)
 """Numbers of classes to estimate with, if the loss does not take its own, at most 10."""
 
+MOST_CLASSES = 5
+"""Largest number of classes to estimate with; with more it takes minutes."""
+
 SECONDS = 8.0
 """Time for the estimation."""
 
 SLOWEST_S = 0.02
 """Longest forward and backward pass over 512 samples, in seconds, with which the estimation is begun."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `TooSlowError` in the block after this time, also outside of the loss; in the main thread of Unix alone."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        raise TooSlowError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def describe(
@@ -37,9 +62,12 @@ def describe(
     probe = _small(loss, num_classes)
     if isinstance(probe, str):
         return {"not estimated": probe}
+    if probe.num_classes > MOST_CLASSES:
+        return {"not estimated": f"it works for {probe.num_classes} classes, but not for {CLASSES[0]}"}
     try:
         probabilities = own_map or (lambda z: softmax(z, axis=1))
-        found = estimate(limited(loss, SECONDS), probe.num_classes, probabilities=probabilities, as_read=as_read)
+        with time_limit(2 * SECONDS):
+            found = estimate(limited(loss, SECONDS), probe.num_classes, probabilities=probabilities, as_read=as_read)
     except TooSlowError:
         return {"not estimated": f"it takes more than {SECONDS:g} seconds"}
     except Exception as error:  # of the loss, for logits that no check has tried

@@ -58,6 +58,7 @@ FOLLOWS: Mapping[str, tuple[str, ...]] = {
         *("overflow", "half_overflow", "low_precision", "rounding", "float64", "eps", "bounded", "not_monotone"),
         *("depends_on_batch", "mean", "order", "class_specific", "does_not_learn", "flat"),
     ),
+    "random": ("depends_on_batch", "batch_size", "class_specific", "order", "mean"),
     "label_off": ("ignores_class", "class_specific"),
     "order": ("batch_size",),
     "no_softmax": ("unbounded_below",),
@@ -118,6 +119,8 @@ def _check(
     if not found.has("keeps_state"):
         _run(lambda: check_known(probe, found, known), found)
     followers = {code for cause in FOLLOWS if found.has(cause) for code in FOLLOWS[cause]}
+    if found.has_fault():
+        followers |= {"equals", "temperature", "mean"}  # facts of a loss that is right
     listed = [finding for finding in found if finding.code not in followers]
     if briefly:
         return Verdict(name, num_classes, listed)

@@ -116,7 +116,7 @@ def check_half(probe: Probe, found: Findings) -> None:
                 if gradient is None or (slopes is not None and float(slopes.abs().max()) > most):
                     gradient = torch.zeros(1)  # not known, or too large for the type of the logits itself
                 if not (math.isfinite(value) and gradient.isfinite().all()):
-                    text = f"it computes in {name} and overflows for {words}"
+                    text = f"it computes in {name} if its logits are in {name}, and overflows for {words}"
                     add = found.fault if size <= 1e3 else found.warning
                     add("half_overflow", text, "begin with logits = logits.float()")
                     return

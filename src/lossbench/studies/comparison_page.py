@@ -32,6 +32,7 @@ from lossbench.studies.comparison_tables import (
     named,
     own_lr,
     pair_pictures,
+    training_images,
     verdict,
 )
 from lossbench.studies.comparison_words import Condition, answer, common_lr, conditions, tiles
@@ -339,13 +340,14 @@ def rules_blocks(compared: Compared, facts: Facts) -> list[Block]:
             facts.runs_before, f"; {facts.runs_before} of its runs were done by then"
         )
         texts.append(f"The rules were fixed on {facts.day}{before}.")
+    held_out = compared.comparison.selecting(rules.baseline, rates.grid[0])[0].dataset.num_validation or 0
     texts += [
         f"Baseline {rules.baseline}; margin of equivalence {100 * rules.margin:g} points; "
         f"{counted(rules.num_seeds, 'reported seed')}; {counted(schedule.epochs, 'epoch')}, "
         f"batch size {schedule.batch_size}, momentum {schedule.momentum:g}.",
-        f"Learning rates {lrs}: each loss is trained with seed {seeds[0]} on the training images without one tenth, "
-        "which is held out and decides. While the best rate is at an edge, the next one is tried, "
-        f"{rates.most_extensions} times at most.",
+        f"Learning rates {lrs}: each loss is trained with seed {seeds[0]} on {training_images(compared)} "
+        f"but for those held out, {held_out:,} of the whole training set, which decide. While the best rate is at an "
+        f"edge, the next one is tried, at most {counted(rates.most_extensions, 'time')}.",
         *(
             [
                 f"The best rate and its neighbours are trained again with seeds {', '.join(map(str, seeds[1:]))}; the "
@@ -355,8 +357,8 @@ def rules_blocks(compared: Compared, facts: Facts) -> list[Block]:
             if len(seeds) > 1
             else []
         ),
-        f"Reported are runs on all training images with seeds 0 to {rules.num_seeds - 1}, at the common and at the own "
-        "learning rates, by the test accuracy after the last epoch.",
+        f"Reported are runs on {training_images(compared)} with seeds 0 to {rules.num_seeds - 1}, at the common and at "
+        "the own learning rates, by the test accuracy after the last epoch.",
         "Verdicts: paired t test over seeds, with Holm's correction over the losses at either learning rate; "
         "equivalence if the 90 % interval lies within the margin; 3 pairs at least. A loss with diverged runs is never "
         "called higher than the baseline, and no loss is called lower than a baseline with diverged runs.",

@@ -73,11 +73,17 @@ def accuracy_table(compared: Compared) -> Table:
         for one in compared.losses
     }
     caption = (
-        "Test accuracy in percent after the last epoch, trained on all training images: mean ± standard deviation "
-        "(ddof 1) over n seeds. A diverged run is counted and is in no mean. Own lr: the learning rate with the best "
-        "mean accuracy on held-out training images; edge: the lowest or the highest that was tried."
+        f"Test accuracy in percent after the last epoch, trained on {training_images(compared)}: mean ± "
+        "standard deviation (ddof 1) over n seeds. A diverged run is counted and is in no mean. Own lr: the learning "
+        "rate with the best mean accuracy on held-out training images; edge: the lowest or the highest that was tried."
     )
     return table(rows, ["Loss"], caption)
+
+
+def training_images(compared: Compared) -> str:
+    """What the reported runs are trained on."""
+    num_train = compared.comparison.config.dataset.num_train
+    return "all training images" if num_train is None else f"{num_train:,} training images"
 
 
 def own_lr(one: LossResult) -> str:

@@ -116,6 +116,8 @@ def _refuse_others(path: Path, known: FixedRules, wanted: Mapping[str, Any]) -> 
 
 
 def _in_points(key: str, value: Any) -> str:
+    if key in ("losses", "common_lr") and isinstance(value, dict):
+        return ", ".join(value if key == "losses" else map(str, sorted(set(value.values()))))
     if key == "margin":
         return f"{100 * value:g}"
     return json.dumps(value) if isinstance(value, (dict, list)) else str(value)

@@ -64,13 +64,21 @@ class Progress:
         if line and self._single:
             self._print(line)
 
-    def done(self, name: str, accuracy: float | None, reason: str) -> None:
-        """Show the end of a run: its accuracy, or, if that is None, the reason why it failed."""
+    def done(self, name: str, accuracy: float | None, reason: str, is_held_out: bool = False) -> None:
+        """Show the end of a run: its accuracy, or, if that is None, the reason why it failed.
+
+        Args:
+            name: of the run.
+            accuracy: after the last epoch, a fraction.
+            reason: why it failed.
+            is_held_out: whether the accuracy is one on held-out training samples.
+        """
         self._num_done += 1
         self._fractions[name] = 1.0
         took = time.monotonic() - self._began.get(name, time.monotonic())
         said = f"{name} ({spelled(self._words[name])})" if name in self._words else name
-        result = f"FAILED {said}: {spelled(reason)}" if accuracy is None else f"{said}: test accuracy {accuracy:.4f}"
+        what = "held-out" if is_held_out else "test"
+        result = f"FAILED {said}: {spelled(reason)}" if accuracy is None else f"{said}: {what} accuracy {accuracy:.4f}"
         outlook = f", {self._outlook()}" if self._num_done < len(self._costs) else ""
         self._print(f"[{self._num_done}/{len(self._costs)}] {result} after {_duration(took)}{outlook}", markup=False)
         if name in self._tasks:

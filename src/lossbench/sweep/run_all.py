@@ -232,7 +232,7 @@ def _note(summary: Summary, progress: Progress, config: Config, outcome: Outcome
     name = run_id(config)
     if outcome.ended is Ended.finished:
         summary.finished.append(name)
-        progress.done(name, outcome.accuracy, "")
+        progress.done(name, outcome.accuracy, "", config.dataset.num_validation is not None)
     elif outcome.ended is Ended.failed:
         summary.failed[name] = outcome.reason
         progress.done(name, None, outcome.reason)
