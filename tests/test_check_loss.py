@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -277,7 +278,7 @@ def test_properties_that_would_take_minutes_are_left_out() -> None:
 
     assert describe(of_ten_classes, 10) == {"not estimated": "it works for 10 classes, but not for 4"}
     with pytest.raises(TooSlowError), time_limit(0.05):
-        while True:
-            pass
-    with time_limit(10):
+        time.sleep(10)
+    with time_limit(0.05):
         pass
+    time.sleep(0.1)  # nothing is raised afterwards

@@ -132,8 +132,8 @@ def _say_cost(comparison: Comparison, known: Results, runtime: Runtime) -> None:
     one = comparison.at(comparison.rules.baseline).config
     print(f"known so far: {num_runs(len(planned))}, {hours.in_words(planned, rates, device) or 'no time'}")
     print(
-        f"whole: at most {num_runs(most)}, {sum(comparison.rules.most_runs)} a loss, "
-        f"{hours.in_words([one] * most, rates, device)} if none were done"
+        f"whole, from nothing: at most {num_runs(most)}, {sum(comparison.rules.most_runs)} a loss, "
+        f"{hours.in_words([one] * most, rates, device)}"
     )
 
 
