@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner, Result
-from planted_losses import RIGHT, WRONG
+from planted_losses import WRONG
+from right_losses import RIGHT
 
 from lossbench.cli.main import lossbench, main
 from lossbench.properties.described import describe, time_limit

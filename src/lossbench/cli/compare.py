@@ -18,8 +18,9 @@ from lossbench.cli.printing import num_runs, say_pages, say_summary
 from lossbench.config.plugins import files_named
 from lossbench.config.registry import LABELS
 from lossbench.config.run import Config, Runtime, run_id
+from lossbench.report.wording import counted
 from lossbench.studies.comparison import Comparison
-from lossbench.studies.fixed_rules import FixedRules, default_name, fix_rules, folder_of, read_rules
+from lossbench.studies.fixed_rules import RULES, FixedRules, default_name, fix_rules, folder_of, read_rules
 from lossbench.studies.results import Results, known_results
 from lossbench.system.files import check_folder, write_bytes
 from lossbench.system.screen import say
@@ -80,9 +81,9 @@ def _compare(options: Sequence[str], quick: bool) -> None:
         _say_cost(comparison, known, runtime)
         return
     fixed = fix_rules(runtime.output_dir, name, comparison, known)
-    say(f"rules: {spelled(folder_of(runtime.output_dir, name) / 'rules.json')}, fixed on {fixed.day}")
-    num_failed, is_whole = _train(comparison, given, runtime)
-    _write(comparison, fixed, given, runtime, is_whole)
+    say(f"rules: {spelled(folder_of(runtime.output_dir, name) / RULES)}, fixed on {fixed.day}")
+    results, num_failed, is_whole = _train(comparison, given, known)
+    _write(comparison, fixed, given, results, is_whole)
     if num_failed:
         sys.exit(1)
 
@@ -103,12 +104,11 @@ def _quick(whole: Comparison, given: Asked, name: str, runtime: Runtime) -> Comp
 
 def _what(comparison: Comparison) -> str:
     rules, config = comparison.rules, comparison.config
-    epochs = "1 epoch" if config.schedule.epochs == 1 else f"{config.schedule.epochs} epochs"
     images = f"{config.dataset.num_train} training images of " if config.dataset.num_train else ""
     return (
         f"{'; '.join(comparison.losses)} on {images}{LABELS[config.dataset.name]} with {LABELS[config.model.name]}, "
-        f"{epochs}: baseline {rules.baseline}, margin {100 * rules.margin:g} points, "
-        f"{rules.num_seeds} seeds"
+        f"{counted(config.schedule.epochs, 'epoch')}: baseline {rules.baseline}, margin {100 * rules.margin:g} points, "
+        f"{counted(rules.num_seeds, 'seed')}"
     )
 
 
@@ -137,15 +137,15 @@ def _say_cost(comparison: Comparison, known: Results, runtime: Runtime) -> None:
     )
 
 
-def _train(comparison: Comparison, given: Asked, runtime: Runtime) -> tuple[int, bool]:
-    """Train what is missing, block by block; the number of failed runs, and whether all runs are done.
+def _train(comparison: Comparison, given: Asked, results: Results) -> tuple[Results, int, bool]:
+    """Train what is missing, block by block; all known runs, the number of failed ones, and whether all are done.
 
     Runs that diverged are not repeated and no failures.
     """
     from lossbench.sweep import run_all as sweep
 
+    runtime = comparison.config.runtime
     began, num_left, num_failed = time.monotonic(), given.budget_runs, 0
-    results = known_results(runtime.output_dir, given.results_dir)
 
     def accuracy(config: Config) -> float | None:
         return results.accuracy(config)
@@ -159,7 +159,7 @@ def _train(comparison: Comparison, given: Asked, runtime: Runtime) -> tuple[int,
         minutes = None if given.budget_hours is None else 60 * given.budget_hours - (time.monotonic() - began) / 60
         if not ready or (minutes is not None and minutes <= 0):
             say("the budget is spent; the same command continues")
-            return num_failed, False
+            return results, num_failed, False
         of_all = f" of {len(todo)}" if len(ready) < len(todo) else ""
         say(f"{title}: {num_runs(len(ready))}{of_all}")
         within = [replace(one, runtime=replace(one.runtime, budget_min=minutes)) for one in ready]
@@ -180,17 +180,16 @@ def _train(comparison: Comparison, given: Asked, runtime: Runtime) -> tuple[int,
         if is_stopped or summary.broken or len(ready) < len(todo):
             few = "" if summary.finished or not is_stopped else ", and no run has ended; a larger budget_hours may help"
             say(f"the budget is spent{few}; the same command continues")
-            return num_failed, False
-    return num_failed, True
+            return results, num_failed, False
+    return results, num_failed, True
 
 
-def _write(comparison: Comparison, fixed: FixedRules, given: Asked, runtime: Runtime, is_whole: bool) -> None:
+def _write(comparison: Comparison, fixed: FixedRules, given: Asked, results: Results, is_whole: bool) -> None:
     """Write the page and print its summary; the cost of a step is measured once all runs are done."""
     from lossbench.studies.compared import Compared
     from lossbench.studies.comparison_page import Facts, write_comparison
 
-    folder = folder_of(runtime.output_dir, fixed.name)
-    results = known_results(runtime.output_dir, given.results_dir)
+    folder = folder_of(comparison.config.runtime.output_dir, fixed.name)
     facts = Facts(
         fixed.day,
         fixed.runs_before,
