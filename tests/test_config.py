@@ -108,6 +108,7 @@ RUNTIMES: dict[str, Any] = {
     "tensorboard": False,
     "save_weights": True,
     "class_trace": True,
+    "gradient_trace": True,
     "experiment": "table3",
     "profile": "quick",
     "num_seeds": 7,

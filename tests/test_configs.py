@@ -42,7 +42,7 @@ SCHEDULE = "epochs batch_size lr momentum weight_decay milestones gamma precisio
 SCHEDULE += "evaluate_every_steps warm_start relabel"
 RUNTIME = (
     "device output_dir data_dir download num_threads parallel runs_per_gpu budget_min deterministic cuda_graphs "
-    "tensorboard save_weights class_trace experiment profile num_seeds"
+    "tensorboard save_weights class_trace gradient_trace experiment profile num_seeds"
 )
 KEYS = {
     "dataset": {

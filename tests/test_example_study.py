@@ -12,7 +12,7 @@ from test_recipes import Copy, blocks
 
 from lossbench.studies.study import STUDIES, Study, register_study, studies
 
-OWN = ("eight_losses", "why_log", "softmax_family", "aaai20", "imbalance")
+OWN = ("why_log", "eight_losses", "softmax_family", "aaai20", "imbalance")
 ROOT = Path(__file__).parents[1]
 DRIVER = """
 import json

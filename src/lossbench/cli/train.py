@@ -31,8 +31,9 @@ def _train_all(configs: Sequence[Config]) -> None:
     for name in summary.skipped:
         said = f"{name} ({spelled(words[name])})" if name in words else name
         print(f"{said}: finished before, test accuracy {_accuracy(configs, name):.4f}")
-    if summary.skipped and any(config.runtime.class_trace for config in configs):
-        print("runtime.class_trace has no effect on finished runs; remove the folder of a run to train it again")
+    for key in ("class_trace", "gradient_trace"):
+        if summary.skipped and any(getattr(config.runtime, key) for config in configs):
+            print(f"runtime.{key} has no effect on finished runs; remove the folder of a run to train it again")
     if sentence := _without_weights(configs, summary.skipped):
         print(sentence)
     say_summary(summary)

@@ -88,6 +88,7 @@ class Runtime:
     tensorboard: bool = True
     save_weights: bool = False  # keep the last weights: for `lossbench evaluate`, Python, and `schedule.warm_start`
     class_trace: bool = False  # keep class means and gradient norms by class of every epoch
+    gradient_trace: bool = False  # keep the gradient's norm by p_y, its zeros and the Hessian's spectrum, by epoch
     experiment: str | None = None  # set by a sweep: the experiment that the run belongs to; kept in its record
     profile: str | None = None  # likewise, the sweep's profile
     num_seeds: int | None = None  # likewise, the sweep's number of seeds

@@ -42,6 +42,11 @@ _SHAPES = {
     "confusion_matrix": "KK",
     "gradient_norms": "EK",
     "test_logits": "NK",
+    "gradient_trace_steps": "T",
+    **dict.fromkeys(("gradient_trace_counts", "gradient_trace_norms"), "TP"),
+    "gradient_trace_zeros": "TZ",
+    "gradient_trace_spectrum": "SQ",
+    "gradient_trace_spectrum_steps": "S",
 }
 
 

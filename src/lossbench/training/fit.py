@@ -28,6 +28,8 @@ from lossbench.system.seeds import derived_seed
 from lossbench.training import metrics, resume
 from lossbench.training.capture import CapturedStep
 from lossbench.training.evaluate import Evaluation, evaluate, has_few_classes
+from lossbench.training.gradient_trace import arrays as gradient_arrays
+from lossbench.training.gradient_trace import gradient_trace
 from lossbench.training.optimizer import Sgd
 from lossbench.training.record import arrays_of, circumstances, identity, probabilities_of, record_of
 from lossbench.training.steps import OnStep, State, train_epoch, train_step
@@ -191,6 +193,7 @@ def _fit(
             "gradient_norms": gradient_norms(state).cpu() if has_classes_apart(state) else torch.empty(0),
             "class_trace": config.runtime.class_trace,  # fixed by the first session, so that every epoch has it or none
             "traces": {},
+            "gradient_trace": [gradient_trace(state, config, 0, True)] if config.runtime.gradient_trace else [],
         }
     else:
         _restore(state, checkpoint, run)
@@ -200,6 +203,7 @@ def _fit(
     now = circumstances(config, device, num_threads)
     checkpoint |= {"run_id": run.id, "format": FORMAT, "sessions": resume.sessions(checkpoint, now)}
     checkpoint.setdefault("within_epochs", [])
+    gradients: list[dict[str, Tensor]] = checkpoint.setdefault("gradient_trace", [])
     run.log(f"{run.id}: epoch {checkpoint['epoch'] + 1} of {schedule.epochs} on {device}, {num_threads} threads")
     traces: dict[str, list[Tensor]] = checkpoint["traces"]
     tracker = _tracker(config, run, history, traces)
@@ -207,7 +211,7 @@ def _fit(
     diverged = partial(_diverged, state, config, run, checkpoint["sessions"])
     step, found = step_for(state, config), None
     for epoch in range(checkpoint["epoch"] + 1, schedule.epochs + 1):
-        line, found, within = _epoch(state, step, config, diverged, epoch, on_step)
+        line, found, within = _epoch(state, step, config, diverged, epoch, on_step, gradients)
         history.append(line)
         traced = trace(config, state, found.logits, checkpoint["class_trace"])
         checkpoint |= {"epoch": epoch, "wall_s": wall_before + time.perf_counter() - began}
@@ -222,7 +226,7 @@ def _fit(
         on_step(epoch, 1.0, _readable(line, schedule.epochs))
     if found is None:
         found = evaluate(state, state.data.test, config.dataset.metrics)
-    arrays = arrays_of(state, found, checkpoint)
+    arrays = arrays_of(state, found, checkpoint) | gradient_arrays(gradients)
     wall_s = wall_before + time.perf_counter() - began
     record = record_of(config, run.id, history, state, device, num_threads, wall_s, memory.mb())
     record |= probabilities_of(arrays, config.loss, state.data.class_counts.cpu().numpy())
@@ -250,8 +254,9 @@ def _epoch(
     diverged: Callable[[int, int | None, float], FloatingPointError],
     epoch: int,
     on_step: OnStep,
+    gradients: list[dict[str, Tensor]],
 ) -> tuple[dict[str, Any], Evaluation, list[dict[str, float]]]:
-    """Train and test one epoch.
+    """Train and test one epoch; appends to the gradient trace if it has begun.
 
     Raises the error that `diverged` makes from the epoch, the step and the loss, if the loss is not finite.
 
@@ -266,6 +271,8 @@ def _epoch(
     def test_within(steps: int) -> None:
         one = evaluate(state, state.data.test, names)
         within.append({"step": steps, "test/loss": one.loss} | {f"test/{name}": one.metrics[name] for name in names})
+        if gradients:
+            gradients.append(gradient_trace(state, config, steps, with_spectrum=False))
 
     state.optimizer.set_lr(lr)
     num = train_epoch(state, step, config, epoch, on_step, test_within)
@@ -279,6 +286,9 @@ def _epoch(
     found = evaluate(state, state.data.test, names)
     if not math.isfinite(found.loss):
         raise diverged(epoch, None, found.loss)
+    num_steps = math.ceil(num / config.schedule.batch_size)
+    if gradients:
+        gradients.append(gradient_trace(state, config, epoch * num_steps, with_spectrum=True))
     by_class = metrics.class_accuracy_of(found.predictions, target, state.data.num_classes)
     line = {
         "epoch": epoch,
@@ -291,7 +301,7 @@ def _epoch(
         "time/train_s": trained - began,
         "time/test_s": time.perf_counter() - trained,
         "time/images_per_s": num / (trained - began),
-        "time/step_ms": 1e3 * (trained - began) / math.ceil(num / config.schedule.batch_size),
+        "time/step_ms": 1e3 * (trained - began) / num_steps,
     }
     return line, found, within
 

@@ -1,6 +1,7 @@
 """The runs: every member of the family at its own learning rate, on Fashion-MNIST, and eight of them on KMNIST."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lossbench.config.naming import named_loss
 from lossbench.config.options import LossConfig
@@ -18,6 +19,7 @@ from lossbench.losses.sparsemax import Sparsemax
 from lossbench.losses.squared import Squared
 from lossbench.losses.taylor_softmax import TaylorSoftmax
 from lossbench.models.cnn2c import Cnn2c
+from lossbench.studies.cells import made_for
 from lossbench.studies.comparison import Comparison, Rules
 from lossbench.studies.study import Accuracy
 
@@ -42,6 +44,9 @@ MARGIN = 0.0025
 NUM_WITH_LOGITS = 2
 """Reported runs of each loss whose logits are committed."""
 
+TRACED_SEEDS = (2001, 2002)
+"""Seeds of the runs whose gradients are traced; no reported run has them."""
+
 EXPERIMENT = "softmax_family"
 
 
@@ -52,8 +57,22 @@ def comparison(dataset: str) -> Comparison:
     return Comparison({named_loss(one): one for one in configs}, Rules("SML", MARGIN, has_common=False))
 
 
+def traced(accuracy: Accuracy) -> dict[str, list[Config]]:
+    """The runs whose gradients are traced, by the loss's label: on Fashion-MNIST, where its own rate is known."""
+    one, found = comparison("fmnist"), {}
+    for label in one.losses:
+        own = one.at_own(label, accuracy)
+        if own is not None:
+            found[label] = [replace(own.config, seed=seed) for seed in TRACED_SEEDS]
+    return found
+
+
 def blocks(accuracy: Accuracy, runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
     """All runs in named blocks, Fashion-MNIST first."""
     for dataset, label in DATASETS.items():
         for name, configs in comparison(dataset).plan(accuracy, EXPERIMENT, runtime):
             yield f"Softmax family, {label}, {name}", configs
+        if dataset == "fmnist":
+            tracing = replace(runtime, gradient_trace=True)
+            configs = [config for runs in traced(accuracy).values() for config in runs]
+            yield "Softmax family, gradients traced", made_for(EXPERIMENT, configs, tracing)

@@ -16,7 +16,7 @@ class WhyLog(Study):
     name = "why_log"
     title = "Why the log, and not the squared probability?"
     rules = "docs/why_log.md"
-    place = -2
+    place = -4
 
     def plan(self, known: Known) -> Iterator[Planned]:
         return plan.blocks(known.accuracy, known.runtime)
