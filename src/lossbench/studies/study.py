@@ -80,6 +80,10 @@ class Study:
         """Sentences on where one of the paper's losses is strong or weak; the page's evidence lists them."""
         return []
 
+    def summary(self, results: Results) -> Section | None:
+        """What the study says: its answer in sentences, one picture, and what would change it; None: no summary."""
+        return None
+
     def sections(self, results: Results) -> Sequence[Section]:
         """The study's sections of the page."""
         return []

@@ -31,6 +31,9 @@ from lossbench.studies.provenance import captioned, progress
 from lossbench.studies.results import Results
 from lossbench.studies.study import Study, studies
 
+BEYOND = "Questions beyond the paper"
+"""Heading of the other studies' summaries."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -181,6 +184,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
         Section("Devices and commits", provenance.provenance(results, sorted(used))),
         Section("What is missing", provenance.missing(progress(results, plan), unused)),
     ]
+    summaries = [found for study in other_studies() if (found := study.summary(results))]
     by_arrays = [one.title for one in checks if one.by_arrays and (one.blocks or drawn.figure2)]
     checks = [section for section in checks if section.blocks]
     if all_without(results, used):
@@ -192,6 +196,7 @@ def paper_page(results: Results, simulations: Simulations | None, drawn: Drawn, 
         [_captioned(block, trained) for block in first_screen(second, judged, verdicts, used)],
         [
             Part("The evidence in four steps", steps),
+            *([Part(BEYOND, summaries)] if summaries else []),
             Part("Reproducibility summary", [], lead=summary),
             Part("Full check", [_told(one, trained) for one in checks], folded=True),
         ],

@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from lossbench import NUMERICS
 from lossbench.config.run import run_id
-from lossbench.report.blocks import Page, Picture, Table
+from lossbench.report.blocks import Page, Part, Picture, Table
 from lossbench.report.drawing import Gallery
 from lossbench.report.files import write_text
 from lossbench.report.html import to_html
@@ -16,7 +16,7 @@ from lossbench.report.markdown import to_markdown
 from lossbench.runs.records import all_records, committed_records, outdated
 from lossbench.studies.aaai20 import grid, quick, table1
 from lossbench.studies.aaai20.keys import LITERAL
-from lossbench.studies.aaai20.paper_page import Drawn, beside_the_paper, paper_page
+from lossbench.studies.aaai20.paper_page import BEYOND, Drawn, beside_the_paper, paper_page
 from lossbench.studies.aaai20.second_verdicts import SecondRound
 from lossbench.studies.aaai20.sections import context
 from lossbench.studies.aaai20.sections.figures import confusions, figure1, figure1_classes, figure2
@@ -125,12 +125,17 @@ def overview(results_dir: Path) -> Page:
     """The first screen and the evidence from committed records alone, with the first picture: docs/results.md."""
     results = Results(committed_records(results_dir), {})
     page = paper_page(results, None, Drawn({}, [], [], [], []), [])
-    evidence = page.parts[0]
+    first, *others = page.parts
+    beyond = [part for part in others if part.title == BEYOND]
+    return replace(page, parts=list(map(_without_pictures, [first, *beyond])))
+
+
+def _without_pictures(part: Part) -> Part:
     texts = [
         replace(section, blocks=[block for block in section.blocks if not isinstance(block, Picture)])
-        for section in evidence.sections
+        for section in part.sections
     ]
-    return replace(page, parts=[replace(evidence, sections=texts)])
+    return replace(part, sections=texts)
 
 
 def finding(results_dir: Path) -> str:
