@@ -25,6 +25,7 @@ from lossbench.runs.folder import open_run
 from lossbench.runs.measures import compared_map
 from lossbench.runs.records import Record
 from lossbench.statistics.calibration import FLOOR, calibration, own_map, scores, tempered
+from lossbench.statistics.ranking import ranking
 from lossbench.training.evaluate_run import evaluate_run
 from lossbench.training.fit import fit
 
@@ -216,6 +217,11 @@ def test_a_run_keeps_what_its_map_needs(name: str, tmp_path: Path) -> None:
     assert sum(record["class_counts"]) == 200
     assert record["scores"] == scores(logits, labels, config.loss, np.array(record["class_counts"]))
     assert list(record["scores"]) == ["own", "softmax", "tempered"]
+    assert record["ranking"] == ranking(logits, labels)
+    counts = np.array(record["class_counts"])
+    positive = (config.loss.probabilities(logits.astype(float), counts) > 0).sum() / len(labels)
+    assert record["positive_classes"] == pytest.approx(positive)
+    assert (positive < 10) == (name == "sparsemax")
     assert compared_map(record) == "own"
     own = own_map(config.loss, 10, np.array(record["class_counts"]))
     assert record["scores"]["own"]["nll"] == calibration(logits, labels, "own", own).scores.nll

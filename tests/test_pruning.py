@@ -1,6 +1,7 @@
 """Pruned records: logits are dropped, results computed from them stay, and a full copy of a run still agrees."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,19 +13,20 @@ from lossbench.runs.archive import prune, publish
 from lossbench.runs.folder import open_run
 from lossbench.runs.records import Record, all_records, committed_records, merge, own_records, verify
 from lossbench.statistics import calibration
+from lossbench.statistics.ranking import ranking
 from lossbench.studies import pruning
 
 LABELS = np.array([0, 1, 0, 0], np.uint8)
 LOGITS = np.array([[3, 1], [0, 2], [-1, 1], [4, 0]], np.float16)
 
 
-def trained(folder: Path, seed: int, labelled: bool = True) -> str:
-    """A finished run with logits, its record without scores, as runs were recorded at first."""
+def trained(folder: Path, seed: int, labelled: bool = True, known: dict[str, Any] | None = None) -> str:
+    """A finished run with logits, its record without scores, as runs were recorded at first, and with what is known."""
     made = config(folder, seed)
     run = open_run(made)
     run.start(made)
     kept = arrays(0.9) | {"test_logits": LOGITS, "test_predictions": LOGITS.argmax(axis=1).astype(np.uint8)}
-    run.finish(result(made), kept | ({"test_labels": LABELS} if labelled else {}))
+    run.finish(result(made) | (known or {}), kept | ({"test_labels": LABELS} if labelled else {}))
     return run.id
 
 
@@ -45,6 +47,7 @@ def test_logits_go_and_their_scores_stay(tmp_path: Path) -> None:
     for record in (kept, lean_one):
         assert record.fields["scores"] == expected
         assert record.fields["test_labels_sha256"] == calibration.labels_sha256(LABELS)
+        assert record.fields["ranking"] == ranking(LOGITS, LABELS)
     assert "scores" not in unknown.fields
     full = before[names[1]]
     assert lean_one.fields["pruned"] == {
@@ -62,6 +65,23 @@ def test_logits_go_and_their_scores_stay(tmp_path: Path) -> None:
         unknown=[names[2]]
     )
     assert contents(tmp_path / "results") == again
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_record_with_scores_from_before_gains_its_ranks(tmp_path: Path, keeps: bool, labelled: bool) -> None:
+    """Its scores stay as they are, and without known classes its logits are treated as before."""
+    given = {"scores": {"softmax": dict.fromkeys(("nll", "brier", "ece", "adaptive_ece", "overconfidence"), 0.25)}}
+    name = trained(tmp_path / "out", 0, labelled, given)
+    publish(tmp_path / "out", tmp_path / "results")
+    done = prune(tmp_path / "results", lambda record: keeps, own_labels)
+    assert (done.scored, done.dropped, done.unknown) == ([name] * labelled, [] if keeps else [name], [])
+    fields = committed_records(tmp_path / "results").records[name].fields
+    assert fields["scores"] == given["scores"]
+    assert fields.get("ranking") == (ranking(LOGITS, LABELS) if labelled else None)
+    before = contents(tmp_path / "results")
+    assert prune(tmp_path / "results", lambda record: keeps, own_labels) == archive.Pruned()
+    assert contents(tmp_path / "results") == before
 
 
 def test_a_pruned_and_a_full_copy_of_a_run_agree(tmp_path: Path) -> None:
@@ -116,6 +136,6 @@ def test_the_report_reads_what_is_kept_and_nothing_else(tmp_path: Path) -> None:
     publish(tmp_path / "out", tmp_path / "results")
     told = pruning.in_words(pruning.prune(tmp_path / "results", tmp_path / "out"))
     assert told.startswith("logits dropped from 1 runs, ")
-    assert "1 records gained the scores" in told
+    assert "1 records gained the scores or ranks computed" in told
     assert run_id(config(tmp_path / "out")) == name
     assert "test_logits" not in (committed_records(tmp_path / "results").records[name].arrays() or {})

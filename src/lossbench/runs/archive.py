@@ -276,7 +276,7 @@ def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[s
 class Pruned:
     """Result of pruning committed records."""
 
-    scored: list[str] = field(default_factory=list)  # runs whose scores were computed and added to the record
+    scored: list[str] = field(default_factory=list)  # runs whose scores or ranks were computed and added to the record
     dropped: list[str] = field(default_factory=list)  # runs whose logits were dropped
     unknown: list[str] = field(default_factory=list)  # runs that keep their logits because their labels are unknown
     bytes_saved: int = 0
@@ -287,7 +287,7 @@ def prune(
     keeps_logits: Callable[[Record], bool],
     labels_of: Callable[[Record, Mapping[str, np.ndarray]], np.ndarray | None],
 ) -> Pruned:
-    """Drop the logits of committed runs that are no longer needed, after adding their scores to the record.
+    """Drop the logits of committed runs that are no longer needed, after adding their scores and ranks to the record.
 
     A pruned record names what was dropped and keeps the digest of the full arrays, so that a full copy of the run
     still agrees with it. Records are written before arrays: if the process is killed in between, every run is still
@@ -308,12 +308,13 @@ def prune(
             raise ValueError(found.problems[0].message)
         records = dict(found.records)
         for name, record in found.records.items():
-            if "scores" in record.fields and (keeps_logits(record) or not _is_full(record)):
+            keeps, is_whole = keeps_logits(record), "ranking" in record.fields  # older records lack it
+            if "scores" in record.fields and (not _is_full(record) or (keeps and is_whole)):
                 continue
             arrays = record.arrays()
             if arrays is None or "test_logits" not in arrays:
                 continue
-            records[name], content = _pruned(record, arrays, keeps_logits(record), labels_of(record, arrays), done)
+            records[name], content = _pruned(record, arrays, keeps, labels_of(record, arrays), done)
             if content is not None:
                 smaller[record.arrays_path] = content
                 done.bytes_saved += record.arrays_path.stat().st_size - len(content)
@@ -335,17 +336,19 @@ def _is_full(record: Record) -> bool:
 def _pruned(
     record: Record, arrays: Mapping[str, np.ndarray], keep: bool, labels: np.ndarray | None, done: Pruned
 ) -> tuple[Record, bytes | None]:
-    """The record with scores of its logits, and the bytes of its arrays without logits; None: they stay as they are."""
+    """The record with scores and ranks of its logits, and the bytes of its arrays without them; None: they stay."""
     from lossbench.statistics.calibration import scored  # not before: it imports scipy
+    from lossbench.statistics.ranking import ranked
 
     fields, name = dict(record.fields), record.id
-    if "scores" not in fields:
-        if labels is None:
-            done.unknown.append(name)
-            return record, None
+    if labels is None and "scores" not in fields:
+        done.unknown.append(name)
+        return record, None
+    if labels is not None and not {"scores", "ranking"} <= fields.keys():
         if len(labels) != len(arrays["test_logits"]):
             raise ValueError(f"{name} has {len(arrays['test_logits'])} test images, and {len(labels)} labels are known")
-        fields |= scored(arrays["test_logits"], labels, loss_of(fields), fields.get("class_counts"))
+        of_run = arrays["test_logits"], labels, loss_of(fields), fields.get("class_counts")
+        fields |= ({} if "scores" in fields else scored(*of_run)) | ranked(*of_run)
         done.scored.append(name)
     if keep:
         return replace(record, fields=fields), None

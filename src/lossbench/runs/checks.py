@@ -30,6 +30,7 @@ FREE, RATIO = 2**26, 20
 """Packed content of n bytes may unpack to at most FREE + RATIO * n bytes."""
 
 _SCORES = ("nll", "brier", "ece", "adaptive_ece", "overconfidence")
+_RANKING = ("ndcg", "mrr", "ties")
 _NUMBERS = ("test_loss", "train_accuracy")
 _SIZES = ("wall_s", "images_per_s", "step_ms", "peak_memory_mb", "num_parameters", "num_train", "num_test")
 _GROUPS = ("dataset", "model", "loss", "schedule", "runtime")
@@ -119,6 +120,10 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         scores = _mapping(fields["scores"], "scores")
         for name in {*_maps(fields), *scores}:
             _numbers(_mapping(scores[name], f"scores.{name}"), _SCORES)
+    if "ranking" in fields:
+        _numbers(_mapping(fields["ranking"], "ranking"), {*_RANKING, *fields["ranking"]})
+    if "positive_classes" in fields:
+        _numbers(fields, ("positive_classes",))
 
 
 def _maps(fields: Mapping[str, Any]) -> Iterable[str]:

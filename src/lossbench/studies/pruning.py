@@ -32,7 +32,7 @@ def in_words(done: Pruned) -> str:
     """What pruning did, in a line."""
     told = (
         f"logits dropped from {len(done.dropped)} runs, {done.bytes_saved / 1e6:.1f} MB; {len(done.scored)} records "
-        "gained the scores computed from them"
+        "gained the scores or ranks computed from them"
     )
     if done.unknown:
         told += f"; {len(done.unknown)} runs keep theirs, as the classes of their held-out images are not known here"

@@ -77,7 +77,7 @@ def kept_logits(logits: torch.Tensor) -> np.ndarray:
 
 
 def probabilities_of(arrays: Mapping[str, np.ndarray], loss: LossConfig, class_counts: np.ndarray) -> dict[str, Any]:
-    """The fields of a record that are computed from the run's logits: scores, and a digest of the test labels.
+    """The fields of a record that are computed from the run's logits: scores, ranks, and a digest of the test labels.
 
     Args:
         arrays: the run's.
@@ -85,11 +85,13 @@ def probabilities_of(arrays: Mapping[str, np.ndarray], loss: LossConfig, class_c
         class_counts: training samples of each class, [K]; kept in the record if the loss has a map of its own.
     """
     from lossbench.statistics.calibration import labels_sha256, scored  # here, since it imports scipy
+    from lossbench.statistics.ranking import ranked
 
     if "test_logits" not in arrays:
         return {"test_labels_sha256": labels_sha256(arrays["test_labels"])}
     kept = {"class_counts": class_counts.tolist()} if "own" in LOSSES[loss.name].maps else {}
-    return scored(arrays["test_logits"], arrays["test_labels"], loss, class_counts) | kept
+    of_run = arrays["test_logits"], arrays["test_labels"], loss, class_counts
+    return scored(*of_run) | ranked(*of_run) | kept
 
 
 def record_of(
