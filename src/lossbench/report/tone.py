@@ -24,7 +24,8 @@ TONES: Mapping[str, Tone | None] = {
     **dict.fromkeys(("higher", "lower", "higher, within the margin", "lower, within the margin"), "ordered"),
     **dict.fromkeys(("too few", "missing", "undecided", "open", "not found", "inconclusive"), "open"),
     **dict.fromkeys(("not yet tested", "needs arrays", "not yet run", "nothing to confirm"), "open"),
-    **dict.fromkeys(("yes", "no"), None),
+    **dict.fromkeys(("no order seen", "not tested here"), "open"),
+    **dict.fromkeys(("yes", "no", "a property"), None),
 }
 """Every word that a verdict can be."""
 

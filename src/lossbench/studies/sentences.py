@@ -21,6 +21,8 @@ class Judged:
         evidence_for: what speaks for it, with numbers and n; empty: nothing does.
         evidence_against: what speaks against it, likewise.
         setting: what the verdict is about: data set, network, n.
+        instead: what stands in place of the verdict where the runs give none, one of `report.tone.TONES`; empty: the
+            outcome.
     """
 
     sentence: str
@@ -28,11 +30,12 @@ class Judged:
     evidence_for: str
     evidence_against: str
     setting: str
+    instead: str = ""
 
     @property
     def word(self) -> str:
         """The verdict as tables write it."""
-        return self.outcome or "not yet tested"
+        return self.instead or self.outcome or "not yet tested"
 
 
 def sentences_table(judged: Iterable[Judged], caption: str) -> Table:

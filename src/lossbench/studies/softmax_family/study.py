@@ -25,9 +25,16 @@ class SoftmaxFamily(Study):
         for dataset in plan.DATASETS:
             yield from plan.comparison(dataset).with_logits(accuracy, plan.NUM_WITH_LOGITS)
 
+    def summary(self, results: Results) -> Section:
+        """The answer in three sentences, a picture, the verdicts, and what would change it."""
+        from lossbench.studies.softmax_family import summary, verdicts
+
+        return Section(self.title, summary.blocks(verdicts.family(results), results, self.planned(results)))
+
     def sections(self, results: Results) -> list[Section]:
-        """A section for each data set that has a run of its own."""
+        """A section for each data set that has a run of its own, then one for each question."""
         from lossbench.studies.comparison_page import folded
+        from lossbench.studies.softmax_family import sections, verdicts
 
         gist = (
             "Rules: docs/softmax_family.md; paired t with Holm over the losses, margin 0.25 points, own learning rates."
@@ -36,4 +43,4 @@ class SoftmaxFamily(Study):
             folded(f"{self.title} {label}", plan.comparison(dataset), results, f"softmax_family_{dataset}_", gist)
             for dataset, label in plan.DATASETS.items()
         ]
-        return [section for section in found if section is not None]
+        return [*filter(None, found), *sections.sections(verdicts.family(results))]
