@@ -1,4 +1,4 @@
-"""Figure of a family of losses on several data sets: accuracy beside the baseline's, and the NLL of the probabilities."""
+"""Figure of a family of losses on several data sets: accuracy beside the baseline's, and NLL of the probabilities."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -90,12 +91,13 @@ def family_picture(rows: Sequence[FamilyRow], baseline: str, margin: float, name
     ns |= {mark.n for row in rows for mark in row.marks if mark.n}
     told = seeds_told(ns)
     caption = (
-        f"Left: test accuracy minus {baseline}'s, in points, each loss at its own learning rate; mean over paired seeds "
-        f"and 95 % interval, not corrected for the number of losses{f' ({told})' * bool(told)}. Band: the margin of "
-        f"±{100 * margin:g} points. Right: NLL of the test images; hollow: through the loss's own map, where a "
-        "probability below 1e-12 counts as 1e-12; filled: after one temperature, by the loss's map that is then best, "
-        "fitted on one half of the test images and scored on the other. p=0: share of test images whose class has "
-        "probability 0 through the own map, so that the NLL is infinite. An arrow: beyond the axis."
+        f"Left: test accuracy minus {baseline}'s, in points, each loss at its own learning rate; mean over paired "
+        f"seeds and 95 % interval, not corrected for the number of losses{f' ({told})' * bool(told)}. Band: the "
+        f"margin of ±{100 * margin:g} points. Right: NLL of the test images. Hollow: through the loss's own map, "
+        "where a probability below 1e-12 counts as 1e-12. Filled: after one temperature, by the loss's map that is "
+        "then best, fitted on one half of the test images and scored on the other. p=0: share of test images whose "
+        "class has probability 0 through the own map, so that the NLL is infinite; data sets in the legend's order. An "
+        "arrow: beyond the axis."
     )
     alt = " ".join(_in_words(row) for row in rows)
     drawn = drawing(_draw, tuple(rows), baseline, margin)
@@ -153,7 +155,7 @@ def _draw(rows: Sequence[FamilyRow], baseline: str, margin: float) -> Figure:
     datasets = list(dict.fromkeys(mark.dataset for row in rows for mark in row.marks))
     right_words = [_beside(row) for row in rows]
     left = min(longest([row.loss for row in rows]) + 0.15, 1.9)
-    right = longest(["p=0", *right_words]) + 0.12
+    right = longest(["p=0", *right_words]) + 0.2
     top, height, between = 0.55, _ROW * (len(rows) + len(groups)), 0.2
     figure = Figure(figsize=(_WIDTH, top + height + 0.5))
     each = (_WIDTH - left - right - between) / 2
@@ -170,7 +172,9 @@ def _draw(rows: Sequence[FamilyRow], baseline: str, margin: float) -> Figure:
     write_beside(nlls, 0, "p=0")
     for y, row in zip(ys, ordered, strict=True):
         write_beside(nlls, y, _beside(row))
-    signs = [Line2D([], [], linestyle="none", label=name, **_filled(place)) for place, name in enumerate(datasets)]
+    signs: list[Artist] = [
+        Line2D([], [], linestyle="none", label=name, **_filled(place)) for place, name in enumerate(datasets)
+    ]
     signs += [
         Line2D([], [], linestyle="none", label="NLL as it is", **_hollow(0, "black")),
         Patch(color=FAINT, alpha=0.35, linewidth=0, label="margin"),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
+import pandas as pd
+from scipy.special import ndtri
 
 from lossbench.statistics.inference import ALPHA
 
@@ -56,15 +58,13 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation:
     Raises:
         ValueError: there are not as many on both sides, or one is nan.
     """
-    from scipy.stats import rankdata  # here, since it is slow to import
-
     first, second = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if first.shape != second.shape or np.isnan(first).any() or np.isnan(second).any():
         raise ValueError(f"a rank correlation needs two equally long lists of numbers, got {list(x)} and {list(y)}")
     n = len(first)
     if len(set(first)) < 2 or len(set(second)) < 2:
         return RankCorrelation(n, math.nan, math.nan, math.nan, math.nan)
-    a, b = (rankdata(one) - (n + 1) / 2 for one in (first, second))
+    a, b = (pd.Series(one).rank().to_numpy() - (n + 1) / 2 for one in (first, second))
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
     rho = float(np.clip(a @ b, -1, 1))
     return RankCorrelation(n, rho, *_interval(rho, n), _p(a, b, abs(rho)))
@@ -75,8 +75,6 @@ def _interval(rho: float, n: int) -> tuple[float, float]:
         return math.nan, math.nan
     if abs(rho) >= 1 - _EQUAL:
         return rho, rho
-    from scipy.special import ndtri
-
     z, half = math.atanh(rho), float(ndtri(1 - ALPHA / 2)) * math.sqrt(_VARIANCE / (n - 3))
     return math.tanh(z - half), math.tanh(z + half)
 

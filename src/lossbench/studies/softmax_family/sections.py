@@ -10,7 +10,6 @@ from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, points, probability, span
 from lossbench.statistics.inference import finished, tost
-from lossbench.studies.compared import Compared
 from lossbench.studies.results import area
 from lossbench.studies.softmax_family import measured, plan, theory
 from lossbench.studies.softmax_family.measured import METRICS, Contrast, Value
@@ -34,7 +33,7 @@ def sections(known: Family) -> list[Section]:
         Section(
             "Softmax family: convergence",
             convergence(known),
-            gist="Epochs to within 0.5 points of the end, Fenchel-Young losses on Fashion-MNIST, paired t, Holm over six.",
+            gist="Epochs to within 0.5 points of the end, Fenchel-Young losses on Fashion-MNIST; paired t, Holm.",
         ),
         Section(
             "Softmax family: does theory order the losses?",
@@ -66,16 +65,14 @@ def _verdict(one: Contrast | None) -> str:
     return toned(higher if one.is_better else lower if one.is_worse else "undecided")
 
 
-def _has_runs(compared: Compared) -> bool:
-    return any(one.at_own.finished for one in compared.others)
-
-
 def ranks(known: Family) -> list[Block]:
     """Ranks of the true class by data set; empty without any."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
     tied = []
     for name, compared in known.compared.items():
         tests = {one.label: one for one in known.ndcg[name]}
+        if not any(one.pairs.n for one in tests.values()):
+            continue
         for label in compared.comparison.losses:
             values = {key: measured.values(compared, label, measured.ranked(key)) for key in METRICS}
             tied += finished(measured.values(compared, label, measured.ranked("ties")))
@@ -84,14 +81,14 @@ def ranks(known: Family) -> list[Block]:
             line["NDCG less SML's"] = _gap(one)
             line["p (Holm)"] = NO_NUMBER if one is None else probability(one.p_holm)
             rows[plan.DATASETS[name], label] = line | {"Verdict": _verdict(one)}
-    if not tied or not any(map(_has_runs, known.compared.values())):
+    if not rows:
         return []
     caption = (
         "The rank r of the true class by logit on the test images, in percent of the best value: NDCG, the mean of 1 / "
         "log2(1 + r); MRR, the mean of 1 / r; top k, r at most k. Tied classes share the mean of their ranks, so two "
         "classes that share the highest logit have r = 1.5. Mean ± standard deviation over n runs at the own learning "
-        "rates. Differences in points with their 95 % interval, paired over seeds. Ranks are computed from logits in half "
-        f"precision, in which the true class is tied with another in at most {100 * max(tied):.2f} % of a run's images. "
+        "rates. Differences in points with their 95 % interval, paired over seeds. Ranks are computed from logits in "
+        f"half precision; the true class is tied with another in at most {100 * max(tied):.2f} % of a run's images. "
         "Missing: not done, or an older record without ranks whose logits are not kept."
     )
     return [table(rows, ["Data set", "Loss"], caption)]
@@ -177,7 +174,7 @@ def _ends(low: float, high: float) -> str:
 
 
 def order(known: Family) -> list[Block]:
-    """What theory states of each loss beside its accuracy, and the rank correlations; empty with fewer than 4 losses."""
+    """What theory states of each loss beside its accuracy, and rank correlations; empty with fewer than 4 losses."""
     fashion = known.compared["fmnist"]
     means = theory.means(fashion)
     if len(means) < 4:
@@ -212,9 +209,9 @@ def order(known: Family) -> list[Block]:
         table(
             rows,
             ["Loss"],
-            "What theory states of each loss for ten classes with the options of the run (docs/losses.md; of entmax the "
-            "bound is 2^(alpha - 2) and the margin 1 / (alpha - 1)), and its accuracy on Fashion-MNIST: mean ± standard "
-            "deviation over n runs.",
+            "What theory states of each loss for ten classes with the options of the run (docs/losses.md; of entmax "
+            "the bound is 2^(alpha - 2) and the margin 1 / (alpha - 1)), and its accuracy on Fashion-MNIST: mean ± "
+            "standard deviation over n runs.",
         ),
     ]
 

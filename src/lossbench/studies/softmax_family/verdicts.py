@@ -22,6 +22,9 @@ CANONICAL = "The Fenchel-Young framework situates it [the Softmax loss] as a can
 APPROXIMATIONS = "Bias-variance decomposition offers convergence guarantees (of approximations for many classes)"
 ORDER = "What theory states of the losses orders their accuracies (a question of this study, not of the abstract)"
 
+MOST_NAMED = 2
+"""Losses of a data set and metric that evidence names with their numbers."""
+
 _OWN = "CNN2C, own learning rates"
 
 
@@ -105,13 +108,15 @@ def _none_higher(label: str, accuracy: Sequence[Contrast], ndcg: Sequence[Contra
 
 
 def _named(ones: Sequence[Contrast]) -> str:
-    """Losses with their differences in points, the largest first."""
+    """The losses with the largest differences in points, and how many more there are."""
     ranked = sorted(ones, key=lambda one: -one.difference.mean)
-    return enumerated(
+    texts = [
         f"{one.label} {points(one.difference.mean)} points "
         f"({span(one.difference.low, one.difference.high)}, p {probability(one.p_holm)}, n={one.pairs.n})"
-        for one in ranked
-    )
+        for one in ranked[:MOST_NAMED]
+    ]
+    rest = len(ranked) - MOST_NAMED
+    return enumerated([*texts, *([f"{rest} more"] if rest > 0 else [])])
 
 
 def convergence(known: Family) -> Judged:
@@ -206,9 +211,9 @@ def _lacking_ranks(label: str, accuracy: Sequence[Contrast], ndcg: Sequence[Cont
     return texts
 
 
-def losses(num: int) -> str:
-    """A number of losses."""
-    return f"{num} {'loss' if num == 1 else 'losses'}"
+def losses(num: int, kind: str = "") -> str:
+    """A number of losses, maybe of a kind, such as "Fenchel-Young "."""
+    return f"{num} {kind}{'loss' if num == 1 else 'losses'}"
 
 
 def pairs_told(tests: Sequence[Contrast]) -> str:
