@@ -51,6 +51,7 @@ class FamilyMark:
         tempered: after one temperature; None: not known.
         zeros: share of the test images whose class has probability 0 through the own map; None: not known.
         n: runs of the last three; 0: none.
+        diverged: runs that diverged, which are in no mean.
     """
 
     dataset: str
@@ -59,6 +60,7 @@ class FamilyMark:
     tempered: float | None
     zeros: float | None
     n: int
+    diverged: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _mark_in_words(mark: FamilyMark, is_baseline: bool) -> str:
     if is_baseline:
         texts = ["the baseline"]
     elif one is None:
-        texts = [f"accuracy {NOT_YET}"]
+        texts = [f"all {mark.diverged} runs diverged" if mark.diverged else f"accuracy {NOT_YET}"]
     else:
         interval = "" if math.isnan(one.low) else f" ({span(one.low, one.high)})"
         texts = [f"{points(one.mean)} points{interval}, n={one.n}"]
@@ -143,6 +145,7 @@ def _data(rows: Sequence[FamilyRow]) -> pd.DataFrame:
                 "nll_tempered_nats": mark.tempered,
                 "zero_percent": None if mark.zeros is None else 100 * mark.zeros,
                 "n_nll": mark.n,
+                "diverged": mark.diverged,
             }
             for row in rows
             for mark in row.marks
@@ -218,7 +221,8 @@ def _draw_gaps(axes: Axes, ys: Sequence[float], rows: Sequence[FamilyRow], margi
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     for y, row in zip(ys, rows, strict=True):
         if row.is_baseline or not any(mark.difference for mark in row.marks):
-            _write(axes, y, "baseline" if row.is_baseline else NOT_YET, reach)
+            lost = any(mark.diverged for mark in row.marks)
+            _write(axes, y, "baseline" if row.is_baseline else "diverged" if lost else NOT_YET, reach)
         for at, place, mark in _places(y, row, names):
             one = mark.difference
             if one is None:

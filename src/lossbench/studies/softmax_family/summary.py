@@ -17,7 +17,7 @@ from lossbench.studies.results import Results
 from lossbench.studies.sentences import plan_state, sentences_table
 from lossbench.studies.softmax_family import measured, plan, verdicts
 from lossbench.studies.softmax_family.measured import Contrast
-from lossbench.studies.softmax_family.verdicts import Family, epochs_told, losses, pairs_told
+from lossbench.studies.softmax_family.verdicts import MOST_NAMED, Family, epochs_told, losses, pairs_told
 from lossbench.studies.study import Planned
 
 _CAPTION = (
@@ -54,16 +54,17 @@ def accuracy(known: Family) -> str:
 
 def _accuracy(label: str, compared: Compared) -> str:
     tested = [one for one in compared.others if one.against_own and one.against_own.pairs.n]
-    waiting = len(compared.others) - len(tested)
+    lost = _diverged(compared)
     if not tested:
-        return f"on {label} not yet run"
+        return f"on {label} {f'no pair of finished runs with SML{lost}' if lost else 'not yet run'}"
+    untested = [one for one in compared.others if one not in tested]
+    never = sum(bool(one.at_own.diverged) for one in untested)
     counts = {one.words: one.number for one in tiles(compared)[0].counts}
-    counts["without a verdict"] = counts.get("without a verdict", 0) - waiting
-    margin = f"{100 * compared.comparison.rules.margin:g} points"
-    words = {"equivalent": f"equivalent within {margin}"}
+    counts["without a verdict"] = counts.get("without a verdict", 0) - len(untested)
+    counts |= {"diverged": never, "not yet run": len(untested) - never}
+    words = {"equivalent": f"equivalent within {100 * compared.comparison.rules.margin:g} points"}
     told = [f"{number} {words.get(word, word)}" for word, number in counts.items() if number]
     base = compared.baseline.at_own.moments
-    told += [f"{waiting} not yet run"] if waiting else []
     ordered = sorted(tested, key=lambda one: -one.against_own.difference.mean if one.against_own else 0.0)
     ends = []
     for word, one in (("highest", ordered[0]), ("lowest", ordered[-1])):
@@ -72,8 +73,18 @@ def _accuracy(label: str, compared: Compared) -> str:
             ends.append(f"{word} {one.label} {points(found.mean)} points{_interval(found.low, found.high)}")
     return (
         f"on {label}, of {losses(len(compared.others))} beside SML ({percent(base.mean)} %, n={base.n}), "
-        f"{enumerated(told)}; {', '.join(ends)}"
+        f"{enumerated(told)}{lost}; {', '.join(ends)}"
     )
+
+
+def _diverged(compared: Compared) -> str:
+    """The losses with diverged runs in parentheses, SML first; of more than two others their number alone."""
+    lost = [one for one in (compared.baseline, *compared.others) if one.at_own.diverged]
+    base, others = ([one for one in lost if (one is compared.baseline) is flag] for flag in (True, False))
+    named = [*base, *(others if len(others) <= MOST_NAMED else [])]
+    told = [f"{one.label} {one.at_own.diverged} of {len(one.at_own.values)}" for one in named]
+    told += [losses(len(others))] if len(others) > MOST_NAMED else []
+    return f" (diverged: {enumerated(told)})" if told else ""
 
 
 def _interval(low: float, high: float) -> str:
@@ -186,10 +197,8 @@ def _mark(dataset: str, compared: Compared, label: str) -> FamilyMark:
     found = one.against_own.difference if one.against_own else None
     difference = Estimate(found.mean, found.low, found.high, found.n) if found and found.n else None
     num = len(finished(measured.values(compared, label, measured.score("nll"))))
-    tempered = _mean(compared, label, "nll", "tempered")
-    return FamilyMark(
-        dataset, difference, _mean(compared, label, "nll"), tempered, _mean(compared, label, "zeros"), num
-    )
+    nll, tempered, zeros = (_mean(compared, label, *of) for of in (("nll",), ("nll", "tempered"), ("zeros",)))
+    return FamilyMark(dataset, difference, nll, tempered, zeros, num, one.at_own.diverged)
 
 
 def mind(known: Family) -> str:
