@@ -84,6 +84,22 @@ def test_a_record_with_scores_from_before_gains_its_ranks(tmp_path: Path, keeps:
     assert contents(tmp_path / "results") == before
 
 
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_committed_record_gains_the_ranks_of_the_run_done_again(tmp_path: Path, agrees: bool) -> None:
+    given = {"scores": {"softmax": dict.fromkeys(("nll", "brier", "ece", "adaptive_ece", "overconfidence"), 0.25)}}
+    name = trained(tmp_path / "first", 0, known=given)
+    publish(tmp_path / "first", tmp_path / "results")
+    before = committed_records(tmp_path / "results").records[name].fields
+    ranks = {"ranking": ranking(LOGITS, LABELS), "positive_classes": 1.5, "wall_s": 99.0}
+    other = given if agrees else {"scores": {"softmax": given["scores"]["softmax"] | {"nll": 0.26}}}
+    assert trained(tmp_path / "again", 0, known=other | ranks) == name
+    assert publish(tmp_path / "again", tmp_path / "results") == 0
+    found = committed_records(tmp_path / "results")
+    assert verify(found) == []
+    gained = {key: ranks[key] for key in ("ranking", "positive_classes")} if agrees else {}
+    assert found.records[name].fields == before | gained
+
+
 def test_a_pruned_and_a_full_copy_of_a_run_agree(tmp_path: Path) -> None:
     name = trained(tmp_path / "out", 0)
     publish(tmp_path / "out", tmp_path / "results")

@@ -44,6 +44,9 @@ from lossbench.system.shipped import check_not_shipped
 DROPPED = ("test_logits", "test_labels")
 """Arrays of a run that pruning drops."""
 
+RANKS = ("ranking", "positive_classes")
+"""Fields of a record that older ones lack."""
+
 
 class Imported(NamedTuple):
     """Result of an import."""
@@ -243,7 +246,8 @@ def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[s
     """Add own results to the committed ones; returns the number of new ones.
 
     Results are records with their arrays, and diverged runs; runs that failed otherwise have none. Paths of this
-    machine are removed from the records.
+    machine are removed from the records. A committed record without ranks gains those of the own one, where the run was
+    done again with the same scores.
 
     Args:
         output_dir: the folder of own runs.
@@ -265,11 +269,22 @@ def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[s
             raise ValueError(problems[0].message)
         for name, record in new.items():
             write_bytes(folder / "arrays" / f"{name}.npz", read_file(record.arrays_path))
-        write_bytes(folder / "records.jsonl", _as_lines(found.records))
+        records = {name: _with_ranks(record, own.records.get(name)) for name, record in found.records.items()}
+        write_bytes(folder / "records.jsonl", _as_lines(records))
         diverged = {**found.diverged, **committed.diverged}  # committed ones stay even if a record exists by now
         if diverged:
             write_bytes(folder / "failures.jsonl", _as_lines(diverged))
         return len(new) + len(diverged) - len(committed.diverged)
+
+
+def _with_ranks(record: Record, again: Record | None) -> Record:
+    """A committed record from before records kept ranks, with those of the same run done again, if its scores agree."""
+    if again is None or "ranking" in record.fields or "ranking" not in again.fields:
+        return record
+    if any(record.fields.get(key) != again.fields.get(key) for key in ("test_accuracy", "test_loss", "scores")):
+        return record
+    known = {key: again.fields[key] for key in RANKS if key in again.fields}
+    return replace(record, fields={**record.fields, **known})
 
 
 @dataclass
