@@ -157,7 +157,7 @@ def _draw(rows: Sequence[FamilyRow], baseline: str, margin: float) -> Figure:
     groups = grouped(rows, lambda row: row.group)
     datasets = list(dict.fromkeys(mark.dataset for row in rows for mark in row.marks))
     right_words = [_beside(row) for row in rows]
-    left = min(longest([row.loss for row in rows]) + 0.15, 1.9)
+    left = min(longest([row.loss for row in rows], groups) + 0.15, 1.9)
     right = longest(["p=0", *right_words]) + 0.2
     top, height, between = 0.55, _ROW * (len(rows) + len(groups)), 0.2
     figure = Figure(figsize=(_WIDTH, top + height + 0.5))
@@ -218,7 +218,7 @@ def _draw_gaps(axes: Axes, ys: Sequence[float], rows: Sequence[FamilyRow], margi
     axes.axvspan(-100 * margin, 100 * margin, color=FAINT, alpha=0.3, linewidth=0)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlim(-reach, reach)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     for y, row in zip(ys, rows, strict=True):
         if row.is_baseline or not any(mark.difference for mark in row.marks):
             lost = any(mark.diverged for mark in row.marks)

@@ -1,6 +1,5 @@
 """The study's answer on the first part of the page: three sentences, a picture, verdicts, what would change it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +8,7 @@ import numpy as np
 from lossbench.report.blocks import Block, Items, Paragraph, Picture
 from lossbench.report.family_figure import FamilyMark, FamilyRow, family_picture
 from lossbench.report.rows import Estimate
-from lossbench.report.wording import enumerated, percent, points, probability, span
+from lossbench.report.wording import enumerated, points, probability, seeds_told
 from lossbench.statistics.inference import finished
 from lossbench.studies.compared import Compared
 from lossbench.studies.comparison_words import tiles
@@ -49,7 +48,7 @@ def blocks(known: Family, results: Results, planned: Sequence[Planned]) -> list[
 def accuracy(known: Family) -> str:
     """How many losses are higher than SML, equivalent, undecided and lower, and the highest and lowest."""
     parts = [_accuracy(plan.DATASETS[name], one) for name, one in known.compared.items()]
-    return f"Accuracy, each loss at its own learning rate: {'; '.join(parts)}."
+    return f"Accuracy, each loss at its own learning rate beside SML: {'; '.join(parts)}."
 
 
 def _accuracy(label: str, compared: Compared) -> str:
@@ -64,17 +63,13 @@ def _accuracy(label: str, compared: Compared) -> str:
     counts |= {"diverged": never, "not yet run": len(untested) - never}
     words = {"equivalent": f"equivalent within {100 * compared.comparison.rules.margin:g} points"}
     told = [f"{number} {words.get(word, word)}" for word, number in counts.items() if number]
-    base = compared.baseline.at_own.moments
-    ordered = sorted(tested, key=lambda one: -one.against_own.difference.mean if one.against_own else 0.0)
-    ends = []
-    for word, one in (("highest", ordered[0]), ("lowest", ordered[-1])):
-        if one.against_own is not None and (word == "highest" or len(ordered) > 1):
-            found = one.against_own.difference
-            ends.append(f"{word} {one.label} {points(found.mean)} points{_interval(found.low, found.high)}")
-    return (
-        f"on {label}, of {losses(len(compared.others))} beside SML ({percent(base.mean)} %, n={base.n}), "
-        f"{enumerated(told)}{lost}; {', '.join(ends)}"
-    )
+    gaps = {one.label: one.against_own.difference for one in tested if one.against_own}
+    ends = sorted(gaps, key=lambda name: gaps[name].mean)
+    reach = f"{ends[-1]} {points(gaps[ends[-1]].mean)} points"
+    if len(ends) > 1:
+        reach = f"from {ends[0]} {points(gaps[ends[0]].mean)} to {reach}"
+    n = seeds_told({one.n for one in gaps.values()})
+    return f"on {label}, of {losses(len(compared.others))} {enumerated(told)}{lost}, {reach} ({n})"
 
 
 def _diverged(compared: Compared) -> str:
@@ -85,10 +80,6 @@ def _diverged(compared: Compared) -> str:
     told = [f"{one.label} {one.at_own.diverged} of {len(one.at_own.values)}" for one in named]
     told += [losses(len(others))] if len(others) > MOST_NAMED else []
     return f" (diverged: {enumerated(told)})" if told else ""
-
-
-def _interval(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f" ({span(low, high)})"
 
 
 def probabilities(known: Family) -> str:
@@ -104,27 +95,26 @@ def _probabilities(label: str, compared: Compared, tests: Sequence[Contrast]) ->
     if not base or not tested:
         return f"on {label} not yet run"
     better, worse = sum(one.is_better for one in tested), sum(one.is_worse for one in tested)
+    counts = {"lower": better, "higher": worse, "not shown to differ": len(tested) - better - worse}
+    told = enumerated(f"{number} {word}" for word, number in counts.items() if number)
     best = min(tested, key=lambda one: one.difference.mean)
-    found = best.difference
-    interval = "" if math.isnan(found.low) else f", 95 % interval {found.low:+.3f} to {found.high:+.3f}"
     return (
-        f"on {label}, SML has {np.mean(base):.3f} nats (n={len(base)}), and of {losses(len(tested))} {better} lower, "
-        f"{worse} higher, {len(tested) - better - worse} not shown to differ (Holm, {pairs_told(tested)}); "
-        f"lowest {best.label}, {found.mean:+.3f} nats from SML{interval}"
+        f"on {label}, SML {np.mean(base):.3f} nats, of {losses(len(tested))} {told}, at best {best.label} "
+        f"{best.difference.mean:+.3f} nats ({pairs_told(tested)})"
     )
 
 
 def _zeros(known: Family) -> str:
-    """The losses whose own map gives true classes probability 0, and for how many images."""
+    """For how many images a probability of 0 makes the NLL infinite, at most."""
     parts = []
     for name, compared in known.compared.items():
-        shares = {label: _mean(compared, label, "zeros") for label in compared.comparison.losses}
+        shares = {label: _mean(compared, label, "zeros") or 0.0 for label in compared.comparison.losses}
         some = {label: share for label, share in shares.items() if share}
         if some:
-            listed = enumerated(f"{label} ({100 * share:.2g} %)" for label, share in some.items())
-            parts.append(f"on {plan.DATASETS[name]}, {listed}")
-    told = "; ".join(parts)
-    return f"Share of test images whose class has probability 0, an infinite NLL: {told}." if told else ""
+            most = max(some, key=lambda label: some[label])
+            parts.append(f"{most} {100 * some[most]:.2g} % on {plan.DATASETS[name]} (the most of {losses(len(some))})")
+    told = " and ".join(parts)
+    return f"Test images whose class gets probability 0, an infinite NLL: {told}." if told else ""
 
 
 def _mean(compared: Compared, label: str, key: str, name: str | None = None) -> float | None:

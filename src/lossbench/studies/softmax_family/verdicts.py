@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lossbench.report.wording import counted, enumerated, points, probability, seeds_told, span
+from lossbench.report.wording import counted, enumerated, points, probability, seeds_told
 from lossbench.statistics.inference import ALPHA, MIN_RUNS, Outcome, tost
 from lossbench.statistics.rank_correlation import LEAST
 from lossbench.studies.compared import Compared
@@ -110,11 +110,7 @@ def _none_higher(label: str, accuracy: Sequence[Contrast], ndcg: Sequence[Contra
 def _named(ones: Sequence[Contrast]) -> str:
     """The losses with the largest differences in points, and how many more there are."""
     ranked = sorted(ones, key=lambda one: -one.difference.mean)
-    texts = [
-        f"{one.label} {points(one.difference.mean)} points "
-        f"({span(one.difference.low, one.difference.high)}, p {probability(one.p_holm)}, n={one.pairs.n})"
-        for one in ranked[:MOST_NAMED]
-    ]
+    texts = [f"{one.label} {points(one.difference.mean)} points (n={one.pairs.n})" for one in ranked[:MOST_NAMED]]
     rest = len(ranked) - MOST_NAMED
     return enumerated([*texts, *([f"{rest} more"] if rest > 0 else [])])
 
@@ -176,9 +172,32 @@ def order(known: Family) -> Judged:
     lacking = [_lacking("", known.accuracy["fmnist"])]
     setting = _setting(f"Fashion-MNIST, {_OWN}, mean accuracies of {num} losses", lacking)
     instead = "" if any(lacking) else "yes" if seen else "no order seen"
-    pro = [f"{one.name}: {order_told(one)}" for one in seen]
-    contra = [f"{one.name}: {order_told(one)}" for one in unseen] if num >= LEAST else []
+    pro, contra = ([orders_told(ones)] if ones and num >= LEAST else [] for ones in (seen, unseen))
     return Judged(ORDER, None, _sentences(pro), _sentences(contra), setting, instead=instead)
+
+
+def orders_told(ones: Sequence[theory.Order]) -> str:
+    """Several rank correlations with their intervals, the smallest p, and what is the same for all losses."""
+    known = [one for one in ones if one.correlation.rho == one.correlation.rho]
+    same = [one.name for one in ones if one not in known]
+    texts = []
+    if known:
+        listed = ", ".join(f"{one.name} {_rho_told(one)}" for one in known)
+        smallest = min(one.p_holm for one in known)
+        told = probability(smallest)
+        texts.append(
+            f"rank correlations with 95 % intervals: {listed}; {'smallest ' * (len(known) > 1)}p {told} (Holm)"
+        )
+    if same:
+        texts.append(f"{enumerated(same)}: the same for all losses")
+    return "; ".join(texts)
+
+
+def _rho_told(one: theory.Order) -> str:
+    found = one.correlation
+    return (
+        f"{found.rho:+.2f}" if found.low != found.low else f"{found.rho:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
+    )
 
 
 def order_told(one: theory.Order) -> str:
