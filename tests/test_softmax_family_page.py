@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from invented import Known
 from invented_comparison import UPS_AND_DOWNS
-from invented_family import OWN, Study
+from invented_family import LEVEL, OWN, Study
 
 from lossbench.report.blocks import Block, Items, Paragraph, Picture, Section, Table, plain_page
 from lossbench.report.family_figure import NOT_YET
@@ -53,9 +53,11 @@ def difference(study: Study, dataset: str, label: str) -> tuple[float, float, fl
 def test_three_sentences(study: Study) -> None:
     first, second, third = blocks(study.results)[0].texts
     high, low = difference(study, "fmnist", "Entmax")[0], difference(study, "fmnist", "Taylor softmax")[0]
+    base = {name: 100 * (level + np.mean(UPS_AND_DOWNS)) for name, level in LEVEL.items()}
     assert first.startswith(
-        "Accuracy, each loss at its own learning rate beside SML: on Fashion-MNIST, of 12 losses 1 higher, 9 equivalent "
-        f"within 0.25 points and 2 lower, from Taylor softmax {low:+.2f} to Entmax {high:+.2f} points (n=5); on KMNIST, "
+        f"Accuracy, each loss at its own learning rate beside SML: on Fashion-MNIST (SML {base['fmnist']:.2f} %), of "
+        "12 losses 1 higher, 9 equivalent within 0.25 points and 2 lower, "
+        f"from Taylor softmax {low:+.2f} to Entmax {high:+.2f} points (n=5); on KMNIST (SML {base['kmnist']:.2f} %), "
         "of 7 losses 1 higher, "
     )
     high, low = difference(study, "kmnist", "Entmax")[0], difference(study, "kmnist", "Sparsemax")[0]
@@ -209,6 +211,7 @@ def test_every_state_makes_a_page(study: Study) -> None:
     ]
     assert sections.sections(verdicts.family(Known())) == []
     assert blocks(lost.results)[0].texts[0] == (
-        "Accuracy, each loss at its own learning rate beside SML: on Fashion-MNIST no pair of finished runs with SML (diverged: "
-        "SML 5 of 5 and 12 losses); on KMNIST no pair of finished runs with SML (diverged: SML 5 of 5 and 7 losses)."
+        "Accuracy, each loss at its own learning rate beside SML: on Fashion-MNIST no pair of finished runs with SML "
+        "(diverged: SML 5 of 5 and 12 losses); on KMNIST no pair of finished runs with SML "
+        "(diverged: SML 5 of 5 and 7 losses)."
     )

@@ -33,8 +33,8 @@ from lossbench.report.style import FAINT, PALETTE, SMALL, TEXT
 from lossbench.report.wording import NO_NUMBER, points, seeds_told, span
 
 _WIDTH = 5.6  # inches, so that a phone shows it almost unscaled
-_ROW = 0.3
-_SHIFT = 0.18  # of a row's height, between a data set's marks and the row's middle
+_ROW = 0.23
+_SHIFT = 0.2  # of a row's height, between a data set's marks and the row's middle
 _FAR = 3.0  # a mark is beyond the axis if it is this many times as far as the next one
 _FARTHEST = 2.0  # the same of an NLL, as a multiple of the largest one after temperature
 NOT_YET = "not yet run"
@@ -194,7 +194,7 @@ def _beside(row: FamilyRow) -> str:
 
 def _filled(place: int, color: str | None = None) -> dict[str, Any]:
     style = PALETTE[place % len(PALETTE)]
-    return {"color": color or style["color"], "marker": style["marker"], "markersize": 5}
+    return {"color": color or style["color"], "marker": style["marker"], "markersize": 4.5}
 
 
 def _hollow(place: int, color: str | None = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from lossbench.report.blocks import Block, Items, Paragraph, Picture
 from lossbench.report.family_figure import FamilyMark, FamilyRow, family_picture
 from lossbench.report.rows import Estimate
-from lossbench.report.wording import enumerated, points, probability, seeds_told
+from lossbench.report.wording import enumerated, percent, points, probability, seeds_told
 from lossbench.statistics.inference import finished
 from lossbench.studies.compared import Compared
 from lossbench.studies.comparison_words import tiles
@@ -69,7 +69,8 @@ def _accuracy(label: str, compared: Compared) -> str:
     if len(ends) > 1:
         reach = f"from {ends[0]} {points(gaps[ends[0]].mean)} to {reach}"
     n = seeds_told({one.n for one in gaps.values()})
-    return f"on {label}, of {losses(len(compared.others))} {enumerated(told)}{lost}, {reach} ({n})"
+    base = percent(compared.baseline.at_own.moments.mean)
+    return f"on {label} (SML {base} %), of {losses(len(compared.others))} {enumerated(told)}{lost}, {reach} ({n})"
 
 
 def _diverged(compared: Compared) -> str:

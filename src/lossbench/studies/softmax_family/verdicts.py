@@ -195,9 +195,8 @@ def orders_told(ones: Sequence[theory.Order]) -> str:
 
 def _rho_told(one: theory.Order) -> str:
     found = one.correlation
-    return (
-        f"{found.rho:+.2f}" if found.low != found.low else f"{found.rho:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
-    )
+    interval = "" if found.low != found.low else f" ({found.low:+.2f} to {found.high:+.2f})"
+    return f"{found.rho:+.2f}{interval}"
 
 
 def order_told(one: theory.Order) -> str:
