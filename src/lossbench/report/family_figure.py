@@ -33,7 +33,7 @@ from lossbench.report.style import FAINT, PALETTE, SMALL, TEXT
 from lossbench.report.wording import NO_NUMBER, points, seeds_told, span
 
 _WIDTH = 5.6  # inches, so that a phone shows it almost unscaled
-_ROW = 0.23
+_ROW = 0.215
 _SHIFT = 0.2  # of a row's height, between a data set's marks and the row's middle
 _FAR = 3.0  # a mark is beyond the axis if it is this many times as far as the next one
 _FARTHEST = 2.0  # the same of an NLL, as a multiple of the largest one after temperature
@@ -93,13 +93,11 @@ def family_picture(rows: Sequence[FamilyRow], baseline: str, margin: float, name
     ns |= {mark.n for row in rows for mark in row.marks if mark.n}
     told = seeds_told(ns)
     caption = (
-        f"Left: test accuracy minus {baseline}'s, in points, each loss at its own learning rate; mean over paired "
-        f"seeds and 95 % interval, not corrected for the number of losses{f' ({told})' * bool(told)}. Band: the "
-        f"margin of ±{100 * margin:g} points. Right: NLL of the test images. Hollow: through the loss's own map, "
-        "where a probability below 1e-12 counts as 1e-12. Filled: after one temperature, by the loss's map that is "
-        "then best, fitted on one half of the test images and scored on the other. p=0: share of test images whose "
-        "class has probability 0 through the own map, so that the NLL is infinite; data sets in the legend's order. An "
-        "arrow: beyond the axis."
+        f"Left: test accuracy minus {baseline}'s, each loss at its own learning rate; mean over paired seeds, 95 % "
+        f"interval not corrected for the number of losses{f' ({told})' * bool(told)}; band: margin of "
+        f"±{100 * margin:g} points. Right: NLL; hollow: through the loss's own map, probabilities below 1e-12 as "
+        "1e-12; filled: after one temperature, best map, fitted on half of the test images, scored on the other half. p=0: "
+        "share of test images whose class gets probability 0 (infinite NLL), by data set. Arrow: beyond the axis."
     )
     alt = " ".join(_in_words(row) for row in rows)
     drawn = drawing(_draw, tuple(rows), baseline, margin)
@@ -159,7 +157,7 @@ def _draw(rows: Sequence[FamilyRow], baseline: str, margin: float) -> Figure:
     right_words = [_beside(row) for row in rows]
     left = min(longest([row.loss for row in rows], groups) + 0.15, 1.9)
     right = longest(["p=0", *right_words]) + 0.2
-    top, height, between = 0.55, _ROW * (len(rows) + len(groups)), 0.2
+    top, height, between = 0.4, _ROW * (len(rows) + len(groups)), 0.2
     figure = Figure(figsize=(_WIDTH, top + height + 0.5))
     each = (_WIDTH - left - right - between) / 2
     names = [(name, [row.loss for row in group]) for name, group in groups.items()]

@@ -180,7 +180,7 @@ def picture(known: Family) -> Picture:
         group = "Fenchel-Young losses" if loss in plan.FAMILY else "Relatives"
         rows.append(FamilyRow(label, group, marks, label == "SML"))
     found = family_picture(rows, "SML", plan.MARGIN, "softmax_family")
-    return replace(found, caption=f"{found.caption} Entmax without alpha has alpha 1.5.")
+    return replace(found, caption=f"{found.caption} Entmax: alpha 1.5.")
 
 
 def _mark(dataset: str, compared: Compared, label: str) -> FamilyMark:
