@@ -171,7 +171,13 @@ def test_convergence_is_alike_within_an_epoch_or_undecided(lower: Study) -> None
     study.give("fmnist", "LGL", gain=-0.002, epochs=wide)
     gaps = np.array(wide) - np.array((8, 9, 8, 10, 9))
     assert abs(gaps.mean()) + T90 * gaps.std(ddof=1) / math.sqrt(5) > 1
-    assert judge(study, verdicts.CONVERGENCE).outcome == "undecided"
+    found = judge(study, verdicts.CONVERGENCE)
+    assert (found.outcome, found.evidence_for) == ("undecided", "")
+    half = T95 * gaps.std(ddof=1) / math.sqrt(5)
+    assert found.evidence_against.startswith(
+        f"0 of 6 losses shown to differ, largest difference LGL {gaps.mean():+.1f} epochs, 95 % interval "
+        f"{gaps.mean() - half:+.1f} to {gaps.mean() + half:+.1f}, n=5. 5 of 6 losses within one epoch of SML "
+    )
     study.drop("fmnist", "LGL", [4])
     found = judge(study, verdicts.CONVERGENCE)
     assert found.outcome is None

@@ -71,8 +71,8 @@ def test_three_sentences(study: Study) -> None:
         "higher and 9 not shown to differ, at best Entmax -0.020 nats (n=5); on KMNIST, "
     )
     assert second.endswith(
-        " (n=4 to 5). Test images whose class gets probability 0, an infinite NLL: Entmax, alpha 1.25 2 % on "
-        "Fashion-MNIST (the most of 4 losses) and Entmax 2 % on KMNIST (the most of 2 losses)."
+        " (n=4 to 5). Test images whose class gets probability 0, an infinite NLL: 2 % on Fashion-MNIST "
+        "with Entmax, alpha 1.25 (the most of 4 losses) and 2 % on KMNIST with Entmax (the most of 2 losses)."
     )
     assert third.startswith(
         "Gradients: SML comes within 0.5 points of its end after 8.8 epochs on Fashion-MNIST (n=5); 1 of 6 "

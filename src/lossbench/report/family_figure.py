@@ -96,8 +96,8 @@ def family_picture(rows: Sequence[FamilyRow], baseline: str, margin: float, name
         f"Left: test accuracy minus {baseline}'s, each loss at its own learning rate; mean over paired seeds, 95 % "
         f"interval not corrected for the number of losses{f' ({told})' * bool(told)}; band: margin of "
         f"±{100 * margin:g} points. Right: NLL; hollow: through the loss's own map, probabilities below 1e-12 as "
-        "1e-12; filled: after one temperature, best map, fitted on half of the test images, scored on the other half. p=0: "
-        "share of test images whose class gets probability 0 (infinite NLL), by data set. Arrow: beyond the axis."
+        "1e-12; filled: after one temperature, best map, fitted on half of the test images, scored on the other half. "
+        "p=0: share of test images whose class gets probability 0 (infinite NLL), by data set. Arrow: beyond the axis."
     )
     alt = " ".join(_in_words(row) for row in rows)
     drawn = drawing(_draw, tuple(rows), baseline, margin)

@@ -113,7 +113,8 @@ def _zeros(known: Family) -> str:
         some = {label: share for label, share in shares.items() if share}
         if some:
             most = max(some, key=lambda label: some[label])
-            parts.append(f"{most} {100 * some[most]:.2g} % on {plan.DATASETS[name]} (the most of {losses(len(some))})")
+            where = f"on {plan.DATASETS[name]} with {most}"
+            parts.append(f"{100 * some[most]:.2g} % {where} (the most of {losses(len(some))})")
     told = " and ".join(parts)
     return f"Test images whose class gets probability 0, an infinite NLL: {told}." if told else ""
 
