@@ -166,11 +166,12 @@ def answer_picture(
     """
     level, steps = f"{100 * LEAVING:g} %", seeds_told(row.n for row in rows if row.n)
     scratch = seeds_told(one.n for row in rows for one in row.differences if one and one.n)
-    partly = [row.loss for row in rows if row.n and not row.is_whole]
+    partly = sum(bool(row.n) and not row.is_whole for row in rows)
+    so_far = f"; for {partly} of {len(rows)} losses not all runs are done" if partly else ""
     caption = (
         f"Left: steps from the same confidently wrong network to {level} on held-out images of Fashion-MNIST, median "
         f"at the best of the learning rates ({steps or 'not yet run'}); open marks at the right edge: not in {most:,} "
-        f"steps at any rate{'' if not partly else f'; of {len(partly)} losses, only part of the rates and seeds'}. "
+        f"steps at any rate{so_far}. "
         f"Right: test accuracy from scratch less that of {baseline}, each loss at its own learning rate, with 95 % "
         f"interval ({scratch or 'not yet run'}); grey: within {100 * margin:g} points. CNN2C."
     )
@@ -257,7 +258,7 @@ def _draw_steps(axes: Axes, ys: Sequence[float], rows: Sequence[AnswerRow], most
 
 
 def _draw_gaps(axes: Axes, ys: Sequence[float], rows: Sequence[AnswerRow], baseline: str, margin: float) -> None:
-    extents = sorted(max(map(abs, ends([one]))) for row in rows for one in row.differences if one)
+    extents = sorted(max(map(abs, ends([one for one in row.differences if one])), default=0.0) for row in rows)
     while len(extents) > 1 and extents[-1] > _FAR * max(extents[-2], 400 * margin):
         extents.pop()
     reach = 1.08 * max([*extents, 200 * margin])

@@ -7,7 +7,7 @@ from lossbench.config.registry import LABELS
 from lossbench.report.blocks import Block, Paragraph, Table
 from lossbench.report.table import table
 from lossbench.report.tone import toned
-from lossbench.report.wording import MISSING, NO_NUMBER, counted, enumerated, percent, seeds_told
+from lossbench.report.wording import MISSING, NO_NUMBER, enumerated, percent, seeds_told
 from lossbench.studies.why_log import plan
 from lossbench.studies.why_log.pictures import rates_picture
 from lossbench.studies.why_log.wrong_start import HIGHER, LEAVING, P_EDGES, FromWrong, Start, WrongStart, most_steps
@@ -52,28 +52,28 @@ def how_wrong(start: Start) -> str:
             f" On held-out images it then predicts the wrong label in {reach} % "
             f"({plan.NUM_VALIDATION:,} images, {seeds_told([len(start.accuracies)])})."
         )
-    if start.counts:
+    found = start.median_between
+    if found:
         told += (
-            f" Of {sum(start.counts):,} training images of seed {plan.TRACED_SEED}, {_median(start)}; for "
-            f"{percent(start.share_below(P_EDGES[0]), 0)} % of them p_y is below {_small(P_EDGES[0])}."
+            f" The true class then has a small probability p_y: {where_median(found)}, and below "
+            f"{_small(P_EDGES[0])} for {percent(start.share_below(P_EDGES[0]), 0)} % of {sum(start.counts):,} training "
+            f"images (seed {plan.TRACED_SEED})."
         )
     else:
         told += " The true class's probability at the start was not traced yet."
     return told
 
 
-def _median(start: Start) -> str:
-    """Where the median of p_y is."""
-    found = start.median_between
-    assert found is not None, "there are counts"
-    low, high = found
+def where_median(bin_: tuple[float, float]) -> str:
+    """The median of p_y in words, by its bin."""
+    low, high = bin_
     where = f"below {_small(high)}" if not low else f"between {_small(low)} and {_small(high)}"
-    return f"the median p_y, the true class's probability, is {where}"
+    return f"median p_y {where}"
 
 
 def _small(p: float) -> str:
     """A probability as people write it: 1e-6, not 1e-06."""
-    return f"{p:g}".replace("e-0", "e-")
+    return f"{p:.0e}".replace("e-0", "e-") if 0 < p < 0.01 else f"{p:g}"
 
 
 def _who_leaves(losses: Sequence[FromWrong], start: str) -> str:
@@ -95,7 +95,7 @@ def _who_leaves(losses: Sequence[FromWrong], start: str) -> str:
     done, planned = sum(one.num_done for one in losses), sum(one.num_planned for one in losses)
     counts = f"{done} of {planned} runs" if planned else "no run"
     unknown = [one.loss for one in losses if not one.num_planned]
-    more = f"; {counted(len(unknown), 'loss')} without an own learning rate yet" if unknown else ""
+    more = f"; no own learning rate yet: {enumerated(unknown)}" if unknown else ""
     left = f"Not all runs that decide are done for {enumerated(waiting)} ({counts} of this start are done{more})."
     return f"{told} {left}".strip()
 
@@ -135,6 +135,8 @@ def steps_text(one: FromWrong, level: float) -> str:
     if best is None:
         return f"> {most_steps():,}"
     steps = sorted(best.steps(level))
+    if len(steps) == 1:
+        return f"{_steps(steps[0])} (n=1)"
     return f"{_steps(best.median(level))} ({_steps(steps[0])} to {_steps(steps[-1])}; n={len(steps)})"
 
 
