@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lossbench.config.registry import LABELS
 from lossbench.report.blocks import Block, Items, Paragraph, Picture, Section
 from lossbench.report.rows import Estimate
-from lossbench.report.wording import counted, enumerated, points
+from lossbench.report.wording import enumerated, points
 from lossbench.statistics.inference import Outcome
 from lossbench.studies.compared import LossResult
 from lossbench.studies.results import Results
@@ -81,29 +81,23 @@ def sentences(evidence: Evidence) -> list[str]:
 def from_scratch(evidence: Evidence) -> str:
     """The squares less SML from scratch, with the words of the verdicts."""
     parts = {loss: evidence.parts(loss) for loss in (SQUARE, BRIER, SQUARED)}
-    known = {loss: [part for part in own if _has_number(part)] for loss, own in parts.items()}
     begin = "From scratch, each loss at its own learning rate"
-    if not any(known.values()):
+    if not any(part.n for own in parts.values() for part in own):
         return f"{begin}: not yet run for {enumerated(LABELS[loss] for loss in parts)}."
-    texts = []
-    for loss, own in parts.items():
-        told = enumerated(_short(evidence, loss, part) for part in own) if known[loss] else "not yet run"
-        texts.append(f"{LABELS[loss]} {told}")
+    texts = [f"{LABELS[loss]} {_short(own)}" for loss, own in parts.items()]
     return f"{begin}, test accuracy less {SML}'s: {'; '.join(texts)}."
 
 
-def _has_number(part: Part) -> bool:
-    return part.word is not None or part.told.startswith(("+", "-"))
-
-
-def _short(evidence: Evidence, loss: str, part: Part) -> str:
-    """A difference on a data set in brief: its mean, its word and n."""
-    found = next(one for one in evidence.scratch[part.where].losses if one.label == LABELS[loss])
-    if not _has_number(part) or found.against_own is None:
-        return f"not yet run on {part.where}"
-    one = found.against_own.difference
-    word = part.word or "not all runs done"
-    return f"{points(one.mean)} points on {part.where} ({word}, n={one.n})"
+def _short(parts: Sequence[Part]) -> str:
+    """Differences in brief: the mean, the word and n on each data set."""
+    if not any(part.n for part in parts):
+        return "not yet run"
+    return enumerated(
+        f"{points(part.mean)} points on {part.where} ({part.word or 'not all runs done'}, n={part.n})"
+        if part.n
+        else f"not yet run on {part.where}"
+        for part in parts
+    )
 
 
 def from_wrong(evidence: Evidence) -> str:
@@ -121,7 +115,7 @@ def from_wrong(evidence: Evidence) -> str:
         for state, words in _OTHERS.items()
         if (labels := [one.loss for one in others if one.state == state])
     ]
-    told = f"{begin}: {left(sml)}; {left(square)}."
+    told = f"{begin}: {left(sml)}. {left(square)}."
     return f"{told} Of the others, {'; '.join(rest)}." if rest else told
 
 
@@ -145,22 +139,26 @@ def reason(evidence: Evidence) -> str:
     by_word: dict[str, list[str]] = {}
     for loss, one in zip((SQUARE, BRIER, SQUARED), good, strict=True):
         by_word.setdefault(one.word, []).append(LABELS[loss])
-    results = [f"{_is(word)} for {enumerated(labels)}" for word, labels in by_word.items()]
-    return (
-        f"{begin} Of the answers' sentences, “does not have good results” {enumerated(results)}; “not convex” as the "
-        f"reason {_is(convex.word)}; “fast convergence” {_is(fast.word)}. That a loss of the probability is flat where "
-        f"the network is wrong, which they leave out, {_is(flat.word)} {_of(flat)}."
-    )
+    said = [(word, f"“does not have good results” for {enumerated(labels)}") for word, labels in by_word.items()]
+    said += [(convex.word, "“not convex” as the reason"), (fast.word, "“fast convergence”")]
+    said += [(flat.word, f"“flat where it is wrong”, which the answers leave out{_of(flat)}")]
+    groups = {word: [text for key, text in said if key == word] for word in _VERDICTS}
+    told = [f"{begins} {'; '.join(groups[word])}" for word, begins in _VERDICTS.items() if groups[word]]
+    return begin if len(told) == 1 and groups["not yet tested"] else f"{begin} {'. '.join(told)}."
 
 
-def _is(word: str) -> str:
-    return word if word in ("holds", "fails") else f"is {word}"
+_VERDICTS = {
+    "holds": "What holds:",
+    "fails": "What fails:",
+    "undecided": "Undecided:",
+    "not yet tested": "Not yet tested:",
+}
+"""How the sentences with a verdict are announced."""
 
 
 def _of(flat: Judged) -> str:
     """How many seeds the last sentence rests on."""
-    seeds = len(plan.RIGHTING_SEEDS)
-    return f"(n={seeds})" if flat.outcome else f"(planned: {counted(seeds, 'seed')})"
+    return f" (n={len(plan.RIGHTING_SEEDS)})" if flat.outcome else ""
 
 
 def _reason(flat: Outcome | None, convex: Outcome | None, square: Outcome | None) -> str:

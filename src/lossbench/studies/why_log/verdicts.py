@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,18 +11,20 @@ from lossbench.losses.brier import Brier
 from lossbench.losses.one_minus_p_squared import OneMinusPSquared
 from lossbench.losses.spherical import Spherical
 from lossbench.losses.squared import Squared
-from lossbench.report.wording import counted, enumerated, measured, points, probability, seeds_told
+from lossbench.report.wording import counted, enumerated, measured, points, probability
 from lossbench.statistics import inference
 from lossbench.statistics.inference import ALPHA, Difference, Outcome, Pairs
 from lossbench.studies.compared import Compared, LossResult
 from lossbench.studies.results import Results, Statistic, area, epochs_to_end
 from lossbench.studies.sentences import Judged
 from lossbench.studies.why_log import plan
-from lossbench.studies.why_log.wrong_start import LEAVING, FromWrong, WrongStart, most_steps
-from lossbench.studies.why_log.wrong_start_page import steps_text
+from lossbench.studies.why_log.wrong_start import LEAVING, AtRate, FromWrong, WrongStart, most_steps
 
 SML = LABELS["sml"]
 SQUARE, BRIER, SPHERICAL, SQUARED = (one.name for one in (OneMinusPSquared(), Brier(), Spherical(), Squared()))
+
+DATASETS = {"fmnist": "Fashion-MNIST", "kmnist": "KMNIST"}
+"""Data sets of the runs from scratch, in words."""
 
 NOT_LOWER = ("higher", "equal", "equivalent", "higher, within the margin", "lower, within the margin")
 """Words of a loss that has results as good as SML's, or better."""
@@ -40,12 +42,16 @@ class Part:
         word: the verdict; None: not all runs of the loss and of SML are done.
         settled: whether the family's other losses are done too, so that Holm's correction stays.
         told: the difference with its interval and n, or that it is not yet run.
+        mean: difference, a fraction; nan without a pair of runs.
+        n: pairs of runs.
     """
 
     where: str
     word: inference.Word | None
     settled: bool
     told: str
+    mean: float
+    n: int
 
     @property
     def text(self) -> str:
@@ -66,7 +72,7 @@ class Evidence:
     @cached_property
     def scratch(self) -> dict[str, Compared]:
         """The comparisons from scratch, by the data set in words."""
-        return {LABELS[name]: Compared(plan.from_scratch(name), self.results) for name in ("fmnist", "kmnist")}
+        return {words: Compared(plan.from_scratch(name), self.results) for name, words in DATASETS.items()}
 
     @cached_property
     def noise(self) -> dict[str, Compared]:
@@ -106,7 +112,7 @@ def _part(where: str, compared: Compared, label: str) -> Part:
     told += f"; diverged: {enumerated(lost)}" if lost else ""
     if word is None and against.pairs.n:
         told += ", not all runs done"
-    return Part(where, word, all(map(_is_done, compared.losses)), told)
+    return Part(where, word, all(map(_is_done, compared.losses)), told, against.difference.mean, against.pairs.n)
 
 
 def _loss(compared: Compared, label: str) -> LossResult:
@@ -186,7 +192,7 @@ def not_convex(evidence: Evidence) -> Judged:
 
 
 def _named(label: str, part: Part) -> Part:
-    return Part(f"{label}, {part.where}", part.word, part.settled, part.told)
+    return replace(part, where=f"{label}, {part.where}")
 
 
 @dataclass(frozen=True)
@@ -316,16 +322,32 @@ def left(one: FromWrong) -> str:
     """In how many seeds a loss leaves the wrong start, and its steps at the best rate."""
     if not one.num_done:
         return f"{one.loss} not yet run"
-    told = f"{one.loss} reaches {100 * LEAVING:g} % in {one.seeds_reaching(LEAVING)} of {one.num_seeds} seeds"
-    best = one.best(LEAVING)
-    told += f", steps {steps_text(one, LEAVING)}" + (f" at lr {best.lr:g}" if best else f" at {_rates(one)}")
-    told += f", {one.diverged} of {one.num_done} runs diverged" if one.diverged else ""
-    return told if one.is_done else f"{told}, {one.num_done} of {one.num_planned} runs done"
+    best, level, within = one.best(LEAVING), f"{100 * LEAVING:g} %", f"within {most_steps():,} steps"
+    reaching = f"{one.seeds_reaching(LEAVING)} of {one.num_seeds} seeds"
+    if best:
+        told = f"{one.loss} reaches {level} after {_steps(best)} at learning rate {best.lr:g}"
+        told += f", and in {reaching} at one rate at least"
+    elif one.seeds_reaching(LEAVING):
+        told = f"{one.loss} reaches {level} in {reaching} {within}, and by the median over seeds at no rate"
+    else:
+        told = f"{one.loss} reaches {level} in {reaching} at {_rates(one)} {within}"
+    more = [f"{one.diverged} of {one.num_done} runs diverged"] if one.diverged else []
+    more += [] if one.is_done else [f"{one.num_done} of {one.num_planned} runs are done"]
+    return f"{told} ({', '.join(more)})" if more else told
+
+
+def _steps(best: AtRate) -> str:
+    """The median steps at the best rate, with the range of seeds."""
+    known = sorted(best.steps(LEAVING))
+    if len(known) == 1:
+        return f"{known[0]:,.0f} steps (n=1)"
+    low, high = (f"{value:,.0f}" if math.isfinite(value) else f"> {most_steps():,}" for value in (known[0], known[-1]))
+    return f"a median of {best.median(LEAVING):,.0f} steps ({low} to {high}, n={len(known)})"
 
 
 def _rates(one: FromWrong) -> str:
     done = sum(bool(rate.done) for rate in one.rates)
-    return f"each of {counted(done, 'learning rate')}" if done > 1 else "the learning rate tried"
+    return f"any of {done} learning rates" if done > 1 else "the learning rate tried"
 
 
 def wrong_labels(evidence: Evidence) -> list[Judged]:
@@ -365,9 +387,3 @@ def _setting(words: str, parts: Sequence[Part]) -> str:
     waiting = [part.text for part in parts if part.word is None]
     rest = f"; open: {'; '.join([*between, *waiting])}" if between or waiting else ""
     return words + rest
-
-
-def scratch_n(evidence: Evidence) -> str:
-    """Seeds of the losses from scratch, such as "n=5"; empty without runs."""
-    every = (one.against_own for compared in evidence.scratch.values() for one in compared.others)
-    return seeds_told(one.pairs.n for one in every if one and one.pairs.n)
