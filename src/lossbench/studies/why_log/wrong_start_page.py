@@ -7,7 +7,7 @@ from lossbench.config.registry import LABELS
 from lossbench.report.blocks import Block, Paragraph, Table
 from lossbench.report.table import table
 from lossbench.report.tone import toned
-from lossbench.report.wording import MISSING, NO_NUMBER, enumerated, percent, seeds_told
+from lossbench.report.wording import MISSING, NO_NUMBER, counted, enumerated, percent, seeds_told
 from lossbench.studies.why_log import plan
 from lossbench.studies.why_log.pictures import rates_picture
 from lossbench.studies.why_log.wrong_start import HIGHER, LEAVING, P_EDGES, FromWrong, Start, WrongStart, most_steps
@@ -52,6 +52,8 @@ def how_wrong(start: Start) -> str:
             f" On held-out images it then predicts the wrong label in {reach} % "
             f"({plan.NUM_VALIDATION:,} images, {seeds_told([len(start.accuracies)])})."
         )
+    if start.diverged:
+        told += f" {counted(start.diverged, 'fit')} diverged, so that its runs are missing."
     found = start.median_between
     if found:
         told += (
@@ -60,7 +62,7 @@ def how_wrong(start: Start) -> str:
             f"images (seed {plan.TRACED_SEED})."
         )
     else:
-        told += " The true class's probability at the start was not traced yet."
+        told += " Where p_y lies was not traced yet."
     return told
 
 
