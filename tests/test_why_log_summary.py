@@ -71,15 +71,16 @@ def whole() -> Known:
 def test_the_summary_of_all_runs(whole: Known) -> None:
     scratch, wrong, reason = sentences(Evidence(whole))
     assert scratch == (
-        "From scratch, each loss at its own learning rate, test accuracy less SML's: (1 - p)² -1.00 points on "
-        "Fashion-MNIST (lower, n=5) and -1.00 points on KMNIST (lower, n=5); Brier +0.02 points on Fashion-MNIST "
-        "(equivalent, n=5) and +0.02 points on KMNIST (equivalent, n=5); Squared +0.02 points on Fashion-MNIST "
-        "(equivalent, n=5) and +0.02 points on KMNIST (equivalent, n=5)."
+        "From scratch, each loss at its own learning rate, test accuracy less SML's. (1 - p)²: -1.00 points on "
+        "Fashion-MNIST (lower, n=5), -1.00 points on KMNIST (lower, n=5); Brier: +0.02 points on Fashion-MNIST "
+        "(equivalent, n=5), +0.02 points on KMNIST (equivalent, n=5); Squared: +0.02 points on Fashion-MNIST "
+        "(equivalent, n=5), +0.02 points on KMNIST (equivalent, n=5)."
     )
     assert wrong == (
-        "From the same confidently wrong network (median p_y between 1e-6 and 1e-4): SML reaches 80 % after a median "
-        "of 150 steps (100 to 200, n=3) at learning rate 0.003, and in 3 of 3 seeds at one rate at least. (1 - p)² "
-        "reaches 80 % in 0 of 3 seeds at any of 6 learning rates within 3,628 steps. Of the others, Brier, Spherical, "
+        "From the same confidently wrong network (the true class's median probability is between 1e-6 and 1e-4): SML "
+        "reaches 80 % after a median of 150 steps (100 to 200, n=3) at learning rate 0.003, and in 3 of 3 seeds at one "
+        "rate at least. (1 - p)² reaches 80 % in 0 of 3 seeds at any of 6 learning rates within 3,628 steps. Of "
+        "the others, Brier, Spherical, "
         "GCE, Squared, LGL, LGL-INR and Sparsemax get there in all seeds; MAE in none."
     )
     assert reason == (

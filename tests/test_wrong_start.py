@@ -173,8 +173,8 @@ def test_the_common_start_on_the_page(world: World) -> None:
     assert how == (
         "The start: SML is fitted to labels that call each class of Fashion-MNIST the next one (4 epochs, learning "
         "rate 0.1). On held-out images it then predicts the wrong label in 89.0 to 89.2 % (2,000 images, n=3). The "
-        "true class then has a small probability p_y: median p_y between 1e-6 and 1e-4, and below 1e-6 for 31 % of 16 "
-        "training images (seed 0)."
+        "true class then has a small probability p_y: its median is between 1e-6 and 1e-4, and it is below 1e-6 for "
+        "31 % of 16 training images (seed 0)."
     )
     assert who.startswith(
         "From the same wrong start, within 3,628 steps, SML reached 80 % in all 3 seeds; (1 - p)² in none at any of 6 "

@@ -24,7 +24,7 @@ from lossbench.studies.why_log.wrong_start import LEAVING, FromWrong
 _MARKS = (50, 100, 200, 500, 1000, 2000)
 _BEYOND = 1.45  # times the last step: where censored runs are drawn
 _FAR = 2.5  # times the next largest difference: beyond that a row is an arrow
-_ROW = 0.27  # inches
+_ROW = 0.3  # inches
 _CENSORED: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1.0, "linestyle": "none"}
 
 
@@ -216,7 +216,7 @@ _SETS: tuple[dict[str, Any], ...] = (
 
 
 def _draw_answer(rows: Sequence[AnswerRow], datasets: Sequence[str], most: int, baseline: str, margin: float) -> Figure:
-    left, between, top, each = longest([row.loss for row in rows]) + 0.2, 0.25, 0.85, 2.3
+    left, between, top, each = longest([row.loss for row in rows]) + 0.2, 0.25, 0.85, 2.15
     height = _ROW * max(len(rows), 1)
     figure = Figure(figsize=(left + 2 * each + between + 0.15, top + height + 0.5))
     steps = place_axes(figure, left, top, each, height)
@@ -270,7 +270,7 @@ def _draw_gaps(axes: Axes, ys: Sequence[float], rows: Sequence[AnswerRow], basel
             text = "baseline" if row.loss == baseline else "not yet run"
             axes.text(0.03 * reach, y, text, fontsize=SMALL, va="center_baseline")
             continue
-        shift = 0.17 if len(row.differences) > 1 else 0.0
+        shift = 0.2 if len(row.differences) > 1 else 0.0
         for place, one in enumerate(row.differences):
             if one:
                 _draw_gap(axes, y - shift + 2 * shift * place, one, reach, _SETS[place % len(_SETS)])

@@ -39,14 +39,16 @@ class WhyLog(Study):
         seeds = f"n={len(plan.RIGHTING_SEEDS)}"
         common = wrong_start_blocks(WrongStart(results))
         own = wrong_start_blocks(WrongStart(results, own_start=True))
-        at_start = (
-            f"Rules: docs/why_log.md; steps to 80 and 90 % from a confidently wrong network, censored runs, {seeds}."
-        )
+        at_start = f"Rules: docs/why_log.md; steps to 80 and 90 % from a confidently wrong network, {seeds}."
         at_own = f"The same where each loss fits its own wrong network; description, {seeds}."
         gist = "Rules: docs/why_log.md; paired t with Holm, margin 0.25 points, own learning rates."
         found = [
-            Section(f"{self.title} The same wrong start", common, gist=at_start) if common else None,
-            Section(f"{self.title} Each loss's own wrong start", own, gist=at_own) if own else None,
+            Section(f"{self.title} The same wrong start", common, "Why the log: same start", at_start)
+            if common
+            else None,
+            Section(f"{self.title} Each loss's own wrong start", own, "Why the log: own start", at_own)
+            if own
+            else None,
             *(
                 folded(f"{self.title} {label}", one, results, f"why_log_{stem}_", gist)
                 for (stem, label), one in plan.comparisons().items()

@@ -84,15 +84,15 @@ def from_scratch(evidence: Evidence) -> str:
     begin = "From scratch, each loss at its own learning rate"
     if not any(part.n for own in parts.values() for part in own):
         return f"{begin}: not yet run for {enumerated(LABELS[loss] for loss in parts)}."
-    texts = [f"{LABELS[loss]} {_short(own)}" for loss, own in parts.items()]
-    return f"{begin}, test accuracy less {SML}'s: {'; '.join(texts)}."
+    texts = [f"{LABELS[loss]}: {_short(own)}" for loss, own in parts.items()]
+    return f"{begin}, test accuracy less {SML}'s. {'; '.join(texts)}."
 
 
 def _short(parts: Sequence[Part]) -> str:
     """Differences in brief: the mean, the word and n on each data set."""
     if not any(part.n for part in parts):
         return "not yet run"
-    return enumerated(
+    return ", ".join(
         f"{points(part.mean)} points on {part.where} ({part.word or 'not all runs done'}, n={part.n})"
         if part.n
         else f"not yet run on {part.where}"
@@ -106,7 +106,7 @@ def from_wrong(evidence: Evidence) -> str:
     sml, square = (wrong.by_label[label] for label in (SML, LABELS[SQUARE]))
     found = wrong.start.median_between
     begin = "From the same confidently wrong network"
-    begin += f" ({where_median(found)})" if found else ""
+    begin += f" (the true class's median probability is {where_median(found)})" if found else ""
     if not sml.num_done and not square.num_done:
         return f"{begin}: not yet run."
     others = [one for one in wrong.losses if one.loss not in (SML, LABELS[SQUARE])]

@@ -57,7 +57,7 @@ def how_wrong(start: Start) -> str:
     found = start.median_between
     if found:
         told += (
-            f" The true class then has a small probability p_y: {where_median(found)}, and below "
+            f" The true class then has a small probability p_y: its median is {where_median(found)}, and it is below "
             f"{_small(P_EDGES[0])} for {percent(start.share_below(P_EDGES[0]), 0)} % of {sum(start.counts):,} training "
             f"images (seed {plan.TRACED_SEED})."
         )
@@ -67,10 +67,9 @@ def how_wrong(start: Start) -> str:
 
 
 def where_median(bin_: tuple[float, float]) -> str:
-    """The median of p_y in words, by its bin."""
+    """Where the median of p_y is, in words, by its bin."""
     low, high = bin_
-    where = f"below {_small(high)}" if not low else f"between {_small(low)} and {_small(high)}"
-    return f"median p_y {where}"
+    return f"below {_small(high)}" if not low else f"between {_small(low)} and {_small(high)}"
 
 
 def _small(p: float) -> str:
