@@ -179,8 +179,15 @@ def test_a_loss_whose_run_diverged_does_not_gain_by_it() -> None:
     world = World()
     for dataset in ("fmnist", "kmnist"):
         world.scratch(dataset, {"one_minus_p_squared": 0.0}, {"sml": FAST, "one_minus_p_squared": SLOW})
+    world.lose(plan.from_scratch("fmnist"), "one_minus_p_squared", 0)
+    one = fast_convergence(Evidence(world.results))
+    assert one.outcome == "holds"
+    assert (one.evidence_for.count("Fashion-MNIST"), one.evidence_for.count("n=4")) == (2, 2)
     world.lose(plan.from_scratch("kmnist"), "sml", 0)
-    assert fast_convergence(Evidence(world.results)).outcome == "undecided"
+    one = fast_convergence(Evidence(world.results))
+    assert one.outcome == "undecided"
+    assert "KMNIST" not in one.evidence_for
+    assert one.setting.count("KMNIST: ") == 2
 
 
 FLAT = {

@@ -135,7 +135,8 @@ def reason(evidence: Evidence) -> str:
         fast_convergence(evidence),
         flat_where_wrong(evidence),
     )
-    begin = _reason(flat.outcome, convex.outcome, good[0].outcome)
+    sml, square = (evidence.wrong.by_label[label] for label in (SML, LABELS[SQUARE]))
+    begin = _reason(flat.outcome, convex.outcome, good[0].outcome, sml.state == "stays") + _slower(sml, square)
     by_word: dict[str, list[str]] = {}
     for loss, one in zip((SQUARE, BRIER, SQUARED), good, strict=True):
         by_word.setdefault(one.word, []).append(LABELS[loss])
@@ -161,26 +162,46 @@ def _of(flat: Judged) -> str:
     return f" (n={len(plan.RIGHTING_SEEDS)})" if flat.outcome else ""
 
 
-def _reason(flat: Outcome | None, convex: Outcome | None, square: Outcome | None) -> str:
-    """The reason that follows from the verdicts on flatness, on convexity, and on (1-p)² from scratch."""
-    match flat, convex:
-        case "holds", "fails":
+def _reason(flat: Outcome | None, convex: Outcome | None, square: Outcome | None, sml_stays: bool) -> str:
+    """The reason that follows from the verdicts on flatness, on convexity, and on (1-p)² from scratch.
+
+    Args:
+        flat: whether a flat gradient keeps (1-p)² in the wrong start, and not SML.
+        convex: whether convexity is the reason.
+        square: whether (1-p)² has no good results.
+        sml_stays: whether SML stays in the wrong start, so that `flat` fails.
+    """
+    rest = {None: "not yet tested", "undecided": "undecided"}.get(convex, "")
+    if flat is None:
+        return "The reason is not known yet, as the runs that decide are not all done."
+    if flat == "undecided":
+        return "The reason is undecided."
+    if flat == "holds":
+        if convex == "fails":
             return "So the reason in these runs is the flat gradient where the network is wrong, and not convexity."
-        case "holds", "holds":
+        if convex == "holds":
             return "So both are supported: the flat gradient where the network is wrong, and convexity."
-        case "holds", _:
-            rest = "not yet tested" if convex is None else "undecided"
-            return f"So the flat gradient where the network is wrong is a reason; whether convexity is one is {rest}."
-        case "fails", "fails":
-            if square == "fails":
-                return f"So no reason for the log is seen in these runs: {LABELS[SQUARE]} does as well."
-            return "So neither the flat gradient where the network is wrong nor convexity is the reason in these runs."
-        case "fails", "holds":
-            return "So the reason in these runs is convexity, and not the flat gradient where the network is wrong."
-        case None, _:
-            return "The reason is not known yet, as the runs that decide are not all done."
-        case _:
-            return "The reason is undecided."
+        return f"So the flat gradient where the network is wrong is a reason; whether convexity is one is {rest}."
+    leaving = f"{SML} does not leave the wrong start" if sml_stays else f"{LABELS[SQUARE]} leaves the wrong start too"
+    if convex == "fails":
+        told = f"So by the rules neither a flat gradient nor convexity is the reason in these runs: {leaving}."
+    elif convex == "holds":
+        told = f"So by the rules the reason in these runs is convexity, and not a flat gradient: {leaving}."
+    else:
+        told = f"By the rules a flat gradient is not the reason: {leaving}. Whether convexity is one is {rest}."
+    return f"{told} From scratch, {LABELS[SQUARE]} does as well as {SML}." if square == "fails" else told
+
+
+def _slower(sml: FromWrong, square: FromWrong) -> str:
+    """How many times SML's steps (1-p)² needs where both leave: description beside a verdict that has no part in it."""
+    first, second = sml.best(LEAVING), square.best(LEAVING)
+    if sml.state != "leaves" or square.state != "leaves" or first is None or second is None:
+        return ""
+    one, two = first.median(LEAVING), second.median(LEAVING)
+    return (
+        f" {LABELS[SQUARE]} needs {two / one:.1f} times as many steps as {SML} ({two:,.0f} and {one:,.0f}, medians at "
+        f"the best rates, n={min(len(first.done), len(second.done))}), which decides nothing."
+    )
 
 
 def answer(evidence: Evidence) -> Picture | None:

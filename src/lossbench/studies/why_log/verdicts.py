@@ -308,7 +308,8 @@ def flat_where_wrong(evidence: Evidence) -> Judged:
     contra = [left(one) for one, state in ((sml, "stays"), (square, "leaves")) if one.state == state]
     rest = "; ".join(left(one) for one in (sml, square) if one.state in ("undecided", None))
     return Judged(
-        "The explanation left out: a loss of the probability is flat where the network is confidently wrong",
+        "The explanation left out: a loss of the probability is flat where the network is confidently wrong, so that "
+        f"{LABELS[SQUARE]} stays there and {SML} leaves",
         outcome,
         "; ".join(pro),
         "; ".join(contra),
