@@ -25,13 +25,33 @@ class WhyLog(Study):
         for one in plan.comparisons().values():
             yield from one.with_logits(accuracy, plan.NUM_WITH_LOGITS)
 
-    def sections(self, results: Results) -> list[Section]:
-        """A section for each comparison that has a run of its own."""
-        from lossbench.studies.comparison_page import folded
+    def summary(self, results: Results) -> Section:
+        from lossbench.studies.why_log.summary import summary
 
+        return summary(results, self.title, self.planned(results))
+
+    def sections(self, results: Results) -> list[Section]:
+        """A section for each kind of wrong start and for each comparison, of those that have runs of their own."""
+        from lossbench.studies.comparison_page import folded
+        from lossbench.studies.why_log.wrong_start import WrongStart
+        from lossbench.studies.why_log.wrong_start_page import wrong_start_blocks
+
+        seeds = f"n={len(plan.RIGHTING_SEEDS)}"
+        common = wrong_start_blocks(WrongStart(results))
+        own = wrong_start_blocks(WrongStart(results, own_start=True))
+        at_start = f"Rules: docs/why_log.md; steps to 80 and 90 % from a confidently wrong network, {seeds}."
+        at_own = f"The same where each loss fits its own wrong network; description, {seeds}."
         gist = "Rules: docs/why_log.md; paired t with Holm, margin 0.25 points, own learning rates."
         found = [
-            folded(f"{self.title} {label}", one, results, f"why_log_{stem}_", gist)
-            for (stem, label), one in plan.comparisons().items()
+            Section(f"{self.title} The same wrong start", common, "Why the log: same start", at_start)
+            if common
+            else None,
+            Section(f"{self.title} Each loss's own wrong start", own, "Why the log: own start", at_own)
+            if own
+            else None,
+            *(
+                folded(f"{self.title} {label}", one, results, f"why_log_{stem}_", gist)
+                for (stem, label), one in plan.comparisons().items()
+            ),
         ]
         return [section for section in found if section is not None]
