@@ -31,7 +31,7 @@ class Trace:
     """The gradient trace of a run; docs/files.md describes its arrays.
 
     Args:
-        steps: done at each point, int [T].
+        steps: done at each point, int [T], rising.
         counts: images by bin of p_y, int [T, 8].
         norms: mean norm of a sample's gradient in its logits by bin, float [T, 8]; 0 in a bin without images.
         zeros: share of entries that are exactly 0, and of images whose gradient is, float [T, 2].
@@ -60,7 +60,9 @@ def trace_of(results: Results, config: Config) -> Trace | None:
     spectrum, spectrum_steps = arrays.get(SPECTRUM), np.asarray(arrays.get(SPECTRUM_STEPS, ()))
     fits = spectrum is not None and spectrum.ndim == 2 and len(spectrum) == len(spectrum_steps) > 0
     kept = np.asarray(spectrum, float) if fits and spectrum is not None and spectrum.shape[1] > 2 else None
-    return Trace(steps, counts, np.where(counts > 0, norms, 0.0), zeros, kept, spectrum_steps)
+    _, once = np.unique(steps, return_index=True)  # an epoch may end where the network is tested within it
+    counts, norms = counts[once], np.where(counts > 0, norms, 0.0)[once]
+    return Trace(steps[once], counts, norms, zeros[once], kept, spectrum_steps)
 
 
 def traces_of(runs: Runs, results: Results) -> dict[str, list[Trace]]:
