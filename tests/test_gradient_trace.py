@@ -21,9 +21,9 @@ from lossbench.losses.taylor_softmax import TaylorSoftmax
 from lossbench.models.cnn2c import Cnn2c, Head
 from lossbench.runs.checks import load_arrays
 from lossbench.runs.folder import Run, open_run
+from lossbench.runs.gradient_arrays import COUNTS, NORMS, P_EDGES, SPECTRUM, SPECTRUM_STEPS, STEPS, ZEROS
 from lossbench.training import gradient_trace
 from lossbench.training.fit import fit, start_state
-from lossbench.training.gradient_trace import COUNTS, NORMS, P_EDGES, SPECTRUM, SPECTRUM_STEPS, STEPS, ZEROS
 from lossbench.training.steps import State
 
 SIZE = 8

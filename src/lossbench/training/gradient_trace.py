@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lossbench.config.registry import LOSSES
 from lossbench.config.run import Config
+from lossbench.runs.gradient_arrays import COUNTS, NORMS, P_EDGES, SPECTRUM, SPECTRUM_STEPS, STEPS, ZEROS
 from lossbench.training.steps import State, autocast
 from lossbench.training.trace import has_classes_apart
 
@@ -16,14 +17,6 @@ NUM_BATCHES = 32
 
 NUM_COUPLED = 2
 """Of these, batches whose Hessian is computed if the loss of a batch is no mean over its samples."""
-
-P_EDGES = (1e-6, 1e-4, 1e-2, 0.1, 0.5, 0.9, 0.99)
-"""Between the bins of p_y: the softmax of the logits as they are read, at the image's class."""
-
-STEPS, COUNTS, NORMS, ZEROS, SPECTRUM, SPECTRUM_STEPS = (
-    f"gradient_trace_{name}" for name in ("steps", "counts", "norms", "zeros", "spectrum", "spectrum_steps")
-)
-"""Names of its arrays, as `arrays` gives them."""
 
 
 @dataclass(frozen=True)
