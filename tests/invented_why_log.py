@@ -11,9 +11,9 @@ from scipy import stats
 
 from lossbench.config.registry import LABELS
 from lossbench.config.run import Config, run_id
+from lossbench.runs.gradient_arrays import COUNTS
 from lossbench.studies.comparison import Comparison
 from lossbench.studies.why_log import plan
-from lossbench.studies.why_log.wrong_start import TRACE_COUNTS
 
 EPOCH = 907
 """Steps of an epoch on 58,000 images: 906 batches of 64 and one of 16."""
@@ -120,7 +120,7 @@ class World:
 
     def trace(self, config: Config, counts: Sequence[int]) -> None:
         """The gradient trace's images by bin of p_y: before the first step, and once later."""
-        self.results.given[run_id(config)] = {TRACE_COUNTS: np.array([counts, [0] * len(counts)])}
+        self.results.given[run_id(config)] = {COUNTS: np.array([counts, [0] * len(counts)])}
 
 
 def add_tests(results: Known, config: Config, steps: float, higher: float, **changes: Any) -> None:

@@ -26,13 +26,6 @@ def at(lr: float, *steps: float | None) -> AtRate:
     return AtRate(lr, tuple(runs))
 
 
-def test_the_trace_is_read_as_it_is_written() -> None:
-    from lossbench.training import gradient_trace
-
-    assert wrong.TRACE_COUNTS == gradient_trace.COUNTS
-    assert wrong.P_EDGES == gradient_trace.P_EDGES
-
-
 def test_the_steps_of_a_run() -> None:
     assert wrong.steps_of_epoch(58000, 64) == EPOCH
     assert wrong.steps_of_epoch(64, 64) == 1

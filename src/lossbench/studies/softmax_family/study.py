@@ -34,6 +34,7 @@ class SoftmaxFamily(Study):
     def sections(self, results: Results) -> list[Section]:
         """A section for each data set that has a run of its own, then one for each question."""
         from lossbench.studies.comparison_page import folded
+        from lossbench.studies.gradient_dynamics import dynamics_blocks
         from lossbench.studies.softmax_family import sections, verdicts
 
         gist = (
@@ -43,4 +44,12 @@ class SoftmaxFamily(Study):
             folded(f"{self.title} {label}", plan.comparison(dataset), results, f"softmax_family_{dataset}_", gist)
             for dataset, label in plan.DATASETS.items()
         ]
-        return [*filter(None, found), *sections.sections(verdicts.family(results))]
+        setting = "Fashion-MNIST, CNN2C, each loss at its own learning rate"
+        dynamics = dynamics_blocks(plan.traced(results.accuracy), results, "softmax_family_", setting)
+        gradients = Section(
+            f"{self.title} Gradients",
+            dynamics,
+            "Softmax family: gradients",
+            "Norm by p_y, zeros and Hessian of the loss in the logits during training; description, n=2.",
+        )
+        return [*filter(None, found), *sections.sections(verdicts.family(results)), *([gradients] if dynamics else [])]

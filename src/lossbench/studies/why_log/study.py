@@ -31,8 +31,9 @@ class WhyLog(Study):
         return summary(results, self.title, self.planned(results))
 
     def sections(self, results: Results) -> list[Section]:
-        """A section for each kind of wrong start and for each comparison, of those that have runs of their own."""
+        """Formulas; then a section for each kind of wrong start and for each comparison, where there are runs."""
         from lossbench.studies.comparison_page import folded
+        from lossbench.studies.why_log.closed_form import algebra_blocks, closed_form_blocks
         from lossbench.studies.why_log.wrong_start import WrongStart
         from lossbench.studies.why_log.wrong_start_page import wrong_start_blocks
 
@@ -43,6 +44,12 @@ class WhyLog(Study):
         at_own = f"The same where each loss fits its own wrong network; description, {seeds}."
         gist = "Rules: docs/why_log.md; paired t with Holm, margin 0.25 points, own learning rates."
         found = [
+            Section(
+                f"{self.title} In formulas",
+                [*closed_form_blocks(), *algebra_blocks()],
+                "Why the log: formulas",
+                "Value, gradient and curvature in closed form, and where the answers' own algebra errs.",
+            ),
             Section(f"{self.title} The same wrong start", common, "Why the log: same start", at_start)
             if common
             else None,

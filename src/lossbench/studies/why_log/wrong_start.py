@@ -15,6 +15,7 @@ import numpy as np
 from lossbench.config.registry import LABELS
 from lossbench.config.run import Config
 from lossbench.data.sizes import sizes
+from lossbench.runs.gradient_arrays import COUNTS, P_EDGES
 from lossbench.runs.records import Record
 from lossbench.studies.results import Results
 from lossbench.studies.why_log import plan
@@ -24,12 +25,6 @@ LEAVING, HIGHER = 0.8, 0.9
 
 State = Literal["leaves", "stays", "undecided"]
 """Whether a loss leaves the wrong start."""
-
-TRACE_COUNTS = "gradient_trace_counts"
-"""Array of traced images by bin of p_y, [T, bins]; the first row is before the first step."""
-
-P_EDGES = (1e-6, 1e-4, 1e-2, 0.1, 0.5, 0.9, 0.99)
-"""Between these bins; tests/test_wrong_start.py checks both against `lossbench.training.gradient_trace`."""
 
 
 @dataclass(frozen=True)
@@ -217,10 +212,32 @@ class WrongStart:
         labels = [LABELS[loss.name] for loss in plan.LOSSES if not (self.own_start and loss.name == "sml")]
         return [self._of(label, self._planned.get(label, [])) for label in labels]
 
-    @property
+    @cached_property
     def by_label(self) -> Mapping[str, FromWrong]:
         """The same by label."""
         return {one.loss: one for one in self.losses}
+
+    @cached_property
+    def traced(self) -> dict[str, Config]:
+        """A run of each loss whose gradients are traced, by label: at the best rate, else at the best end so far.
+
+        Losses without such a run are left out.
+        """
+        found = {}
+        for label, planned in self._planned.items():
+            done = {
+                one.lr: (run.leaving, -run.end, one.config)
+                for one in planned
+                if one.config.seed == plan.TRACED_SEED
+                and (run := run_of(self.results, one.config)) is not None
+                and not run.diverged
+            }
+            best = self.by_label[label].best(LEAVING)
+            if best is not None and best.lr in done:
+                found[label] = done[best.lr][-1]
+            elif done:
+                found[label] = min(done.values(), key=lambda one: one[:2])[-1]
+        return found
 
     @property
     def num_done(self) -> int:
@@ -252,8 +269,8 @@ class WrongStart:
             if one.config.seed != plan.TRACED_SEED:
                 continue
             arrays = self.results.arrays(one.config)
-            if arrays is not None and len(arrays.get(TRACE_COUNTS, ())):
-                return tuple(int(count) for count in arrays[TRACE_COUNTS][0])
+            if arrays is not None and len(arrays.get(COUNTS, ())):
+                return tuple(int(count) for count in arrays[COUNTS][0])
         return ()
 
 

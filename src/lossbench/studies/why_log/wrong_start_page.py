@@ -8,9 +8,11 @@ from lossbench.report.blocks import Block, Paragraph, Table
 from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, counted, enumerated, percent, seeds_told
+from lossbench.runs.gradient_arrays import P_EDGES
+from lossbench.studies.gradient_dynamics import norms_picture, norms_table, on_the_way_picture
 from lossbench.studies.why_log import plan
 from lossbench.studies.why_log.pictures import rates_picture
-from lossbench.studies.why_log.wrong_start import HIGHER, LEAVING, P_EDGES, FromWrong, Start, WrongStart, most_steps
+from lossbench.studies.why_log.wrong_start import HIGHER, LEAVING, FromWrong, Start, WrongStart, most_steps
 
 SML = LABELS["sml"]
 
@@ -29,6 +31,7 @@ def wrong_start_blocks(wrong: WrongStart) -> list[Block]:
             rates_picture(wrong.losses, most_steps(), name, start, SML),
             steps_table(wrong.losses, start),
             starts_table(wrong.losses),
+            *_gradients(wrong, "why_log_own_"),
         ]
     name, start = "why_log_wrong_start", "the same wrong start"
     return [
@@ -36,7 +39,18 @@ def wrong_start_blocks(wrong: WrongStart) -> list[Block]:
         Paragraph(_who_leaves(wrong.losses, start)),
         rates_picture(wrong.losses, most_steps(), name, start, SML),
         steps_table(wrong.losses, start),
+        *_gradients(wrong, "why_log_"),
     ]
+
+
+def _gradients(wrong: WrongStart, stem: str) -> list[Block]:
+    """The gradients on the way from the start, of one run of each loss; empty without traces."""
+    setting = f"Fashion-MNIST, CNN2C, seed {plan.TRACED_SEED}, each loss at its best learning rate so far"
+    runs = {label: [config] for label, config in wrong.traced.items()}
+    on_the_way = on_the_way_picture(wrong.traced, wrong.results, stem, setting)
+    if on_the_way is None:
+        return []
+    return [on_the_way, norms_picture(runs, wrong.results, stem, setting), norms_table(runs, wrong.results, setting)]
 
 
 def how_wrong(start: Start) -> str:
