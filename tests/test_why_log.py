@@ -224,9 +224,7 @@ def test_flat_evidence_and_missing_runs() -> None:
     world.from_wrong(SQUARE, (None, None, NEVER))
     one = flat_where_wrong(Evidence(world.results))
     assert one.outcome == "holds"
-    assert "reaches 80 % in 0 of 3 seeds at any of 6 learning rates within 3,628 steps (12 of 18 runs diverged)" in (
-        one.evidence_for
-    )
+    assert "reaches 80 % in 0 of 3 seeds at any of 6 learning rates within 3,628 steps" in (one.evidence_for)
 
 
 def noisy(first: float | None, second: float | None, others: float | None = SAME) -> Judged:

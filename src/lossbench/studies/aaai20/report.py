@@ -126,13 +126,14 @@ def overview(results_dir: Path) -> Page:
     results = Results(committed_records(results_dir), {})
     page = paper_page(results, None, Drawn({}, [], [], [], []), [])
     first, *others = page.parts
-    beyond = [part for part in others if part.title == BEYOND]
-    return replace(page, parts=list(map(_without_pictures, [first, *beyond])))
+    beyond = [_without(part, (Picture, Table)) for part in others if part.title == BEYOND]
+    return replace(page, parts=[_without(first, (Picture,)), *beyond])
 
 
-def _without_pictures(part: Part) -> Part:
+def _without(part: Part, kinds: tuple[type, ...]) -> Part:
+    """A part without some kinds of blocks."""
     texts = [
-        replace(section, blocks=[block for block in section.blocks if not isinstance(block, Picture)])
+        replace(section, blocks=[block for block in section.blocks if not isinstance(block, kinds)])
         for section in part.sections
     ]
     return replace(part, sections=texts)

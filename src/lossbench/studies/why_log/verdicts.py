@@ -327,14 +327,12 @@ def left(one: FromWrong) -> str:
     reaching = f"{one.seeds_reaching(LEAVING)} of {one.num_seeds} seeds"
     if best:
         told = f"{one.loss} reaches {level} after {_steps(best)} at learning rate {best.lr:g}"
-        told += f", and in {reaching} at one rate at least"
+        told += f", and in {reaching} at one rate at least" if one.num_seeds > 1 else ""
     elif one.seeds_reaching(LEAVING):
         told = f"{one.loss} reaches {level} in {reaching} {within}, and by the median over seeds at no rate"
     else:
         told = f"{one.loss} reaches {level} in {reaching} at {_rates(one)} {within}"
-    more = [f"{one.diverged} of {one.num_done} runs diverged"] if one.diverged else []
-    more += [] if one.is_done else [f"{one.num_done} of {one.num_planned} runs are done"]
-    return f"{told} ({', '.join(more)})" if more else told
+    return told if one.is_done else f"{told} ({one.num_done} of {one.num_planned} runs are done)"
 
 
 def _steps(best: AtRate) -> str:
