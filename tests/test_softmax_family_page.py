@@ -56,19 +56,19 @@ def test_three_sentences(study: Study) -> None:
     base = {name: 100 * (level + np.mean(UPS_AND_DOWNS)) for name, level in LEVEL.items()}
     assert first.startswith(
         f"Accuracy, each loss at its own learning rate beside SML: on Fashion-MNIST (SML {base['fmnist']:.2f} %), of "
-        "12 losses 1 higher, 9 equivalent within 0.25 points and 2 lower, "
+        "12 losses 1 is higher, 9 are equivalent within 0.25 points and 2 are lower, "
         f"from Taylor softmax {low:+.2f} to Entmax {high:+.2f} points (n=5); on KMNIST (SML {base['kmnist']:.2f} %), "
-        "of 7 losses 1 higher, "
+        "of 7 losses 1 is higher, "
     )
     high, low = difference(study, "kmnist", "Entmax")[0], difference(study, "kmnist", "Sparsemax")[0]
     assert first.endswith(
-        "1 lower and 2 not yet run (diverged: Squared 1 of 5), "
+        "1 is lower and 2 are not yet run (diverged: Squared 1 of 5), "
         f"from Sparsemax {low:+.2f} to Entmax {high:+.2f} points (n=4 to 5)."
     )
     sml = 0.25 + np.mean(UPS_AND_DOWNS)
     assert second.startswith(
-        f"Probabilities, NLL after one temperature: on Fashion-MNIST, SML {sml:.3f} nats, of 12 losses 2 lower, 1 "
-        "higher and 9 not shown to differ, at best Entmax -0.020 nats (n=5); on KMNIST, "
+        f"Probabilities, NLL after one temperature: on Fashion-MNIST, SML {sml:.3f} nats, of 12 losses 2 are lower, 1 "
+        "is higher and 9 are not shown to differ, at best Entmax -0.020 nats (n=5); on KMNIST, "
     )
     assert second.endswith(
         " (n=4 to 5). Test images whose class gets probability 0, an infinite NLL: 2 % on Fashion-MNIST "

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator
 
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
 from lossbench.report.interval_axes import legend
-from lossbench.report.panels import NARROW, lines, panels
+from lossbench.report.panels import NARROW, lines, panels, powers
 from lossbench.report.style import STYLES, TEXT
 
 _MARKS_OF_P = (1e-6, 1e-4, 1e-2, 0.1, 0.5, 0.9, 0.99)
@@ -93,9 +93,7 @@ def _draw(curves: Sequence[LossCurve], first: Sequence[str], ranges: Ranges, ove
         slope.plot(at, np.where(steep > 0, steep, np.nan), **style)
         curvature.plot(at, curve.curvature, **style)
     curvature.axhline(0, color="black", linewidth=0.8, zorder=1)
-    slope.set_yscale("log")
-    slope.yaxis.set_major_locator(LogLocator(numticks=8))
-    slope.yaxis.set_minor_locator(NullLocator())
+    powers(slope, 8)
     titles = ("value of the loss L", "size of the slope, |dL/dz|", "curvature, d²L/dz²")
     for axes, limits, title in zip((value, slope, curvature), vars(ranges).values(), titles, strict=True):
         axes.set_ylim(*limits)

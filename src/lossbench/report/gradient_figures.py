@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
 from lossbench.report.interval_axes import legend
-from lossbench.report.panels import NARROW, lines, panels
+from lossbench.report.panels import NARROW, lines, panels, powers
 from lossbench.report.style import STYLES, TEXT, style_at
 from lossbench.runs.gradient_arrays import P_EDGES
 
@@ -145,9 +145,7 @@ def _draw_line(
 def _set_y(axes: Axes, panel: Panel) -> None:
     axes.set_ylabel(panel.title)
     if panel.is_log:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(numticks=7))
-        axes.yaxis.set_minor_locator(NullLocator())
+        powers(axes, 7)
     else:
         axes.set_ylim(-3, 103)
         axes.yaxis.set_major_locator(MaxNLocator(5))

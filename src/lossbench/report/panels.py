@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from lossbench.report.style import FAINT, TEXT
 
@@ -87,6 +87,14 @@ def lines(axes: Axes, which: Literal["x", "y", "both"] = "both") -> None:
     """Faint guide lines behind everything."""
     axes.grid(axis=which, color=FAINT, alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def powers(axes: Axes, most: int) -> None:
+    """A logarithmic y axis with at most some marks, written as 1e-6: a raised exponent is too small on a phone."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(numticks=most))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("e-0", "e-")))
 
 
 def letters(texts: Sequence[str]) -> float:

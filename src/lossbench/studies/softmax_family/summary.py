@@ -62,7 +62,7 @@ def _accuracy(label: str, compared: Compared) -> str:
     counts["without a verdict"] = counts.get("without a verdict", 0) - len(untested)
     counts |= {"diverged": never, "not yet run": len(untested) - never}
     words = {"equivalent": f"equivalent within {100 * compared.comparison.rules.margin:g} points"}
-    told = [f"{number} {words.get(word, word)}" for word, number in counts.items() if number]
+    told = [_are(number, words.get(word, word)) for word, number in counts.items() if number]
     gaps = {one.label: one.against_own.difference for one in tested if one.against_own}
     ends = sorted(gaps, key=lambda name: gaps[name].mean)
     reach = f"{ends[-1]} {points(gaps[ends[-1]].mean)} points"
@@ -71,6 +71,11 @@ def _accuracy(label: str, compared: Compared) -> str:
     n = seeds_told({one.n for one in gaps.values()})
     base = percent(compared.baseline.at_own.moments.mean)
     return f"on {label} (SML {base} %), of {losses(len(compared.others))} {enumerated(told)}{lost}, {reach} ({n})"
+
+
+def _are(number: int, word: str) -> str:
+    """How many are so, such as "1 is higher"."""
+    return f"{number} {'is' if number == 1 else 'are'} {word}"
 
 
 def _diverged(compared: Compared) -> str:
@@ -97,7 +102,7 @@ def _probabilities(label: str, compared: Compared, tests: Sequence[Contrast]) ->
         return f"on {label} not yet run"
     better, worse = sum(one.is_better for one in tested), sum(one.is_worse for one in tested)
     counts = {"lower": better, "higher": worse, "not shown to differ": len(tested) - better - worse}
-    told = enumerated(f"{number} {word}" for word, number in counts.items() if number)
+    told = enumerated(_are(number, word) for word, number in counts.items() if number)
     best = min(tested, key=lambda one: one.difference.mean)
     return (
         f"on {label}, SML {np.mean(base):.3f} nats, of {losses(len(tested))} {told}, at best {best.label} "
