@@ -172,6 +172,9 @@ class ModelConfig:
     init: Init = Init.default
     init_seed: int | None = None  # of the initial weights only, not of the samples' order; None: the run's seed
 
+    reads: ClassVar[str | None] = None
+    """What it can read: "images" or "words"; None: not said, and not checked."""
+
     def __post_init__(self) -> None:
         require(self.name == type(self).name, "model.name", type(self).name, self.name)
         valid = self.init_seed is None or 0 <= self.init_seed < 2**31
@@ -252,6 +255,24 @@ class LossConfig:
         They differ from the network's logits only for a loss that has the same value at other logits.
         """
         return logits
+
+    def prior_logits(self, class_counts: "Tensor") -> "Tensor":
+        """Logits whose probabilities, by the map inside the loss, are the class shares: where output biases may begin.
+
+        For softmax log(share), for one classifier for each class log(share / (1 - share)); a class without samples
+        counts as one sample.
+
+        Args:
+            class_counts: training samples of each class, [K].
+
+        Returns:
+            float64 [K].
+        """
+        from lossbench.config.registry import LOSSES
+
+        counts = class_counts.double().clamp_min(1)
+        share = counts / counts.sum()
+        return share.logit() if LOSSES[self.name].probabilities == "sigmoid" else share.log()
 
     def trace(self, means: "Tensor", present: "Tensor") -> "dict[str, Tensor]":
         """Diagnostics of an epoch to keep in the run's trace, by name: vectors [K] or matrices [K, K].

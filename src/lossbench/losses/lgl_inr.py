@@ -90,6 +90,12 @@ class LglInr(LossConfig):
             reduction=self.reduction,
         )
 
+    def prior_logits(self, class_counts: "Tensor") -> "Tensor":
+        """Zeros [K]: its minimiser depends on the balanced posterior, which is the same for all classes."""
+        import torch
+
+        return torch.zeros(len(class_counts), dtype=torch.float64, device=class_counts.device)
+
     def trace(self, means: "Tensor", present: "Tensor") -> "dict[str, Tensor]":
         """The weights lambda_jk of the test images."""
         return {WEIGHTS: class_weights(means, self.beta, present).float()}

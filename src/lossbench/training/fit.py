@@ -19,7 +19,7 @@ from lossbench.data.load import Split, load_data
 from lossbench.data.sizes import sizes
 from lossbench.losses.build import build_loss
 from lossbench.models.build import build_model, check_shape
-from lossbench.models.features import split
+from lossbench.models.features import output_layer, split
 from lossbench.runs.folder import FORMAT, Run
 from lossbench.system.files import check_folder
 from lossbench.system.machine import PeakMemory, commit, has_bf16_kernels, keep_freed_memory, use_device
@@ -30,7 +30,7 @@ from lossbench.training.capture import CapturedStep
 from lossbench.training.evaluate import Evaluation, evaluate, has_few_classes
 from lossbench.training.gradient_trace import arrays as gradient_arrays
 from lossbench.training.gradient_trace import gradient_trace
-from lossbench.training.optimizer import Sgd
+from lossbench.training.optimizer import build_optimizer
 from lossbench.training.record import arrays_of, circumstances, identity, probabilities_of, record_of
 from lossbench.training.steps import OnStep, State, train_epoch, train_step
 from lossbench.training.trace import gradient_norms, has_classes_apart, trace
@@ -131,10 +131,16 @@ def start_state(config: Config, device: torch.device) -> State:
     if by_features:
         model = split(model)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Embedding):
+            layer.sparse = device.type == "cpu"  # a sparse gradient's size is known on the host alone
     if config.schedule.warm_start is not None:
         data = warm_start(config, model, data)
+    elif getattr(config.model, "prior_bias", False):
+        with torch.no_grad():
+            output_layer(model).bias.copy_(config.loss.prior_logits(data.class_counts))
     loss = build_loss(config.loss, data.class_counts)
-    optimizer = Sgd(model, config.schedule)
+    optimizer = build_optimizer(model, config.schedule)
     return State(model, optimizer, loss, data, config.schedule.precision, by_features, config.loss.as_read)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lossbench.config.run import Config, Precision
 from lossbench.data.load import Data, batch, plan_epoch
 from lossbench.training import metrics
-from lossbench.training.optimizer import Sgd
+from lossbench.training.optimizer import Steps
 
 REPORT_EVERY_S = 0.2
 """Smallest interval between reports of progress, in s."""
@@ -27,7 +27,7 @@ class State:
     """Everything that training changes, with the loss, the data and the precision it uses."""
 
     model: nn.Module
-    optimizer: Sgd
+    optimizer: Steps
     loss: Callable[..., Tensor]  # of logits [B, K] and target [B]; with `by_features` of features, output layer, target
     data: Data
     precision: Precision = Precision.fp32
