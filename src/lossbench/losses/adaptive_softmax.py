@@ -4,29 +4,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses, require
-from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-@register_loss(
-    label="Adaptive softmax",
-    properties=Properties(
-        convex=None,
-        strictly_proper=True,
-        recoverable=True,
-        top1_consistent=True,
-        order_preserving=True,
-        symmetric=None,
-        cost="O(K) at most",
-        source="Grave et al. 2017",
-    ),
-)
+@register_loss(label="Adaptive softmax")
 @dataclass
 class AdaptiveSoftmax(LossConfig):
-    """Adaptive softmax with PyTorch's output layer; the classes are in the order of frequency."""
+    """Adaptive softmax (Grave et al. 2017) with PyTorch's output layer; the classes are in the order of frequency."""
 
     name: str = "adaptive_softmax"
     cutoffs: list[float] = field(default_factory=lambda: [0.1, 0.4])  # where clusters begin, fractions of the classes

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import LossConfig, TrainingClasses
-from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 
 if TYPE_CHECKING:
@@ -14,19 +13,7 @@ CHUNK = 2**22
 """Logits in memory at once where PyTorch has no `linear_cross_entropy`."""
 
 
-@register_loss(
-    label="Full softmax",
-    properties=Properties(
-        convex=True,
-        strictly_proper=True,
-        recoverable=True,
-        top1_consistent=True,
-        order_preserving=True,
-        smoothness="1 / 2",
-        gradient_bound="sqrt(2)",
-        source="Eq. 1 and 2 of the paper; the same numbers as sml",
-    ),
-)
+@register_loss(label="Full softmax")
 @dataclass
 class FullSoftmax(LossConfig):
     """SML of all classes from features and output layer, in parts."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import TrainingClasses
-from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.sampled_softmax import Hits
 from lossbench.losses.sampling import Drawn, Logits, SampledConfig, Sampler, logits_of
@@ -13,23 +12,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(
-    label="NCE",
-    properties=Properties(
-        convex=None,
-        strictly_proper=None,
-        recoverable=None,
-        top1_consistent=None,
-        order_preserving=None,
-        symmetric=None,
-        batch_dependent=True,
-        cost="O(m)",
-        source="Gutmann and Hyvärinen 2010; Mnih and Teh 2012",
-    ),
-)
+@register_loss(label="NCE")
 @dataclass
 class Nce(SampledConfig):
-    """Noise-contrastive estimation; with correction=false it is negative sampling."""
+    """Noise-contrastive estimation (Mnih and Teh 2012); without correction negative sampling (Mikolov et al. 2013)."""
 
     name: str = "nce"
     correction: bool = True  # log(m q) is subtracted from all logits; false: negative sampling

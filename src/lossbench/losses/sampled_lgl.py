@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import TrainingClasses
-from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.sampling import Drawn, Logits, SampledConfig, Sampler, logits_of
 
@@ -12,22 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(
-    label="Sampled LGL",
-    probabilities="sigmoid",
-    properties=Properties(
-        convex=None,
-        strictly_proper=None,
-        recoverable=None,
-        top1_consistent=None,
-        order_preserving=None,
-        symmetric=None,
-        batch_dependent=True,
-        cost="O(m)",
-        source="LGL (Eq. 5) with importance sampling of its classes",
-        map="sigmoid",
-    ),
-)
+@register_loss(label="Sampled LGL", probabilities="sigmoid")
 @dataclass
 class SampledLgl(SampledConfig):
     """LGL, summed over classes, with the negatives of m sampled classes, each weighted by 1 / (m q)."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lossbench.config.options import TrainingClasses, Words
-from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.sampling import Drawn, Logits, SampledConfig, Sampler, logits_of
 
@@ -27,23 +26,10 @@ class Hits(Words):
     mask = "mask"  # it is left out for that sample
 
 
-@register_loss(
-    label="Sampled softmax",
-    properties=Properties(
-        convex=None,
-        strictly_proper=None,
-        recoverable=None,
-        top1_consistent=None,
-        order_preserving=None,
-        symmetric=None,
-        batch_dependent=True,
-        cost="O(m)",
-        source="Bengio and Senécal 2008; Jean et al. 2015",
-    ),
-)
+@register_loss(label="Sampled softmax")
 @dataclass
 class SampledSoftmax(SampledConfig):
-    """Cross-entropy over the target and m classes drawn for the batch."""
+    """Cross-entropy over the target and m classes drawn for the batch (Bengio and Senécal 2008; Jean et al. 2015)."""
 
     name: str = "sampled_softmax"
     correction: Correction = Correction.both
