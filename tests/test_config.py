@@ -10,7 +10,7 @@ import pytest
 
 from lossbench import NUMERICS
 from lossbench.config.options import Imbalance, Normalization
-from lossbench.config.run import IDENTITY, Config, Precision, Runtime, Schedule, name_of, run_id
+from lossbench.config.run import IDENTITY, Config, Optimizer, Precision, Runtime, Schedule, name_of, run_id
 from lossbench.data import published
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.digits import Digits
@@ -90,6 +90,7 @@ OTHER: dict[type, dict[str, Any]] = {
         "evaluate_every_steps": 5,
         "warm_start": "kmnist-cnn2c-sml-s0-01234567",
         "relabel": {"warm_start": "a-run", "relabel": True},
+        "optimizer": {"optimizer": Optimizer.adamw, "momentum": 0.0},
     },
 }
 """Another value for every field; `name` is left out where a class has only one."""

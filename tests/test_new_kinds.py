@@ -77,10 +77,10 @@ def by_features() -> LossConfig:
 def tokens(num_classes: int) -> tuple[DatasetConfig, ModelConfig]:
     """A text data set whose class is its first word, and a network for it."""
 
-    @register_dataset(label="words")
+    @register_dataset(label="first words")
     @dataclass
     class Words(DatasetConfig):
-        name: str = "words"
+        name: str = "first_words"
 
         metrics: ClassVar[tuple[str, ...]] = ("accuracy", "perplexity", "top5_accuracy")
 

@@ -26,7 +26,8 @@ OTHERWISE_TESTED = {("ldam", "top1_consistent"), ("ldam", "order_preserving")}
 SHARPEST = {"rankmax": 0.75}
 """Share of a stated bound that must be reached, where its supremum is hard to come near."""
 
-every_loss = pytest.mark.parametrize("name", list(LOSSES))
+OF_LOGITS = [name for name, facts in LOSSES.items() if facts.options.needs == "logits"]
+every_loss = pytest.mark.parametrize("name", OF_LOGITS)
 
 
 def counts_of(num_classes: int) -> Tensor:
@@ -84,14 +85,14 @@ def test_properties_are_as_stated(name: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("num_classes", [3, 5])
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "one_minus_p_squared"])
+@pytest.mark.parametrize("name", [name for name in OF_LOGITS if name != "one_minus_p_squared"])
 def test_properties_are_as_stated_for_other_numbers_of_classes(name: str, num_classes: int) -> None:
     assert_as_stated(name, num_classes)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("num_classes", [2, 10])
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "lgl_inr"])
+@pytest.mark.parametrize("name", [name for name in OF_LOGITS if name != "lgl_inr"])
 def test_bounds_are_as_stated_for_two_and_ten_classes(name: str, num_classes: int) -> None:
     loss, random = build_loss(LOSSES[name].options(), counts_of(num_classes)), np.random.default_rng(0)
     norm, _ = shape.gradient_norms(loss, num_classes, "mean", random)

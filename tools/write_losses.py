@@ -3,6 +3,7 @@
 import re
 import textwrap
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from lossbench.config.properties import FLAGS, Properties
@@ -46,11 +47,34 @@ out `loss.class_weights`: with them they give the posterior of classes weighted 
 """
 
 
+OUTPUT_LAYER = """\
+For many classes: functions of the features, the output layer and the target, which do not compute the logits of all
+classes. Classes are drawn anew for each batch, with replacement, from a proposal q (`loss.proposal`); m is
+`loss.num_sampled`. What the minimisers are is enumerated in `tests/test_sampled_losses.py`.
+
+- `sampled_softmax` subtracts log(m q) from the logits. With `correction=both` and `hits=keep` the softmax at the
+  minimiser is the posterior for every m and q, though the gradient is a biased estimate of the full softmax's;
+  `correction=sampled` has another minimiser, `correction=none` has the posterior divided by q.
+- `nce` has z_k = log eta_k at its minimiser; with `correction=false` log(eta_k / (m q_k)), whose order is another.
+- `sampled_lgl` is an unbiased estimate of `lgl` with `reduction=sum_classes`, in value and gradient.
+- `adaptive_softmax` is a likelihood with an output layer of its own; `full_softmax` is `sml` in parts.
+"""
+
+
 def page() -> str:
     """The whole of docs/losses.md."""
-    rows = [_row(name, facts) for name, facts in LOSSES.items() if LOSSES.source(name) is None]
+    own = {name: facts for name, facts in LOSSES.items() if LOSSES.source(name) is None}
+    of_logits = {name: facts for name, facts in own.items() if facts.options.needs == "logits"}
+    rows = [_row(name, facts) for name, facts in of_logits.items()]
     table = "\n".join(["| " + " | ".join(row) + " |" for row in (HEADINGS, ("---",) * len(HEADINGS), *rows)])
-    entries = "\n\n".join(_entry(name, facts) for name, facts in LOSSES.items() if LOSSES.source(name) is None)
+    entries = "\n\n".join(_entry(name, facts) for name, facts in of_logits.items())
+    of_features = [
+        (f"`{name}`", " ".join((facts.options.__doc__ or "").split()), ", ".join(_options(facts)))
+        for name, facts in own.items()
+        if name not in of_logits
+    ]
+    heads = ("loss", "what it is", "options")
+    large = "\n".join("| " + " | ".join(row) + " |" for row in (heads, ("---",) * len(heads), *of_features))
     tests = "\n".join(_wrapped(f"- {name.replace('_', ' ')}: {method}.") for name, method in METHODS.items())
     tested = _wrapped(
         f"Every value in the table is computed in `{TESTS}` from the loss as a function, for K = 4 and, in the long "
@@ -63,6 +87,9 @@ def page() -> str:
         HEAD,
         table,
         _wrapped(PLACES.replace("\n", " ")),
+        "## Losses with an output layer",
+        OUTPUT_LAYER,
+        large,
         "## How it is known",
         tested,
         tests,
@@ -79,6 +106,11 @@ def _row(name: str, facts: LossFacts) -> Sequence[str]:
     bounds = [_formula(bound) for bound in (known.smoothness, known.gradient_bound)]
     others = [written(value) for value in (known.margin, known.sparse, known.symmetric, known.batch_dependent)]
     return (f"[{name}](#{name})", written(known.map), written(link_of(facts)), *flags, *bounds, *others, known.cost)
+
+
+def _options(facts: LossFacts) -> list[str]:
+    """The options that a loss adds to those of all losses."""
+    return [f"`{one.name}`" for one in fields(facts.options) if one.name not in {"name", "scale", "class_weights"}]
 
 
 def _formula(formula: str | None) -> str:

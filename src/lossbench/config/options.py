@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
 
     Floats = NDArray[np.float64]
 
@@ -172,6 +172,9 @@ class ModelConfig:
     init: Init = Init.default
     init_seed: int | None = None  # of the initial weights only, not of the samples' order; None: the run's seed
 
+    reads: ClassVar[str | None] = None
+    """What it can read: "images" or "words"; None: not said, and not checked."""
+
     def __post_init__(self) -> None:
         require(self.name == type(self).name, "model.name", type(self).name, self.name)
         valid = self.init_seed is None or 0 <= self.init_seed < 2**31
@@ -197,11 +200,14 @@ class TrainingClasses:
         num_classes: K.
         counts: training samples of each class, int64 [K], on the device of the logits.
         weights: class weights by `loss.class_weights`, lambda_k of Eq. 1, float64 [K]; None: all classes count equally.
+        draws: generator of a loss's random draws, on the device of the logits, seeded anew in each epoch; None: that of
+            PyTorch.
     """
 
     num_classes: int
     counts: "Tensor"
     weights: "Tensor | None" = None
+    draws: "Generator | None" = None
 
 
 @dataclass
@@ -252,6 +258,31 @@ class LossConfig:
         They differ from the network's logits only for a loss that has the same value at other logits.
         """
         return logits
+
+    def output_layer(self, num_features: int, num_classes: int) -> "nn.Module | None":
+        """An output layer in place of the network's, from features [B, F] to logits [B, K]; None: the network's stays.
+
+        For losses with `needs="features"` alone.
+        """
+        return None
+
+    def prior_logits(self, class_counts: "Tensor") -> "Tensor":
+        """Logits whose probabilities, by the map inside the loss, are the class shares: where output biases may begin.
+
+        For softmax log(share), for one classifier for each class log(share / (1 - share)); a class without samples
+        counts as one sample.
+
+        Args:
+            class_counts: training samples of each class, [K].
+
+        Returns:
+            float64 [K].
+        """
+        from lossbench.config.registry import LOSSES
+
+        counts = class_counts.double().clamp_min(1)
+        share = counts / counts.sum()
+        return share.logit() if LOSSES[self.name].probabilities == "sigmoid" else share.log()
 
     def trace(self, means: "Tensor", present: "Tensor") -> "dict[str, Tensor]":
         """Diagnostics of an epoch to keep in the run's trace, by name: vectors [K] or matrices [K, K].

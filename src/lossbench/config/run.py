@@ -28,6 +28,14 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
+class Optimizer(StrEnum):
+    """Optimisers (training/optimizer.py)."""
+
+    sgd = "sgd"
+    adagrad = "adagrad"
+    adamw = "adamw"
+
+
 @dataclass
 class Schedule:
     """The training schedule, with SGD; the defaults are the paper's for MNIST-type data."""
@@ -46,6 +54,7 @@ class Schedule:
     evaluate_every_steps: int | None = None  # test within epochs too, every n steps of the run; None: only after epochs
     warm_start: str | None = None  # name of a finished run whose last weights to begin with; None: initial weights
     relabel: bool | None = None  # train on the classes that the run `warm_start` predicts; None: on the true labels
+    optimizer: Optimizer | None = None  # None: SGD
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "schedule.epochs", ">= 1", self.epochs)
@@ -64,6 +73,11 @@ class Schedule:
         require(valid, "schedule.warm_start", "null or the name of a run", start)
         valid = self.relabel is None or start is not None
         require(valid, "schedule.relabel", "null without schedule.warm_start", self.relabel)
+        if self.optimizer is Optimizer.sgd:
+            self.optimizer = None  # the same runs, so the same names
+        if self.optimizer is not None:
+            only = f"for schedule.optimizer={self.optimizer}, which has no such momentum"
+            require(not self.momentum and not self.nesterov, "schedule.momentum", f"0 {only}", self.momentum)
 
     def lr_at(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 1."""

@@ -23,11 +23,12 @@ def stratified_permutation(labels: np.ndarray, seed: int = 0) -> np.ndarray:
 
     labels = np.asarray(labels, np.int64)
     shuffled = torch.randperm(len(labels), generator=generator(seed, 0, "stratified permutation")).numpy()
-    place = np.empty(len(labels))  # relative position of a sample within its class, in 0..1
-    for label in np.unique(labels):
-        members = shuffled[labels[shuffled] == label]
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return shuffled[np.argsort(place[shuffled], kind="stable")]
+    together = np.argsort(labels[shuffled], kind="stable")  # the samples class by class, each in the shuffled order
+    _, first, sizes = np.unique(labels[shuffled][together], return_index=True, return_counts=True)
+    within = np.arange(len(labels)) - np.repeat(first, sizes)
+    place = np.empty(len(labels))  # relative position of a shuffled sample within its class, in 0..1
+    place[together] = (within + 0.5) / np.repeat(sizes, sizes)
+    return shuffled[np.argsort(place, kind="stable")]
 
 
 def select(arrays: Arrays, config: DatasetConfig) -> Arrays:

@@ -7,9 +7,13 @@ from lossbench.config.options import LossConfig, Reduction, TrainingClasses, Wor
 from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.checks import checked, one_hot
+from lossbench.losses.lgl_inr_columns import lgl_inr_columns
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+PLAIN = 100
+"""Classes up to which the loss is computed in matrix form; with more, column by column (lgl_inr_columns.py)."""
 
 WEIGHTS = "class_weights"
 """Name, in a run's trace, of the weights lambda_jk of the test images, [K, K]."""
@@ -90,6 +94,12 @@ class LglInr(LossConfig):
             reduction=self.reduction,
         )
 
+    def prior_logits(self, class_counts: "Tensor") -> "Tensor":
+        """Zeros [K]: its minimiser depends on the balanced posterior, which is the same for all classes."""
+        import torch
+
+        return torch.zeros(len(class_counts), dtype=torch.float64, device=class_counts.device)
+
     def trace(self, means: "Tensor", present: "Tensor") -> "dict[str, Tensor]":
         """The weights lambda_jk of the test images."""
         return {WEIGHTS: class_weights(means, self.beta, present).float()}
@@ -113,6 +123,9 @@ def lgl_inr(
 
     Deviation: Eq. 11 divides by the data set's class sizes, the published implementation by those of the batch. The
     default follows the implementation; with `class_counts` the loss follows the equation.
+
+    With more than `PLAIN` classes and without `eps` the value and the gradient are computed together, column by column,
+    and there is no second derivative.
 
     Args:
         logits: raw scores, [B, K].
@@ -140,6 +153,16 @@ def lgl_inr(
     keeps_missing, averaged = Missing(missing) is Missing.keep, Reduction(reduction) is Reduction.mean
     logits = checked(logits, target)
     num_classes = logits.shape[1]
+    if num_classes > PLAIN and eps is None:
+        share = None
+        if class_counts is not None:
+            size = class_counts.to(logits.dtype).clamp_min(1)
+            counts = torch.bincount(target, minlength=num_classes)
+            share = counts * (size.sum() / (len(target) * size))
+        value = lgl_inr_columns(
+            logits, target, beta=beta, detach_weights=detach_weights, share=share, keeps_missing=keeps_missing
+        )
+        return value / num_classes if averaged else value
     samples = one_hot(logits, target)  # [B, K]
     counts = samples.sum(dim=0)  # [K]
     own = samples / counts.clamp_min(1)  # [B, K]; its transpose averages over the samples of each class

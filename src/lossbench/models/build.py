@@ -9,11 +9,18 @@ if TYPE_CHECKING:
 
 
 def check_shape(config: ModelConfig, shape: Shape) -> None:
-    """Check that images are large enough for a network.
+    """Check that a network can read inputs of a shape.
 
     Raises:
-        ValueError: height or width is below the network's `smallest_side`.
+        ValueError: it reads images, and the inputs are words, or the other way round; or images are smaller in height
+            or width than its `smallest_side`.
     """
+    given = "images" if len(shape) == 3 else "words"
+    if config.reads not in (None, given):
+        other = "model=word2next" if given == "words" else "dataset=words"
+        raise ValueError(
+            f"model={config.name} reads {config.reads}, but the data set is of {given}; {other} goes with it"
+        )
     smallest = config.smallest_side()
     if len(shape) == 3 and min(shape[1:]) < smallest:
         raise ValueError(

@@ -26,6 +26,8 @@ class Cnn2c(ModelConfig):
     name: str = "cnn2c"
     head: Head = Head.hidden
 
+    reads = "images"
+
     def smallest_side(self) -> int:
         """Smallest height and width of an image, in pixels."""
         return 16

@@ -39,6 +39,8 @@ class Cnn5c(ModelConfig):
     name: str = "cnn5c"
     padding: Padding = Padding.first
 
+    reads = "images"
+
     def smallest_side(self) -> int:
         """Smallest height and width of an image, in pixels; less if every convolution is padded."""
         return 4 if self.padding is Padding.same_adaptive else 28

@@ -18,6 +18,8 @@ class MobileNetV2(ModelConfig):
 
     name: str = "mobilenetv2"
 
+    reads = "images"
+
     def smallest_side(self) -> int:
         """Smallest height and width of an image, in pixels."""
         return 9

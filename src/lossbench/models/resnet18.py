@@ -17,6 +17,8 @@ class ResNet18(ModelConfig):
 
     name: str = "resnet18"
 
+    reads = "images"
+
     def smallest_side(self) -> int:
         """Smallest height and width of an image, in pixels."""
         return 9

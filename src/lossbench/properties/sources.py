@@ -62,7 +62,10 @@ def _registered(name: str) -> type[LossConfig]:
     if name not in LOSSES:
         known = ", ".join(LOSSES)
         raise ValueError(f"there is no loss {name}; a function is FILE.py:NAME, and the registered losses are {known}")
-    return LOSSES[name].options
+    found = LOSSES[name].options
+    if found.needs == "features":
+        raise ValueError(f"check-loss checks functions of logits and target; {name} needs features and an output layer")
+    return found
 
 
 def _is_config(found: object) -> bool:

@@ -1,6 +1,7 @@
 """Evaluation of a network on a split: loss, metrics and predictions."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,20 @@ class Evaluation:
     logits: Tensor | None  # as they are read, float32 [N, K]; None: more than `MOST_CLASSES` classes
 
 
+@contextmanager
+def _own_draws(state: State) -> Iterator[None]:
+    """In the block a loss's random draws are the same each time, and do not move those of training."""
+    if state.draws is None:
+        yield
+        return
+    before = state.draws.get_state()
+    state.draws.manual_seed(0)
+    try:
+        yield
+    finally:
+        state.draws.set_state(before)
+
+
 @torch.inference_mode()
 def evaluate(state: State, split: Split, names: Sequence[str] = ("accuracy",)) -> Evaluation:
     """Evaluate on a split, in evaluation mode and without augmentation.
@@ -41,6 +56,11 @@ def evaluate(state: State, split: Split, names: Sequence[str] = ("accuracy",)) -
         split: the inputs and labels.
         names: names of the metrics, as in `METRICS`.
     """
+    with _own_draws(state):
+        return _evaluate(state, split, names)
+
+
+def _evaluate(state: State, split: Split, names: Sequence[str]) -> Evaluation:
     state.model.eval()
     target = split.labels
     if has_few_classes(state):

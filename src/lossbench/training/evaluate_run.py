@@ -17,7 +17,7 @@ from lossbench.statistics.calibration import scores
 from lossbench.system.machine import device_name, use_device
 from lossbench.training.evaluate import evaluate
 from lossbench.training.fit import choose_device, process_settings
-from lossbench.training.optimizer import Sgd
+from lossbench.training.optimizer import build_optimizer
 from lossbench.training.record import kept_logits
 from lossbench.training.steps import State
 from lossbench.training.weights import Weights, network_of, weights_in
@@ -121,4 +121,4 @@ def _state(config: Config, weights: Weights, data: Data, record: Any, precision:
     data = replace(data, class_counts=counts, scale=scale, shift=shift)
     model = network_of(record, weights).to(device)
     loss = build_loss(config.loss, counts)
-    return State(model, Sgd(model, config.schedule), loss, data, precision, weights.in_two_parts)
+    return State(model, build_optimizer(model, config.schedule), loss, data, precision, weights.in_two_parts)

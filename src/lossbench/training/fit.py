@@ -19,7 +19,7 @@ from lossbench.data.load import Split, load_data
 from lossbench.data.sizes import sizes
 from lossbench.losses.build import build_loss
 from lossbench.models.build import build_model, check_shape
-from lossbench.models.features import split
+from lossbench.models.features import output_layer, split
 from lossbench.runs.folder import FORMAT, Run
 from lossbench.system.files import check_folder
 from lossbench.system.machine import PeakMemory, commit, has_bf16_kernels, keep_freed_memory, use_device
@@ -30,7 +30,7 @@ from lossbench.training.capture import CapturedStep
 from lossbench.training.evaluate import Evaluation, evaluate, has_few_classes
 from lossbench.training.gradient_trace import arrays as gradient_arrays
 from lossbench.training.gradient_trace import gradient_trace
-from lossbench.training.optimizer import Sgd
+from lossbench.training.optimizer import build_optimizer
 from lossbench.training.record import arrays_of, circumstances, identity, probabilities_of, record_of
 from lossbench.training.steps import OnStep, State, train_epoch, train_step
 from lossbench.training.trace import gradient_norms, has_classes_apart, trace
@@ -129,19 +129,39 @@ def start_state(config: Config, device: torch.device) -> State:
     model = build_model(config.model, data.shape, data.num_classes, derived_seed(seed, 0, "initial weights"))
     by_features = config.loss.needs == "features"
     if by_features:
-        model = split(model)
+        model = _in_two_parts(config, model, data.num_classes, derived_seed(seed, 0, "output layer"))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Embedding):
+            layer.sparse = device.type == "cpu"  # a sparse gradient's size is known on the host alone
     if config.schedule.warm_start is not None:
         data = warm_start(config, model, data)
-    loss = build_loss(config.loss, data.class_counts)
-    optimizer = Sgd(model, config.schedule)
-    return State(model, optimizer, loss, data, config.schedule.precision, by_features, config.loss.as_read)
+    elif getattr(config.model, "prior_bias", False):
+        head = model.head if by_features else output_layer(model)
+        if isinstance(head, torch.nn.Linear):  # and no output layer of the loss's own
+            with torch.no_grad():
+                head.bias.copy_(config.loss.prior_logits(data.class_counts))
+    draws = torch.Generator(device) if by_features else None
+    loss = build_loss(config.loss, data.class_counts, draws)
+    optimizer = build_optimizer(model, config.schedule)
+    return State(model, optimizer, loss, data, config.schedule.precision, by_features, config.loss.as_read, draws)
+
+
+def _in_two_parts(config: Config, model: torch.nn.Module, num_classes: int, seed: int) -> torch.nn.Module:
+    """The network's features and its output layer, or that of the loss."""
+    parts: Any = split(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        own = config.loss.output_layer(parts.head.in_features, num_classes)
+    if own is not None:
+        parts.head = own
+    return parts  # type: ignore[no-any-return]
 
 
 def step_for(state: State, config: Config) -> Callable[[Tensor], None]:
     """The training step as a function of the plan's columns: a CUDA graph on a GPU, if enabled, else a plain call."""
     plain = partial(train_step, state)
-    if state.data.train.labels.is_cuda and config.runtime.cuda_graphs:
+    if state.data.train.labels.is_cuda and config.runtime.cuda_graphs and state.draws is None:  # a graph draws once
         return CapturedStep(plain, state.changing())
     return plain
 

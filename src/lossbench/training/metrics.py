@@ -27,12 +27,26 @@ def _among_five(logits: Tensor, target: Tensor) -> Tensor:
     return (best == target[:, None]).any(dim=1)
 
 
+def mid_rank(logits: Tensor, target: Tensor) -> Tensor:
+    """Rank [N] of each sample's class by its logit, from 1; equal logits share the mean of their ranks."""
+    own = logits.gather(1, target[:, None])
+    return 0.5 + (logits > own).sum(dim=1) + 0.5 * (logits == own).sum(dim=1)
+
+
+def _ndcg10(logits: Tensor, target: Tensor) -> Tensor:
+    """The discounted gain of the true class, the only relevant one, among the first ten: 1 / log2(1 + rank)."""
+    rank = mid_rank(logits, target)
+    return torch.where(rank <= 10, 1 / torch.log2(1 + rank), 0.0)
+
+
 METRICS = {
     "accuracy": Metric(lambda logits, target: logits.argmax(dim=1) == target),
     "top5_accuracy": Metric(_among_five),
     "perplexity": Metric(lambda logits, target: F.cross_entropy(logits.float(), target, reduction="none"), math.exp),
+    "mrr": Metric(lambda logits, target: 1 / mid_rank(logits, target)),
+    "ndcg10": Metric(_ndcg10),
 }
-"""Metrics that a data set may declare, by name; accuracies are fractions."""
+"""Metrics that a data set may declare, by name; accuracies are fractions. Ranks of equal logits are their mean rank."""
 
 
 def num_correct(logits: Tensor, target: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from lossbench.config.run import Config, Precision
 from lossbench.data.load import Data, batch, plan_epoch
+from lossbench.system.seeds import derived_seed
 from lossbench.training import metrics
-from lossbench.training.optimizer import Sgd
+from lossbench.training.optimizer import Steps
 
 REPORT_EVERY_S = 0.2
 """Smallest interval between reports of progress, in s."""
@@ -27,12 +28,13 @@ class State:
     """Everything that training changes, with the loss, the data and the precision it uses."""
 
     model: nn.Module
-    optimizer: Sgd
+    optimizer: Steps
     loss: Callable[..., Tensor]  # of logits [B, K] and target [B]; with `by_features` of features, output layer, target
     data: Data
     precision: Precision = Precision.fp32
     by_features: bool = False  # the model has the parts `features` and `head`; steps compute no logits
     as_read: Callable[[Tensor], Tensor] = lambda logits: logits  # the prediction is the largest of what it returns
+    draws: torch.Generator | None = None  # of the loss's random draws, seeded anew in each epoch
     loss_sum: Tensor = field(init=False)  # over the samples of the epoch so far
     correct_sum: Tensor = field(init=False)  # correctly predicted samples of the epoch so far
     finite_steps: Tensor = field(init=False)  # steps of the epoch before the loss became infinite or nan
@@ -101,6 +103,8 @@ def train_epoch(
         evaluate: called every `schedule.evaluate_every_steps` steps with the number of steps done in the run.
     """
     state.model.train()
+    if state.draws is not None:
+        state.draws.manual_seed(derived_seed(config.seed, epoch, "draws of the loss"))
     state.loss_sum.zero_()
     state.correct_sum.zero_()
     state.finite_steps.zero_()
