@@ -140,7 +140,7 @@ def test_a_loss_that_always_diverged_is_not_called_missing(study: Study) -> None
     again = study.copy()
     again.diverge("fmnist", "RG2", range(5))
     first, _, picture, *_ = (*blocks(again.results)[0].texts[:2], *blocks(again.results)[1:])
-    assert "2 lower and 1 diverged (diverged: RG2 5 of 5)" in first
+    assert "2 are lower and 1 diverged (diverged: RG2 5 of 5)" in first
     assert "RG2: Fashion-MNIST all 5 runs diverged." in picture.alt
     figure = picture.drawing.function(*picture.drawing.arguments)
     assert "diverged" in [text.get_text() for text in figure.axes[0].texts]

@@ -75,6 +75,8 @@ def _accuracy(label: str, compared: Compared) -> str:
 
 def _are(number: int, word: str) -> str:
     """How many are so, such as "1 is higher"."""
+    if word == "diverged":
+        return f"{number} {word}"
     return f"{number} {'is' if number == 1 else 'are'} {word}"
 
 
