@@ -69,6 +69,12 @@ COMMON: dict[str, Any] = {
     "k": st.floats(1e-6, 1e6),
     "m": st.floats(1e-6, 1e6),
     "a": reals,
+    "optimizer": st.none(),
+    "embedding": st.integers(1, 512),
+    "hidden": st.integers(1, 512),
+    "num_sampled": sizes,
+    "power": st.floats(0, 2),
+    "cutoffs": st.just([0.1, 0.4]),
 }
 """Values of the fields that are neither a choice nor a switch."""
 

@@ -202,7 +202,7 @@ def test_with_thousands_of_classes_nothing_is_classes_by_classes() -> None:
     logits, target = random_logits(8, 3000), torch.arange(8) * 300
     with Largest() as largest:
         lgl_inr(logits, target).backward()
-    assert largest.numel == logits.numel()
+    assert logits.numel() <= largest.numel <= logits.numel() + len(target)  # a column more where none is a class's own
 
 
 def test_one_class_alone_has_negatives_in_the_other_columns_only() -> None:

@@ -27,8 +27,10 @@ from lossbench.studies.options import Reproduce, Selection
 FILES = {f"table{table}.{form}" for table in TABLES for form in ("csv", "md", "tex", "html")}
 FILES |= {f"{figure}.{form}" for figure in ("figure1", "figure1_classes", "figure2") for form in ("svg", "pdf", "csv")}
 FILES |= {".drawn.json", "summary.md", "index.html", "report.md", "table2.md", "table2.html", "table2.tex"}
+FORMS = ("svg", "pdf", "csv")
 DRAWN = ("finding", "cells_beside_paper", "lr_curves", "beta")
-JUDGED = {f"{picture}.{form}" for picture in DRAWN for form in ("svg", "pdf", "csv")}
+JUDGED = {f"{picture}.{form}" for picture in DRAWN for form in FORMS}
+JUDGED |= {f"{name}.{form}" for name in ("why_log_curves_p", "why_log_curves_z", "softmax_family") for form in FORMS}
 """What the paper's profile has beside, also without a pair of runs, where there is one of LGL-INR on KMNIST."""
 
 

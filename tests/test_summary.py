@@ -20,7 +20,7 @@ from lossbench.studies.aaai20.sections.summary import deviations, reproducibilit
 from lossbench.studies.aaai20.verdicts import SEEN_SEED, Judge
 
 ROOT = Path(__file__).parents[1]
-MOST_WORDS = 480
+MOST_WORDS = 500
 HELD_OUT = curve(PLACES[0], LOSSES[0], Runtime())[0.01]
 DATE = r"20\d\d-\d\d-\d\d"
 

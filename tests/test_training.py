@@ -155,7 +155,7 @@ def test_every_loss_starts_from_the_same_weights_and_sees_the_same_images(
     started: list[list[Tensor]] = []
     shown: list[list[int]] = []
 
-    def spying(config: LossConfig, class_counts: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def spying(config: LossConfig, class_counts: Tensor, draws: object) -> Callable[[Tensor, Tensor], Tensor]:
         loss, targets = build_loss(config, class_counts), shown[-1]
 
         def recorded(logits: Tensor, target: Tensor) -> Tensor:

@@ -25,14 +25,15 @@ Okabe and Ito for the colour-blind. style.css has what each becomes on a light a
 _MORE: tuple[tuple[str, ...], ...] = (
     ("D", "*", "p", "h", "d", "8", "H", "X"),
     ("h", "D", "8", "*", "p", "d", "^", "s"),
+    ("P", "v", "X", "s", "o", "D", "p", "d"),
 )
-"""Markers of the second and of the third eight styles, by colour; those of the second are hollow."""
+"""Markers of the second, third and fourth eight styles, by colour; those of the second are hollow."""
 
 
 def style_at(place: int) -> dict[str, Any]:
     """The style of an index: the colours of `PALETTE` again and again, with other markers and lines from the ninth on.
 
-    No two of the first 24 are equal in colour, marker and filling.
+    No two of the first 32 are equal in colour, marker and filling.
     """
     again, colour = divmod(place, len(PALETTE))
     style = dict(PALETTE[colour])

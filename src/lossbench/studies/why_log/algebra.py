@@ -73,6 +73,10 @@ class Minimum:
     value: float
 
 
+_REFINEMENTS = 4
+"""Finer grids around a minimum, each 50 times as fine."""
+
+
 def local_minima(function: Callable[[Array], Array], reach: float = 10.0, num: int = 100_001) -> list[Minimum]:
     """Local minima inside an interval around 0, found on a grid and refined, from left to right.
 
@@ -81,16 +85,16 @@ def local_minima(function: Callable[[Array], Array], reach: float = 10.0, num: i
         reach: the interval is from -reach to reach.
         num: points of the grid.
     """
-    from scipy.optimize import minimize_scalar
-
     grid = np.linspace(-reach, reach, num)
     values = function(grid)
     inner = np.flatnonzero((values[1:-1] < values[:-2]) & (values[1:-1] <= values[2:])) + 1
     found = []
     for place in inner:
-        ends = float(grid[place - 1]), float(grid[place + 1])
-        one = minimize_scalar(
-            lambda theta: float(function(theta)), bounds=ends, method="bounded", options={"xatol": 1e-10}
-        )
-        found.append(Minimum(float(one.x), float(one.fun)))
+        low, high = float(grid[place - 1]), float(grid[place + 1])
+        for _ in range(_REFINEMENTS):
+            finer = np.linspace(low, high, 101)
+            best = int(np.argmin(function(finer)))
+            low, high = float(finer[max(best - 1, 0)]), float(finer[min(best + 1, 100)])
+        theta = (low + high) / 2
+        found.append(Minimum(theta, float(function(np.array([theta]))[0])))
     return found
