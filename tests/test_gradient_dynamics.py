@@ -341,3 +341,19 @@ def test_a_real_run_has_such_a_trace(tmp_path: Path) -> None:
     assert norms[0] == pytest.approx(math.sqrt(0.9**2 + 9 * 0.1**2), rel=0.1), "all p are about 0.1 at the start"
     blocks = gradient_dynamics.dynamics_blocks({"SML": [made]}, results, "s_", "digits")
     assert len(only(blocks, Picture)) == 1
+
+
+def test_wrong_and_unsure_begin_and_end_at_the_stated_bins() -> None:
+    results, _ = known(0)
+    made = config(Sml())
+    every = np.full((3, 8), 10)
+    norms = np.tile([1.0, 2.0, 3.0, 50.0, 0.5, 70.0, 80.0, 0.01], (3, 1))
+    results.given[run_id(made)] = arrays(1, 1) | {COUNTS: every, NORMS: norms}
+    frame = gradient_dynamics.norms_table({"SML": [made]}, results, SETTING).frame
+    assert frame.loc["SML", "p below 0.01"] == "2 (90)"
+    assert frame.loc["SML", "p 0.1 to 0.5"] == "0.5 (30)"
+    assert frame.loc["SML", "p above 0.99"] == "0.01 (30)"
+    assert frame.loc["SML", "Wrong / unsure"] == "4"
+    trace = trace_of(results, made)
+    assert trace is not None
+    assert gradient_dynamics.on_the_way(trace)[2] == pytest.approx([3 / 8] * 3)
