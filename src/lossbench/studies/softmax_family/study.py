@@ -51,5 +51,6 @@ class SoftmaxFamily(Study):
             dynamics,
             "Softmax family: gradients",
             "Norm by p_y, zeros and Hessian of the loss in the logits during training; description, n=2.",
+            by_arrays=True,
         )
         return [*filter(None, found), *sections.sections(verdicts.family(results)), *([gradients] if dynamics else [])]
