@@ -26,6 +26,7 @@ PARTS: dict[str, dict[str, Part]] = {
         "networks": cpu.networks,
         "formats": formats,
         "losses": lambda *given: cpu.losses(*given[:3]),
+        "many_classes": lambda *given: cpu.many_classes(*given[:3]),
         "evaluation": cpu.evaluation,
         "alternatives": lambda *given: cpu.alternatives(*given[:3]),
         "sizes": lambda *given: cpu.sizes(*given[:3]),

@@ -77,6 +77,7 @@ def losses(report: Report, runtime: Runtime, repetitions: int) -> None:
         losses: dict[str, Any] = {
             name: build_loss(facts.options(), torch.ones(num_classes, dtype=torch.int64))
             for name, facts in LOSSES.items()
+            if facts.options.needs == "logits"
         }
         if num_classes == 10:
             losses["lgl_inr, looped"] = looped_lgl_inr
@@ -94,6 +95,33 @@ def losses(report: Report, runtime: Runtime, repetitions: int) -> None:
             share = f"{spread.median / step / 10:.1f} %" if num_classes == 10 else ""
             rows.append([num_classes, name, spread, share])
     report.say(table(["classes", "loss, batch 64, one core", "forward and backward, ms", "of a CNN2C step"], rows))
+
+
+def many_classes(report: Report, runtime: Runtime, repetitions: int) -> None:
+    """Losses of many classes with Zipf's frequencies, batch 256, forward and backward, one core, beside PyTorch's."""
+    rows = []
+    torch.set_num_threads(1)
+    for num_classes in (1000, 10_000, 100_000):
+        draw = torch.Generator().manual_seed(0)
+        logits = (3 * torch.randn(256, num_classes, generator=draw)).requires_grad_()
+        target = torch.multinomial(1 / torch.arange(1, num_classes + 1.0), 256, True, generator=draw)
+        counts = torch.ones(num_classes, dtype=torch.int64)
+        losses: dict[str, Any] = {name: build_loss(LOSSES[name].options(), counts) for name in ("lgl", "lgl_inr")}
+        losses = {"torch cross_entropy": torch.nn.functional.cross_entropy} | losses
+        num = max(100_000 // num_classes, 1)
+
+        def timed(loss: Any, logits: Any = logits, target: Any = target, num: int = num) -> Callable[[], float]:
+            def work() -> None:
+                for _ in range(num):
+                    torch.autograd.grad(loss(logits, target), logits)
+
+            return lambda: 1e3 * seconds(work, torch.device("cpu")) / num
+
+        found = alternate({name: timed(loss) for name, loss in losses.items()}, 2 * repetitions)
+        report.keep(f"many classes, {num_classes} classes", found)
+        first = found["torch cross_entropy"].median
+        rows += [[num_classes, name, spread, f"{spread.median / first:.2f}"] for name, spread in found.items()]
+    report.say(table(["classes", "loss, batch 256, one core", "forward and backward, ms", "times cross_entropy"], rows))
 
 
 def evaluation(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:
