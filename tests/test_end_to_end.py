@@ -99,6 +99,7 @@ def interrupt_after(num_epochs: int, folder: Path, metrics: Path, *arguments: st
     return process.returncode, output, errors
 
 
+@pytest.mark.long
 def test_a_run_continues_after_ctrl_c_and_leaves_only_its_files(tmp_path: Path) -> None:
     epochs = 30
     arguments = (*SMALL, "loss=lgl_inr", f"schedule.epochs={epochs}")

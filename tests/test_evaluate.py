@@ -279,6 +279,7 @@ class Line(ModelConfig):
 """
 
 
+@pytest.mark.long
 def test_a_network_of_a_plugin_needs_that_plugin(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(NET)
     words = ["dataset=digits", "dataset.num_train=96", "model=line", "schedule.epochs=1", "runtime.save_weights=true"]

@@ -46,6 +46,7 @@ def config_of(loss: Any, tmp_path: Path) -> Config:
     return config
 
 
+@pytest.mark.long
 def test_a_loss_of_a_file_goes_from_the_command_line_to_the_record(own_files: Path) -> None:
     done = program(own_files, "train", "-m", *SHORT, "loss=my_focal,sml", "seed=0,1", "--plugin", "my_focal.py")
     assert done.returncode == 0, done.stderr

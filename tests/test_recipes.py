@@ -85,6 +85,7 @@ def of_run(records: dict[str, dict[str, Any]], **options: Any) -> dict[str, Any]
     return record
 
 
+@pytest.mark.long
 def test_the_readmes_loss_goes_from_the_command_line_to_its_record(copy: Copy) -> None:
     records = copy.train("dataset=digits", "loss=squentropy", "loss.squares=0")
     plain = of_run(records, loss_name="squentropy", loss_squares=0.0)

@@ -83,6 +83,7 @@ def test_what_cannot_be_said_is_dropped(monkeypatch: pytest.MonkeyPatch, capsys:
     assert Lenient(None).write("text") == 4
 
 
+@pytest.mark.long
 def test_a_sweep_whose_reader_has_gone_writes_its_report(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
