@@ -21,14 +21,20 @@ from torch import Tensor
 from weighted_runs import command, config, evaluated
 
 from lossbench import load_network
-from lossbench.config.options import ClassWeights, Normalization
-from lossbench.config.run import Config, Precision, Schedule, run_id
+from lossbench.config.options import ClassWeights, LossConfig, Normalization
+from lossbench.config.run import Config, Precision, Runtime, Schedule, run_id
 from lossbench.data.digits import Digits
+from lossbench.losses.adaptive_softmax import AdaptiveSoftmax
 from lossbench.losses.lgl_inr import LglInr
+from lossbench.losses.nce import Nce
 from lossbench.losses.sml import Sml
+from lossbench.losses.taylor_softmax import TaylorSoftmax
+from lossbench.models.cnn2c import Cnn2c, Head
 from lossbench.runs import inspect
 from lossbench.runs.folder import WEIGHTS, Run, open_run
+from lossbench.runs.records import own_records
 from lossbench.runs.restored import config_of
+from lossbench.training.evaluate_run import evaluate_run
 from lossbench.training.fit import fit
 
 __all__ = ["registered"]  # a fixture
@@ -305,3 +311,15 @@ def test_a_network_of_a_plugin_needs_that_plugin(tmp_path: Path) -> None:
         r"net\.py is \w{12}\.\.\.; load the version that the run was trained with\n$",
         edited.stderr,
     )
+
+
+@pytest.mark.parametrize("loss", [Nce(num_sampled=5), AdaptiveSoftmax(), TaylorSoftmax()], ids=lambda loss: loss.name)
+def test_losses_with_draws_an_output_layer_or_a_reading_of_their_own_give_the_records_numbers(
+    loss: LossConfig, tmp_path: Path
+) -> None:
+    runtime = Runtime(device="cpu", output_dir=str(tmp_path), num_threads=1, tensorboard=False, save_weights=True)
+    schedule = Schedule(epochs=2, batch_size=16, lr=0.05)
+    made = Config(Digits(num_train=64), Cnn2c(head=Head.direct), loss, schedule, 0, runtime)
+    fit(made, run := open_run(made))
+    found = evaluate_run(own_records(tmp_path).records[run.id], run.folder, None, Runtime(output_dir=str(tmp_path)))
+    assert found.as_recorded

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lossbench.config.options import Shape
+from lossbench.config.options import LossConfig, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +27,26 @@ def output_layer(model: "nn.Module") -> "nn.Linear":
     from torch import nn
 
     return [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
+
+
+def in_two_parts(model: "nn.Module", loss: LossConfig, num_classes: int, seed: int) -> "nn.Module":
+    """A network split by `split`, with the output layer of the loss where it brings one.
+
+    Args:
+        model: modified.
+        loss: with `needs="features"`.
+        num_classes: K.
+        seed: of the loss's output layer; the state of PyTorch's global generator is restored.
+    """
+    import torch
+
+    parts: Any = split(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        own = loss.output_layer(parts.head.in_features, num_classes)
+    if own is not None:
+        parts.head = own
+    return parts  # type: ignore[no-any-return]
 
 
 def split(model: "nn.Module") -> "nn.Module":

@@ -120,5 +120,7 @@ def _state(config: Config, weights: Weights, data: Data, record: Any, precision:
     scale, shift = (None if part is None else part.to(device) for part in (weights.scale, weights.shift))
     data = replace(data, class_counts=counts, scale=scale, shift=shift)
     model = network_of(record, weights).to(device)
-    loss = build_loss(config.loss, counts)
-    return State(model, build_optimizer(model, config.schedule), loss, data, precision, weights.in_two_parts)
+    draws = torch.Generator(device) if weights.in_two_parts else None
+    loss = build_loss(config.loss, counts, draws)
+    optimizer = build_optimizer(model, config.schedule)
+    return State(model, optimizer, loss, data, precision, weights.in_two_parts, config.loss.as_read, draws)

@@ -19,7 +19,7 @@ from lossbench.data.load import Split, load_data
 from lossbench.data.sizes import sizes
 from lossbench.losses.build import build_loss
 from lossbench.models.build import build_model, check_shape
-from lossbench.models.features import output_layer, split
+from lossbench.models.features import in_two_parts, output_layer
 from lossbench.runs.folder import FORMAT, Run
 from lossbench.system.files import check_folder
 from lossbench.system.machine import PeakMemory, commit, has_bf16_kernels, keep_freed_memory, use_device
@@ -129,7 +129,7 @@ def start_state(config: Config, device: torch.device) -> State:
     model = build_model(config.model, data.shape, data.num_classes, derived_seed(seed, 0, "initial weights"))
     by_features = config.loss.needs == "features"
     if by_features:
-        model = _in_two_parts(config, model, data.num_classes, derived_seed(seed, 0, "output layer"))
+        model = in_two_parts(model, config.loss, data.num_classes, derived_seed(seed, 0, "output layer"))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for layer in model.modules():
         if isinstance(layer, torch.nn.Embedding):
@@ -145,17 +145,6 @@ def start_state(config: Config, device: torch.device) -> State:
     loss = build_loss(config.loss, data.class_counts, draws)
     optimizer = build_optimizer(model, config.schedule)
     return State(model, optimizer, loss, data, config.schedule.precision, by_features, config.loss.as_read, draws)
-
-
-def _in_two_parts(config: Config, model: torch.nn.Module, num_classes: int, seed: int) -> torch.nn.Module:
-    """The network's features and its output layer, or that of the loss."""
-    parts: Any = split(model)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        own = config.loss.output_layer(parts.head.in_features, num_classes)
-    if own is not None:
-        parts.head = own
-    return parts  # type: ignore[no-any-return]
 
 
 def step_for(state: State, config: Config) -> Callable[[Tensor], None]:

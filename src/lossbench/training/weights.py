@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lossbench.config.options import Shape
 from lossbench.config.run import Config
 from lossbench.models.build import build_model
-from lossbench.models.features import split
+from lossbench.models.features import in_two_parts, split
 from lossbench.runs.folder import WEIGHTS, Run
 from lossbench.runs.records import record_in
 from lossbench.runs.restored import part_of
@@ -137,7 +137,8 @@ def network_of(record: Mapping[str, Any], weights: Weights) -> nn.Module:
     """
     model = build_model(part_of(record, "model"), weights.shape, weights.num_classes, seed=0)
     if weights.in_two_parts:
-        model = split(model)
+        has_own_layer = "head.weight" not in weights.network  # the loss's, which a plain one need not know
+        model = in_two_parts(model, part_of(record, "loss"), weights.num_classes, 0) if has_own_layer else split(model)
     set_weights(model, weights)
     return model.to(memory_format=torch.channels_last)
 
