@@ -156,9 +156,7 @@ def lgl_inr(
     if num_classes > PLAIN and eps is None:
         share = None
         if class_counts is not None:
-            size = class_counts.to(logits.dtype).clamp_min(1)
-            counts = torch.bincount(target, minlength=num_classes)
-            share = counts * (size.sum() / (len(target) * size))
+            share = _share(torch.bincount(target, minlength=num_classes).to(logits.dtype), class_counts, len(target))
         value = lgl_inr_columns(
             logits, target, beta=beta, detach_weights=detach_weights, share=share, keeps_missing=keeps_missing
         )
@@ -188,13 +186,18 @@ def lgl_inr(
     if detach_weights:
         weights = weights.detach()
     if class_counts is not None:
-        size = class_counts.to(logits.dtype).clamp_min(1)
-        share = counts * (size.sum() / (len(target) * size))  # fraction of the batch over that of the data set
+        share = _share(counts, class_counts, len(target))
         own, weights = own * share, weights * share[label, None]
     positives = (own * log_p).sum()
     negatives = (weights * (averages @ log_not_p)).sum()
     loss = -(positives + negatives)
     return loss / num_classes if averaged else loss
+
+
+def _share(counts: "Tensor", class_counts: "Tensor", num: int) -> "Tensor":
+    """Each class's fraction of a batch of `num` samples over its fraction of the data set, [K]."""
+    size = class_counts.to(counts.dtype).clamp_min(1)
+    return counts * (size.sum() / (num * size))
 
 
 def class_weights(mean_probability: "Tensor", beta: float, present: "Tensor | None" = None) -> "Tensor":

@@ -15,7 +15,17 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
-from lossbench.report.interval_axes import data, ends, in_percent, label_rows, legend, longest, place_axes, whiskers
+from lossbench.report.interval_axes import (
+    axis_reach,
+    data,
+    ends,
+    in_percent,
+    label_rows,
+    legend,
+    longest,
+    place_axes,
+    whiskers,
+)
 from lossbench.report.matrix import draw_pairs
 from lossbench.report.panels import NARROW, WIDE, accuracy_axis, lines, panels
 from lossbench.report.rows import Estimate
@@ -29,7 +39,6 @@ _MANY = 12
 """Losses from which rows are low, and most panels of learning rates in a picture, so that each fits on paper."""
 
 _SHIFT = 0.17  # of a row's height, between the marks of the two learning rates and the row's middle
-_FAR = 3.0  # a row reaches beyond the axis if it is this many times as far as the next one
 _HOLLOW: dict[str, Any] = {"marker": "o", "markersize": 6, "markeredgewidth": 1.2, "linestyle": "none"}
 _FILLED: dict[str, Any] = {"marker": "o", "markersize": 5.5, "linestyle": "none"}
 
@@ -98,10 +107,7 @@ def _extent(row: DifferenceRow) -> float:
 
 def _reach(rows: Sequence[DifferenceRow], margin: float) -> float:
     """How far the axis reaches, in points; rows that are much farther off than all others are beyond it."""
-    extents = sorted(map(_extent, rows))
-    while len(extents) > 1 and extents[-1] > _FAR * max(extents[-2], 400 * margin):
-        extents.pop()
-    return max([*extents, 150 * margin])
+    return axis_reach(map(_extent, rows), margin)
 
 
 def _draw_differences(rows: Sequence[DifferenceRow], baseline: str, margin: float, common_lr: str) -> Figure:

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
 from lossbench.report.interval_axes import (
+    axis_reach,
     data,
     ends,
     grouped,
@@ -35,7 +36,6 @@ from lossbench.report.wording import NO_NUMBER, points, seeds_told, span
 _WIDTH = 5.6  # inches, so that a phone shows it almost unscaled
 _ROW = 0.215
 _SHIFT = 0.2  # of a row's height, between a data set's marks and the row's middle
-_FAR = 3.0  # a mark is beyond the axis if it is this many times as far as the next one
 _FARTHEST = 2.0  # the same of an NLL, as a multiple of the largest one after temperature
 NOT_YET = "not yet run"
 
@@ -207,12 +207,8 @@ def _places(y: float, row: FamilyRow, datasets: Sequence[str]) -> list[tuple[flo
 
 
 def _draw_gaps(axes: Axes, ys: Sequence[float], rows: Sequence[FamilyRow], margin: float, names: Sequence[str]) -> None:
-    extents = sorted(
-        max(map(abs, ends([mark.difference]))) for row in rows for mark in row.marks if mark.difference is not None
-    )
-    while len(extents) > 1 and extents[-1] > _FAR * max(extents[-2], 400 * margin):
-        extents.pop()
-    reach = 1.06 * max([*extents, 150 * margin])
+    known = [mark.difference for row in rows for mark in row.marks if mark.difference is not None]
+    reach = 1.06 * axis_reach([max(map(abs, ends([one]))) for one in known], margin)
     axes.axvspan(-100 * margin, 100 * margin, color=FAINT, alpha=0.3, linewidth=0)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlim(-reach, reach)

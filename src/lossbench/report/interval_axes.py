@@ -125,6 +125,21 @@ def limits(values: Sequence[float], pad: float = 0.04) -> tuple[float, float]:
     return low - more, high + more
 
 
+def axis_reach(extents: Iterable[float], margin: float, least: float = 1.5, far: float = 3.0) -> float:
+    """How far an axis of differences reaches, in points; what is much farther off than all else is beyond it.
+
+    Args:
+        extents: how far each row reaches from 0, in points.
+        margin: of equivalence, a fraction.
+        least: margins that the axis reaches at least.
+        far: an extent is beyond it if it is more than so many times the next one and than four margins.
+    """
+    known = sorted(extents)
+    while len(known) > 1 and known[-1] > far * max(known[-2], 400 * margin):
+        known.pop()
+    return max([*known, 100 * least * margin])
+
+
 def longest(labels: Iterable[str], headings: Iterable[str] = ()) -> float:
     """How wide the longest of some labels and headings is at most, in inches."""
     letters = [0.56 * len(label) for label in labels] + [0.66 * len(heading) for heading in headings]

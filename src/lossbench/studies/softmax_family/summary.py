@@ -9,6 +9,7 @@ from lossbench.report.blocks import Block, Items, Paragraph, Picture
 from lossbench.report.family_figure import FamilyMark, FamilyRow, family_picture
 from lossbench.report.rows import Estimate
 from lossbench.report.wording import enumerated, percent, points, probability, seeds_told
+from lossbench.runs.gradient_arrays import ZEROS
 from lossbench.statistics.inference import finished
 from lossbench.studies.compared import Compared
 from lossbench.studies.comparison_words import tiles
@@ -154,9 +155,7 @@ def _zero_entries(results: Results) -> str:
     shares: dict[str, list[float]] = {}
     for label, configs in plan.traced(results.accuracy).items():
         arrays = [results.arrays(config) for config in configs]
-        ends = [
-            one["gradient_trace_zeros"][-1, 0] for one in arrays if one is not None and "gradient_trace_zeros" in one
-        ]
+        ends = [one[ZEROS][-1, 0] for one in arrays if one is not None and ZEROS in one]
         if ends:
             shares[label] = [float(end) for end in ends]
     if not shares:

@@ -14,7 +14,17 @@ from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
-from lossbench.report.interval_axes import data, ends, in_percent, label_rows, legend, longest, place_axes, whiskers
+from lossbench.report.interval_axes import (
+    axis_reach,
+    data,
+    ends,
+    in_percent,
+    label_rows,
+    legend,
+    longest,
+    place_axes,
+    whiskers,
+)
 from lossbench.report.panels import WIDE, lines, panels
 from lossbench.report.rows import Estimate
 from lossbench.report.style import FAINT, PALETTE, SMALL, TEXT
@@ -258,10 +268,8 @@ def _draw_steps(axes: Axes, ys: Sequence[float], rows: Sequence[AnswerRow], most
 
 
 def _draw_gaps(axes: Axes, ys: Sequence[float], rows: Sequence[AnswerRow], baseline: str, margin: float) -> None:
-    extents = sorted(max(map(abs, ends([one for one in row.differences if one])), default=0.0) for row in rows)
-    while len(extents) > 1 and extents[-1] > _FAR * max(extents[-2], 400 * margin):
-        extents.pop()
-    reach = 1.08 * max([*extents, 200 * margin])
+    extents = [max(map(abs, ends([one for one in row.differences if one])), default=0.0) for row in rows]
+    reach = 1.08 * axis_reach(extents, margin, least=2.0, far=_FAR)
     axes.axvspan(-100 * margin, 100 * margin, color=FAINT, alpha=0.3, linewidth=0)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlim(-reach, reach)
