@@ -175,4 +175,5 @@ def test_it_is_measured_at_the_weights_of_a_run(tmp_path: Path) -> None:
     first, after = (one["references"]["full_softmax"]["head"] for one in (start, trained))
     assert len(first) == 2
     assert after[0] != pytest.approx(first[0], rel=0.01), "an epoch of training changes the gradient"
+    assert start["log_sum_exp"][0] == pytest.approx(0, abs=0.3), "the biases begin at the logarithm of the shares"
     assert not list((tmp_path / "out").rglob("result.json"))

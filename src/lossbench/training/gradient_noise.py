@@ -67,7 +67,7 @@ def measured_gradient_noise(
     Returns:
         "estimators": for each name and each of `PARTS` "bias2", "bias2_se" and "variance", means over the batches, and
         "by_batch", the `bias2` of each. "references": the norm of the exact gradients by batch, by name of the loss and
-        part. The rest says what was measured on what.
+        part. "log_sum_exp": mean of log sum exp of the logits by batch. The rest says what was measured on what.
 
     Raises:
         ValueError: the config cannot be executed here.
@@ -81,7 +81,7 @@ def measured_gradient_noise(
             state.optimizer.set_lr(config.schedule.lr_at(1))
             train_epoch(state, step_for(state, config), config, 1, lambda epoch, fraction, line: None)
         found = noise_of_state(state, config, estimators, num_batches, num_draws)
-    about = {"draws": num_draws, "batches": num_batches, "batch_size": config.schedule.batch_size}
+    about: dict[str, Any] = {"draws": num_draws, "batches": num_batches, "batch_size": config.schedule.batch_size}
     about |= {"classes": state.data.num_classes, "device": device_name(device), "num_threads": threads}
     return about | {"torch": versions()["torch"], "commit": commit()} | found
 
@@ -89,16 +89,18 @@ def measured_gradient_noise(
 def noise_of_state(
     state: State, config: Config, estimators: Mapping[str, Estimator], num_batches: int, num_draws: int
 ) -> dict[str, Any]:
-    """The entries "estimators" and "references" of `measured_gradient_noise` at the weights of a state."""
+    """The entries of `measured_gradient_noise` that are computed at the weights of a state, which may be any."""
     network: Any = state.model
     network.eval()
     plan, size = plan_epoch(state.data, config.seed, 2), config.schedule.batch_size
     by_batch: dict[str, dict[str, list[Noise]]] = {name: {part: [] for part in PARTS} for name in estimators}
     norms: dict[str, dict[str, list[float]]] = {}
+    log_sums: list[float] = []
     for nth in range(num_batches):
         inputs, target = batch(state.data, plan[:, nth * size : (nth + 1) * size])
         with torch.no_grad():
             features = network.features(inputs)
+            log_sums.append(float(network.head(features).double().logsumexp(dim=1).mean()))
         exact: dict[str, dict[str, Tensor]] = {}
         for one in estimators.values():
             if one.reference.name not in exact:
@@ -116,7 +118,7 @@ def noise_of_state(
             for part in PARTS:
                 by_batch[name][part].append(found[part])
     every = {name: {part: _mean(of_part) for part, of_part in parts.items()} for name, parts in by_batch.items()}
-    return {"estimators": every, "references": norms}
+    return {"estimators": every, "references": norms, "log_sum_exp": log_sums}
 
 
 def _mean(by_batch: list[Noise]) -> dict[str, Any]:
