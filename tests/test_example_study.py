@@ -12,7 +12,7 @@ from test_recipes import Copy, blocks
 
 from lossbench.studies.study import STUDIES, Study, register_study, studies
 
-OWN = ("why_log", "eight_losses", "softmax_family", "aaai20", "imbalance")
+OWN = ("many_classes", "why_log", "eight_losses", "softmax_family", "aaai20", "imbalance")
 ROOT = Path(__file__).parents[1]
 DRIVER = """
 import json
@@ -56,7 +56,8 @@ def test_the_studies_are_listed_with_their_runs(invoke: Callable[..., Result]) -
     lines = json.loads(invoke("studies", "--json", "--results-dir", str(ROOT / "results")).stdout)
     assert [line["study"] for line in lines] == list(OWN)
     for line in lines:
-        assert 0 < line["finished"] + line["diverged"] <= line["planned"]
+        begun = line["study"] != "many_classes"  # its runs are not published yet
+        assert begun <= line["finished"] + line["diverged"] <= line["planned"]
     *_, paper, imbalance = lines
     assert (imbalance["planned"], imbalance["finished"]) == (135, 135)
     assert paper["planned"] > 500

@@ -20,7 +20,7 @@ from lossbench.models.word2next import Word2Next
 from lossbench.runs.records import own_records, verify
 from lossbench.sweep.run_all import run_all
 from lossbench.training.fit import start_state
-from lossbench.training.metrics import METRICS, mid_rank
+from lossbench.training.metrics import METRICS, Scored
 
 
 def own(folder: Path, content: str, **options: Any) -> Words:
@@ -133,13 +133,13 @@ def test_the_output_biases_begin_at_the_class_shares(tmp_path: Path) -> None:
 def test_ranks_of_equal_logits_are_their_mean_rank() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0], [1.0, 1.0, 1.0], [2.0, 2.0, 1.0], [0.0, 5.0, 5.0]])
     target = torch.tensor([2, 0, 1, 0])
-    assert mid_rank(logits, target).tolist() == [2, 2, 1.5, 3]
-    assert METRICS["mrr"].of_samples(logits, target).tolist() == pytest.approx([1 / 2, 1 / 2, 1 / 1.5, 1 / 3])
+    assert Scored(logits, target).mid_rank.tolist() == [2, 2, 1.5, 3]
+    assert METRICS["mrr"].of_samples(Scored(logits, target)).tolist() == pytest.approx([1 / 2, 1 / 2, 1 / 1.5, 1 / 3])
     gains = [1 / math.log2(3), 1 / math.log2(3), 1 / math.log2(2.5), 1 / 2]
-    assert METRICS["ndcg10"].of_samples(logits, target).tolist() == pytest.approx(gains)
+    assert METRICS["ndcg10"].of_samples(Scored(logits, target)).tolist() == pytest.approx(gains)
     far = torch.arange(12.0)[None]
-    assert METRICS["ndcg10"].of_samples(far, torch.tensor([2])).tolist() == pytest.approx([1 / math.log2(11)])
-    assert METRICS["ndcg10"].of_samples(far, torch.tensor([1])).tolist() == [0]
+    assert METRICS["ndcg10"].of_samples(Scored(far, torch.tensor([2]))).tolist() == pytest.approx([1 / math.log2(11)])
+    assert METRICS["ndcg10"].of_samples(Scored(far, torch.tensor([1]))).tolist() == [0]
 
 
 @pytest.mark.parametrize("optimizer", [None, Optimizer.adagrad, Optimizer.adamw])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lossbench.config.options import DatasetConfig, require
-from lossbench.config.run import Config, Runtime
+from lossbench.config.run import Config, Runtime, Schedule
 from lossbench.data.sizes import sizes
 from lossbench.studies import learning_rates
 from lossbench.studies.cells import Cell, cell_of, made_for
@@ -42,6 +42,7 @@ class Rules:
         rates: learning rates that are tried.
         selection_seeds: of the runs that choose.
         has_common: whether the losses are trained at the common learning rate too.
+        selection_epochs: of the runs that choose; None: as many as reported runs have.
     """
 
     baseline: str
@@ -50,6 +51,7 @@ class Rules:
     rates: Rates = RATES
     selection_seeds: tuple[int, ...] = SELECTION_SEEDS
     has_common: bool = True
+    selection_epochs: int | None = None
 
     def __post_init__(self) -> None:
         require(0 < self.margin < 1, "margin", "> 0 and < 100 points", 100 * self.margin)
@@ -110,12 +112,19 @@ class Comparison:
         dataset = _held_out(self.config.dataset)
         return {
             (label, lr): tuple(
-                replace(one, dataset=dataset, schedule=replace(one.schedule, lr=lr), seed=seed)
+                replace(one, dataset=dataset, schedule=self._selecting_schedule(one, lr), seed=seed)
                 for seed in self.rules.selection_seeds
             )
             for label, one in self.losses.items()
             for lr in self.rules.rates.steps
         }
+
+    def _selecting_schedule(self, one: Config, lr: float) -> Schedule:
+        """The schedule of a run that chooses; a short one is tested at its end alone."""
+        epochs = self.rules.selection_epochs
+        if epochs is None:
+            return replace(one.schedule, lr=lr)
+        return replace(one.schedule, lr=lr, epochs=epochs, evaluate_every_steps=None)
 
     def points(self, label: str, accuracy: Accuracy) -> dict[float, tuple[float | None, ...]]:
         """Validation accuracies of a loss by learning rate, one a selection seed; of all rates that may be tried."""

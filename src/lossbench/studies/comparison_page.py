@@ -347,7 +347,8 @@ def rules_blocks(compared: Compared, facts: Facts) -> list[Block]:
         f"batch size {schedule.batch_size}, momentum {schedule.momentum:g}.",
         f"Learning rates {lrs}: each loss is trained with seed {seeds[0]} on {training_images(compared)} "
         f"but for those held out, {held_out:,} of the whole training set, which decide. While the best rate is at an "
-        f"edge, the next one is tried, at most {counted(rates.most_extensions, 'time')}.",
+        f"edge, the next one is tried, at most {counted(rates.most_extensions, 'time')}."
+        + (f" These runs have {counted(rules.selection_epochs, 'epoch')}." if rules.selection_epochs else ""),
         *(
             [
                 f"The best rate and its neighbours are trained again with seeds {', '.join(map(str, seeds[1:]))}; the "

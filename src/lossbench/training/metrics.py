@@ -3,10 +3,47 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+class Scored:
+    """A network's logits of some samples, and what several metrics need of them, each computed once.
+
+    Args:
+        logits: as they are read, [B, K].
+        target: classes, int64 [B].
+    """
+
+    def __init__(self, logits: Tensor, target: Tensor) -> None:
+        self.logits, self.target = logits, target
+
+    @cached_property
+    def predictions(self) -> Tensor:
+        """Class with the highest logit, int64 [B]."""
+        return self.logits.argmax(dim=1)
+
+    @cached_property
+    def is_right(self) -> Tensor:
+        """Whether the prediction is the sample's class, bool [B]."""
+        return self.predictions == self.target
+
+    @cached_property
+    def nll(self) -> Tensor:
+        """Minus the logarithm of the softmax probability of each sample's class, in nats, float32 [B]."""
+        return F.cross_entropy(self.logits.float(), self.target, reduction="none")
+
+    @cached_property
+    def mid_rank(self) -> Tensor:
+        """Rank [B] of each sample's class by its logit, from 1; equal logits share the mean of their ranks."""
+        own = self.logits.gather(1, self.target[:, None])
+        marks = torch.empty_like(self.logits, dtype=torch.float32)  # sums of floats are fast, and exact below 2^24
+        above = torch.gt(self.logits, own, out=marks).sum(dim=1)
+        equal = torch.eq(self.logits, own, out=marks).sum(dim=1)
+        return 0.5 + above + 0.5 * equal
 
 
 @dataclass(frozen=True)
@@ -14,36 +51,25 @@ class Metric:
     """A metric of a network on a split: a function of a mean over samples.
 
     Args:
-        of_samples: from logits [B, K] and target [B] to one value for each sample, [B].
+        of_samples: from scored samples to one value for each, [B].
         from_mean: from the mean over all samples to the metric.
     """
 
-    of_samples: Callable[[Tensor, Tensor], Tensor]
+    of_samples: Callable[[Scored], Tensor]
     from_mean: Callable[[float], float] = lambda mean: mean
 
 
-def _among_five(logits: Tensor, target: Tensor) -> Tensor:
-    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
-    return (best == target[:, None]).any(dim=1)
-
-
-def mid_rank(logits: Tensor, target: Tensor) -> Tensor:
-    """Rank [N] of each sample's class by its logit, from 1; equal logits share the mean of their ranks."""
-    own = logits.gather(1, target[:, None])
-    return 0.5 + (logits > own).sum(dim=1) + 0.5 * (logits == own).sum(dim=1)
-
-
-def _ndcg10(logits: Tensor, target: Tensor) -> Tensor:
+def _ndcg10(found: Scored) -> Tensor:
     """The discounted gain of the true class, the only relevant one, among the first ten: 1 / log2(1 + rank)."""
-    rank = mid_rank(logits, target)
+    rank = found.mid_rank
     return torch.where(rank <= 10, 1 / torch.log2(1 + rank), 0.0)
 
 
 METRICS = {
-    "accuracy": Metric(lambda logits, target: logits.argmax(dim=1) == target),
-    "top5_accuracy": Metric(_among_five),
-    "perplexity": Metric(lambda logits, target: F.cross_entropy(logits.float(), target, reduction="none"), math.exp),
-    "mrr": Metric(lambda logits, target: 1 / mid_rank(logits, target)),
+    "accuracy": Metric(lambda found: found.is_right),
+    "top5_accuracy": Metric(lambda found: found.mid_rank <= 5),
+    "perplexity": Metric(lambda found: found.nll, math.exp),
+    "mrr": Metric(lambda found: 1 / found.mid_rank),
     "ndcg10": Metric(_ndcg10),
 }
 """Metrics that a data set may declare, by name; accuracies are fractions. Ranks of equal logits are their mean rank."""

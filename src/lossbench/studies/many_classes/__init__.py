@@ -1,0 +1,1 @@
+"""Losses for many classes: bias, variance and cost of approximations of softmax."""
