@@ -55,7 +55,7 @@ class Method:
 
     Args:
         name: its key in the measurement.
-        words: what it is, such as "sampled softmax, hits masked".
+        words: what it is, such as "NCE", or one of `FORMS`.
         proposal: what classes are drawn from, in words.
         loss: its options.
     """
@@ -79,12 +79,17 @@ class Method:
 Form = tuple[Correction, Hits]
 
 FORMS: Mapping[Form, str] = {
-    (Correction.both, Hits.keep): "sampled softmax",
-    (Correction.both, Hits.mask): "sampled softmax, hits masked",
-    (Correction.sampled, Hits.mask): "sampled softmax, target uncorrected, hits masked",
-    (Correction.none, Hits.keep): "sampled softmax, uncorrected",
+    (Correction.both, Hits.keep): "all corrected",
+    (Correction.both, Hits.mask): "hits masked",
+    (Correction.sampled, Hits.mask): "target uncorrected",
+    (Correction.none, Hits.keep): "uncorrected",
 }
-"""The forms of sampled softmax; where nothing else is said, all logits are corrected and hits kept."""
+"""The forms of sampled softmax, as `_FORMS_TOLD` explains them."""
+
+_FORMS_TOLD = (
+    "Sampled softmax: all logits corrected and hits kept; the same with hits masked; target uncorrected and hits "
+    "masked; no logit corrected and hits kept."
+)
 
 _EVERYWHERE = ((Correction.both, Hits.keep), (Correction.sampled, Hits.mask))  # forms measured with each proposal
 
@@ -223,7 +228,7 @@ def noise_blocks(results: Results) -> list[Block]:
             )
             for one in chosen
         ]  # fmt: skip
-        blocks.append(noise_picture(marks, f"many_classes_noise_{part}", words, TOLD, setting))
+        blocks.append(noise_picture(marks, f"many_classes_noise_{part}", words, TOLD, f"{_FORMS_TOLD} {setting}"))
         blocks.append(_table([one for one in chosen if one.method.num == TOLD], done, words, setting))
     return blocks
 
@@ -269,9 +274,9 @@ def _table(chosen: Sequence[NoiseOf], done: Sequence[str], words: str, setting: 
         row[f"Sd {HEADINGS[one.state]}"] = f"{one.sd:.2g}"
     caption = (
         f"Gradient in {words}, m={TOLD}, {enumerated(STATES[state] for state in done)}: bias (95 % interval over "
-        f"draws) and standard deviation, both divided by the norm of the exact gradient. {setting}"
+        f"draws) and standard deviation, both divided by the norm of the exact gradient. {_FORMS_TOLD} {setting}"
     )
-    return table(rows, ["Loss", "Drawn from"], caption)
+    return table(rows, ["Method", "Drawn from"], caption)
 
 
 def told(one: NoiseOf) -> str:

@@ -254,10 +254,10 @@ def _table(every: Sequence[CostOf], done: Sequence[int], setting: str) -> Table:
         for num in ends:
             row[f"ms, K={num:,}"] = _number(one.ms(num))
         row[f"Times cross-entropy, K={ends[-1]:,}"] = _ratio(one.ratios(ends[-1]))
+        row[f"Slope from K={LATE:,}"] = told(one.growth)
         for num in ends:
             row[f"MB, K={num:,}"] = _number(one.mb(num))
         row[f"MFLOP, K={ends[-1]:,}"] = _number(one.mflop(ends[-1]))
-        row[f"Slope from K={LATE:,}"] = told(one.growth)
         row[f"Slope from K={SIZES[0]:,}"] = told(one.growth_from(SIZES[0]))
         rows[one.method.label] = row
     caption = (
@@ -278,7 +278,7 @@ def _number(value: float) -> str:
 def _ratio(ratios: Sequence[float]) -> str:
     if not ratios:
         return NO_NUMBER
-    return f"{_number(median(ratios))} ({_number(min(ratios))} to {_number(max(ratios))})"
+    return f"{median(ratios):.2g} ({min(ratios):.2g} to {max(ratios):.2g})"
 
 
 def told(growth: Growth | None) -> str:
