@@ -25,7 +25,7 @@ ALLOWED = {
     "training": "config data losses models runs statistics system",
     "sweep": "config data models runs system training",
     "report": "config runs statistics system",
-    "studies": "config data losses models report runs statistics system",
+    "studies": "config data losses models report runs statistics system training",
     "cli": "config data properties report runs studies sweep system training",
 }
 """What a package may import of the others, now or later in a function; every one may import the package's own numbers.
@@ -178,6 +178,8 @@ def test_torch_waits_until_it_is_needed() -> None:
         if name.startswith(tuple(f"{one}." if "." not in one else one for one in WITHOUT_TORCH)):
             early = {one.split(".")[0] for one in imported(path, at_start(tree))}
             assert not early & {"torch", "torchvision"}, name
+        if name.startswith("studies."):  # a measurement trains when it is done, and not before
+            assert not any(parts[:1] == ("training",) for parts in own_imports(path, at_start(tree))), name
 
 
 def test_scripts_only_call_the_command_line() -> None:

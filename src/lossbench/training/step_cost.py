@@ -323,10 +323,9 @@ class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call the operation, and count what it returns unless it shares memory with what it was given."""
         found = func(*args, **(kwargs or {}))
-        given = {one.untyped_storage()._cdata for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
-        for one in tree_leaves(found):
-            if isinstance(one, Tensor):
-                self._count(one.untyped_storage(), given)
+        given = {storage._cdata for storage in _storages((args, kwargs))}
+        for storage in _storages(found):
+            self._count(storage, given)
         return found
 
     def _count(self, storage: Any, given: set[int]) -> None:
@@ -341,3 +340,11 @@ class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
     def _freed(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.now -= size
+
+
+def _storages(tree: Any) -> Iterator[Any]:
+    """The memory of the tensors in a tree; a sparse one has that of its indices and of its values."""
+    for one in tree_leaves(tree):
+        if isinstance(one, Tensor):
+            parts = (one._indices(), one._values()) if one.is_sparse else (one,)
+            yield from (part.untyped_storage() for part in parts)
