@@ -13,8 +13,18 @@ from lossbench.report.blocks import Paragraph, Picture, Table
 from lossbench.report.drawing import saved
 from lossbench.report.noise_figure import NoiseMark, noise_picture
 from lossbench.runs import measurements as store
-from lossbench.studies.many_classes import gradient_noise
-from lossbench.studies.many_classes.gradient_noise import PARTS, STATES, identity, methods, noise_blocks, noises, told
+from lossbench.studies.many_classes import gradient_noise, plan
+from lossbench.studies.many_classes.gradient_noise import (
+    HEADINGS,
+    PARTS,
+    STATES,
+    identity,
+    methods,
+    noise_blocks,
+    noise_of,
+    noises,
+    told,
+)
 from lossbench.studies.results import Results, known_results
 
 
@@ -44,9 +54,9 @@ def test_the_methods_are_those_of_the_rules() -> None:
     names = [one.name for one in methods()]
     assert len(names) == len(set(names)) == (4 + 2 * 3 + 2) * 3
     by_words = {(one.words, one.proposal) for one in methods()}
-    assert ("no correction, hits kept", "unigram") in by_words
-    assert ("no correction, hits kept", "uniform") not in by_words
-    assert ("sampled corrected, hits masked", "unigram^0.75") in by_words
+    assert ("sampled softmax, uncorrected", "unigram") in by_words
+    assert ("sampled softmax, uncorrected", "uniform") not in by_words
+    assert ("sampled softmax, target uncorrected, hits masked", "unigram^0.75") in by_words
     for one in methods():
         assert one.loss.needs == "features"
         assert one.reference.name == ("lgl" if one.loss.name == "sampled_lgl" else "full_softmax")
@@ -71,6 +81,7 @@ def test_numbers_are_roots_of_the_mean_squares_with_their_ends(tmp_path: Path) -
     assert (one.low, one.high) == pytest.approx((math.sqrt(0.16 - 1.96e-4), math.sqrt(0.16 + 1.96e-4)))
     assert one.is_biased
     assert told(one) == "0.4 (0.4 to 0.4)"
+    assert one.error == pytest.approx(math.sqrt(0.16 + 4))
     free = next(one for one in found if one.method.name == "sampled_lgl 20" and one.part == "head")
     assert not free.is_biased
     assert (free.low, free.high) == pytest.approx((0, math.sqrt(1e-5 + 1.96e-4)))
@@ -78,6 +89,17 @@ def test_numbers_are_roots_of_the_mean_squares_with_their_ends(tmp_path: Path) -
     below = next(one for one in found if one.method.name == "nce 20" and one.part == "features")
     assert (below.bias, below.low, below.high) == (0, 0, 0), "an estimate below 0 counts as 0"
     assert noises(with_states(tmp_path / "other", "trained"), "start") == []
+
+
+def test_a_method_of_the_study_is_found_by_its_options(tmp_path: Path) -> None:
+    results = with_states(tmp_path, "trained")
+    known = {one.label: noise_of(results, one.loss, "trained", "head") for one in plan.METHODS}
+    assert known["Sampled softmax, m=20"] is not None
+    assert known["Sampled softmax, m=20"].bias == pytest.approx(math.sqrt(16 / 20))
+    drawing = [one.label for one in plan.METHODS if one.num_sampled and one.label != "Negative sampling"]
+    assert [label for label in drawing if known[label] is None] == []
+    assert [known[label] for label in ("SML", "Negative sampling", "Sampled softmax, in-batch")] == [None] * 3
+    assert noise_of(results, plan.method("NCE, m=20").loss, "start", "head") is None
 
 
 @pytest.mark.parametrize("states", [("start",), ("trained",), ("start", "trained")])
@@ -94,7 +116,7 @@ def test_the_section_shows_what_is_measured(states: tuple[str, ...], tmp_path: P
     assert len(tables[0].frame) == len(methods()) / 3
     row = tables[0].frame.loc[("NCE", "unigram")].iloc[0]
     assert row == "0.4 (0.4 to 0.4)"
-    assert list(tables[0].frame.columns) == [f"{kind}, {STATES[state]}" for state in states for kind in ("Bias", "Sd")]
+    assert list(tables[0].frame.columns) == [f"{kind} {HEADINGS[state]}" for state in states for kind in ("Bias", "Sd")]
     assert "NCE, unigram: bias 0.4, sd 2;" in pictures[0].alt
     assert "sampled LGL, unigram: bias below 0.014, sd 2." in pictures[0].alt
     data = pictures[0].data
@@ -134,8 +156,9 @@ def test_a_bias_that_is_not_shown_is_drawn_at_its_upper_end() -> None:
         if line.get_marker() != "None"
     }
     assert drawn == {(0.5, 0.3), (0.2, 0.05)}
-    assert [text.get_text() for text in axes[0].texts] == ["↓"]
-    assert "Hollow with an arrow" in picture.caption
+    fills = [line.get_markerfacecolor() for line in axes[0].lines if line.get_marker() != "None"]
+    assert [fill == "white" for fill in fills] == [False, True]
+    assert "Hollow: the interval of the bias has 0" in picture.caption
     assert picture.caption.endswith("Setting.")
     assert picture.alt.endswith(
         "Start, m=100: NCE, unigram: bias below 0.05, sd 0.2. Trained, m=100: NCE, unigram: bias 0.3, sd 0.5."

@@ -11,9 +11,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
-from lossbench.report.interval_axes import data, legend
+from lossbench.report.interval_axes import data, legend, longest
 from lossbench.report.panels import NARROW, lines, panels
-from lossbench.report.style import PALETTE, SMALL, TEXT
+from lossbench.report.style import PALETTE, TEXT
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 """Of proposals, in their order."""
@@ -72,7 +72,7 @@ def noise_picture(marks: Sequence[NoiseMark], name: str, what: str, told_num: in
     caption = (
         f"Gradient in {what}: bias against standard deviation, both divided by the norm of the exact gradient. "
         f"A line joins the numbers of draws m of a method, {', '.join(map(str, nums))}; a larger marker is a larger m. "
-        + ("Hollow with an arrow: the interval of the bias has 0; drawn at its upper end. " if unclear else "")
+        + ("Hollow: the interval of the bias has 0, and the marker is at its upper end. " if unclear else "")
         + setting
     )
     texts = []
@@ -92,9 +92,8 @@ def _draw(marks: Sequence[NoiseMark]) -> Figure:
     markers = {one: _MARKERS[place % len(_MARKERS)] for place, one in enumerate(_order(marks, "proposal"))}
     nums = sorted({mark.num for mark in marks})
     sizes = {num: _SIZES[min(place, len(_SIZES) - 1)] for place, num in enumerate(nums)}
-    rows = -(-len(colours) // 2) + -(-len(markers) // 2)
-    top = 0.45 + 0.205 * rows
-    height = top + 2.9 * len(states) + 0.45 * (len(states) - 1) + 0.5
+    top = 0.4 + 0.205 * max(len(colours), len(markers))
+    height = top + 2.3 * len(states) + 0.45 * (len(states) - 1) + 0.5
     figure, grid = panels((NARROW, height), len(states), 1, left=0.72, right=0.15, top=top, bottom=0.5, down=0.45)
     across = _reach([mark.sd for mark in marks])
     up = _reach([mark.shown for mark in marks])
@@ -137,15 +136,11 @@ def _draw_line(
     for mark in ordered:
         hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1.2} if mark.low <= 0 else {}
         axes.plot(mark.sd, mark.shown, marker=marker, markersize=sizes[mark.num], linestyle="none", **style, **hollow)
-        if mark.low <= 0:
-            words: dict[str, Any] = {"textcoords": "offset points", "xytext": (0, -sizes[mark.num] / 2 - 1)}
-            words |= {"ha": "center", "va": "top", "fontsize": SMALL, "annotation_clip": False}
-            axes.annotate("↓", (mark.sd, mark.shown), **words)
 
 
 def _legends(figure: Figure, colours: Mapping[str, Mapping[str, Any]], markers: Mapping[str, str]) -> None:
     signs = [Line2D([], [], label=method, color=style["color"], linewidth=3) for method, style in colours.items()]
-    legend(figure, signs, 2, left=0.1)
+    legend(figure, signs, 1, left=0.05)
     plain: dict[str, Any] = {"linestyle": "none", "color": "black", "markersize": 5}
     others = [Line2D([], [], label=proposal, marker=marker, **plain) for proposal, marker in markers.items()]
-    legend(figure, others, 2, left=0.1, top=0.08 + 0.205 * -(-len(colours) // 2))
+    legend(figure, others, 1, left=NARROW - longest(markers) - 0.55)

@@ -46,6 +46,29 @@ def style_at(place: int) -> dict[str, Any]:
     return style | ({"markerfacecolor": "white"} if again == 1 else {})
 
 
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
+
+
+def styles_of_groups(groups: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """A style for each label: a colour for its group, and a marker that no other label of the group has.
+
+    From the thirteenth label of a group on, markers are hollow; from the ninth group on, colours come again.
+
+    Args:
+        groups: the group of each label; colours in the order of the groups' first appearance.
+    """
+    colours = {
+        group: PALETTE[place % len(PALETTE)]["color"] for place, group in enumerate(dict.fromkeys(groups.values()))
+    }
+    places: dict[str, int] = {}
+    found = {}
+    for label, group in groups.items():
+        place = places[group] = places.get(group, -1) + 1
+        hollow = {"markerfacecolor": "white"} if place // len(_MARKERS) % 2 else {}
+        found[label] = {"color": colours[group], "marker": _MARKERS[place % len(_MARKERS)], **hollow}
+    return found
+
+
 PAPER: Mapping[str, Any] = {"marker": "D", "markerfacecolor": "none", "linestyle": "none", "markersize": 6}
 """Marker of the paper's numbers."""
 

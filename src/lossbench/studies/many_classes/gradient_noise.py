@@ -33,8 +33,11 @@ TOLD = 100
 NUM_BATCHES, NUM_DRAWS = 4, 200
 """Fixed batches of training positions, and draws of classes for each."""
 
-STATES = {"start": "initial weights", "trained": "after one epoch of full softmax"}
+STATES = {"start": "initial weights", "trained": "after one epoch of SML"}
 """Weights at which the gradients are measured."""
+
+HEADINGS = {"start": "at the start", "trained": "after an epoch"}
+"""The same in headings of columns."""
 
 PARTS = {"head": "the output layer", "features": "the features"}
 """What the gradient is taken in; the keys are those of the measurement."""
@@ -52,7 +55,7 @@ class Method:
 
     Args:
         name: its key in the measurement.
-        words: what it is, such as "sampled softmax, both corrected, hits kept".
+        words: what it is, such as "sampled softmax, hits masked".
         proposal: what classes are drawn from, in words.
         loss: its options.
     """
@@ -76,12 +79,12 @@ class Method:
 Form = tuple[Correction, Hits]
 
 FORMS: Mapping[Form, str] = {
-    (Correction.both, Hits.keep): "both corrected, hits kept",
-    (Correction.both, Hits.mask): "both corrected, hits masked",
-    (Correction.sampled, Hits.mask): "sampled corrected, hits masked",
-    (Correction.none, Hits.keep): "no correction, hits kept",
+    (Correction.both, Hits.keep): "sampled softmax",
+    (Correction.both, Hits.mask): "sampled softmax, hits masked",
+    (Correction.sampled, Hits.mask): "sampled softmax, target uncorrected, hits masked",
+    (Correction.none, Hits.keep): "sampled softmax, uncorrected",
 }
-"""The forms of sampled softmax."""
+"""The forms of sampled softmax; where nothing else is said, all logits are corrected and hits kept."""
 
 _EVERYWHERE = ((Correction.both, Hits.keep), (Correction.sampled, Hits.mask))  # forms measured with each proposal
 
@@ -134,7 +137,7 @@ def identity(state: str) -> Identity:
 
 
 def measurements(runtime: Runtime) -> list[Measurement]:
-    """One measurement for each of `STATES`, of about two minutes on one core each."""
+    """One measurement for each of `STATES`, of a few minutes on one core each."""
 
     def of(state: str) -> Mapping[str, Any]:
         from lossbench.training.gradient_noise import Estimator, measured_gradient_noise
@@ -168,6 +171,11 @@ class NoiseOf:
     sd: float
 
     @property
+    def error(self) -> float:
+        """Root of the mean squared distance from the exact gradient."""
+        return math.hypot(self.bias, self.sd)
+
+    @property
     def is_biased(self) -> bool:
         """Whether the interval of the bias is above 0."""
         return self.low > 0
@@ -179,6 +187,12 @@ def noises(results: Results, state: str) -> list[NoiseOf]:
     if found is None:
         return []
     return [_of(method, state, part, found["estimators"][method.name][part]) for part in PARTS for method in methods()]
+
+
+def noise_of(results: Results, loss: LossConfig, state: str, part: str) -> NoiseOf | None:
+    """A loss, by its options, at one of `STATES` in one of `PARTS`; None: not measured, or not among the methods."""
+    found = (one for one in noises(results, state) if one.part == part and one.method.loss == loss)
+    return next(found, None)
 
 
 def _of(method: Method, state: str, part: str, known: Mapping[str, Any]) -> NoiseOf:
@@ -222,15 +236,15 @@ def _about(results: Results, done: Sequence[str]) -> list[str]:
         norms.append(f"{_range(found['references']['full_softmax']['head'])} ({STATES[state]})")
         log_sums.append(f"{_range(found['log_sum_exp'])} ({STATES[state]})")
     return [
-        "The exact gradient is that of the full softmax at the same weights and for the same batch; for sampled LGL it "
-        "is that of LGL summed over classes. Each estimate draws its classes anew for the same batch. The squared bias "
-        "is estimated without the share of the variance that the mean of finitely many draws has, so that it is 0 on "
-        f"average for an unbiased estimate. Norm of the exact gradient in the output layer: {enumerated(norms)}.",
-        "NCE estimates the gradient of the full softmax only where the logits are normalised, log sum exp z = 0. Mean "
-        f"of log sum exp z here: {enumerated(log_sums)}. A network trained by NCE keeps it near 0, one trained by the "
-        "full softmax need not.",
+        "The exact gradient is that of SML, the softmax of all classes, at the same weights and for the same batch; "
+        "for sampled LGL it is that of LGL summed over classes. Each estimate draws its classes anew for the same "
+        "batch. The squared bias is estimated without the share of the variance that the mean of finitely many draws "
+        "has, so that it is 0 on average for an unbiased estimate. Norm of the exact gradient in the output layer: "
+        f"{enumerated(norms)}.",
+        "NCE estimates the gradient of SML only where the logits are normalised, log sum exp z = 0. Mean of log sum "
+        f"exp z here: {enumerated(log_sums)}. A network trained by NCE keeps it near 0, one trained by SML need not.",
         "In-batch negatives are not measured: a fixed batch leaves nothing to draw. For a single sample they are draws "
-        "from the unigram proposal, both corrected, hits kept, with m the batch size less one.",
+        "from the unigram proposal, all logits corrected, hits kept, with m the batch size less one.",
     ]
 
 
@@ -251,11 +265,11 @@ def _table(chosen: Sequence[NoiseOf], done: Sequence[str], words: str, setting: 
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for one in chosen:
         row = rows.setdefault((one.method.words, one.method.proposal), {})
-        row[f"Bias, {STATES[one.state]}"] = told(one)
-        row[f"Sd, {STATES[one.state]}"] = f"{one.sd:.2g}"
+        row[f"Bias {HEADINGS[one.state]}"] = told(one)
+        row[f"Sd {HEADINGS[one.state]}"] = f"{one.sd:.2g}"
     caption = (
-        f"Gradient in {words}, m={TOLD}: bias (95 % interval over draws) and standard deviation, both divided by the "
-        f"norm of the exact gradient. {setting}"
+        f"Gradient in {words}, m={TOLD}, {enumerated(STATES[state] for state in done)}: bias (95 % interval over "
+        f"draws) and standard deviation, both divided by the norm of the exact gradient. {setting}"
     )
     return table(rows, ["Loss", "Drawn from"], caption)
 
