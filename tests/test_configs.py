@@ -87,6 +87,7 @@ KEYS = {
         "squared": "name scale class_weights k m",
         "taylor_softmax": "name scale class_weights",
         "rg2": "name scale class_weights a",
+        "rg2_features": "name scale class_weights a",
         "rankmax": "name scale class_weights",
         "full_softmax": "name scale class_weights",
         "adaptive_softmax": "name scale class_weights cutoffs shrink",

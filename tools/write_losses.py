@@ -62,6 +62,8 @@ minimisers are is enumerated in `tests/test_sampled_losses.py`.
   classes arrive (Cohen and Kaplan 2007), takes the place of m q. `sampled_lgl` stays unbiased and `nce` keeps its
   minimiser; the softmax at the minimiser of `sampled_softmax` is only near the posterior (`tests/test_draws.py`).
 - `adaptive_softmax` is a likelihood with an output layer of its own; `full_softmax` is `sml` in parts.
+- `rg2_features` is `rg2` of all classes, exact, from the Gram matrix of the output layer: O(K F^2 + B F^2) operations
+  for F features, and no array is [B, K].
 """
 
 
