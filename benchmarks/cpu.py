@@ -16,6 +16,7 @@ from torch import nn
 
 from lossbench.config.registry import LOSSES
 from lossbench.config.run import Runtime, Schedule
+from lossbench.losses import largest
 from lossbench.losses.build import build_loss
 from lossbench.system.machine import num_cores
 from lossbench.training.evaluate import predict
@@ -106,8 +107,11 @@ def many_classes(report: Report, runtime: Runtime, repetitions: int) -> None:
         logits = (3 * torch.randn(256, num_classes, generator=draw)).requires_grad_()
         target = torch.multinomial(1 / torch.arange(1, num_classes + 1.0), 256, True, generator=draw)
         counts = torch.ones(num_classes, dtype=torch.int64)
-        losses: dict[str, Any] = {name: build_loss(LOSSES[name].options(), counts) for name in ("lgl", "lgl_inr")}
+        names = ("lgl", "lgl_inr", "sparsemax", "entmax")
+        losses: dict[str, Any] = {name: build_loss(LOSSES[name].options(), counts) for name in names}
         losses = {"torch cross_entropy": torch.nn.functional.cross_entropy} | losses
+        if num_classes <= 10_000:  # with more, sorting takes seconds
+            losses |= {f"{name}, all logits sorted": _of_all(losses[name]) for name in ("sparsemax", "entmax")}
         num = max(100_000 // num_classes, 1)
 
         def timed(loss: Any, logits: Any = logits, target: Any = target, num: int = num) -> Callable[[], float]:
@@ -122,6 +126,19 @@ def many_classes(report: Report, runtime: Runtime, repetitions: int) -> None:
         first = found["torch cross_entropy"].median
         rows += [[num_classes, name, spread, f"{spread.median / first:.2f}"] for name, spread in found.items()]
     report.say(table(["classes", "loss, batch 256, one core", "forward and backward, ms", "times cross_entropy"], rows))
+
+
+def _of_all(loss: Any) -> Any:
+    """Sparsemax or entmax of all logits, not of the largest ones alone."""
+
+    def of_all(logits: Any, target: Any) -> Any:
+        before, largest.FIRST = largest.FIRST, logits.shape[1]
+        try:
+            return loss(logits, target)
+        finally:
+            largest.FIRST = before
+
+    return of_all
 
 
 def evaluation(report: Report, runtime: Runtime, repetitions: int, models: list[str]) -> None:

@@ -40,7 +40,7 @@ DATASETS: dict[str, DatasetConfig] = {
 GRAY = "name num_train num_validation classes imbalance imbalance_ratio label_noise label_shift normalization"
 WORDS = "name num_train num_validation classes imbalance imbalance_ratio label_noise label_shift vocabulary context "
 WORDS += "path sha256"
-SAMPLED = "name scale class_weights num_sampled proposal power"
+SAMPLED = "name scale class_weights num_sampled proposal power replacement"
 SCHEDULE = "epochs batch_size lr momentum weight_decay milestones gamma precision nesterov decay_bias drop_last "
 SCHEDULE += "evaluate_every_steps warm_start relabel optimizer"
 RUNTIME = (
@@ -87,6 +87,7 @@ KEYS = {
         "squared": "name scale class_weights k m",
         "taylor_softmax": "name scale class_weights",
         "rg2": "name scale class_weights a",
+        "rg2_features": "name scale class_weights a",
         "rankmax": "name scale class_weights",
         "full_softmax": "name scale class_weights",
         "adaptive_softmax": "name scale class_weights cutoffs shrink",

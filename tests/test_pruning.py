@@ -8,9 +8,10 @@ import pytest
 from made_runs import arrays, config, contents, result
 
 from lossbench.config.run import run_id
-from lossbench.runs import archive
-from lossbench.runs.archive import prune, publish
+from lossbench.runs import pruned
+from lossbench.runs.archive import publish
 from lossbench.runs.folder import open_run
+from lossbench.runs.pruned import prune
 from lossbench.runs.records import Record, all_records, committed_records, merge, own_records, verify
 from lossbench.statistics import calibration
 from lossbench.statistics.ranking import ranking
@@ -61,7 +62,7 @@ def test_logits_go_and_their_scores_stay(tmp_path: Path) -> None:
         names[2]: ["confusion_matrix", "output_bias", "test_logits", "test_predictions"],
     }
     again = contents(tmp_path / "results")
-    assert prune(tmp_path / "results", lambda record: record.id == names[0], own_labels) == archive.Pruned(
+    assert prune(tmp_path / "results", lambda record: record.id == names[0], own_labels) == pruned.Pruned(
         unknown=[names[2]]
     )
     assert contents(tmp_path / "results") == again
@@ -80,7 +81,7 @@ def test_a_record_with_scores_from_before_gains_its_ranks(tmp_path: Path, keeps:
     assert fields["scores"] == given["scores"]
     assert fields.get("ranking") == (ranking(LOGITS, LABELS) if labelled else None)
     before = contents(tmp_path / "results")
-    assert prune(tmp_path / "results", lambda record: keeps, own_labels) == archive.Pruned()
+    assert prune(tmp_path / "results", lambda record: keeps, own_labels) == pruned.Pruned()
     assert contents(tmp_path / "results") == before
 
 
@@ -117,7 +118,7 @@ def test_a_kill_between_records_and_arrays_loses_nothing(tmp_path: Path, monkeyp
     for results in ("killed", "undisturbed"):
         publish(tmp_path / "out", tmp_path / results)
     prune(tmp_path / "undisturbed", lambda record: False, own_labels)
-    real, written = archive.write_bytes, []
+    real, written = pruned.write_bytes, []
 
     def write_bytes(path: Path, content: bytes) -> None:
         if len(written) == 2:  # the records, and the first run's arrays
@@ -125,7 +126,7 @@ def test_a_kill_between_records_and_arrays_loses_nothing(tmp_path: Path, monkeyp
         written.append(path.name)
         real(path, content)
 
-    monkeypatch.setattr(archive, "write_bytes", write_bytes)
+    monkeypatch.setattr(pruned, "write_bytes", write_bytes)
     with pytest.raises(KeyboardInterrupt):
         prune(tmp_path / "killed", lambda record: False, own_labels)
     monkeypatch.undo()
@@ -155,3 +156,29 @@ def test_the_report_reads_what_is_kept_and_nothing_else(tmp_path: Path) -> None:
     assert "1 records gained the scores or ranks computed" in told
     assert run_id(config(tmp_path / "out")) == name
     assert "test_logits" not in (committed_records(tmp_path / "results").records[name].arrays() or {})
+
+
+def test_predictions_of_many_classes_go_and_their_counts_stay(tmp_path: Path) -> None:
+    made = config(tmp_path / "out", 0)
+    run = open_run(made)
+    run.start(made)
+    predicted, own = np.array([5, 1, 2, 7, 900] * 2, np.uint16), np.array([5, 1, 2, 8, 900] * 2, np.uint16)
+    run.finish(
+        result(made, 0.8),
+        {"test_predictions": predicted, "test_labels": own},
+    )
+    publish(tmp_path / "out", tmp_path / "results")
+    full = committed_records(tmp_path / "results").records[run.id]
+    done = prune(tmp_path / "results", lambda record: False, own_labels)
+    assert (done.dropped, done.scored, done.unknown) == ([run.id], [], [])
+    found = committed_records(tmp_path / "results")
+    assert verify(found) == []
+    left = found.records[run.id].arrays() or {}
+    assert {name: array.tolist() for name, array in left.items()} == {"test_counts": [8, 10]}
+    assert found.records[run.id].fields["pruned"] == {
+        "dropped": ["test_predictions", "test_labels"],
+        "full_sha256": full.fields["arrays_sha256"],
+    }
+    assert prune(tmp_path / "results", lambda record: False, own_labels) == pruned.Pruned()
+    assert all_records(tmp_path / "out", tmp_path / "results").problems == []
+    assert publish(tmp_path / "out", tmp_path / "results") == 0

@@ -208,7 +208,7 @@ def config(folder: Path, loss: LossConfig, **schedule: Any) -> Config:
 
 LOSSES = [
     *(SampledSoftmax(num_sampled=5), SampledSoftmax(proposal=Proposal.in_batch, hits=Hits.mask)),
-    *(Nce(num_sampled=5), SampledLgl(num_sampled=5), AdaptiveSoftmax()),
+    *(Nce(num_sampled=5), SampledLgl(num_sampled=5), AdaptiveSoftmax(), Nce(num_sampled=5, replacement=False)),
 ]
 
 

@@ -49,15 +49,21 @@ out `loss.class_weights`: with them they give the posterior of classes weighted 
 
 OUTPUT_LAYER = """\
 For many classes: functions of the features, the output layer and the target, which do not compute the logits of all
-classes. Classes are drawn anew for each batch, with replacement, from a proposal q (`loss.proposal`); m is
-`loss.num_sampled`. What the minimisers are is enumerated in `tests/test_sampled_losses.py`.
+classes. Classes are drawn anew for each batch from a proposal q (`loss.proposal`); m is `loss.num_sampled`. What the
+minimisers are is enumerated in `tests/test_sampled_losses.py`.
 
 - `sampled_softmax` subtracts log(m q) from the logits. With `correction=both` and `hits=keep` the softmax at the
   minimiser is the posterior for every m and q, though the gradient is a biased estimate of the full softmax's;
   `correction=sampled` has another minimiser, `correction=none` has the posterior divided by q.
-- `nce` has z_k = log eta_k at its minimiser; with `correction=false` log(eta_k / (m q_k)), whose order is another.
+- `nce` has z_k = log eta_k at its minimiser. `nce` with `correction=false` is negative sampling, that is binary
+  cross-entropy (BCE) with sampled negatives: its minimiser is log(eta_k / (m q_k)), whose order is another.
 - `sampled_lgl` is an unbiased estimate of `lgl` with `reduction=sum_classes`, in value and gradient.
+- `replacement=false` draws m different classes, m <= K. The probability that a class is drawn, given when the other
+  classes arrive (Cohen and Kaplan 2007), takes the place of m q. `sampled_lgl` stays unbiased and `nce` keeps its
+  minimiser; the softmax at the minimiser of `sampled_softmax` is only near the posterior (`tests/test_draws.py`).
 - `adaptive_softmax` is a likelihood with an output layer of its own; `full_softmax` is `sml` in parts.
+- `rg2_features` is `rg2` of all classes, exact, from the Gram matrix of the output layer: O(K F^2 + B F^2) operations
+  for F features, and no array is [B, K].
 """
 
 

@@ -232,6 +232,13 @@ class LossConfig:
             valid, "loss.class_weights", f"null for loss={self.name}, which takes no class weights", self.class_weights
         )
 
+    def check_classes(self, num_classes: int) -> None:
+        """Checks the options against the number of classes, K, before anything is trained.
+
+        Raises:
+            ValueError: they do not fit.
+        """
+
     def build(self, classes: TrainingClasses) -> "Loss":
         """The loss as a function of logits [B, K] and target [B], without `scale`."""
         raise NotImplementedError

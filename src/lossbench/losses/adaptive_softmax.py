@@ -27,6 +27,23 @@ class AdaptiveSoftmax(LossConfig):
         require(bool(self.cutoffs) and rising, "loss.cutoffs", "rising fractions in (0, 1)", self.cutoffs)
         require(self.shrink >= 1, "loss.shrink", ">= 1", self.shrink)
 
+    def check_classes(self, num_classes: int) -> None:
+        """Refuses clusters without classes.
+
+        Raises:
+            ValueError: there are too few classes for the clusters.
+        """
+        self._places(num_classes)
+
+    def _places(self, num_classes: int) -> list[int]:
+        """The first class of each cluster."""
+        places = [max(round(cut * num_classes), 1) for cut in self.cutoffs]
+        if sorted(set(places)) != places or places[-1] >= num_classes:
+            raise ValueError(
+                f"loss.cutoffs must leave classes to each cluster, got {self.cutoffs} for {num_classes} classes"
+            )
+        return places
+
     def output_layer(self, num_features: int, num_classes: int) -> "nn.Module":
         """PyTorch's adaptive softmax, which gives log-probabilities [B, K] of features [B, F].
 
@@ -35,11 +52,7 @@ class AdaptiveSoftmax(LossConfig):
         """
         from torch import Tensor, nn
 
-        places = [max(round(cut * num_classes), 1) for cut in self.cutoffs]
-        if sorted(set(places)) != places or places[-1] >= num_classes:
-            raise ValueError(
-                f"loss.cutoffs must leave classes to each cluster, got {self.cutoffs} for {num_classes} classes"
-            )
+        places = self._places(num_classes)
 
         class Adaptive(nn.AdaptiveLogSoftmaxWithLoss):
             """The layer as a function from features to log-probabilities."""

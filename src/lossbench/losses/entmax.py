@@ -9,7 +9,8 @@ from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
-from lossbench.losses.sparsemax import centre, sparsemax, sparsemax_probabilities
+from lossbench.losses.largest import centre, with_support
+from lossbench.losses.sparsemax import sparsemax, sparsemax_probabilities
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,8 +99,7 @@ def entmax(
     require(1 < alpha <= 2, "alpha", "in (1, 2]", alpha)
     if alpha == 2:
         return sparsemax(logits, target, class_weights=class_weights)
-    centred = centre(checked(logits, target))
-    own = centred.gather(1, target[:, None])[:, 0]
+    centred, own = with_support(checked(logits, target), target, lambda largest: _bound(largest, alpha))
     threshold = _threshold(centred, alpha)
     powers = _power(centred - threshold, alpha, alpha)
     # The formula with (alpha - 1)(z_k - s) = p_k^(alpha - 1) - 1 put in: nothing is divided by alpha - 1, and the
@@ -161,6 +161,17 @@ def _threshold(centred: "Tensor", alpha: float) -> "Tensor":
         start = _solve(fixed.clamp_min(-1 / (alpha - 1)), alpha)  # smaller ones have probability 0
         slope = _power(fixed - start, alpha, 2 - alpha).sum(dim=1, keepdim=True)
     return start + (_power(centred - start, alpha, 1.0).sum(dim=1, keepdim=True) - 1) / slope
+
+
+def _bound(centred: "Tensor", alpha: float) -> "Tensor":
+    """The number, [B, 1], such that logits at or below it have probability 0.
+
+    Args:
+        centred: logits [B, K] whose largest is 0 in each sample.
+        alpha: in (1, 2).
+    """
+    reach = 1 / (alpha - 1)
+    return _solve(centred.clamp_min(-reach), alpha) - reach
 
 
 def _solve(centred: "Tensor", alpha: float) -> "Tensor":

@@ -37,7 +37,8 @@ def nce(logits: Logits, drawn: Drawn, *, correction: bool = True, hits: str = "k
     """Mean over the batch of -log sigmoid(z_y) - sum over S of log sigmoid(-z_j), with z - log(m q) in place of z.
 
     With hits kept its minimiser is z_k = log P(k | x): the network is self-normalised. Without the correction, negative
-    sampling (Mikolov et al. 2013), it is log(P(k | x) / (m q_k)), whose order is another one unless q is flat.
+    sampling (Mikolov et al. 2013), it is log(P(k | x) / (m q_k)), whose order is another one unless q is flat. Without
+    replacement the probability to be drawn takes the place of m q, and the minimiser with correction is the same.
 
     Args:
         logits: of each sample's class and of the drawn ones.

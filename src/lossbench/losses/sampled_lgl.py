@@ -33,7 +33,8 @@ def sampled_lgl(logits: Logits, drawn: Drawn) -> "Tensor":
     """Mean over the batch of -log sigmoid(z_y) - sum over S, without hits, of log sigmoid(-z_j) / (m q_j).
 
     Its expectation over the draws is LGL with reduction=sum_classes, for every m and q > 0, and so is its gradient's;
-    with proposal=in_batch the expectation is over batches as well.
+    with proposal=in_batch the expectation is over batches as well. Without replacement the probability to be drawn
+    takes the place of m q.
 
     Args:
         logits: of each sample's class and of the drawn ones.

@@ -53,7 +53,8 @@ def sampled_softmax(logits: Logits, drawn: Drawn, *, correction: str = "both", h
 
     With both corrected and hits kept this is the ranking form of noise-contrastive estimation (Ma and Collins 2018),
     whose minimiser's softmax is the posterior for every m and q. Its gradient is a biased estimate of the full
-    softmax's.
+    softmax's. Without replacement log(m q) is the logarithm of the probability to be drawn, and the minimiser's softmax
+    is only near the posterior (tests/test_draws.py).
 
     Args:
         logits: of each sample's class and of the drawn ones.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Proposal(Words):
-    """The distribution q that the sampled classes are drawn from, with replacement."""
+    """The distribution q that the sampled classes are drawn from."""
 
     uniform = "uniform"
     log_uniform = "log_uniform"  # Zipf's: q_k ~ log((k + 2) / (k + 1)), with classes in the order of frequency
@@ -25,6 +25,7 @@ class SampledConfig(LossConfig):
     num_sampled: int = 100  # classes drawn for a batch, m; with proposal=in_batch it is the batch size less one
     proposal: Proposal = Proposal.unigram
     power: float = 1.0  # of the class sizes, with proposal=unigram
+    replacement: bool = True  # false: m different classes
 
     needs = "features"
 
@@ -32,6 +33,18 @@ class SampledConfig(LossConfig):
         super().__post_init__()
         require(self.num_sampled >= 1, "loss.num_sampled", ">= 1", self.num_sampled)
         require(0 <= self.power <= 2, "loss.power", "in [0, 2]", self.power)
+        valid = self.replacement or self.proposal is not Proposal.in_batch
+        require(valid, "loss.replacement", "true with loss.proposal=in_batch, which draws no classes", self.replacement)
+
+    def check_classes(self, num_classes: int) -> None:
+        """Refuses to draw more different classes than there are.
+
+        Raises:
+            ValueError: without replacement, m > K.
+        """
+        valid = self.replacement or self.num_sampled <= num_classes
+        rule = f"<= {num_classes}, the number of classes, with loss.replacement=false"
+        require(valid, "loss.num_sampled", rule, self.num_sampled)
 
 
 class Drawn(NamedTuple):
@@ -39,7 +52,8 @@ class Drawn(NamedTuple):
 
     Args:
         classes: int64 [m].
-        log_expected: logarithm of how often each is expected among m draws, log(m q), float64 [m].
+        log_expected: logarithm of how often each is expected among the draws, float64 [m]: log(m q); without
+            replacement that of the probability to be drawn, see `first_to_arrive`.
         own_log_expected: the same of each sample's class, float64 [B].
         is_hit: whether a drawn class is a sample's own, bool [B, m]; with in_batch also the sample's own position.
         is_own_place: with in_batch the sample's own position, bool [B, m]; None: there is none.
@@ -60,12 +74,14 @@ class Sampler:
         classes: class sizes, and the generator of the draws; None there: PyTorch's own.
 
     Raises:
-        ValueError: the proposal gives a class the probability 0.
+        ValueError: more different classes are asked for than there are.
     """
 
     def __init__(self, config: SampledConfig, classes: TrainingClasses) -> None:
         import torch
 
+        config.check_classes(classes.num_classes)
+        self._replacement = config.replacement
         self._in_batch, self._num = config.proposal is Proposal.in_batch, config.num_sampled
         self._generator = classes.draws
         counts = classes.counts.double().clamp_min(1)  # a class without samples counts as one
@@ -91,11 +107,42 @@ class Sampler:
             log_num = math.log(max(len(target) - 1, 1))
             expected = self.log_q[target] + log_num
             return Drawn(target, expected, expected, target[:, None] == target, own_place)
+        if not self._replacement:
+            waits = torch.empty_like(self.log_q).exponential_(generator=self._generator)
+            return first_to_arrive(waits * (-self.log_q).exp(), self.log_q, target, self._num)
         points = torch.rand(self._num, dtype=torch.float64, device=target.device, generator=self._generator)
         classes = torch.searchsorted(self._ends, points, right=True).clamp_max(len(self._ends) - 1)
         log_num = math.log(self._num)
         is_hit = target[:, None] == classes
         return Drawn(classes, self.log_q[classes] + log_num, self.log_q[target] + log_num, is_hit, None)
+
+
+def first_to_arrive(arrivals: "Tensor", log_q: "Tensor", target: "Tensor", num: int) -> Drawn:
+    """The m classes that arrive first: a draw without replacement, where each arrives after an exponential time / q.
+
+    A class is among them if it arrives before the m-th of the other classes, at the time t, say. For given arrivals of
+    the others this has the probability 1 - exp(-t q), which takes the part that m q has in draws with replacement. For
+    a class drawn, t is the (m + 1)-th arrival of all; for one not drawn, the m-th. Source: Cohen and Kaplan,
+    "Summarizing data using bottom-k sketches", PODC 2007 (rank conditioning).
+
+    Args:
+        arrivals: an exponential variable of mean 1 over q for each class, float64 [K].
+        log_q: logarithms of the proposal, float64 [K].
+        target: int64 [B].
+        num: m, at most K; with m = K each class has the probability 1.
+    """
+    import torch
+
+    first = arrivals.topk(min(num + 1, len(arrivals)), largest=False)
+    classes, last = first.indices[:num], first.values[num - 1]
+    next_one = first.values[num] if num < len(arrivals) else torch.full_like(last, torch.inf)
+    is_hit = target[:, None] == classes
+    own_time = torch.where(is_hit.any(dim=1), next_one, last)
+
+    def log_probability(chosen: "Tensor", time: "Tensor") -> "Tensor":
+        return (-torch.expm1(-time * log_q[chosen].exp())).log()
+
+    return Drawn(classes, log_probability(classes, next_one), log_probability(target, own_time), is_hit, None)
 
 
 class Logits(NamedTuple):

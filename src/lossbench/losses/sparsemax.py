@@ -8,6 +8,7 @@ from lossbench.config.properties import Properties
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
 from lossbench.losses.checks import checked
+from lossbench.losses.largest import centre, with_support
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,9 +75,7 @@ def sparsemax(logits: "Tensor", target: "Tensor", *, class_weights: "Tensor | No
     Raises:
         ValueError: logits and target disagree in shape.
     """
-    logits = checked(logits, target)
-    centred = centre(logits)
-    own = centred.gather(1, target[:, None])[:, 0]
+    centred, own = with_support(checked(logits, target), target, _solve)
     tau = _threshold(centred)
     # The formula with p_k = (z_k - tau)_+ put in; its derivative in tau, 1 - sum_k p_k, is 0.
     values = tau[:, 0] + ((centred - tau).relu().square().sum(dim=1) + 1) / 2 - own
@@ -98,11 +97,6 @@ def sparsemax_probabilities(logits: "Tensor") -> "Tensor":
     return (centred - _threshold(centred)).relu()
 
 
-def centre(logits: "Tensor") -> "Tensor":
-    """Logits minus the largest of each sample, [B, K]; for losses that do not change with such a shift."""
-    return logits - logits.detach().amax(dim=1, keepdim=True)
-
-
 def _threshold(centred: "Tensor") -> "Tensor":
     """The threshold tau, [B, 1], differentiable.
 
@@ -112,10 +106,18 @@ def _threshold(centred: "Tensor") -> "Tensor":
     import torch
 
     with torch.no_grad():
-        largest = torch.sort(centred.detach().clamp_min(-1), dim=1, descending=True).values  # below -1, p is 0
-        size = torch.arange(1, centred.shape[1] + 1, dtype=centred.dtype, device=centred.device)
-        taus = (largest.cumsum(dim=1) - 1) / size  # if as many classes as this have positive probability
-        last = (taus < largest).sum(dim=1, keepdim=True) - 1
-        support = centred > taus.gather(1, last.clamp_min(0))
+        largest = torch.sort(centred.detach().clamp_min(-1), dim=1, descending=True).values
+        support = centred > _solve(largest)
     total = torch.where(support, centred, 0.0).sum(dim=1, keepdim=True)
     return (total - 1) / support.sum(dim=1, keepdim=True)
+
+
+def _solve(largest: "Tensor") -> "Tensor":
+    """The threshold tau, [B, 1], of logits [B, K] that fall within each sample, the first being 0."""
+    import torch
+
+    largest = largest.clamp_min(-1)  # below, p is 0
+    size = torch.arange(1, largest.shape[1] + 1, dtype=largest.dtype, device=largest.device)
+    taus = (largest.cumsum(dim=1) - 1) / size  # if as many classes as this have positive probability
+    last = (taus < largest).sum(dim=1, keepdim=True) - 1
+    return taus.gather(1, last.clamp_min(0))

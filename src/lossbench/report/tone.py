@@ -25,7 +25,7 @@ TONES: Mapping[str, Tone | None] = {
     **dict.fromkeys(("too few", "missing", "undecided", "open", "not found", "inconclusive"), "open"),
     **dict.fromkeys(("not yet tested", "needs arrays", "not yet run", "nothing to confirm"), "open"),
     **dict.fromkeys(("no order seen", "not tested here"), "open"),
-    **dict.fromkeys(("yes", "no", "a property"), None),
+    **dict.fromkeys(("yes", "no", "a property", "the minimiser", "the bias"), None),
 }
 """Every word that a verdict can be."""
 

@@ -1,16 +1,15 @@
-"""Exporting and importing runs, committing records to `results/`, and pruning committed arrays."""
+"""Exporting and importing runs, and committing records to `results/`."""
 
 import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from filelock import FileLock
 
 from lossbench.runs.checks import (
@@ -23,7 +22,7 @@ from lossbench.runs.checks import (
     check_unpacked,
     content_of,
 )
-from lossbench.runs.folder import DIVERGED_FILES, FILES, WEIGHTS, Run, packed, runs_dir, to_json
+from lossbench.runs.folder import DIVERGED_FILES, FILES, WEIGHTS, Run, runs_dir, to_json
 from lossbench.runs.records import (
     Divergence,
     Found,
@@ -36,13 +35,9 @@ from lossbench.runs.records import (
     said,
     verify,
 )
-from lossbench.runs.restored import loss_of
 from lossbench.runs.weights import check_weights
-from lossbench.system.files import check_file, read_file, sha256_of, write_atomically, write_bytes
+from lossbench.system.files import check_file, read_file, write_atomically, write_bytes
 from lossbench.system.shipped import check_not_shipped
-
-DROPPED = ("test_logits", "test_labels")
-"""Arrays of a run that pruning drops."""
 
 RANKS = ("ranking", "positive_classes")
 """Fields of a record that older ones lack."""
@@ -270,10 +265,10 @@ def publish(output_dir: str | Path, results_dir: str | Path, names: Collection[s
         for name, record in new.items():
             write_bytes(folder / "arrays" / f"{name}.npz", read_file(record.arrays_path))
         records = {name: _with_ranks(record, own.records.get(name)) for name, record in found.records.items()}
-        write_bytes(folder / "records.jsonl", _as_lines(records))
+        write_bytes(folder / "records.jsonl", as_lines(records))
         diverged = {**found.diverged, **committed.diverged}  # committed ones stay even if a record exists by now
         if diverged:
-            write_bytes(folder / "failures.jsonl", _as_lines(diverged))
+            write_bytes(folder / "failures.jsonl", as_lines(diverged))
         return len(new) + len(diverged) - len(committed.diverged)
 
 
@@ -287,96 +282,8 @@ def _with_ranks(record: Record, again: Record | None) -> Record:
     return replace(record, fields={**record.fields, **known})
 
 
-@dataclass
-class Pruned:
-    """Result of pruning committed records."""
-
-    scored: list[str] = field(default_factory=list)  # runs whose scores or ranks were computed and added to the record
-    dropped: list[str] = field(default_factory=list)  # runs whose logits were dropped
-    unknown: list[str] = field(default_factory=list)  # runs that keep their logits because their labels are unknown
-    bytes_saved: int = 0
-
-
-def prune(
-    results_dir: str | Path,
-    keeps_logits: Callable[[Record], bool],
-    labels_of: Callable[[Record, Mapping[str, np.ndarray]], np.ndarray | None],
-) -> Pruned:
-    """Drop the logits of committed runs that are no longer needed, after adding their scores and ranks to the record.
-
-    A pruned record names what was dropped and keeps the digest of the full arrays, so that a full copy of the run
-    still agrees with it. Records are written before arrays: if the process is killed in between, every run is still
-    valid, and calling this again finishes the work.
-
-    Args:
-        results_dir: the folder of committed records.
-        keeps_logits: whether to keep a run's logits.
-        labels_of: true classes of a run's test images, [N], from its record and arrays; None if unknown.
-
-    Raises:
-        ValueError: a record or its arrays are damaged or contradictory; nothing is written then.
-    """
-    done, smaller = Pruned(), {}
-    with held(results_dir) as folder:
-        found = committed_records(folder)
-        if found.problems:
-            raise ValueError(found.problems[0].message)
-        records = dict(found.records)
-        for name, record in found.records.items():
-            keeps, is_whole = keeps_logits(record), "ranking" in record.fields  # older records lack it
-            if "scores" in record.fields and (not _is_full(record) or (keeps and is_whole)):
-                continue
-            arrays = record.arrays()
-            if arrays is None or "test_logits" not in arrays:
-                continue
-            records[name], content = _pruned(record, arrays, keeps, labels_of(record, arrays), done)
-            if content is not None:
-                smaller[record.arrays_path] = content
-                done.bytes_saved += record.arrays_path.stat().st_size - len(content)
-        if done.scored or smaller:
-            write_bytes(folder / "records.jsonl", _as_lines(records))
-        for path, content in smaller.items():
-            write_bytes(path, content)
-    return done
-
-
-def _is_full(record: Record) -> bool:
-    """Whether the arrays on disk are the full ones that the run wrote."""
-    if "pruned" not in record.fields:
-        return True
-    path = record.arrays_path
-    return path.exists() and sha256_of(path) == record.fields["pruned"]["full_sha256"]
-
-
-def _pruned(
-    record: Record, arrays: Mapping[str, np.ndarray], keep: bool, labels: np.ndarray | None, done: Pruned
-) -> tuple[Record, bytes | None]:
-    """The record with scores and ranks of its logits, and the bytes of its arrays without them; None: they stay."""
-    from lossbench.statistics.calibration import scored  # not before: it imports scipy
-    from lossbench.statistics.ranking import ranked
-
-    fields, name = dict(record.fields), record.id
-    if labels is None and "scores" not in fields:
-        done.unknown.append(name)
-        return record, None
-    if labels is not None and not {"scores", "ranking"} <= fields.keys():
-        if len(labels) != len(arrays["test_logits"]):
-            raise ValueError(f"{name} has {len(arrays['test_logits'])} test images, and {len(labels)} labels are known")
-        of_run = arrays["test_logits"], labels, loss_of(fields), fields.get("class_counts")
-        fields |= ({} if "scores" in fields else scored(*of_run)) | ranked(*of_run)
-        done.scored.append(name)
-    if keep:
-        return replace(record, fields=fields), None
-    dropped = [key for key in DROPPED if key in arrays]
-    content = packed({key: array for key, array in arrays.items() if key not in dropped})
-    full = fields["pruned"]["full_sha256"] if "pruned" in fields else fields["arrays_sha256"]
-    fields["arrays_sha256"] = hashlib.sha256(content).hexdigest()
-    fields["pruned"] = {"dropped": dropped, "full_sha256": full}
-    done.dropped.append(name)
-    return replace(record, fields=fields), content
-
-
-def _as_lines(results: Mapping[str, Record | Divergence]) -> bytes:
+def as_lines(results: Mapping[str, Record | Divergence]) -> bytes:
+    """Results as the lines of a committed file, without paths of this machine."""
     return b"".join(to_json(_placeless(results[name].fields)) + b"\n" for name in sorted(results))
 
 

@@ -208,12 +208,25 @@ def load_arrays(content: bytes) -> dict[str, np.ndarray]:
     return arrays
 
 
+COUNTS = "test_counts"
+"""Array of a pruned run with many classes: numbers of right predictions and of test samples, int64 [2]."""
+
+
+def counts_of(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """`COUNTS` of predictions and labels."""
+    right = arrays["test_predictions"] == arrays["test_labels"]
+    return np.array([right.sum(), len(right)], np.int64)
+
+
 def accuracy_in(arrays: Mapping[str, np.ndarray]) -> float:
     """The accuracy computed from the arrays of a run.
 
     Raises:
-        KeyError: there is neither a confusion matrix nor predictions with labels.
+        KeyError: there is neither a confusion matrix nor predictions with labels nor their counts.
     """
+    if COUNTS in arrays:
+        right, all_ = arrays[COUNTS].tolist()
+        return float(right) / max(1.0, float(all_))
     if "confusion_matrix" in arrays:
         counts = arrays["confusion_matrix"]
         return float(counts.trace()) / max(1.0, float(counts.sum()))

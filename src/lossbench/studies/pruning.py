@@ -9,8 +9,8 @@ import numpy as np
 from lossbench.config.run import Runtime
 from lossbench.data.cifar10 import Cifar10
 from lossbench.data.mnist_type import MnistType
-from lossbench.runs import archive
-from lossbench.runs.archive import Pruned
+from lossbench.runs import pruned
+from lossbench.runs.pruned import Pruned
 from lossbench.runs.records import Record
 from lossbench.studies.results import known_results
 from lossbench.studies.study import studies
@@ -25,7 +25,7 @@ def prune(results_dir: str | Path, output_dir: str | Path) -> Pruned:
     results = known_results(output_dir, results_dir)
     read = {results.name(config) for study in studies() for config in study.read_logits(results.accuracy)}
     prepared = _Prepared(output_dir)
-    return archive.prune(results_dir, lambda record: record.id in read, prepared.labels)
+    return pruned.prune(results_dir, lambda record: record.id in read, prepared.labels)
 
 
 def in_words(done: Pruned) -> str:

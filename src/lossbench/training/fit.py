@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lossbench.config.naming import changed
+from lossbench.config.registry import plugin_faults
 from lossbench.config.run import Config, Precision
 from lossbench.data.load import Split, load_data
 from lossbench.data.sizes import sizes
@@ -64,8 +65,8 @@ def check(config: Config) -> torch.device:
     """Check a config before any work is done; returns the device that the run will use.
 
     Raises:
-        ValueError: the device or the output folder cannot be used, the data set is too small for the config, or its
-            images are too small for the network.
+        ValueError: the device or the output folder cannot be used, the data set is too small for the config, its
+            images are too small for the network, or the loss does not fit the number of classes.
     """
     device = choose_device(config.runtime.device, config.schedule.precision)
     check_folder(Path(config.runtime.output_dir), "runtime.output_dir")
@@ -73,6 +74,8 @@ def check(config: Config) -> torch.device:
     check_shape(config.model, known.shape)
     _check_batch_size(config, known.num_train)
     try_model(config.model, known)
+    with plugin_faults("loss", config.loss.name, "check_classes"):
+        config.loss.check_classes(known.num_classes)
     try_loss(config.loss, known.num_classes)
     return device
 

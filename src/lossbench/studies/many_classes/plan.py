@@ -1,9 +1,10 @@
 """The runs: full and approximate losses of 9,580 words, each at its own learning rate."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lossbench.config.naming import frozen
 from lossbench.config.options import LossConfig
 from lossbench.config.run import Config, Optimizer, Runtime, Schedule
 from lossbench.data.words import Words
@@ -108,6 +109,34 @@ TWINS = {
     "Negative sampling": "NCE, m=100",
 }
 """Methods whose minimiser has another order than the posterior, and the method that differs in its correction alone."""
+
+
+LONG_LABEL = f"Sampled softmax, m=100, {LONG} epochs"
+
+SAMPLED_LABEL = "Sampled softmax, m=100"
+
+UNCORRECTED_TARGET_LABEL = "Sampled softmax, target uncorrected, hits masked"
+
+APPROXIMATIONS = ("sampled softmax", "hierarchy")
+"""Kinds of approximations of SML; NCE is one as well."""
+
+
+def approximates(one: Method) -> bool:
+    """Whether a method is an approximation of SML, at as many steps."""
+    is_nce = isinstance(one.loss, Nce) and one.loss.correction
+    return one.epochs == EPOCHS and (one.kind in APPROXIMATIONS or is_nce)
+
+
+def is_estimate(one: Method) -> bool:
+    """Whether a method's gradient is measured as an estimate of that of all classes, and its runs are compared."""
+    if one.num_sampled is None or one.epochs != EPOCHS or not one.prior_bias:
+        return False
+    return not isinstance(one.loss, Nce) or one.loss.correction
+
+
+def key_of(loss: LossConfig) -> str:
+    """What a loss with its options is, as a text."""
+    return frozen(asdict(loss))
 
 
 def method(label: str) -> Method:

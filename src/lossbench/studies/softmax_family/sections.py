@@ -10,9 +10,10 @@ from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, points, probability, span
 from lossbench.statistics.inference import finished, tost
+from lossbench.studies.contrasts import Contrast, Value, values
 from lossbench.studies.results import area
 from lossbench.studies.softmax_family import measured, plan, theory
-from lossbench.studies.softmax_family.measured import METRICS, Contrast, Value
+from lossbench.studies.softmax_family.measured import METRICS
 from lossbench.studies.softmax_family.verdicts import ONE_EPOCH, Family, order_told
 
 
@@ -74,10 +75,10 @@ def ranks(known: Family) -> list[Block]:
         if not any(one.pairs.n for one in tests.values()):
             continue
         for label in compared.comparison.losses:
-            values = {key: measured.values(compared, label, measured.ranked(key)) for key in METRICS}
-            tied += finished(measured.values(compared, label, measured.ranked("ties")))
+            known_values = {key: values(compared, label, measured.ranked(key)) for key in METRICS}
+            tied += finished(values(compared, label, measured.ranked("ties")))
             one = tests.get(label)
-            line = {heading: _spread(values[key]) for key, heading in METRICS.items()}
+            line = {heading: _spread(known_values[key]) for key, heading in METRICS.items()}
             line["NDCG less SML's"] = _gap(one)
             line["p (Holm)"] = NO_NUMBER if one is None else probability(one.p_holm)
             rows[plan.DATASETS[name], label] = line | {"Verdict": _verdict(one)}
@@ -113,10 +114,10 @@ def sparsity(known: Family) -> list[Block]:
     rows = {}
     for name, compared in known.compared.items():
         for label in compared.comparison.losses:
-            values = {heading: measured.values(compared, label, value) for heading, (value, *_) in columns.items()}
-            if finished(values["p = 0 for the true class (%)"]):
+            of_loss = {heading: values(compared, label, value) for heading, (value, *_) in columns.items()}
+            if finished(of_loss["p = 0 for the true class (%)"]):
                 rows[plan.DATASETS[name], label] = {
-                    heading: _spread(values[heading], factor, digits)
+                    heading: _spread(of_loss[heading], factor, digits)
                     for heading, (_, factor, digits) in columns.items()
                 }
     if not rows:
@@ -138,9 +139,9 @@ def convergence(known: Family) -> list[Block]:
     for label in ("SML", *tests):
         one = tests.get(label)
         rows[label] = {
-            "Epochs": _spread(measured.values(fashion, label, measured.epochs), 1.0, 1),
+            "Epochs": _spread(values(fashion, label, measured.epochs), 1.0, 1),
             "Mean accuracy over epochs (%)": _spread(
-                measured.values(fashion, label, lambda results, config: results.value(config, area("test")))
+                values(fashion, label, lambda results, config: results.value(config, area("test")))
             ),
             **_epochs_line(one),
         }
@@ -182,7 +183,7 @@ def order(known: Family) -> list[Block]:
     stated = {name: theory.stated(fashion, name) for name in theory.STATED}
     rows = {
         label: {
-            "Accuracy (%)": _spread(measured.values(fashion, label, measured.accuracy)),
+            "Accuracy (%)": _spread(values(fashion, label, measured.accuracy)),
             **{name[0].upper() + name[1:]: _stated(name, stated[name][label]) for name in stated},
         }
         for label in fashion.comparison.losses

@@ -13,10 +13,10 @@ from lossbench.runs.gradient_arrays import ZEROS
 from lossbench.statistics.inference import finished
 from lossbench.studies.compared import Compared
 from lossbench.studies.comparison_words import tiles
+from lossbench.studies.contrasts import Contrast, values
 from lossbench.studies.results import Results
 from lossbench.studies.sentences import plan_state, sentences_table
 from lossbench.studies.softmax_family import measured, plan, verdicts
-from lossbench.studies.softmax_family.measured import Contrast
 from lossbench.studies.softmax_family.verdicts import MOST_NAMED, Family, epochs_told, losses, pairs_told
 from lossbench.studies.study import Planned
 
@@ -99,7 +99,7 @@ def probabilities(known: Family) -> str:
 
 
 def _probabilities(label: str, compared: Compared, tests: Sequence[Contrast]) -> str:
-    base = finished(measured.values(compared, compared.comparison.rules.baseline, measured.score("nll", "tempered")))
+    base = finished(values(compared, compared.comparison.rules.baseline, measured.score("nll", "tempered")))
     tested = [one for one in tests if one.pairs.n]
     if not base or not tested:
         return f"on {label} not yet run"
@@ -128,14 +128,14 @@ def _zeros(known: Family) -> str:
 
 
 def _mean(compared: Compared, label: str, key: str, name: str | None = None) -> float | None:
-    found = finished(measured.values(compared, label, measured.score(key, name)))
+    found = finished(values(compared, label, measured.score(key, name)))
     return float(np.mean(found)) if found else None
 
 
 def gradients(known: Family, results: Results) -> str:
     """Epochs until the end is near, beside SML's, and the share of zeros in the gradients."""
     fashion = known.compared["fmnist"]
-    base = finished(measured.values(fashion, "SML", measured.epochs))
+    base = finished(values(fashion, "SML", measured.epochs))
     tested = [one for one in known.epochs if one.pairs.n]
     if not base or not tested:
         first = "epochs to within 0.5 points of the end not yet run for the Fenchel-Young losses"
@@ -194,7 +194,7 @@ def _mark(dataset: str, compared: Compared, label: str) -> FamilyMark:
     one = next(one for one in compared.losses if one.label == label)
     found = one.against_own.difference if one.against_own else None
     difference = Estimate(found.mean, found.low, found.high, found.n) if found and found.n else None
-    num = len(finished(measured.values(compared, label, measured.score("nll"))))
+    num = len(finished(values(compared, label, measured.score("nll"))))
     nll, tempered, zeros = (_mean(compared, label, *of) for of in (("nll",), ("nll", "tempered"), ("zeros",)))
     return FamilyMark(dataset, difference, nll, tempered, zeros, num, one.at_own.diverged)
 

@@ -8,10 +8,10 @@ from lossbench.report.wording import counted, enumerated, points, probability, s
 from lossbench.statistics.inference import ALPHA, MIN_RUNS, Outcome, tost
 from lossbench.statistics.rank_correlation import LEAST
 from lossbench.studies.compared import Compared
+from lossbench.studies.contrasts import Contrast, contrasts
 from lossbench.studies.results import Results
 from lossbench.studies.sentences import Judged
 from lossbench.studies.softmax_family import measured, plan, theory
-from lossbench.studies.softmax_family.measured import Contrast
 
 ONE_EPOCH = 1.0
 """How far the epochs of all losses may be from SML's at most, if their convergence is to be called alike."""
@@ -37,24 +37,24 @@ class Family:
     @cached_property
     def accuracy(self) -> dict[str, list[Contrast]]:
         """Accuracy of each loss less SML's, Holm over the losses of a data set."""
-        return {name: measured.contrasts(one, measured.accuracy) for name, one in self.compared.items()}
+        return {name: contrasts(one, measured.accuracy) for name, one in self.compared.items()}
 
     @cached_property
     def ndcg(self) -> dict[str, list[Contrast]]:
         """NDCG of the true class of each loss less SML's, likewise."""
-        return {name: measured.contrasts(one, measured.ranked("ndcg")) for name, one in self.compared.items()}
+        return {name: contrasts(one, measured.ranked("ndcg")) for name, one in self.compared.items()}
 
     @cached_property
     def tempered_nll(self) -> dict[str, list[Contrast]]:
         """NLL after one temperature of each loss less SML's, likewise; description."""
         score = measured.score("nll", "tempered")
-        return {name: measured.contrasts(one, score, better=-1) for name, one in self.compared.items()}
+        return {name: contrasts(one, score, better=-1) for name, one in self.compared.items()}
 
     @cached_property
     def epochs(self) -> list[Contrast]:
         """Epochs to within 0.5 points of the end of the Fenchel-Young losses on Fashion-MNIST, Holm over the six."""
         labels = list(self._fashion.comparison.losses)[1 : len(plan.FAMILY)]
-        return measured.contrasts(self._fashion, measured.epochs, labels, better=-1)
+        return contrasts(self._fashion, measured.epochs, labels, better=-1)
 
     @cached_property
     def orders(self) -> list[theory.Order]:

@@ -1,0 +1,187 @@
+"""What the runs and measurements say of each method: quality, cost, and bias and variance of its gradient."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from lossbench.config.run import Config
+from lossbench.runs.records import Record
+from lossbench.statistics.inference import Difference, MarginTest, Pairs, finished, pair, paired_t, tost
+from lossbench.studies.compared import Compared
+from lossbench.studies.contrasts import Contrast, contrasts, values
+from lossbench.studies.many_classes import plan, step_times
+from lossbench.studies.many_classes.gradient_noise import NoiseOf, noises
+from lossbench.studies.many_classes.step_times import StepTime
+from lossbench.studies.results import Results
+
+
+def nll(results: Results, config: Config) -> float | None:
+    """NLL of the softmax of all logits on the test positions after the last epoch, in nats."""
+
+    def of(record: Record) -> float:
+        return math.log(float(record.fields["metrics"]["test/perplexity"]))
+
+    return results.value(config, of)
+
+
+def accuracy(results: Results, config: Config) -> float | None:
+    """Test accuracy after the last epoch, a fraction."""
+    return results.accuracy(config)
+
+
+def metric(name: str) -> "Metric":
+    """A metric of the record after the last epoch, such as "ndcg10"."""
+    return Metric(name)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a run that its data set declares."""
+
+    name: str
+
+    def __call__(self, results: Results, config: Config) -> float | None:
+        """Its value after the last epoch."""
+        return results.value(config, lambda record: float(record.fields["metrics"][f"test/{self.name}"]))
+
+
+@dataclass(frozen=True)
+class Tested:
+    """NLL of a run at one of its tests.
+
+    Args:
+        epochs: passes through the training data by then, also parts of one.
+        nll: in nats.
+    """
+
+    epochs: float
+    nll: float
+
+
+def tests_of(record: Record) -> list[Tested]:
+    """NLL at every test of a run, in order."""
+    curves, steps = record.fields["curves"], _steps_of_epoch(record)
+    found = [Tested(epoch + 1.0, math.log(value)) for epoch, value in enumerate(curves["test/perplexity"])]
+    for line in record.fields.get("within_epochs", []):
+        found.append(Tested(line["step"] / steps, math.log(line["test/perplexity"])))
+    return sorted(found, key=lambda one: one.epochs)
+
+
+def _steps_of_epoch(record: Record) -> int:
+    return math.ceil(record.fields["num_train"] / record.fields["config"]["schedule"]["batch_size"])
+
+
+@dataclass(frozen=True)
+class EqualCost:
+    """The long runs of sampled softmax beside SML at the last test that costs no more.
+
+    Args:
+        epochs: of SML at that test, mean over seeds.
+        pairs: NLL of sampled softmax less that of SML, by seed.
+        difference: their mean with its 95 % interval.
+        missing: seeds without a pair.
+    """
+
+    epochs: float
+    pairs: Pairs
+    difference: Difference
+    missing: int
+
+
+class Evidence:
+    """The study's runs and measurements as far as they are known."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.compared = Compared(plan.comparison(), results)
+
+    @cached_property
+    def accuracy(self) -> list[Contrast]:
+        """Accuracy of each method less SML's, Holm over the methods."""
+        return contrasts(self.compared, accuracy)
+
+    @cached_property
+    def nll(self) -> list[Contrast]:
+        """NLL of each method less SML's, Holm over the methods."""
+        return contrasts(self.compared, nll, better=-1)
+
+    @cached_property
+    def times(self) -> dict[str, StepTime]:
+        """Time of a training step over SML's, by method; empty while it is not measured."""
+        return step_times.found(self.results)
+
+    def of(self, label: str, value: "Metric | None" = None) -> list[float]:
+        """A metric of a method's finished reported runs; None: the NLL."""
+        return finished(values(self.compared, label, value or nll))
+
+    def num_diverged(self, label: str) -> int:
+        """Reported runs of a method that diverged."""
+        return next(one for one in self.compared.losses if one.label == label).at_own.diverged
+
+    def cost(self, label: str, epochs: float) -> float | None:
+        """Cost of some epochs of a method, in epochs of SML; None while it is not measured."""
+        found = self.times.get(label)
+        return None if found is None else epochs * found.ratio
+
+    def between(self, first: str, second: str, value: "Metric | None" = None) -> Pairs:
+        """A metric of one method less that of another, by seed; None: the NLL."""
+        both = [values(self.compared, label, value or nll) for label in (first, second)]
+        return pair(*both)
+
+    def within_margins(self, label: str) -> "Margins":
+        """A method's accuracy and NLL beside the margins."""
+        return Margins(
+            tost(self._pairs(self.accuracy, label), plan.ACCURACY_MARGIN),
+            tost(self._pairs(self.nll, label), plan.NLL_MARGIN),
+        )
+
+    @staticmethod
+    def _pairs(of: Sequence[Contrast], label: str) -> Pairs:
+        return next(one.pairs for one in of if one.label == label)
+
+    @cached_property
+    def equal_cost(self) -> EqualCost | None:
+        """Sampled softmax for `plan.LONG` epochs beside SML at the same cost; None while costs are not measured."""
+        label = plan.LONG_LABEL
+        budget = self.cost(label, plan.LONG)
+        if budget is None:
+            return None
+        own = values(self.compared, label, nll)
+        base, epochs = [], []
+        cell = self.compared.baseline.at_own.cell
+        for config in cell.configs if cell else ():
+            record = self.results.record(config)
+            before = [one for one in tests_of(record) if one.epochs <= budget] if record else []
+            base.append(before[-1].nll if before else None)
+            epochs += [before[-1].epochs] if before else []
+        pairs = pair(own, base or [None] * len(own))
+        mean = sum(epochs) / len(epochs) if epochs else math.nan
+        return EqualCost(mean, pairs, paired_t(pairs), len(own) - pairs.n)
+
+    @cached_property
+    def noise(self) -> dict[str, NoiseOf]:
+        """Bias and standard deviation in the output layer after one epoch of SML, by method; those measured."""
+        wanted = {plan.key_of(one.loss): one.label for one in plan.METHODS if plan.is_estimate(one)}
+        found = noises(self.results, "trained")
+        return {
+            wanted[key]: one for one in found if one.part == "head" and (key := plan.key_of(one.method.loss)) in wanted
+        }
+
+
+@dataclass(frozen=True)
+class Margins:
+    """How a method's accuracy and NLL lie to those of SML.
+
+    Args:
+        accuracy: of the difference of accuracies, fractions.
+        nll: of the difference of NLLs, in nats.
+    """
+
+    accuracy: MarginTest
+    nll: MarginTest
+
+    @property
+    def keeps(self) -> bool:
+        """Whether both 90 % intervals exclude that it is worse by more than the margin."""
+        return self.accuracy.low > -self.accuracy.margin and self.nll.high < self.nll.margin

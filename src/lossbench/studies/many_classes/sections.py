@@ -1,0 +1,114 @@
+"""The study's folded sections: quality of every method, gradients, and cost by number of classes."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from lossbench.report.blocks import Block, Section
+from lossbench.report.table import table
+from lossbench.report.tone import toned
+from lossbench.report.wording import NO_NUMBER, points, span
+from lossbench.studies.contrasts import Contrast, Value, values
+from lossbench.studies.many_classes import plan
+from lossbench.studies.many_classes.evidence import Evidence, Metric, by_frequency, macro_recall
+from lossbench.studies.many_classes.gradient_noise import noise_blocks
+from lossbench.studies.many_classes.step_costs import cost_blocks
+from lossbench.studies.many_classes.verdicts import nats
+
+_RULES = "Rules: docs/many_classes.md."
+
+
+def sections(known: Evidence) -> list[Section]:
+    """All of them."""
+    found = [
+        Section(
+            "Many classes: quality of each method",
+            [*differences(known), *scores(known)],
+            gist=f"{_RULES} Paired t over seeds with Holm over the methods; margins 0.25 points and 0.05 nats.",
+        ),
+        Section(
+            "Many classes: bias and variance of the gradients",
+            noise_blocks(known.results),
+            gist=f"{_RULES} Output layer and features, at the start and after one epoch of SML; n=4 batches, 200 draws.",
+        ),
+        Section(
+            "Many classes: cost by the number of classes",
+            cost_blocks(known.results),
+            gist=f"{_RULES} Output layer, loss and update on one thread, 10 to 100,000 classes; in turns.",
+        ),
+    ]
+    return [section for section in found if section.blocks]
+
+
+def differences(known: Evidence) -> list[Block]:
+    """Each method less SML in NLL and accuracy; empty without a pair."""
+    accuracy = {one.label: one for one in known.accuracy}
+    rows = {}
+    for one in known.nll:
+        if not one.pairs.n and not known.num_diverged(one.label):
+            continue
+        right, own = accuracy[one.label], next(loss for loss in known.compared.losses if loss.label == one.label).own
+        cost = known.cost(one.label, plan.method(one.label).epochs / plan.EPOCHS)
+        rows[one.label] = {
+            "Own rate": NO_NUMBER if own is None else f"{own.lr:g}{' (edge)' if own.at_edge else ''}",
+            "Cost over SML's": NO_NUMBER if cost is None else f"{cost:.2g}",
+            "NLL less SML's": nats(one) if one.pairs.n else toned("failed", ": diverged"),
+            "In NLL": _verdict(one),
+            "Accuracy less SML's": _points(right),
+            "In accuracy": _verdict(right),
+        }
+    if not rows:
+        return []
+    caption = (
+        "Differences to SML of all classes, paired by seed, with 95 % intervals; higher and lower by paired t with "
+        f"Holm's correction over all methods. Cost of a run over that of SML's {plan.EPOCHS} epochs. NLL of the softmax "
+        "of all logits: LGL, LGL-INR, sampled LGL and negative sampling have other maps, so theirs is no score of their "
+        "own probabilities."
+    )
+    return [table(rows, ["Method"], caption)]
+
+
+def _points(one: Contrast) -> str:
+    gap = one.difference
+    if not gap.n:
+        return NO_NUMBER
+    interval = "" if math.isnan(gap.low) else f" ({span(gap.low, gap.high)})"
+    return f"{points(gap.mean)}{interval}"
+
+
+def _verdict(one: Contrast) -> str:
+    higher, lower = ("higher", "lower") if one.better > 0 else ("lower", "higher")
+    return toned(higher if one.is_better else lower if one.is_worse else "undecided")
+
+
+def scores(known: Evidence) -> list[Block]:
+    """Means of all metrics; empty without a finished run."""
+    columns: Mapping[str, tuple[Value, float, int]] = {
+        "Accuracy (%)": (Metric("accuracy"), 100, 2),
+        "Top 5 (%)": (Metric("top5_accuracy"), 100, 2),
+        "MRR (%)": (Metric("mrr"), 100, 2),
+        "NDCG at 10 (%)": (Metric("ndcg10"), 100, 2),
+        "Macro recall (%)": (macro_recall, 100, 2),
+        **{f"{band.capitalize()} (%)": (by_frequency(band), 100, 2) for band in ("head", "middle", "tail")},
+    }
+    rows = {}
+    for one in plan.METHODS:
+        nlls = known.of(one.label)
+        if not nlls:
+            continue
+        row = {"n": str(len(nlls)), "NLL": f"{np.mean(nlls):.3f}"}
+        for heading, (value, factor, digits) in columns.items():
+            found = [number for number in values(known.compared, one.label, value) if number is not None]
+            found = [number for number in found if not math.isnan(number)]
+            row[heading] = f"{factor * np.mean(found):.{digits}f}" if found else NO_NUMBER
+        rows[one.label] = row
+    if not rows:
+        return []
+    caption = (
+        "Means over the finished runs at the own learning rates, test positions. Ranks of equal logits are their mean "
+        "rank. Macro recall is the mean recall of the words in the test part; head, middle and tail are accuracies on "
+        "words by frequency: the most frequent words with half of the training positions, those with the next 30 %, "
+        "and the rest."
+    )
+    return [table(rows, ["Method"], caption)]
