@@ -93,13 +93,18 @@ _FORMS_TOLD = (
 
 _EVERYWHERE = ((Correction.both, Hits.keep), (Correction.sampled, Hits.mask))  # forms measured with each proposal
 
-PROPOSALS: Mapping[tuple[Proposal, float], str] = {
-    (Proposal.unigram, 1.0): "unigram",
-    (Proposal.unigram, 0.75): "unigram^0.75",
-    (Proposal.log_uniform, 1.0): "log-uniform",
-    (Proposal.uniform, 1.0): "uniform",
+UNIGRAM = "unigram"
+
+DISTINCT = "unigram, no class twice"
+
+PROPOSALS: Mapping[str, tuple[Proposal, float, bool]] = {
+    UNIGRAM: (Proposal.unigram, 1.0, True),
+    DISTINCT: (Proposal.unigram, 1.0, False),
+    "unigram^0.75": (Proposal.unigram, 0.75, True),
+    "log-uniform": (Proposal.log_uniform, 1.0, True),
+    "uniform": (Proposal.uniform, 1.0, True),
 }
-"""What classes are drawn from, by the options `proposal` and `power`."""
+"""What classes are drawn from: the options `proposal`, `power` and `replacement`."""
 
 
 @cache
@@ -110,17 +115,26 @@ def methods() -> tuple[Method, ...]:
 
 def _methods() -> Iterator[Method]:
     for (correction, hits), words in FORMS.items():
-        for (proposal, power), drawn in PROPOSALS.items():
-            if (proposal, power) != (Proposal.unigram, 1.0) and (correction, hits) not in _EVERYWHERE:
+        for drawn, (proposal, power, replacement) in PROPOSALS.items():
+            if drawn != UNIGRAM and (correction, hits) not in _EVERYWHERE:
                 continue
             for num in NUMS:
-                loss = SampledSoftmax(num_sampled=num, proposal=proposal, power=power, correction=correction, hits=hits)
-                name = f"sampled_softmax {correction} {hits} {drawn} {num}"
-                yield Method(name, words, drawn, loss)
+                loss = SampledSoftmax(
+                    num_sampled=num,
+                    proposal=proposal,
+                    power=power,
+                    replacement=replacement,
+                    correction=correction,
+                    hits=hits,
+                )
+                yield Method(f"sampled_softmax {correction} {hits} {drawn} {num}", words, drawn, loss)
     for num in NUMS:
-        yield Method(f"nce {num}", "NCE", "unigram", Nce(num_sampled=num))
-    for num in NUMS:
-        yield Method(f"sampled_lgl {num}", "sampled LGL", "unigram", SampledLgl(num_sampled=num))
+        yield Method(f"nce {num}", "NCE", UNIGRAM, Nce(num_sampled=num))
+    for drawn in (UNIGRAM, DISTINCT):
+        replacement = drawn != DISTINCT
+        for num in NUMS:
+            loss_of_all = SampledLgl(num_sampled=num, replacement=replacement)
+            yield Method(f"sampled_lgl {drawn} {num}", "sampled LGL", drawn, loss_of_all)
 
 
 def run_measured(runtime: Runtime | None = None) -> Config:

@@ -15,6 +15,7 @@ from lossbench.losses.full_softmax import FullSoftmax
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.nce import Nce
+from lossbench.losses.rg2_features import Rg2Features
 from lossbench.losses.sampled_lgl import SampledLgl
 from lossbench.losses.sampled_softmax import SampledSoftmax
 from lossbench.losses.sampling import Proposal
@@ -66,6 +67,7 @@ METHODS: tuple[Method, ...] = (
     Method("lgl", "LGL", "full", Lgl()),
     Method("lgl_inr", "LGL-INR", "full", LglInr()),
     Method("sparsemax", "Sparsemax", "full", Sparsemax()),
+    Method("rg2_features", "RG2 from features", "full", Rg2Features()),
     *(
         Method(
             f"sampled_softmax_{num}", f"Sampled softmax, m={num}", "sampled softmax", SampledSoftmax(num_sampled=num)
