@@ -84,6 +84,7 @@ def test_the_picture_says_its_numbers() -> None:
     )
     assert "Hollow: not all runs are done." in found.caption
     assert "Not shown, without a finished run or a cost: LGL and Adaptive softmax." in found.caption
+    assert "a larger marker is a larger m (20, 100 and 500)" in found.caption
     assert found.caption.endswith("Austen, 3 epochs.")
     assert "Pareto front by rising cost: Sampled softmax, m=20, Sampled softmax, m=100" in found.alt
     assert "SML: cost 1, 4.900 (4.890 to 4.910), n=5." in found.alt
@@ -109,7 +110,11 @@ def test_points_lie_at_their_cost_and_nll_and_the_far_ones_at_the_edge() -> None
     arrows = [place for place in places if place[1] > 5.11]
     assert sorted(x for x, _ in arrows) == [0.06, 0.065]
     assert all(y < top for _, y in arrows)
-    assert {"↑ 7.7", "↑ 13.2", "20", "100", "500"} == {text.get_text() for text in axes.texts}
+    assert all(y > 5.11 for _, y in arrows)
+    assert len({y for _, y in arrows}) == 2, "their values do not overlap"
+    assert {"↑ 7.7", "↑ 13.2"} == {text.get_text() for text in axes.texts}
+    sizes = {float(line.get_xdata()[0]): line.get_markersize() for line in marked if line.get_ydata()[0] < 5.11}
+    assert sizes[0.05] < sizes[0.06] < sizes[0.14]
     hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
     assert [float(line.get_ydata()[0]) for line in hollow] == [5.05]
 
@@ -131,6 +136,11 @@ def test_every_number_of_known_points_gives_a_figure(num: int) -> None:
     assert ("not yet run" in {text.get_text() for text in axes.texts}) == (num == 0)
     assert ("No point." in found.alt) == (num == 0)
     assert ("Arrow" in found.caption) == (num > 1)
+
+
+def test_many_points_that_are_missing_are_counted() -> None:
+    waiting = [point(f"method {n}", NAN, NAN, n=0) for n in range(6)]
+    assert "Not shown, without a finished run or a cost: 6 methods." in picture([POINTS[0], *waiting]).caption
 
 
 def test_without_a_cost_or_an_interval_it_is_told() -> None:

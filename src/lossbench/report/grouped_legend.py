@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from lossbench.report.style import TEXT
 
-_LINE = 0.195  # inches
+_LINE = 0.16  # inches
 _COLUMNS = 2
 
 

@@ -26,6 +26,9 @@ _FAR, _LEAST = 4.0, 1.0
 """A value is beyond the axis if it exceeds the best by more than `_FAR` times what the median does, and by `_LEAST`."""
 
 _HEIGHT = 3.0  # inches of the axes
+_SIZES = (4.0, 6.0, 8.0)  # of markers, by the number of draws, rising; there are no more sizes
+_MOST_NAMED = 5  # methods without a point that the caption names
+_WORDS = 0.16  # of the width, that the value of a point beyond the axis takes
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,10 @@ def tradeoff_picture(
     caption = (
         f"{measure[:1].upper()}{measure[1:]} over cost, mean{f' ({ns})' * bool(ns)} and 95 % interval; less is better "
         "in both. Stepped line: the Pareto front, the methods that none beats in both. "
-        + ("Lines join the numbers of draws m of a method. " if any(point.num is not None for point in known) else "")
+        + _about_sizes(known)
         + ("Hollow: not all runs are done. " if not all(point.is_complete for point in known) else "")
         + (f"Arrow: beyond the axis ({enumerated(map(_value, beyond))}). " if beyond else "")
-        + (f"Not shown, without a finished run or a cost: {enumerated(waiting)}. " if waiting and known else "")
+        + (f"Not shown, without a finished run or a cost: {_few(waiting)}. " if waiting and known else "")
         + setting
     )
     told = " ".join(_in_words(point) for point in points)
@@ -131,6 +134,20 @@ def highest(values: Sequence[float]) -> float:
     return max(value for value in values if value <= limit)
 
 
+def _few(names: Sequence[str]) -> str:
+    """Names, or their number where they are many."""
+    return enumerated(names) if len(names) <= _MOST_NAMED else f"{len(names)} methods"
+
+
+def _about_sizes(known: Sequence[TradeoffPoint]) -> str:
+    nums = sorted({point.num for point in known if point.num is not None})
+    if len(nums) < 2:
+        return ""
+    return (
+        f"Lines join the numbers of draws m of a method, a larger marker is a larger m ({enumerated(map(str, nums))}). "
+    )
+
+
 def _value(point: TradeoffPoint) -> str:
     return f"{point.name}: {point.mean:.2f}"
 
@@ -154,10 +171,12 @@ def _draw(points: Sequence[TradeoffPoint], cost_words: str, measure: str) -> Fig
     axes.set_xlabel(cost_words, fontsize=TEXT)
     axes.set_ylabel(f"{measure}, lower is better", fontsize=TEXT)
     if known:
+        nums = sorted({point.num for point in known if point.num is not None})
         _set_axes(axes, known)
         _draw_front(axes, front_of(points))
         for label in labels:
-            _draw_method(axes, [point for point in known if point.label == label], styles[label])
+            _draw_method(axes, [point for point in known if point.label == label], styles[label], nums)
+        _draw_beyond(axes, known, styles)
     else:
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, NOT_YET, fontsize=TEXT, ha="center", va="center", transform=axes.transAxes)
@@ -189,7 +208,8 @@ def _set_axes(axes: Axes, known: Sequence[TradeoffPoint]) -> None:
     ]
     low, high = min(ends), max(ends)
     pad = 0.06 * (high - low) or 0.1
-    axes.set_ylim(low - pad, high + (3 if len(inside) < len(known) else 1) * pad)
+    rows = max((row for _, row in _rows_beyond(axes, known)), default=-1) + 1
+    axes.set_ylim(low - pad, high + (1 + 1.2 * rows) * pad)
     axes.yaxis.set_major_locator(MaxNLocator(6))
     lines(axes)
 
@@ -203,20 +223,40 @@ def _draw_front(axes: Axes, front: Sequence[TradeoffPoint]) -> None:
     axes.plot([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], zorder=1, alpha=0.6, **_FRONT)
 
 
-def _draw_method(axes: Axes, points: Sequence[TradeoffPoint], style: dict[str, Any]) -> None:
+def _draw_method(axes: Axes, points: Sequence[TradeoffPoint], style: dict[str, Any], nums: Sequence[int]) -> None:
     low, high = axes.get_ylim()
     inside = sorted((point for point in points if point.mean <= high), key=lambda point: point.num or 0)
     axes.plot([point.cost for point in inside], [point.mean for point in inside], color=style["color"], linewidth=0.9)
-    words: dict[str, Any] = {"textcoords": "offset points", "fontsize": SMALL, "annotation_clip": False}
     for point in inside:
         if math.isfinite(point.low) and math.isfinite(point.high):
             axes.vlines(point.cost, max(point.low, low), min(point.high, high), color=style["color"], linewidth=1.2)
-        hollow = {} if point.is_complete else {"markerfacecolor": "white"}
-        axes.plot(point.cost, point.mean, **_marker(style) | hollow)
-        if len(points) > 1 and point.num is not None:
-            axes.annotate(str(point.num), (point.cost, point.mean), (5, 4), **words)
-    for point in points:
-        if point.mean > high:
-            at = high - 0.03 * (high - low)
-            axes.plot(point.cost, at, **_marker(style))
-            axes.annotate(f"↑ {point.mean:.1f}", (point.cost, at), (6, 0), ha="left", va="center_baseline", **words)
+        shape: dict[str, Any] = {} if point.is_complete else {"markerfacecolor": "white"}
+        if point.num is not None and len(nums) > 1:
+            shape["markersize"] = _SIZES[min(nums.index(point.num), len(_SIZES) - 1)]
+        axes.plot(point.cost, point.mean, **_marker(style) | shape)
+
+
+def _rows_beyond(axes: Axes, known: Sequence[TradeoffPoint]) -> list[tuple[TradeoffPoint, int]]:
+    """The points beyond the axis, each with its row below the upper edge, so that their values do not overlap."""
+    top = highest([point.mean for point in known])
+    start, end = map(math.log, axes.get_xlim())
+    found: list[tuple[TradeoffPoint, int]] = []
+    ends: list[float] = []  # of the last value in each row
+    for point in sorted((point for point in known if point.mean > top), key=lambda point: point.cost):
+        at = (math.log(point.cost) - start) / (end - start)
+        row = next((row for row, taken in enumerate(ends) if taken <= at), len(ends))
+        ends[row:] = [at + _WORDS, *ends[row + 1 :]]
+        found.append((point, row))
+    return found
+
+
+def _draw_beyond(axes: Axes, known: Sequence[TradeoffPoint], styles: dict[str, dict[str, Any]]) -> None:
+    """The markers of what is beyond the axis in rows at the upper edge, with their values."""
+    low, high = axes.get_ylim()
+    words: dict[str, Any] = {"textcoords": "offset points", "fontsize": SMALL, "va": "center_baseline"}
+    for point, row in _rows_beyond(axes, known):
+        at = high - (0.03 + 0.055 * row) * (high - low)
+        hollow: dict[str, Any] = {} if point.is_complete else {"markerfacecolor": "white"}
+        axes.plot(point.cost, at, **_marker(styles[point.label]) | hollow)
+        side: dict[str, Any] = {"xytext": (6, 0), "ha": "left"}
+        axes.annotate(f"↑ {point.mean:.1f}", (point.cost, at), annotation_clip=False, **side, **words)
