@@ -25,7 +25,7 @@ class SampledConfig(LossConfig):
     num_sampled: int = 100  # classes drawn for a batch, m; with proposal=in_batch it is the batch size less one
     proposal: Proposal = Proposal.unigram
     power: float = 1.0  # of the class sizes, with proposal=unigram
-    replacement: bool = True  # false: m different classes
+    replacement: bool | None = None  # None: true; false: m different classes
 
     needs = "features"
 
@@ -33,7 +33,9 @@ class SampledConfig(LossConfig):
         super().__post_init__()
         require(self.num_sampled >= 1, "loss.num_sampled", ">= 1", self.num_sampled)
         require(0 <= self.power <= 2, "loss.power", "in [0, 2]", self.power)
-        valid = self.replacement or self.proposal is not Proposal.in_batch
+        if self.replacement:
+            self.replacement = None  # the same runs, so the same names
+        valid = self.replacement is None or self.proposal is not Proposal.in_batch
         require(valid, "loss.replacement", "true with loss.proposal=in_batch, which draws no classes", self.replacement)
 
     def check_classes(self, num_classes: int) -> None:
@@ -42,7 +44,7 @@ class SampledConfig(LossConfig):
         Raises:
             ValueError: without replacement, m > K.
         """
-        valid = self.replacement or self.num_sampled <= num_classes
+        valid = self.replacement is None or self.num_sampled <= num_classes
         rule = f"<= {num_classes}, the number of classes, with loss.replacement=false"
         require(valid, "loss.num_sampled", rule, self.num_sampled)
 
@@ -81,7 +83,7 @@ class Sampler:
         import torch
 
         config.check_classes(classes.num_classes)
-        self._replacement = config.replacement
+        self._distinct = config.replacement is False
         self._in_batch, self._num = config.proposal is Proposal.in_batch, config.num_sampled
         self._generator = classes.draws
         counts = classes.counts.double().clamp_min(1)  # a class without samples counts as one
@@ -107,7 +109,7 @@ class Sampler:
             log_num = math.log(max(len(target) - 1, 1))
             expected = self.log_q[target] + log_num
             return Drawn(target, expected, expected, target[:, None] == target, own_place)
-        if not self._replacement:
+        if self._distinct:
             waits = torch.empty_like(self.log_q).exponential_(generator=self._generator)
             return first_to_arrive(waits * (-self.log_q).exp(), self.log_q, target, self._num)
         points = torch.rand(self._num, dtype=torch.float64, device=target.device, generator=self._generator)

@@ -191,7 +191,11 @@ def consistency(known: Evidence) -> Judged:
         for label, gap in gaps.items()
         if gap.n >= MIN_RUNS
     }
-    pro = [f"NDCG at 10 less that of the same method corrected: {enumerated(told[one] for one in lower)}"] if lower else []
+    pro = (
+        [f"NDCG at 10 less that of the same method corrected: {enumerated(told[one] for one in lower)}"]
+        if lower
+        else []
+    )
     rest = [told[label] for label in told if label not in lower]
     contra = [f"not shown to be lower: {enumerated(rest)}"] if rest else []
     lacking = f"{len(missing)} of {len(gaps)} methods without pairs" if missing else ""
