@@ -62,7 +62,7 @@ def test_the_methods_are_those_of_the_rules() -> None:
         assert one.reference.name == ("lgl" if one.loss.name == "sampled_lgl" else "full_softmax")
     powers = {one.loss.power for one in methods() if one.proposal == "unigram^0.75"}  # type: ignore[attr-defined]
     assert powers == {0.75}
-    once = {(one.words, one.num) for one in methods() if not one.loss.replacement}  # type: ignore[attr-defined]
+    once = {(one.words, one.num) for one in methods() if one.loss.replacement is False}  # type: ignore[attr-defined]
     assert once == {
         (words, num) for words in ("all corrected", "target uncorrected", "sampled LGL") for num in (20, 100, 500)
     }
