@@ -39,7 +39,7 @@ DATASETS: dict[str, DatasetConfig] = {
 
 GRAY = "name num_train num_validation classes imbalance imbalance_ratio label_noise label_shift normalization"
 WORDS = "name num_train num_validation classes imbalance imbalance_ratio label_noise label_shift vocabulary context "
-WORDS += "path sha256"
+WORDS += "num_test path sha256 encoding"
 GAUSSIAN = "name num_train num_validation classes imbalance imbalance_ratio label_noise label_shift num_classes dims "
 GAUSSIAN += "frequencies separation num_samples num_test data_seed"
 SAMPLED = "name scale class_weights num_sampled proposal power"

@@ -181,7 +181,9 @@ def test_options_of_parts_of_a_set_work_on_it(tmp_path: Path) -> None:
     assert (len(held.train.labels), len(held.test.labels)) == (200, 100)
     some = load_data(made(classes=[4, 1]), runtime, CPU)
     assert (some.num_classes, len(some.class_counts)) == (2, 2)
-    rare = load_data(made(imbalance=Imbalance.step, imbalance_ratio=10.0, frequencies=Frequencies.uniform), runtime, CPU)
+    rare = load_data(
+        made(imbalance=Imbalance.step, imbalance_ratio=10.0, frequencies=Frequencies.uniform), runtime, CPU
+    )
     full = load_data(made(frequencies=Frequencies.uniform), runtime, CPU).class_counts
     assert rare.class_counts.tolist() == [*full[:3].tolist(), *(round(n / 10) for n in full[3:].tolist())]
     noisy = load_data(made(label_noise=0.25), runtime, CPU)

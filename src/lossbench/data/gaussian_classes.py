@@ -81,7 +81,8 @@ class GaussianClasses(DatasetConfig):
         sizes = np.ones(self.num_classes)
         if self.frequencies is Frequencies.zipf:
             sizes /= np.arange(1, self.num_classes + 1)
-        return sizes / sizes.sum()
+        found: Floats = sizes / sizes.sum()
+        return found
 
     def read(self, runtime: Any) -> Mapping[str, np.ndarray]:
         """Inputs, float32 [N, dims], and labels, int32 [N], drawn anew, always the same.
@@ -102,7 +103,7 @@ class GaussianClasses(DatasetConfig):
         return arrays
 
     def log_posterior(self) -> "Callable[[np.ndarray], Floats]":
-        """log P(k | x): log pi_k + mu_k.x - |mu_k|^2 / 2 less the logarithm of the sum of its exponentials."""
+        """Log P(k | x): log pi_k + mu_k.x - |mu_k|^2 / 2 less the logarithm of the sum of its exponentials."""
         means = self.means()
         weights = np.ascontiguousarray(means.T)  # [dims, K]
         biases = np.log(self.shares()) - 0.5 * (means**2).sum(axis=1)

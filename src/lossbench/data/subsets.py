@@ -24,7 +24,9 @@ def stratified_permutation(labels: np.ndarray, seed: int = 0) -> np.ndarray:
     labels = np.asarray(labels, np.int64)
     shuffled = torch.randperm(len(labels), generator=generator(seed, 0, "stratified permutation")).numpy()
     sizes = np.bincount(labels)[labels[shuffled]]
-    place = (_place_in_class(labels[shuffled]) + 0.5) / sizes  # relative, of a shuffled sample within its class, in 0..1
+    place = (
+        _place_in_class(labels[shuffled]) + 0.5
+    ) / sizes  # relative, of a shuffled sample within its class, in 0..1
     return shuffled[np.argsort(place, kind="stable")]
 
 

@@ -45,7 +45,7 @@ def check_shape(config: ModelConfig, shape: Shape, gives: str | None = None) -> 
 
 
 def example(shape: Shape, gives: str | None = None) -> "Tensor":
-    """A batch of one input, all zeros: an image, float32 [1, C, H, W], tokens, int64 [1, L], or a vector, float32 [1, F].
+    """A batch of one input, all zeros: an image, float32 [1, C, H, W]; tokens, int64 [1, L]; a vector, float32 [1, F].
 
     Args:
         shape: of one input.

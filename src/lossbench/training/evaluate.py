@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lossbench.data.load import Split
-from lossbench.training.metrics import METRICS
+from lossbench.training.metrics import METRICS, Read
 from lossbench.training.steps import State, autocast, loss_of
 
 EVALUATION_BATCH = {"cpu": 100, "cuda": 2000}
@@ -66,8 +66,9 @@ def _evaluate(state: State, split: Split, names: Sequence[str]) -> Evaluation:
     if has_few_classes(state):
         logits = predict(state, split)
         loss = _loss_by_batches(state, split) if state.by_features else state.loss(logits, target).item()
-        sums = {name: METRICS[name].of_samples(logits, target).double().sum() for name in names}
-        return Evaluation(loss, _final(sums, len(target)), logits.argmax(dim=1), logits)
+        read = Read(logits, target)
+        sums = {name: METRICS[name].of_samples(read).double().sum() for name in names}
+        return Evaluation(loss, _final(sums, len(target)), read.predictions, logits)
     sums = dict.fromkeys(names, torch.zeros((), dtype=torch.float64, device=target.device))
     predictions, loss_sum = torch.empty_like(target), torch.zeros((), dtype=torch.float64, device=target.device)
     for part in _batches(split):
@@ -76,12 +77,10 @@ def _evaluate(state: State, split: Split, names: Sequence[str]) -> Evaluation:
         if batch_logits is None:
             with autocast(own.device, state.precision):
                 batch_logits = state.model(inputs)
-        batch_logits = state.as_read(batch_logits)
+        read = Read(state.as_read(batch_logits), own)
         loss_sum += value.double() * len(own)
-        predictions[part] = batch_logits.argmax(dim=1)
-        sums = {
-            name: total + METRICS[name].of_samples(batch_logits, own).double().sum() for name, total in sums.items()
-        }
+        predictions[part] = read.predictions
+        sums = {name: total + METRICS[name].of_samples(read).double().sum() for name, total in sums.items()}
     return Evaluation(loss_sum.item() / len(target), _final(sums, len(target)), predictions, None)
 
 
