@@ -32,7 +32,7 @@ from lossbench.training.evaluate import Evaluation, evaluate, has_few_classes
 from lossbench.training.gradient_trace import arrays as gradient_arrays
 from lossbench.training.gradient_trace import gradient_trace
 from lossbench.training.optimizer import build_optimizer
-from lossbench.training.record import arrays_of, circumstances, identity, probabilities_of, record_of
+from lossbench.training.record import arrays_of, circumstances, identity, known_posterior, probabilities_of, record_of
 from lossbench.training.steps import OnStep, State, train_epoch, train_step
 from lossbench.training.trace import gradient_norms, has_classes_apart, trace
 from lossbench.training.trial import try_loss, try_model
@@ -71,9 +71,9 @@ def check(config: Config) -> torch.device:
     device = choose_device(config.runtime.device, config.schedule.precision)
     check_folder(Path(config.runtime.output_dir), "runtime.output_dir")
     known = sizes(config.dataset)
-    check_shape(config.model, known.shape)
+    check_shape(config.model, known.shape, config.dataset.gives)
     _check_batch_size(config, known.num_train)
-    try_model(config.model, known)
+    try_model(config.model, known, config.dataset.gives)
     with plugin_faults("loss", config.loss.name, "check_classes"):
         config.loss.check_classes(known.num_classes)
     try_loss(config.loss, known.num_classes)
@@ -242,6 +242,7 @@ def _fit(
     wall_s = wall_before + time.perf_counter() - began
     record = record_of(config, run.id, history, state, device, num_threads, wall_s, memory.mb())
     record |= probabilities_of(arrays, config.loss, state.data.class_counts.cpu().numpy())
+    record |= known_posterior(config, state)
     record["sessions"] = checkpoint["sessions"]
     if checkpoint["within_epochs"]:
         record["within_epochs"] = checkpoint["within_epochs"]

@@ -29,8 +29,13 @@ def try_loss(config: LossConfig, num_classes: int) -> None:
         raise ValueError(f"loss={config.name} of {source.name} {reason}")
 
 
-def try_model(config: ModelConfig, known: Sizes) -> None:
+def try_model(config: ModelConfig, known: Sizes, gives: str) -> None:
     """Build a network that is from a plugin, and call it once on the CPU with an input of zeros.
+
+    Args:
+        config: the network's options.
+        known: sizes of the data set.
+        gives: what its inputs are.
 
     Raises:
         ValueError: it fails, or does not return a logit for each class.
@@ -41,7 +46,7 @@ def try_model(config: ModelConfig, known: Sizes) -> None:
 
     with plugin_faults("model", config.name, "build or its network"), torch.no_grad():
         model = build_model(config, known.shape, known.num_classes, seed=0).eval()
-        logits = model(example(known.shape))
+        logits = model(example(known.shape, gives))
         if logits.shape != (1, known.num_classes):
             wanted = f"logits [B, {known.num_classes}] for inputs [B, {', '.join(map(str, known.shape))}]"
             raise ValueError(f"the network must return {wanted}, and returns {list(logits.shape)} for one input")
