@@ -73,7 +73,7 @@ def check(config: Config) -> torch.device:
     known = sizes(config.dataset)
     check_shape(config.model, known.shape)
     _check_batch_size(config, known.num_train)
-    try_model(config.model, known)
+    try_model(config.model, known, config.loss)
     with plugin_faults("loss", config.loss.name, "check_classes"):
         config.loss.check_classes(known.num_classes)
     try_loss(config.loss, known.num_classes)
