@@ -15,6 +15,7 @@ from lossbench.data.bayes import bayes
 from lossbench.models.build import count_parameters
 from lossbench.models.features import output_layer
 from lossbench.runs.folder import FORMAT
+from lossbench.statistics.by_frequency import by_frequency
 from lossbench.system.machine import commit, device_name, versions
 from lossbench.training import metrics
 from lossbench.training.evaluate import Evaluation, predict
@@ -100,6 +101,19 @@ def known_posterior(config: Config, state: State) -> dict[str, Any]:
     test = state.data.test
     found = bayes(config.dataset, test.images.cpu().numpy(), test.labels.cpu().numpy())
     return {} if found is None else {"bayes": found}
+
+
+def frequency_of(state: State, found: Evaluation) -> dict[str, Any]:
+    """The fields of a record that measure classes by their frequency; none with few classes, whose logits are kept.
+
+    Args:
+        state: the state after the last epoch.
+        found: the last evaluation on the test samples.
+    """
+    if found.nll is None:
+        return {}
+    arrays = found.predictions, state.data.test.labels, found.nll, state.data.class_counts
+    return by_frequency(*(array.cpu().numpy() for array in arrays))
 
 
 def record_of(
