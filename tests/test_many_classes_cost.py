@@ -54,7 +54,7 @@ def test_there_is_a_measurement_for_each_number_of_classes() -> None:
     assert len({one.id for one in measurements()}) == 5
     assert METHODS[0].name == BASELINE
     assert METHODS[0].loss is None
-    assert len({one.name for one in METHODS}) == len(METHODS) == 12
+    assert len({one.name for one in METHODS}) == len(METHODS) == 13
 
 
 def test_numbers_of_a_method_are_medians_over_its_turns(tmp_path: Path) -> None:

@@ -52,16 +52,20 @@ def with_states(folder: Path, *states: str) -> Results:
 
 def test_the_methods_are_those_of_the_rules() -> None:
     names = [one.name for one in methods()]
-    assert len(names) == len(set(names)) == (4 + 2 * 3 + 2) * 3
+    assert len(names) == len(set(names)) == (4 + 2 * 4 + 1 + 2) * 3
     by_words = {(one.words, one.proposal) for one in methods()}
-    assert ("sampled softmax, uncorrected", "unigram") in by_words
-    assert ("sampled softmax, uncorrected", "uniform") not in by_words
-    assert ("sampled softmax, target uncorrected, hits masked", "unigram^0.75") in by_words
+    assert ("uncorrected", "unigram") in by_words
+    assert ("uncorrected", "uniform") not in by_words
+    assert ("target uncorrected", "unigram^0.75") in by_words
     for one in methods():
         assert one.loss.needs == "features"
         assert one.reference.name == ("lgl" if one.loss.name == "sampled_lgl" else "full_softmax")
     powers = {one.loss.power for one in methods() if one.proposal == "unigram^0.75"}  # type: ignore[attr-defined]
     assert powers == {0.75}
+    once = {(one.words, one.num) for one in methods() if not one.loss.replacement}  # type: ignore[attr-defined]
+    assert once == {
+        (words, num) for words in ("all corrected", "target uncorrected", "sampled LGL") for num in (20, 100, 500)
+    }
     drawn = {one.loss.proposal for one in methods() if one.proposal == "log-uniform"}  # type: ignore[attr-defined]
     assert drawn == {Proposal.log_uniform}
 
@@ -82,7 +86,7 @@ def test_numbers_are_roots_of_the_mean_squares_with_their_ends(tmp_path: Path) -
     assert one.is_biased
     assert told(one) == "0.4 (0.4 to 0.4)"
     assert one.error == pytest.approx(math.sqrt(0.16 + 4))
-    free = next(one for one in found if one.method.name == "sampled_lgl 20" and one.part == "head")
+    free = next(one for one in found if one.method.name == "sampled_lgl unigram 20" and one.part == "head")
     assert not free.is_biased
     assert (free.low, free.high) == pytest.approx((0, math.sqrt(1e-5 + 1.96e-4)))
     assert told(free) == "below 0.014"
@@ -118,7 +122,7 @@ def test_the_section_shows_what_is_measured(states: tuple[str, ...], tmp_path: P
     assert row == "0.4 (0.4 to 0.4)"
     assert list(tables[0].frame.columns) == [f"{kind} {HEADINGS[state]}" for state in states for kind in ("Bias", "Sd")]
     assert "NCE, unigram: bias 0.4, sd 2;" in pictures[0].alt
-    assert "sampled LGL, unigram: bias below 0.014, sd 2." in pictures[0].alt
+    assert "sampled LGL, unigram: bias below 0.014, sd 2;" in pictures[0].alt
     data = pictures[0].data
     assert data is not None
     assert len(data) == len(states) * len(methods())

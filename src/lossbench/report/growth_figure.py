@@ -7,16 +7,15 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
-from lossbench.report.interval_axes import data, legend
+from lossbench.report.grouped_legend import grouped_legend, legend_height
+from lossbench.report.interval_axes import data
 from lossbench.report.panels import NARROW, lines, panels
 from lossbench.report.style import TEXT, styles_of_groups
 
-_COLUMNS = 2  # of the legend
 _PANELS = {"ms": "time of a step (ms)", "mb": "peak memory of a step (MB)"}
 
 
@@ -69,18 +68,19 @@ def _in_words(line: GrowthLine) -> str:
 
 
 def _draw(growth: Sequence[GrowthLine]) -> Figure:
-    top = 0.25 + 0.205 * -(-len(growth) // _COLUMNS)
-    figure, grid = panels((NARROW, top + 5.6), len(_PANELS), 1, left=0.75, right=0.2, top=top, bottom=0.5, down=0.25)
-    styles = styles_of_groups({line.label: line.group for line in growth})
+    groups = {line.label: line.group for line in growth}
+    top = 0.1 + legend_height(groups)
+    figure, grid = panels((NARROW, top + 5.0), len(_PANELS), 1, left=0.75, right=0.2, top=top, bottom=0.5, down=0.25)
+    styles = {label: _thin(style) for label, style in styles_of_groups(groups).items()}
     for axes, (key, title) in zip(grid[:, 0], _PANELS.items(), strict=True):
         axes.set(xscale="log", yscale="log")
         axes.set_ylabel(title)
         for line in growth:
-            axes.plot(line.classes, getattr(line, key), **_thin(styles[line.label]))
+            axes.plot(line.classes, getattr(line, key), **styles[line.label])
         _set_axes(axes, growth, key)
         axes.tick_params(labelbottom=axes is grid[-1, 0])
     grid[-1, 0].set_xlabel("number of classes K", fontsize=TEXT)
-    legend(figure, [Line2D([], [], label=line.label, **_thin(styles[line.label])) for line in growth], _COLUMNS)
+    grouped_legend(figure, groups, styles)
     return figure
 
 

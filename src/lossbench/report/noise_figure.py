@@ -93,7 +93,7 @@ def _draw(marks: Sequence[NoiseMark]) -> Figure:
     nums = sorted({mark.num for mark in marks})
     sizes = {num: _SIZES[min(place, len(_SIZES) - 1)] for place, num in enumerate(nums)}
     top = 0.4 + 0.205 * max(len(colours), len(markers))
-    height = top + 2.3 * len(states) + 0.45 * (len(states) - 1) + 0.5
+    height = top + 2.0 * len(states) + 0.45 * (len(states) - 1) + 0.5
     figure, grid = panels((NARROW, height), len(states), 1, left=0.72, right=0.15, top=top, bottom=0.5, down=0.45)
     across = _reach([mark.sd for mark in marks])
     up = _reach([mark.shown for mark in marks])

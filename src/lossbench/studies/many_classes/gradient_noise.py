@@ -55,7 +55,7 @@ class Method:
 
     Args:
         name: its key in the measurement.
-        words: what it is, such as "sampled softmax, hits masked".
+        words: what it is, such as "NCE", or one of `FORMS`.
         proposal: what classes are drawn from, in words.
         loss: its options.
     """
@@ -79,22 +79,32 @@ class Method:
 Form = tuple[Correction, Hits]
 
 FORMS: Mapping[Form, str] = {
-    (Correction.both, Hits.keep): "sampled softmax",
-    (Correction.both, Hits.mask): "sampled softmax, hits masked",
-    (Correction.sampled, Hits.mask): "sampled softmax, target uncorrected, hits masked",
-    (Correction.none, Hits.keep): "sampled softmax, uncorrected",
+    (Correction.both, Hits.keep): "all corrected",
+    (Correction.both, Hits.mask): "hits masked",
+    (Correction.sampled, Hits.mask): "target uncorrected",
+    (Correction.none, Hits.keep): "uncorrected",
 }
-"""The forms of sampled softmax; where nothing else is said, all logits are corrected and hits kept."""
+"""The forms of sampled softmax, as `_FORMS_TOLD` explains them."""
+
+_FORMS_TOLD = (
+    "Sampled softmax: all logits corrected and hits kept; the same with hits masked; target uncorrected and hits "
+    "masked; no logit corrected and hits kept."
+)
 
 _EVERYWHERE = ((Correction.both, Hits.keep), (Correction.sampled, Hits.mask))  # forms measured with each proposal
 
-PROPOSALS: Mapping[tuple[Proposal, float], str] = {
-    (Proposal.unigram, 1.0): "unigram",
-    (Proposal.unigram, 0.75): "unigram^0.75",
-    (Proposal.log_uniform, 1.0): "log-uniform",
-    (Proposal.uniform, 1.0): "uniform",
+UNIGRAM = "unigram"
+
+DISTINCT = "unigram, no class twice"
+
+PROPOSALS: Mapping[str, tuple[Proposal, float, bool]] = {
+    UNIGRAM: (Proposal.unigram, 1.0, True),
+    DISTINCT: (Proposal.unigram, 1.0, False),
+    "unigram^0.75": (Proposal.unigram, 0.75, True),
+    "log-uniform": (Proposal.log_uniform, 1.0, True),
+    "uniform": (Proposal.uniform, 1.0, True),
 }
-"""What classes are drawn from, by the options `proposal` and `power`."""
+"""What classes are drawn from: the options `proposal`, `power` and `replacement`."""
 
 
 @cache
@@ -105,17 +115,26 @@ def methods() -> tuple[Method, ...]:
 
 def _methods() -> Iterator[Method]:
     for (correction, hits), words in FORMS.items():
-        for (proposal, power), drawn in PROPOSALS.items():
-            if (proposal, power) != (Proposal.unigram, 1.0) and (correction, hits) not in _EVERYWHERE:
+        for drawn, (proposal, power, replacement) in PROPOSALS.items():
+            if drawn != UNIGRAM and (correction, hits) not in _EVERYWHERE:
                 continue
             for num in NUMS:
-                loss = SampledSoftmax(num_sampled=num, proposal=proposal, power=power, correction=correction, hits=hits)
-                name = f"sampled_softmax {correction} {hits} {drawn} {num}"
-                yield Method(name, words, drawn, loss)
+                loss = SampledSoftmax(
+                    num_sampled=num,
+                    proposal=proposal,
+                    power=power,
+                    replacement=replacement,
+                    correction=correction,
+                    hits=hits,
+                )
+                yield Method(f"sampled_softmax {correction} {hits} {drawn} {num}", words, drawn, loss)
     for num in NUMS:
-        yield Method(f"nce {num}", "NCE", "unigram", Nce(num_sampled=num))
-    for num in NUMS:
-        yield Method(f"sampled_lgl {num}", "sampled LGL", "unigram", SampledLgl(num_sampled=num))
+        yield Method(f"nce {num}", "NCE", UNIGRAM, Nce(num_sampled=num))
+    for drawn in (UNIGRAM, DISTINCT):
+        replacement = drawn != DISTINCT
+        for num in NUMS:
+            loss_of_all = SampledLgl(num_sampled=num, replacement=replacement)
+            yield Method(f"sampled_lgl {drawn} {num}", "sampled LGL", drawn, loss_of_all)
 
 
 def run_measured(runtime: Runtime | None = None) -> Config:
@@ -223,7 +242,7 @@ def noise_blocks(results: Results) -> list[Block]:
             )
             for one in chosen
         ]  # fmt: skip
-        blocks.append(noise_picture(marks, f"many_classes_noise_{part}", words, TOLD, setting))
+        blocks.append(noise_picture(marks, f"many_classes_noise_{part}", words, TOLD, f"{_FORMS_TOLD} {setting}"))
         blocks.append(_table([one for one in chosen if one.method.num == TOLD], done, words, setting))
     return blocks
 
@@ -269,9 +288,9 @@ def _table(chosen: Sequence[NoiseOf], done: Sequence[str], words: str, setting: 
         row[f"Sd {HEADINGS[one.state]}"] = f"{one.sd:.2g}"
     caption = (
         f"Gradient in {words}, m={TOLD}, {enumerated(STATES[state] for state in done)}: bias (95 % interval over "
-        f"draws) and standard deviation, both divided by the norm of the exact gradient. {setting}"
+        f"draws) and standard deviation, both divided by the norm of the exact gradient. {_FORMS_TOLD} {setting}"
     )
-    return table(rows, ["Loss", "Drawn from"], caption)
+    return table(rows, ["Method", "Drawn from"], caption)
 
 
 def told(one: NoiseOf) -> str:

@@ -15,6 +15,7 @@ from lossbench.losses.full_softmax import FullSoftmax
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.nce import Nce
+from lossbench.losses.rg2_features import Rg2Features
 from lossbench.losses.sampled_lgl import SampledLgl
 from lossbench.losses.sampled_softmax import SampledSoftmax
 from lossbench.losses.sampling import Proposal
@@ -66,6 +67,7 @@ METHODS: tuple[Method, ...] = (
     Method("lgl", "LGL", "full", Lgl()),
     Method("lgl_inr", "LGL-INR", "full", LglInr()),
     Method("sparsemax", "Sparsemax", "full", Sparsemax()),
+    Method("rg2_features", "RG2 from features", "full", Rg2Features()),
     *(
         Method(
             f"sampled_softmax_{num}", f"Sampled softmax, m={num}", "sampled softmax", SampledSoftmax(num_sampled=num)
@@ -254,10 +256,10 @@ def _table(every: Sequence[CostOf], done: Sequence[int], setting: str) -> Table:
         for num in ends:
             row[f"ms, K={num:,}"] = _number(one.ms(num))
         row[f"Times cross-entropy, K={ends[-1]:,}"] = _ratio(one.ratios(ends[-1]))
+        row[f"Slope from K={LATE:,}"] = told(one.growth)
         for num in ends:
             row[f"MB, K={num:,}"] = _number(one.mb(num))
         row[f"MFLOP, K={ends[-1]:,}"] = _number(one.mflop(ends[-1]))
-        row[f"Slope from K={LATE:,}"] = told(one.growth)
         row[f"Slope from K={SIZES[0]:,}"] = told(one.growth_from(SIZES[0]))
         rows[one.method.label] = row
     caption = (
@@ -278,7 +280,7 @@ def _number(value: float) -> str:
 def _ratio(ratios: Sequence[float]) -> str:
     if not ratios:
         return NO_NUMBER
-    return f"{_number(median(ratios))} ({_number(min(ratios))} to {_number(max(ratios))})"
+    return f"{median(ratios):.2g} ({min(ratios):.2g} to {max(ratios):.2g})"
 
 
 def told(growth: Growth | None) -> str:
