@@ -39,7 +39,9 @@ DATASETS: dict[str, DatasetConfig] = {
 
 GRAY = "name num_train num_validation classes imbalance imbalance_ratio label_noise label_shift normalization"
 WORDS = "name num_train num_validation classes imbalance imbalance_ratio label_noise label_shift vocabulary context "
-WORDS += "path sha256"
+WORDS += "num_test path sha256 encoding"
+GAUSSIAN = "name num_train num_validation classes imbalance imbalance_ratio label_noise label_shift num_classes dims "
+GAUSSIAN += "frequencies separation num_samples num_test data_seed"
 SAMPLED = "name scale class_weights num_sampled proposal power replacement"
 SCHEDULE = "epochs batch_size lr momentum weight_decay milestones gamma precision nesterov decay_bias drop_last "
 SCHEDULE += "evaluate_every_steps warm_start relabel optimizer"
@@ -56,6 +58,7 @@ KEYS = {
         "digits": f"{GRAY} image_shape augment crop_padding",
         "npz": f"{GRAY} path sha256 augment crop_padding",
         "words": WORDS,
+        "gaussian_classes": GAUSSIAN,
     },
     "model": {
         "cnn2c": "name init init_seed head",
@@ -63,6 +66,7 @@ KEYS = {
         "mobilenetv2": "name init init_seed",
         "resnet18": "name init init_seed",
         "word2next": "name init init_seed embedding hidden prior_bias",
+        "linear": "name init init_seed prior_bias",
     },
     "loss": {
         "sml": "name scale class_weights",
@@ -95,7 +99,9 @@ KEYS = {
         "nce": f"{SAMPLED} correction hits",
         "sampled_lgl": SAMPLED,
     },
-    "schedule": dict.fromkeys(("mnist", "fmnist", "kmnist", "cifar10", "digits", "npz", "words"), SCHEDULE),
+    "schedule": dict.fromkeys(
+        ("mnist", "fmnist", "kmnist", "cifar10", "digits", "npz", "words", "gaussian_classes"), SCHEDULE
+    ),
 }
 """Every key that a user can set, by group and choice: a new one is a promise, and belongs here and in the docs."""
 
@@ -118,9 +124,8 @@ def test_the_choices_are_these() -> None:
     }
     assert choices["loss"] == set(KEYS["loss"]) == set(LOSSES)
     assert choices["model"] == set(MODELS)
-    assert (
-        choices["dataset"] == choices["schedule"] == {*DATASETS, "npz", "words"}
-    )  # tests/test_npz.py and test_words.py have them
+    others = {"npz", "words", "gaussian_classes"}  # they have test files of their own
+    assert choices["dataset"] == choices["schedule"] == {*DATASETS, *others}
     assert {path.name for path in CONF.iterdir()} == {"base.yaml", "config.yaml", "reproduce.yaml", *KEYS}
     for path in CONF.rglob("*.yaml"):
         assert path.read_text().startswith("# "), f"{path.name} does not say what it is"

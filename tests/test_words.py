@@ -109,6 +109,41 @@ def test_what_is_no_text_or_has_changed_is_refused(tmp_path: Path) -> None:
         Words(path=str(tmp_path / "none.txt"))
 
 
+def test_a_text_in_another_encoding_is_read_if_it_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "old.txt"
+    path.write_bytes(gzip.compress(("the façade’s end. " * 40).encode("cp1252")))
+    with pytest.raises(ValueError, match=r"none \(byte 6\); dataset.encoding names another encoding, such as cp1252"):
+        Words(path=str(path), vocabulary=4).sizes()
+    words = Words(path=str(path), vocabulary=4, encoding="Windows-1252")
+    assert words.encoding == "cp1252"
+    assert set(words.class_names()) == {"the", "façade’s", "end", "."}
+    assert Words(path=str(path), encoding="utf8").encoding is None
+    plain = own(tmp_path, "the façade’s end. " * 40, vocabulary=4)
+    assert np.array_equal(plain.read(None)["test_images"], words.read(None)["test_images"])
+    with pytest.raises(ValueError, match=r"must be a text in ascii, and .* is none \(byte 6\)"):
+        Words(path=str(path), vocabulary=4, encoding="ascii").sizes()
+    for name in ("no-such", "hex", ""):
+        with pytest.raises(ValueError, match=r"dataset\.encoding must be null or an encoding that Python knows"):
+            Words(path=str(path), encoding=name)
+    with pytest.raises(ValueError, match=r"dataset\.encoding must be null without dataset\.path, got cp1252"):
+        Words(encoding="cp1252")
+
+
+def test_some_test_positions_are_evenly_spaced_ones(tmp_path: Path) -> None:
+    words = own(tmp_path, "a b a c b a c d " * 50, vocabulary=4, context=1)
+    few = own(tmp_path, "a b a c b a c d " * 50, vocabulary=4, context=1, num_test=5)
+    assert (words.sizes().num_test, few.sizes().num_test) == (39, 5)
+    every, some = words.read(None), few.read(None)
+    for name in ("test_images", "test_labels"):
+        assert np.array_equal(some[name], every[name][[0, 7, 15, 23, 31]])
+    assert np.array_equal(some["train_labels"], every["train_labels"])
+    assert few.variant() != words.variant()
+    with pytest.raises(ValueError, match=r"dataset\.num_test must be <= 39, got 40"):
+        own(tmp_path, "a b a c b a c d " * 50, vocabulary=4, context=1, num_test=40).sizes()
+    with pytest.raises(ValueError, match=r"dataset\.num_test must be null or >= 1, got 0"):
+        Words(num_test=0)
+
+
 def test_a_name_depends_on_the_text_and_not_on_its_place(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -128,6 +163,17 @@ def test_the_output_biases_begin_at_the_class_shares(tmp_path: Path) -> None:
     off = start_state(Config(words, Word2Next(prior_bias=False), Sml(), Schedule(), 0, runtime), torch.device("cpu"))
     assert off.model[-1].bias.abs().max() < 1  # type: ignore[index]
     assert off.model[-1].bias.tolist() != pytest.approx(expected["sml"], abs=0.1)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_ranks_are_those_of_plain_comparisons(dtype: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randint(-4, 5, (300, 12), generator=draw).to(dtype)  # with many ties
+    target = torch.randint(12, (300,), generator=draw)
+    own = logits.gather(1, target[:, None])
+    expected = 0.5 + (logits > own).sum(dim=1) + 0.5 * (logits == own).sum(dim=1)
+    assert torch.equal(Scored(logits, target).mid_rank, expected)
+    assert Scored(logits[:0], target[:0]).mid_rank.shape == (0,)
 
 
 def test_ranks_of_equal_logits_are_their_mean_rank() -> None:

@@ -37,12 +37,28 @@ def _train_all(configs: Sequence[Config]) -> None:
     if sentence := _without_weights(configs, summary.skipped):
         print(sentence)
     say_summary(summary)
+    if len(configs) == 1 and not summary.failed and not summary.postponed:
+        _print_bayes(configs[0])
     if len(configs) == 1:
         print(f"files: {open_run(configs[0]).folder}")
     else:
         print_sweep(configs[0].runtime.output_dir, [run_id(config) for config in configs])
     if summary.failed:
         sys.exit(1)
+
+
+def _print_bayes(config: Config) -> None:
+    """Print what the true posterior reaches on a finished run's test samples, where it is known."""
+    from lossbench.runs.folder import open_run
+    from lossbench.runs.measures import nll_above_bayes
+
+    record = open_run(config).record()
+    if "bayes" in record:
+        best, above = record["bayes"], nll_above_bayes(record)
+        print(
+            f"true posterior on the same {record['num_test']:,} test samples: accuracy {best['accuracy']:.4f}, NLL "
+            f"{best['nll']:.4f} nats; the run's NLL is {above:.4f} above it"
+        )
 
 
 def _without_weights(configs: Sequence[Config], done: Collection[str]) -> str | None:

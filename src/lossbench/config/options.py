@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     """(logits [B, K], target [B]) -> scalar in nats; with `needs="features"`: (features [B, F], head, target)."""
 
 Shape = tuple[int, ...]
-"""Shape of one input: channels, height and width of an image, or the length of a text."""
+"""Shape of one input: channels, height and width of an image, or the length of a text or vector."""
 
 
 class Words(StrEnum):
@@ -99,6 +99,12 @@ class DatasetConfig:
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     """Metrics of runs on it, names in `lossbench.training.metrics.METRICS`; must contain "accuracy"."""
 
+    gives: ClassVar[str] = "words"
+    """What its inputs are: "images", uint8 [N, C, H, W]; "words", integers [N, L]; or "vectors", floats [N, F]."""
+
+    is_cached: ClassVar[bool] = True
+    """Whether what `read` returns is kept on disk; false where it is made as fast as it is loaded."""
+
     def __post_init__(self) -> None:
         require(self.name in self.names(), "dataset.name", " or ".join(self.names()), self.name)
         for key, number in (("num_train", self.num_train), ("num_validation", self.num_validation)):
@@ -149,6 +155,14 @@ class DatasetConfig:
         """
         raise NotImplementedError
 
+    def log_posterior(self) -> "Callable[[NDArray[Any]], Floats] | None":
+        """The true posterior, where it is known: from inputs [N, ...] as `read` returns them to log P(k | x).
+
+        Returns:
+            A function to float64 [N, K], K the classes of the full data set; None: it is not known.
+        """
+        return None
+
 
 TRAINING_ONLY = (
     *("num_train", "imbalance", "imbalance_ratio", "label_noise", "label_shift"),
@@ -161,6 +175,8 @@ TRAINING_ONLY = (
 class ImageDataset(DatasetConfig):
     """Options of a data set of images, uint8 [N, C, H, W]."""
 
+    gives: ClassVar[str] = "images"
+
     normalization: Normalization = Normalization.mnist
 
 
@@ -172,8 +188,8 @@ class ModelConfig:
     init: Init = Init.default
     init_seed: int | None = None  # of the initial weights only, not of the samples' order; None: the run's seed
 
-    reads: ClassVar[str | None] = None
-    """What it can read: "images" or "words"; None: not said, and not checked."""
+    reads: ClassVar[str | tuple[str, ...] | None] = None
+    """What it can read, one or several of "images", "words" and "vectors"; None: not said, and not checked."""
 
     def __post_init__(self) -> None:
         require(self.name == type(self).name, "model.name", type(self).name, self.name)

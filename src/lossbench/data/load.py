@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 [N, C, H, W], or tokens int64 [N, L], and labels int64 [N] on the device."""
+    """Images uint8 [N, C, H, W], tokens int64 [N, L] or vectors float32 [N, F], and labels int64 [N] on the device."""
 
     images: "Tensor"
     labels: "Tensor"
@@ -34,12 +34,12 @@ class Data:
     shape: Shape
     num_classes: int
     class_counts: "Tensor"  # training images of each class, int64 [K]
-    scale: "Tensor | None"  # of images, [C, 1, 1]; input = pixel * scale + shift. None: tokens, used as they are
+    scale: "Tensor | None"  # of images, [C, 1, 1]; input = pixel * scale + shift. None: others, used as they are
     shift: "Tensor | None"
     padded: "Tensor | None"  # training images with a zero border, for random crops; None: no augmentation
 
     def inputs(self, given: "Tensor") -> "Tensor":
-        """The network's input: uint8 images [B, C, H, W] become normalised float32, channels last; tokens stay."""
+        """The network's input: uint8 images [B, C, H, W] become normalised float32, channels last; others stay."""
         import torch
 
         if self.scale is None or self.shift is None:
@@ -74,7 +74,7 @@ def batch(data: Data, plan: "Tensor") -> "tuple[Tensor, Tensor]":
     if data.padded is None:
         return data.inputs(data.train.images[plan[0]]), target
     index, top, left, flip = plan
-    channels, height, width = data.shape  # of images: tokens are not augmented
+    channels, height, width = data.shape  # of images: nothing else is augmented
     columns = torch.arange(width, device=index.device)
     columns = torch.where(flip[:, None] > 0, width - 1 - columns, columns)  # [B, W]
     rows = top[:, None] + torch.arange(height, device=index.device)  # [B, H]
@@ -110,7 +110,7 @@ def load_data(config: DatasetConfig, runtime: Runtime, device: "torch.device") -
     def on_device(array: np.ndarray, dtype: torch.dtype) -> "Tensor":
         return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
 
-    dtype, scale, shift = torch.int64, None, None
+    dtype, scale, shift = torch.float32 if config.gives == "vectors" else torch.int64, None, None
     if isinstance(config, ImageDataset):
         dtype, (scale, shift) = torch.uint8, _normalization(config.normalization, images)
     train = Split(on_device(images, dtype), on_device(labels, torch.int64))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from lossbench.config.options import DatasetConfig, ImageDataset
+from lossbench.config.options import DatasetConfig
 from lossbench.config.registry import DATASETS, plugin_faults
 from lossbench.config.run import Runtime
 from lossbench.data.npz_file import ARRAYS
@@ -24,13 +24,13 @@ UNREADABLE = (
 
 
 def prepare(config: DatasetConfig, runtime: Runtime) -> Path:
-    """Verify, unpack and cache a data set, unless it is cached already; returns the cache file.
+    """Verify, unpack and cache a data set, unless it is cached already or not to be cached; returns the cache file.
 
     Raises:
         ValueError: the files are missing and cannot be downloaded, or they are not the published ones.
     """
     path = _cache(config, runtime)
-    if not path.exists():
+    if config.is_cached and not path.exists():
         _make(config, runtime)
     return path
 
@@ -42,12 +42,14 @@ def _cache(config: DatasetConfig, runtime: Runtime) -> Path:
 
 
 def _make(config: DatasetConfig, runtime: Runtime) -> Arrays:
-    """Read the data set from its own files, and write the arrays and their digest to the cache file."""
+    """Read the data set from its own files, and write the arrays and their digest to the cache file, if it has one."""
     with plugin_faults("dataset", config.name, "read"):
         found = config.read(runtime)
         arrays = {name: np.array(found[name], order="C") for name in ARRAYS}  # as the cache will return them
         if DATASETS.source(config.name) is not None:
             _check(arrays, config)
+    if not config.is_cached:
+        return arrays
     path = _cache(config, runtime)
     content = arrays | {"digest": _digest(path.name, arrays)}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,8 +68,10 @@ def _check(arrays: Arrays, config: DatasetConfig) -> None:
     known = config.sizes()
     for split, num in (("train", known.num_train), ("test", known.num_test)):
         inputs, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-        if isinstance(config, ImageDataset) and inputs.dtype != np.uint8:
+        if config.gives == "images" and inputs.dtype != np.uint8:
             raise ValueError(f"{split}_images must be uint8 [N, C, H, W], got {inputs.dtype}")
+        if config.gives == "vectors" and inputs.dtype.kind != "f":
+            raise ValueError(f"{split}_images must be floats [N, F], got {inputs.dtype}")
         if inputs.shape != (num, *known.shape):
             raise ValueError(f"{split}_images must be {[num, *known.shape]} as sizes says, got {list(inputs.shape)}")
         if labels.shape != (num,) or labels.dtype.kind not in "iu":
@@ -89,6 +93,8 @@ def _digest(name: str, arrays: Arrays) -> np.ndarray:
 
 def prepared_arrays(config: DatasetConfig, runtime: Runtime) -> Arrays:
     """The arrays in the cache; if it is missing or damaged, the data set is prepared again."""
+    if not config.is_cached:
+        return _make(config, runtime)
     path = _cache(config, runtime)
     try:
         with open_file(path) as file, np.load(file) as content:  # the archive's checksums are verified as it is read

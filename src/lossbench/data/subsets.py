@@ -23,11 +23,10 @@ def stratified_permutation(labels: np.ndarray, seed: int = 0) -> np.ndarray:
 
     labels = np.asarray(labels, np.int64)
     shuffled = torch.randperm(len(labels), generator=generator(seed, 0, "stratified permutation")).numpy()
-    together = np.argsort(labels[shuffled], kind="stable")  # the samples class by class, each in the shuffled order
-    _, first, sizes = np.unique(labels[shuffled][together], return_index=True, return_counts=True)
-    within = np.arange(len(labels)) - np.repeat(first, sizes)
-    place = np.empty(len(labels))  # relative position of a shuffled sample within its class, in 0..1
-    place[together] = (within + 0.5) / np.repeat(sizes, sizes)
+    sizes = np.bincount(labels)[labels[shuffled]]
+    place = (
+        _place_in_class(labels[shuffled]) + 0.5
+    ) / sizes  # relative, of a shuffled sample within its class, in 0..1
     return shuffled[np.argsort(place, kind="stable")]
 
 
@@ -58,12 +57,21 @@ def select(arrays: Arrays, config: DatasetConfig) -> Arrays:
     if config.imbalance is not None and config.imbalance_ratio is not None:
         left = sizes_left(np.bincount(labels), config.imbalance, config.imbalance_ratio)
         order = stratified_permutation(labels)
-        chosen = np.sort(np.concatenate([order[labels[order] == label][:n] for label, n in enumerate(left)]))
+        chosen = np.sort(order[_place_in_class(labels[order]) < left[labels[order]]])
         images, labels = images[chosen], labels[chosen]
     if config.num_train is not None:
         chosen = stratified_permutation(labels)[: config.num_train]
         images, labels = images[chosen], labels[chosen]
     return {"train_images": images, "train_labels": labels, "test_images": test_images, "test_labels": test_labels}
+
+
+def _place_in_class(labels: np.ndarray) -> np.ndarray:
+    """How many samples before each have its class, int64 [N]."""
+    together = np.argsort(labels, kind="stable")
+    _, first, sizes = np.unique(labels[together], return_index=True, return_counts=True)
+    places = np.empty(len(labels), np.int64)
+    places[together] = np.arange(len(labels)) - np.repeat(first, sizes)
+    return places
 
 
 def _of_classes(images: np.ndarray, labels: np.ndarray, classes: list[int]) -> tuple[np.ndarray, np.ndarray]:

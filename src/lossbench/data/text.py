@@ -54,20 +54,27 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(text.lower())
 
 
-def unpacked(path: Path) -> str:
-    """The content of a text file in UTF-8, plain or packed with gzip or xz.
+def unpacked(path: Path, encoding: str | None = None) -> str:
+    """The content of a text file, plain or packed with gzip or xz, which its first bytes say.
+
+    Args:
+        path: the file.
+        encoding: one that Python knows; None: UTF-8.
 
     Raises:
-        ValueError: it cannot be read, or is no text in UTF-8.
+        ValueError: it cannot be read, or is no text in this encoding.
     """
     try:
         content = path.read_bytes()
         for magic, opener in _OPENERS.items():
             if content.startswith(magic):
                 content = opener(content)
-        return content.decode()
+        return content.decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"dataset.path must be a text in UTF-8, and {path} is none (byte {error.start})") from error
+        raise ValueError(
+            f"dataset.path must be a text in {encoding or 'UTF-8'}, and {path} is none (byte {error.start}); "
+            "dataset.encoding names another encoding, such as cp1252"
+        ) from error
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise ValueError(f"dataset.path: {path} cannot be read ({error})") from error
 
@@ -89,8 +96,8 @@ def austen() -> Text:
 
 
 @lru_cache(maxsize=2)
-def of_file(path: str, sha256: str) -> Text:
-    """A text file of a user's.
+def of_file(path: str, sha256: str, encoding: str | None = None) -> Text:
+    """A text file of a user's, in UTF-8 if `encoding` is None.
 
     Raises:
         ValueError: it is another file than the digest says, no text, or has fewer than two different words.
@@ -99,7 +106,7 @@ def of_file(path: str, sha256: str) -> Text:
         raise ValueError(
             f"dataset.path: {path} has changed since dataset.sha256 was computed; leave dataset.sha256 out"
         )
-    found = in_words([tokens(unpacked(Path(path)))])
+    found = in_words([tokens(unpacked(Path(path), encoding))])
     if len(found.words) < 2:
         words = f"one word ({found.words[0]})" if found.words else "no words"
         raise ValueError(f"dataset.path must be a text with two different words or more, and {path} has {words}")

@@ -1,7 +1,8 @@
 """Next-word prediction: a class for each of the most frequent words of a text."""
 
+import codecs
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,18 +30,23 @@ class Words(DatasetConfig):
     name: str = "words"
     vocabulary: int = 9580  # number of classes: the most frequent words of the training part
     context: int = 4  # number of words before
-    path: str | None = None  # of a text in UTF-8, plain, .gz or .xz; None: Jane Austen's novels
+    num_test: int | None = None  # number of test positions, evenly spaced among all; None: all
+    path: str | None = None  # of a text, plain or packed with gzip or xz; None: Jane Austen's novels
     sha256: str | None = None  # of that file, part of the run's name instead of the path; None: computed from the file
+    encoding: str | None = None  # of that file, a name that Python knows, such as cp1252; None: UTF-8
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "top5_accuracy", "perplexity", "mrr", "ndcg10")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.vocabulary >= SMALLEST, "dataset.vocabulary", f">= {SMALLEST}", self.vocabulary)
+        require(self.num_test is None or self.num_test >= 1, "dataset.num_test", "null or >= 1", self.num_test)
         require(1 <= self.context <= 64, "dataset.context", "in 1..64", self.context)
         if self.path is None:
             require(self.sha256 is None, "dataset.sha256", "null without dataset.path", self.sha256)
+            require(self.encoding is None, "dataset.encoding", "null without dataset.path", self.encoding)
             return
+        self.encoding = None if self.encoding is None else _encoding(self.encoding)
         self.path = expanded(self.path, "dataset.path")
         if self.sha256 is None:
             require(Path(self.path).is_file(), "dataset.path", "an existing text file", self.path)
@@ -51,19 +57,24 @@ class Words(DatasetConfig):
     def _text(self) -> text.Text:
         if self.path is None or self.sha256 is None:
             return text.austen()
-        return text.of_file(self.path, self.sha256)
+        return text.of_file(self.path, self.sha256, self.encoding)
 
     def sizes(self) -> Sizes:
         """Numbers of positions whose next word is a class; the text is read once."""
-        return _sizes(self.path, self.sha256, self.vocabulary, self.context)
+        known = _sizes(self.path, self.sha256, self.encoding, self.vocabulary, self.context)
+        if self.num_test is None:
+            return known
+        require(self.num_test <= known.num_test, "dataset.num_test", f"<= {known.num_test}", self.num_test)
+        return replace(known, num_test=self.num_test)
 
     def class_names(self) -> tuple[str, ...]:
         """The words."""
         return self._text().words[: self.vocabulary]
 
     def variant(self) -> str:
-        """The text, the number of classes and the length of contexts."""
-        return f"{'austen' if self.sha256 is None else self.sha256[:16]}-{self.vocabulary}-{self.context}"
+        """The text, the number of classes, the length of contexts, and what else is not as usual."""
+        further = "".join(f"-{value}" for value in (self.num_test, self.encoding) if value is not None)
+        return f"{'austen' if self.sha256 is None else self.sha256[:16]}-{self.vocabulary}-{self.context}{further}"
 
     def read(self, runtime: Any) -> Mapping[str, np.ndarray]:
         """Contexts, int32 [N, context], and the places of the next words."""
@@ -71,13 +82,26 @@ class Words(DatasetConfig):
         arrays: dict[str, np.ndarray] = {}
         for split, parts in (("train", found.train), ("test", found.test)):
             contexts, labels = text.samples(parts, self.vocabulary, self.context)
+            if split == "test" and self.num_test is not None:
+                spaced = np.arange(self.num_test) * len(labels) // self.num_test
+                contexts, labels = contexts[spaced], labels[spaced]
             arrays |= {f"{split}_images": contexts, f"{split}_labels": labels}
         return arrays
 
 
+def _encoding(name: str) -> str | None:
+    """Python's own name of an encoding; None for UTF-8, so that runs with both spellings are the same."""
+    try:
+        "a".encode(name)
+        known = codecs.lookup(name).name
+    except (LookupError, ValueError):
+        raise ValueError(f"dataset.encoding must be null or an encoding that Python knows, got {name!r}") from None
+    return None if known == "utf-8" else known
+
+
 @lru_cache(maxsize=16)
-def _sizes(path: str | None, sha256: str | None, vocabulary: int, context: int) -> Sizes:
-    found = text.austen() if path is None or sha256 is None else text.of_file(path, sha256)
+def _sizes(path: str | None, sha256: str | None, encoding: str | None, vocabulary: int, context: int) -> Sizes:
+    found = text.austen() if path is None or sha256 is None else text.of_file(path, sha256, encoding)
     known, where = len(found.words), path or "Jane Austen's novels"
     if vocabulary > known:
         raise ValueError(

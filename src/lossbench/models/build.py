@@ -8,19 +8,34 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def check_shape(config: ModelConfig, shape: Shape) -> None:
-    """Check that a network can read inputs of a shape.
+GOES_WITH = {"images": ("dataset=digits", "model=cnn2c"), "words": ("dataset=words", "model=word2next")}
+GOES_WITH["vectors"] = ("dataset=gaussian_classes", "model=linear")
+"""A data set and a network for each kind of input."""
+
+
+def kind_of(shape: Shape) -> str:
+    """The kind of inputs of a shape where nothing else says it: "images" or "words"."""
+    return "images" if len(shape) == 3 else "words"
+
+
+def check_shape(config: ModelConfig, shape: Shape, gives: str | None = None) -> None:
+    """Check that a network can read the inputs of a data set.
+
+    Args:
+        config: the network's options.
+        shape: of one input.
+        gives: what the inputs are, "images", "words" or "vectors"; None: images if the shape is one of images.
 
     Raises:
-        ValueError: it reads images, and the inputs are words, or the other way round; or images are smaller in height
-            or width than its `smallest_side`.
+        ValueError: it reads inputs of another kind; or images are smaller in height or width than its `smallest_side`.
     """
-    given = "images" if len(shape) == 3 else "words"
-    if config.reads not in (None, given):
-        other = "model=word2next" if given == "words" else "dataset=words"
-        raise ValueError(
-            f"model={config.name} reads {config.reads}, but the data set is of {given}; {other} goes with it"
-        )
+    given = gives or kind_of(shape)
+    reads = (config.reads,) if isinstance(config.reads, str) else config.reads
+    if reads is not None and given not in reads:
+        fitting = [GOES_WITH[kind][0] for kind in reads if kind in GOES_WITH]
+        other = GOES_WITH[given][1] if given in GOES_WITH and reads == ("images",) else " or ".join(fitting)
+        known = " and ".join(reads)
+        raise ValueError(f"model={config.name} reads {known}, but the data set is of {given}; {other} goes with it")
     smallest = config.smallest_side()
     if len(shape) == 3 and min(shape[1:]) < smallest:
         raise ValueError(
@@ -29,11 +44,16 @@ def check_shape(config: ModelConfig, shape: Shape) -> None:
         )
 
 
-def example(shape: Shape) -> "Tensor":
-    """A batch of one input, all zeros: an image, float32 [1, C, H, W], or tokens, int64 [1, L]."""
+def example(shape: Shape, gives: str | None = None) -> "Tensor":
+    """A batch of one input, all zeros: an image, float32 [1, C, H, W]; tokens, int64 [1, L]; a vector, float32 [1, F].
+
+    Args:
+        shape: of one input.
+        gives: as in `check_shape`.
+    """
     import torch
 
-    return torch.zeros(1, *shape, dtype=torch.float32 if len(shape) == 3 else torch.int64)
+    return torch.zeros(1, *shape, dtype=torch.int64 if (gives or kind_of(shape)) == "words" else torch.float32)
 
 
 def build_model(config: ModelConfig, shape: Shape, num_classes: int, seed: int) -> "nn.Module":
@@ -81,11 +101,14 @@ def count_parameters(model: "nn.Module") -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def flops_per_image(config: ModelConfig, shape: Shape, num_classes: int) -> tuple[float, float]:
+def flops_per_image(
+    config: ModelConfig, shape: Shape, num_classes: int, gives: str | None = None
+) -> tuple[float, float]:
     """Floating-point operations for one image, in the forward pass and in a training step.
 
     Only convolutions, computed directly, and matrix products count; a product and a sum are one operation each. A
-    training step is three forward passes less the gradient with respect to the images, which is not computed.
+    training step is three forward passes less the gradient with respect to the images, which is not computed. `gives`
+    is what the inputs are, as in `check_shape`.
     """
     import torch
     from torch import nn
@@ -100,7 +123,7 @@ def flops_per_image(config: ModelConfig, shape: Shape, num_classes: int) -> tupl
     for layer in model.modules():
         layer.register_forward_hook(count)
     with torch.no_grad():
-        model(example(shape))
+        model(example(shape, gives))
     return sum(counts), 3 * sum(counts) - counts[0]
 
 

@@ -56,7 +56,8 @@ def split(model: "nn.Module") -> "nn.Module":
     network is modified.
 
     Raises:
-        ValueError: the last linear layer is not the network's last layer, so that its output is not the logits.
+        ValueError: there is no linear layer, or the last one is not the network's last layer, so that its output is not
+            the logits.
     """
     from torch import Tensor, nn
 
@@ -71,6 +72,8 @@ def split(model: "nn.Module") -> "nn.Module":
             logits: Tensor = self.head(self.features(x))
             return logits
 
+    if not any(isinstance(layer, nn.Linear) for layer in model.modules()):
+        raise ValueError("the network has no linear layer")
     head = output_layer(model)
     place = next(name for name, layer in model.named_modules() if layer is head)
     parent, _, name = place.rpartition(".")

@@ -31,6 +31,7 @@ FREE, RATIO = 2**26, 20
 
 _SCORES = ("nll", "brier", "ece", "adaptive_ece", "overconfidence")
 _RANKING = ("ndcg", "mrr", "ties")
+_BAND = ("accuracy", "nll")
 _NUMBERS = ("test_loss", "train_accuracy")
 _SIZES = ("wall_s", "images_per_s", "step_ms", "peak_memory_mb", "num_parameters", "num_train", "num_test")
 _GROUPS = ("dataset", "model", "loss", "schedule", "runtime")
@@ -124,6 +125,11 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         _numbers(_mapping(fields["ranking"], "ranking"), {*_RANKING, *fields["ranking"]})
     if "positive_classes" in fields:
         _numbers(fields, ("positive_classes",))
+    if "macro_recall" in fields:
+        _numbers(fields, ("macro_recall",))
+    for name, band in _mapping(fields.get("by_frequency", {}), "by_frequency").items():
+        known = _mapping(band, f"by_frequency.{name}")
+        _numbers(known, ("classes", "test_samples", *(key for key in _BAND if known[key] is not None)))
 
 
 def _maps(fields: Mapping[str, Any]) -> Iterable[str]:

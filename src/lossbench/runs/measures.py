@@ -87,6 +87,22 @@ def _epochs_to_end(record: Mapping[str, Any]) -> float:
     return epochs_to_end(record["curves"]["test/accuracy"])
 
 
+def nll_above_bayes(record: Mapping[str, Any]) -> float:
+    """A run's NLL less that of the true posterior on the same test samples, in nats.
+
+    It estimates the mean Kullback-Leibler divergence from the true posterior. The NLL is that of the map by which the
+    run's loss is compared, or, with more classes than scores are kept for, that of the softmax of the logits.
+
+    Raises:
+        KeyError: the true posterior is not known, or the NLL is not in the record.
+    """
+    above: float = record["bayes"]["nll"]
+    scores = record.get("scores")
+    if scores:
+        return float(scores[compared_map(record)]["nll"]) - above
+    return math.log(record["metrics"]["test/perplexity"]) - above
+
+
 _PERCENT: dict[str, Any] = {"factor": 100.0, "best": max}
 _SCORES = {"nll": "NLL (nats)", "brier": "Brier score", "ece": "ECE", "adaptive_ece": "adaptive ECE"}
 
@@ -100,6 +116,7 @@ MEASURES: Mapping[str, Measure] = {
         Measure("epochs_to_end", "Epochs to the end", _epochs_to_end, digits=1, best=min),
         Measure("test_loss", "Test loss (nats)", _field("test_loss"), digits=4),
         *(Measure(key, label, _score(key), digits=4, best=min) for key, label in _SCORES.items()),
+        Measure("nll_above_bayes", "NLL above the true posterior's (nats)", nll_above_bayes, digits=4, best=min),
         Measure("overconfidence", "Mean confidence less accuracy", _score("overconfidence"), digits=4),
         *(
             Measure(f"tempered_{key}", f"{label}, tempered", _tempered(key), digits=4, best=min)

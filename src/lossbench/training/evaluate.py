@@ -31,6 +31,7 @@ class Evaluation:
     metrics: dict[str, float]  # those that the data set declares; "accuracy" is a fraction
     predictions: Tensor  # class with the highest logit as it is read, int64 [N]
     logits: Tensor | None  # as they are read, float32 [N, K]; None: more than `MOST_CLASSES` classes
+    nll: Tensor | None = None  # with more classes, if asked for: of the softmax of these logits, in nats, float32 [N]
 
 
 @contextmanager
@@ -48,19 +49,20 @@ def _own_draws(state: State) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def evaluate(state: State, split: Split, names: Sequence[str] = ("accuracy",)) -> Evaluation:
+def evaluate(state: State, split: Split, names: Sequence[str] = ("accuracy",), *, with_nll: bool = False) -> Evaluation:
     """Evaluate on a split, in evaluation mode and without augmentation.
 
     Args:
         state: network, loss and data.
         split: the inputs and labels.
         names: names of the metrics, as in `METRICS`.
+        with_nll: whether to keep each sample's NLL if no logits are kept.
     """
     with _own_draws(state):
-        return _evaluate(state, split, names)
+        return _evaluate(state, split, names, with_nll)
 
 
-def _evaluate(state: State, split: Split, names: Sequence[str]) -> Evaluation:
+def _evaluate(state: State, split: Split, names: Sequence[str], with_nll: bool) -> Evaluation:
     state.model.eval()
     target = split.labels
     if has_few_classes(state):
@@ -71,6 +73,7 @@ def _evaluate(state: State, split: Split, names: Sequence[str]) -> Evaluation:
         return Evaluation(loss, _final(sums, len(target)), found.predictions, logits)
     sums = dict.fromkeys(names, torch.zeros((), dtype=torch.float64, device=target.device))
     predictions, loss_sum = torch.empty_like(target), torch.zeros((), dtype=torch.float64, device=target.device)
+    nll = torch.empty(len(target), device=target.device) if with_nll else None
     for part in _batches(split):
         inputs, own = state.data.inputs(split.images[part]), target[part]
         value, batch_logits = loss_of(state, inputs, own)
@@ -80,8 +83,10 @@ def _evaluate(state: State, split: Split, names: Sequence[str]) -> Evaluation:
         found = Scored(state.as_read(batch_logits), own)
         loss_sum += value.double() * len(own)
         predictions[part] = found.predictions
+        if nll is not None:
+            nll[part] = found.nll
         sums = {name: total + METRICS[name].of_samples(found).double().sum() for name, total in sums.items()}
-    return Evaluation(loss_sum.item() / len(target), _final(sums, len(target)), predictions, None)
+    return Evaluation(loss_sum.item() / len(target), _final(sums, len(target)), predictions, None, nll)
 
 
 def _final(sums: dict[str, Tensor], num: int) -> dict[str, float]:

@@ -32,7 +32,15 @@ from lossbench.training.evaluate import Evaluation, evaluate, has_few_classes
 from lossbench.training.gradient_trace import arrays as gradient_arrays
 from lossbench.training.gradient_trace import gradient_trace
 from lossbench.training.optimizer import build_optimizer
-from lossbench.training.record import arrays_of, circumstances, identity, probabilities_of, record_of
+from lossbench.training.record import (
+    arrays_of,
+    circumstances,
+    frequency_of,
+    identity,
+    known_posterior,
+    probabilities_of,
+    record_of,
+)
 from lossbench.training.steps import OnStep, State, train_epoch, train_step
 from lossbench.training.trace import gradient_norms, has_classes_apart, trace
 from lossbench.training.trial import try_loss, try_model
@@ -71,9 +79,9 @@ def check(config: Config) -> torch.device:
     device = choose_device(config.runtime.device, config.schedule.precision)
     check_folder(Path(config.runtime.output_dir), "runtime.output_dir")
     known = sizes(config.dataset)
-    check_shape(config.model, known.shape)
+    check_shape(config.model, known.shape, config.dataset.gives)
     _check_batch_size(config, known.num_train)
-    try_model(config.model, known)
+    try_model(config.model, known, config.dataset.gives, config.loss)
     with plugin_faults("loss", config.loss.name, "check_classes"):
         config.loss.check_classes(known.num_classes)
     try_loss(config.loss, known.num_classes)
@@ -237,11 +245,13 @@ def _fit(
         tracker.epoch(line, traced)
         on_step(epoch, 1.0, _readable(line, schedule.epochs))
     if found is None:
-        found = evaluate(state, state.data.test, config.dataset.metrics)
+        found = evaluate(state, state.data.test, config.dataset.metrics, with_nll=True)
     arrays = arrays_of(state, found, checkpoint) | gradient_arrays(gradients)
     wall_s = wall_before + time.perf_counter() - began
     record = record_of(config, run.id, history, state, device, num_threads, wall_s, memory.mb())
     record |= probabilities_of(arrays, config.loss, state.data.class_counts.cpu().numpy())
+    record |= known_posterior(config, state)
+    record |= frequency_of(state, found)
     record["sessions"] = checkpoint["sessions"]
     if checkpoint["within_epochs"]:
         record["within_epochs"] = checkpoint["within_epochs"]
@@ -295,7 +305,7 @@ def _epoch(
     if state.by_features:
         train_accuracy = evaluate(state, first_samples(state)).metrics["accuracy"]
     target = state.data.test.labels
-    found = evaluate(state, state.data.test, names)
+    found = evaluate(state, state.data.test, names, with_nll=epoch == config.schedule.epochs)
     if not math.isfinite(found.loss):
         raise diverged(epoch, None, found.loss)
     num_steps = math.ceil(num / config.schedule.batch_size)

@@ -11,9 +11,11 @@ from lossbench import NUMERICS
 from lossbench.config.options import LossConfig
 from lossbench.config.registry import LOSSES, plugin_facts
 from lossbench.config.run import Config
+from lossbench.data.bayes import bayes
 from lossbench.models.build import count_parameters
 from lossbench.models.features import output_layer
 from lossbench.runs.folder import FORMAT
+from lossbench.statistics.by_frequency import by_frequency
 from lossbench.system.machine import commit, device_name, versions
 from lossbench.training import metrics
 from lossbench.training.evaluate import Evaluation, predict
@@ -92,6 +94,26 @@ def probabilities_of(arrays: Mapping[str, np.ndarray], loss: LossConfig, class_c
     kept = {"class_counts": class_counts.tolist()} if "own" in LOSSES[loss.name].maps else {}
     of_run = arrays["test_logits"], arrays["test_labels"], loss, class_counts
     return scored(*of_run) | ranked(*of_run) | kept
+
+
+def known_posterior(config: Config, state: State) -> dict[str, Any]:
+    """The field of a record about the true posterior on the test samples; empty if it is not known."""
+    test = state.data.test
+    found = bayes(config.dataset, test.images.cpu().numpy(), test.labels.cpu().numpy())
+    return {} if found is None else {"bayes": found}
+
+
+def frequency_of(state: State, found: Evaluation) -> dict[str, Any]:
+    """The fields of a record that measure classes by their frequency; none with few classes, whose logits are kept.
+
+    Args:
+        state: the state after the last epoch.
+        found: the last evaluation on the test samples.
+    """
+    if found.nll is None:
+        return {}
+    arrays = found.predictions, state.data.test.labels, found.nll, state.data.class_counts
+    return by_frequency(*(array.cpu().numpy() for array in arrays))
 
 
 def record_of(

@@ -7,9 +7,10 @@ from lossbench.config.options import LossConfig, ModelConfig, Sizes
 from lossbench.config.registry import LOSSES, MODELS, plugin_faults
 from lossbench.losses.build import build_loss
 from lossbench.models.build import build_model, example
+from lossbench.models.features import split
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 SAMPLES, FEATURES = 8, 5
 
@@ -29,11 +30,18 @@ def try_loss(config: LossConfig, num_classes: int) -> None:
         raise ValueError(f"loss={config.name} of {source.name} {reason}")
 
 
-def try_model(config: ModelConfig, known: Sizes) -> None:
+def try_model(config: ModelConfig, known: Sizes, gives: str, loss: LossConfig) -> None:
     """Build a network that is from a plugin, and call it once on the CPU with an input of zeros.
 
+    Args:
+        config: the network's options.
+        known: sizes of the data set.
+        gives: what its inputs are.
+        loss: the loss that it is trained with.
+
     Raises:
-        ValueError: it fails, or does not return a logit for each class.
+        ValueError: it fails, does not return a logit for each class, or has no features and output layer for a loss
+            that needs them.
     """
     if MODELS.source(config.name) is None:
         return
@@ -41,10 +49,30 @@ def try_model(config: ModelConfig, known: Sizes) -> None:
 
     with plugin_faults("model", config.name, "build or its network"), torch.no_grad():
         model = build_model(config, known.shape, known.num_classes, seed=0).eval()
-        logits = model(example(known.shape))
+        logits = model(example(known.shape, gives))
         if logits.shape != (1, known.num_classes):
             wanted = f"logits [B, {known.num_classes}] for inputs [B, {', '.join(map(str, known.shape))}]"
             raise ValueError(f"the network must return {wanted}, and returns {list(logits.shape)} for one input")
+        if loss.needs == "features":
+            _try_split(model, logits, example(known.shape, gives), loss.name)
+
+
+def _try_split(model: "nn.Module", logits: "Tensor", inputs: "Tensor", loss: str) -> None:
+    """Split a network into features and output layer, and compare its logits; the network is modified."""
+    import torch
+
+    try:
+        parts: Any = split(model)
+        features = parts.features(inputs)
+        same = features.ndim == 2 and torch.allclose(parts.head(features), logits, rtol=1e-4, atol=1e-5)
+        reason = "what follows its last linear layer changes the logits"
+    except (RuntimeError, ValueError) as error:
+        same, reason = False, str(error)
+    if not same:
+        raise ValueError(
+            f"loss={loss} needs features and an output layer, but {reason}; let the network end with a linear layer, "
+            "or choose a loss of logits"
+        )
 
 
 class _Held:

@@ -39,7 +39,7 @@ class Weights:
     in_two_parts: bool  # the network was split into features and head
     shape: Shape  # of one input
     num_classes: int
-    scale: Tensor | None  # float32 [C, 1, 1]; input = pixel (0..255) * scale + shift. None: tokens
+    scale: Tensor | None  # float32 [C, 1, 1]; input = pixel (0..255) * scale + shift. None: others
     shift: Tensor | None
     class_counts: Tensor  # training samples of each class, int64 [K]
     train_predictions: Tensor  # class with the highest logit for each training sample, [N], in the data set's order
@@ -165,9 +165,9 @@ class Network(nn.Module):
     Attributes:
         network: the same; call it with inputs that are normalised already.
         run_id: name of the run.
-        shape: of one input: channels, height and width of an image; the length of a text.
+        shape: of one input: channels, height and width of an image; the length of a text or vector.
         num_classes: K.
-        scale: float32 [C, 1, 1]; the network sees pixel (0..255) * scale + shift. None for tokens.
+        scale: float32 [C, 1, 1]; the network sees pixel (0..255) * scale + shift. None for others.
         shift: likewise.
     """
 
@@ -185,7 +185,8 @@ class Network(nn.Module):
         """Logits [N, K].
 
         Args:
-            images: [N, C, H, W], uint8 in 0..255 or floats in 0..1; of a data set of tokens int64 [N, L].
+            images: [N, C, H, W], uint8 in 0..255 or floats in 0..1; of a data set of tokens int64 [N, L], of
+                vectors float32 [N, F].
 
         Raises:
             ValueError: they have another type, shape or range.
@@ -196,7 +197,7 @@ class Network(nn.Module):
         return logits
 
     def inputs(self, images: Tensor) -> Tensor:
-        """What the network sees: images normalised, float32 [N, C, H, W]; tokens as they are."""
+        """What the network sees: images normalised, float32 [N, C, H, W]; others as they are."""
         if self.scale is None or self.shift is None:
             return images
         if images.dtype == torch.uint8:
