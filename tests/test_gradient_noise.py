@@ -100,8 +100,8 @@ def test_bias_and_variance_are_those_of_all_draws_enumerated(config: Any, functi
         one = found[part]
         assert one.variance == pytest.approx(variance, rel=0.1)
         assert abs(one.bias2 - bias2) < 4 * one.bias2_se + 1e-12
-        assert one.bias2_se < 0.02 * max(variance, 1)
-        assert one.bias2 == pytest.approx(bias2, abs=0.03 * max(variance, 1))
+        assert one.bias2_se < 0.03 * max(variance, 1)
+        assert one.bias2 == pytest.approx(bias2, abs=0.05 * max(variance, 1))
     if config.name == "sampled_lgl":
         assert [round(bias2, 12) for bias2, _ in expected.values()] == [0, 0]
 
