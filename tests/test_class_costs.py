@@ -117,3 +117,24 @@ def test_a_turn_has_more_steps_where_they_are_short(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(step, "_seconds", lambda steps: 3.0)
     step.prepare()
     assert step._steps == 1
+
+
+def test_a_step_is_one_of_adagrad_on_the_loss() -> None:
+    step = class_costs._Step(None, 12, 4, 8)
+    given: Any = step._head
+    other = torch.nn.Linear(4, 12)
+    other.load_state_dict(given.state_dict())
+    optimizer = torch.optim.Adagrad(other.parameters(), lr=0.1)
+    for nth in range(3):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(other(step._features.detach()), step._targets[nth]).backward()
+        optimizer.step()
+        step.step()
+    torch.testing.assert_close(given.weight, other.weight)
+    torch.testing.assert_close(given.bias, other.bias)
+    assert step._features.grad is not None
+    with_draws = class_costs._Step(SampledSoftmax(num_sampled=5), 12, 4, 8)
+    before = with_draws._head.weight.clone()  # type: ignore[operator, union-attr]
+    with_draws.step()
+    changed = (with_draws._head.weight != before).any(dim=1)  # type: ignore[operator, union-attr]
+    assert set(with_draws._targets[0].tolist()) <= set(changed.nonzero()[:, 0].tolist())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -12,7 +13,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from lossbench.report.blocks import Picture
 from lossbench.report.drawing import drawing
 from lossbench.report.grouped_legend import grouped_legend, legend_height
-from lossbench.report.interval_axes import data
 from lossbench.report.panels import NARROW, lines, panels
 from lossbench.report.style import TEXT, styles_of_groups
 from lossbench.report.tradeoff_figure import NOT_YET, highest
@@ -89,13 +89,8 @@ def course_picture(
         f"{f' ({ns})' * bool(ns)}. {f'Beyond the axis: {enumerated(beyond)}. ' if beyond else ''}{setting}"
     )
     texts = " ".join(map(_in_words, courses))
-    frame = data(
-        [
-            {"method": one.label, "kind": one.group, "cost": point.cost, "nll_nats": point.mean, "n": point.n}
-            for one in known
-            for point in one.points
-        ]
-    )
+    rows = [(one.label, one.group, *vars(point).values()) for one in known for point in one.points]
+    frame = pd.DataFrame(rows, columns=["method", "kind", "cost", "nll_nats", "n"]).round(4)
     drawn = drawing(_draw, tuple(courses), cost_words, measure)
     return Picture(name, drawn, caption.strip(), f"Quality over cost. {texts}".strip(), frame)
 

@@ -146,8 +146,8 @@ class _Step:
         return {"mb": self._mb, "mflop": self._mflop}
 
     def turn(self) -> float:
-        """Time of a step in ms, mean over a turn."""
-        return 1e3 * self._seconds(self._steps)
+        """Time of a step in ms, mean over a turn; five digits."""
+        return float(f"{1e3 * self._seconds(self._steps):.5g}")
 
     def _seconds(self, steps: int) -> float:
         began = time.process_time()

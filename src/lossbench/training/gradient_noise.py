@@ -124,11 +124,16 @@ def noise_of_state(
 def _mean(by_batch: list[Noise]) -> dict[str, Any]:
     num = len(by_batch)
     return {
-        "bias2": sum(one.bias2 for one in by_batch) / num,
-        "bias2_se": math.sqrt(sum(one.bias2_se**2 for one in by_batch)) / num,
-        "variance": sum(one.variance for one in by_batch) / num,
-        "by_batch": [one.bias2 for one in by_batch],
+        "bias2": _short(sum(one.bias2 for one in by_batch) / num),
+        "bias2_se": _short(math.sqrt(sum(one.bias2_se**2 for one in by_batch)) / num),
+        "variance": _short(sum(one.variance for one in by_batch) / num),
+        "by_batch": [_short(one.bias2) for one in by_batch],
     }
+
+
+def _short(value: float) -> float:
+    """Five digits, which is more than is known of it."""
+    return float(f"{value:.5g}")
 
 
 def exact_gradient(

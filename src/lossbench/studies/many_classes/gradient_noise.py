@@ -228,7 +228,8 @@ def noise_blocks(results: Results) -> list[Block]:
     missing = [words for state, words in STATES.items() if state not in done]
     if not done:
         return [Paragraph("Bias and variance of the gradients are not yet measured.")]
-    blocks: list[Block] = [Paragraph(text) for text in _about(results, done)]
+    first, *notes = map(Paragraph, _about(results, done))
+    blocks: list[Block] = [first]
     if missing:
         blocks.append(Paragraph(f"Not yet measured: {enumerated(missing)}."))
     every = [one for state in done for one in found[state]]
@@ -244,7 +245,7 @@ def noise_blocks(results: Results) -> list[Block]:
         ]  # fmt: skip
         blocks.append(noise_picture(marks, f"many_classes_noise_{part}", words, TOLD, f"{_FORMS_TOLD} {setting}"))
         blocks.append(_table([one for one in chosen if one.method.num == TOLD], done, words, setting))
-    return blocks
+    return [*blocks, *notes]
 
 
 def _about(results: Results, done: Sequence[str]) -> list[str]:

@@ -223,7 +223,12 @@ def cost_blocks(results: Results) -> list[Block]:
         for one in shown
     ]
     setting = _setting(results, done)
-    return [*map(Paragraph, texts), growth_picture(lines, "many_classes_cost", setting), _table(every, done, setting)]
+    return [
+        *map(Paragraph, texts),
+        growth_picture(lines, "many_classes_cost", setting),
+        _times(every, done, setting),
+        _sizes(every, done, setting),
+    ]
 
 
 def _setting(results: Results, done: Sequence[int]) -> str:
@@ -248,26 +253,36 @@ def _about(results: Results, done: Sequence[int]) -> str:
     )
 
 
-def _table(every: Sequence[CostOf], done: Sequence[int], setting: str) -> Table:
-    ends = list(dict.fromkeys((done[0], done[-1])))
+def _times(every: Sequence[CostOf], done: Sequence[int], setting: str) -> Table:
     rows = {}
     for one in every:
-        row: dict[str, str] = {}
-        for num in ends:
-            row[f"ms, K={num:,}"] = _number(one.ms(num))
-        row[f"Times cross-entropy, K={ends[-1]:,}"] = _ratio(one.ratios(ends[-1]))
+        row = {f"ms, K={num:,}": _number(one.ms(num)) for num in _ends(done)}
+        row[f"Times cross-entropy, K={done[-1]:,}"] = _ratio(one.ratios(done[-1]))
         row[f"Slope from K={LATE:,}"] = told(one.growth)
-        for num in ends:
-            row[f"MB, K={num:,}"] = _number(one.mb(num))
-        row[f"MFLOP, K={ends[-1]:,}"] = _number(one.mflop(ends[-1]))
         row[f"Slope from K={SIZES[0]:,}"] = told(one.growth_from(SIZES[0]))
         rows[one.method.label] = row
     caption = (
         "A step by the number of classes K: median time, time over that of cross-entropy (median, smallest and "
-        "largest), peak memory, operations, and slope of log time over log K (95 % interval over repetitions; 0 is "
-        f"flat, 1 is linear). {setting}"
+        "largest), and slope of log time over log K (95 % interval over repetitions; 0 is flat, 1 is linear). "
+        f"{setting}"
     )
     return table(rows, ["Loss"], caption)
+
+
+def _sizes(every: Sequence[CostOf], done: Sequence[int], setting: str) -> Table:
+    rows = {}
+    for one in every:
+        row = {f"MB, K={num:,}": _number(one.mb(num)) for num in _ends(done)}
+        rows[one.method.label] = row | {f"MFLOP, K={num:,}": _number(one.mflop(num)) for num in _ends(done)}
+    caption = (
+        "A step by the number of classes K: peak of its tensors beyond weights and Adagrad's sums, and operations of "
+        f"its matrix products. {setting}"
+    )
+    return table(rows, ["Loss"], caption)
+
+
+def _ends(done: Sequence[int]) -> list[int]:
+    return list(dict.fromkeys((done[0], done[-1])))
 
 
 def _number(value: float) -> str:
