@@ -15,6 +15,7 @@ import gpu
 import torch
 from formats import formats
 from runners import Report
+from sampled import sampled
 
 from lossbench.config.run import Runtime
 from lossbench.system.machine import commit, device_name, num_cores, versions
@@ -27,6 +28,7 @@ PARTS: dict[str, dict[str, Part]] = {
         "formats": formats,
         "losses": lambda *given: cpu.losses(*given[:3]),
         "many_classes": lambda *given: cpu.many_classes(*given[:3]),
+        "sampled": lambda *given: sampled(*given[:3]),
         "evaluation": cpu.evaluation,
         "alternatives": lambda *given: cpu.alternatives(*given[:3]),
         "sizes": lambda *given: cpu.sizes(*given[:3]),

@@ -17,7 +17,7 @@ from lossbench.data.bayes import bayes
 from lossbench.data.digits import Digits
 from lossbench.data.gaussian_classes import Frequencies, GaussianClasses
 from lossbench.data.load import load_data
-from lossbench.data.prepared import prepare, prepared_arrays
+from lossbench.data.prepared import _check, prepare, prepared_arrays
 from lossbench.data.subsets import select, stratified_permutation
 from lossbench.data.words import Words
 from lossbench.losses.full_softmax import FullSoftmax
@@ -33,7 +33,9 @@ from lossbench.runs.measures import measure
 from lossbench.runs.records import own_records, verify
 from lossbench.statistics.calibration import labels_sha256
 from lossbench.sweep.run_all import run_all
+from lossbench.training.evaluate_run import evaluate_run
 from lossbench.training.fit import fit, start_state
+from lossbench.training.weights import load_network
 
 CPU = torch.device("cpu")
 
@@ -286,6 +288,27 @@ def test_a_sampled_loss_goes_from_config_to_record(tmp_path: Path, capsys: pytes
     assert f"the run's NLL is {above:.4f} above it" in said
     assert run_id(run).startswith("gaussian_classes-linear-sampled_softmax-s0-")
     assert run_id(replace(run, dataset=replace(dataset, data_seed=1))) != run_id(run)
+
+
+def test_saved_weights_give_the_record_again(tmp_path: Path) -> None:
+    run = config(tmp_path, made(), loss=FullSoftmax())
+    run = replace(run, runtime=replace(run.runtime, save_weights=True))
+    record = fit(run, open_run(run))
+    (found,) = own_records(tmp_path).records.values()
+    again = evaluate_run(found, open_run(run).folder, None, run.runtime)
+    assert (again.as_recorded, again.accuracy) == (True, record["test_accuracy"])
+    inputs = made().read(None)["test_images"]
+    logits = load_network(open_run(run).folder)(torch.from_numpy(inputs))
+    right = (logits.argmax(dim=1).numpy() == made().read(None)["test_labels"]).mean()
+    assert right == pytest.approx(record["test_accuracy"])
+
+
+def test_vectors_of_a_plugin_must_be_floats() -> None:
+    dataset = made()
+    arrays = dict(dataset.read(None))
+    _check(arrays, dataset)
+    with pytest.raises(ValueError, match=r"train_images must be floats \[N, F\], got int64"):
+        _check(arrays | {"train_images": arrays["train_images"].astype(np.int64)}, dataset)
 
 
 def test_other_runs_have_no_such_field(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from lossbench.losses import lgl_inr as module
 from lossbench.losses import lgl_inr_columns as columns
 from lossbench.losses.lgl_inr import lgl_inr
 from lossbench.losses.lgl_inr_columns import lgl_inr_columns
+from lossbench.training.step_cost import peak_mb
 
 OPTIONS: list[dict[str, Any]] = [
     *({}, {"beta": 0.0}, {"beta": 4.0}, {"detach_weights": True}, {"missing": "keep"}, {"reduction": "mean"}),
@@ -53,6 +54,33 @@ def test_it_equals_the_matrix_form(
     expected, slope = value_and_gradient(logits, target, **options)
     assert value == pytest.approx(expected, rel=1e-14)
     torch.testing.assert_close(gradient, slope, rtol=1e-13, atol=1e-15)
+
+
+def test_its_gradient_is_the_only_copy_of_the_logits() -> None:
+    """Peak of live tensors in multiples of the logits; PyTorch's cross-entropy, with its log-probabilities, has 3."""
+    logits, target = batch(256, 10_000)
+    given = logits.float().requires_grad_()
+    cost = {
+        loss: peak_mb(lambda loss=loss: torch.autograd.grad(2 * loss(given, target), given), torch.device("cpu"))  # type: ignore[misc]
+        for loss in (lgl_inr, torch.nn.functional.cross_entropy)
+    }
+    assert 1 <= cost[lgl_inr] / (given.nbytes / 1e6) < 1.5
+    assert cost[torch.nn.functional.cross_entropy] / (given.nbytes / 1e6) == pytest.approx(3, abs=0.1)
+
+
+def test_its_gradient_can_be_asked_for_again() -> None:
+    logits, target = batch(64, 300)
+    given = logits.requires_grad_()
+    loss = lgl_inr(given, target)
+    (first,) = torch.autograd.grad(loss, given, retain_graph=True)
+    kept = first.clone()
+    (doubled,) = torch.autograd.grad(loss, given, torch.tensor(2.0, dtype=torch.float64), retain_graph=True)
+    (again,) = torch.autograd.grad(loss, given)
+    assert torch.equal(first, kept)
+    assert torch.equal(doubled, 2 * kept)
+    assert torch.equal(again, kept)
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(loss, given)
 
 
 def test_it_is_finite_at_any_logits_and_scales_with_what_comes_after() -> None:

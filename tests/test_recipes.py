@@ -151,13 +151,18 @@ def test_every_loss_uses_class_weights_or_refuses_them_in_one_sentence(name: str
             options(class_weights=ClassWeights.inverse)
         return
     logits, target = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 0, 0, 0, 1, 2])
+    given: list[Any] = [logits, target]
     counts = torch.bincount(target)
+    if options.needs == "features":
+        head = torch.nn.Linear(3, 3, bias=False).requires_grad_(requires_grad=False)
+        given.insert(1, head)
+        torch.nn.init.eye_(head.weight)  # the features are the logits
     built = options(class_weights=ClassWeights.inverse)
 
     def value(weights: list[float]) -> float:
-        return float(built.build(TrainingClasses(3, counts, torch.tensor(weights)))(logits, target))
+        return float(built.build(TrainingClasses(3, counts, torch.tensor(weights)))(*given))
 
-    plain = float(options().build(TrainingClasses(3, counts, None))(logits, target))
+    plain = float(options().build(TrainingClasses(3, counts, None))(*given))
     assert value([1.0, 1.0, 1.0]) == pytest.approx(plain, rel=1e-6)
     alone = [value([float(row == k) for row in range(3)]) for k in range(3)]  # what the samples of a class pay
     assert sum(alone) == pytest.approx(plain, rel=1e-6)

@@ -2,8 +2,8 @@
 
 Column k of the logits takes part in the loss of classifier k alone, so that columns need not be in memory together.
 Within a column the samples count through the means of the G classes of the batch: O(B K) operations, where the plain
-form's products take O(B^2 K). The gradient in the logits is computed with the value, by hand, and kept: the extra
-memory is that of one copy of the logits.
+form's products take O(B^2 K). The gradient in the logits is computed with the value, by hand, and given away: the extra
+memory is that of the gradient, one copy of the logits.
 """
 
 from functools import cache
@@ -99,16 +99,22 @@ def _function() -> Any:
 
         @staticmethod
         def forward(ctx: Any, logits: "Tensor", target: "Tensor", options: _Options) -> "Tensor":
-            value, slope = _value_and_slope(logits, target, options, ctx.needs_input_grad[0])
-            ctx.save_for_backward(slope)
+            value, ctx.slope = _value_and_slope(logits, target, options, ctx.needs_input_grad[0])
+            ctx.options = options
+            ctx.save_for_backward(logits, target)
             return value.to(logits.dtype)
 
         @staticmethod
         def backward(ctx: Any, upstream: "Tensor") -> "tuple[Tensor, None, None]":
             if torch.is_grad_enabled():  # create_graph=True: the slope is a constant there
                 raise RuntimeError("LGL-INR with more than 100 classes has no second derivative; take fewer classes")
-            (slope,) = ctx.saved_tensors
-            return slope * upstream, None, None
+            logits, target = ctx.saved_tensors
+            slope, ctx.slope = ctx.slope, None  # given away, so that there is one copy
+            if slope is None:  # with retain_graph=True, from the second time on
+                _, slope = _value_and_slope(logits, target, ctx.options, with_slope=True)
+            if upstream.device.type != "cpu" or upstream.item() != 1:
+                slope.mul_(upstream)
+            return slope, None, None
 
     return Columns
 

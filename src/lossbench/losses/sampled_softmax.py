@@ -66,6 +66,7 @@ def sampled_softmax(logits: Logits, drawn: Drawn, *, correction: str = "both", h
         Scalar, in nats.
     """
     import torch
+    import torch.nn.functional as F
 
     how = Correction(correction)
     own = logits.own - drawn.own_log_expected.to(logits.own.dtype) if how is Correction.both else logits.own
@@ -73,4 +74,5 @@ def sampled_softmax(logits: Logits, drawn: Drawn, *, correction: str = "both", h
     left_out = drawn.is_hit if Hits(hits) is Hits.mask else drawn.is_own_place
     if left_out is not None:
         others = others.masked_fill(left_out, -torch.inf)
-    return (torch.logsumexp(torch.cat([own[:, None], others], dim=1), dim=1) - own).mean()
+    first = torch.zeros(len(own), dtype=torch.int64, device=own.device)
+    return F.cross_entropy(torch.cat([own[:, None], others], dim=1), first)  # PyTorch's takes half of the time

@@ -9,7 +9,7 @@ from lossbench.config.run import Config
 from lossbench.runs.records import Record
 from lossbench.statistics.inference import Difference, MarginTest, Pairs, finished, pair, paired_t, tost
 from lossbench.studies.compared import Compared
-from lossbench.studies.contrasts import Contrast, contrasts, values
+from lossbench.studies.contrasts import Contrast, Value, contrasts, values
 from lossbench.studies.many_classes import plan, step_times
 from lossbench.studies.many_classes.gradient_noise import NoiseOf, noises
 from lossbench.studies.many_classes.step_times import StepTime
@@ -30,11 +30,6 @@ def accuracy(results: Results, config: Config) -> float | None:
     return results.accuracy(config)
 
 
-def metric(name: str) -> "Metric":
-    """A metric of the record after the last epoch, such as "ndcg10"."""
-    return Metric(name)
-
-
 @dataclass(frozen=True)
 class Metric:
     """A metric of a run that its data set declares."""
@@ -43,7 +38,32 @@ class Metric:
 
     def __call__(self, results: Results, config: Config) -> float | None:
         """Its value after the last epoch."""
+        if self.name == "accuracy":
+            return results.accuracy(config)
         return results.value(config, lambda record: float(record.fields["metrics"][f"test/{self.name}"]))
+
+
+def macro_recall(results: Results, config: Config) -> float | None:
+    """Mean recall of the classes with test samples, a fraction; None where the record lacks it."""
+    record = results.record(config)
+    return None if record is None or "macro_recall" not in record.fields else float(record.fields["macro_recall"])
+
+
+@dataclass(frozen=True)
+class InBand:
+    """Accuracy on the classes of a band of frequency, a fraction; None where the record lacks it.
+
+    Args:
+        band: of `statistics.by_frequency.BANDS`.
+    """
+
+    band: str
+
+    def __call__(self, results: Results, config: Config) -> float | None:
+        """The accuracy after the last epoch."""
+        record = results.record(config)
+        found = None if record is None else record.fields.get("by_frequency", {}).get(self.band, {}).get("accuracy")
+        return None if found is None else float(found)
 
 
 @dataclass(frozen=True)
@@ -63,13 +83,14 @@ def tests_of(record: Record) -> list[Tested]:
     """NLL at every test of a run, in order."""
     curves, steps = record.fields["curves"], _steps_of_epoch(record)
     found = [Tested(epoch + 1.0, math.log(value)) for epoch, value in enumerate(curves["test/perplexity"])]
-    for line in record.fields.get("within_epochs", []):
-        found.append(Tested(line["step"] / steps, math.log(line["test/perplexity"])))
+    within = record.fields.get("within_epochs", [])
+    found += [Tested(line["step"] / steps, math.log(line["test/perplexity"])) for line in within]
     return sorted(found, key=lambda one: one.epochs)
 
 
 def _steps_of_epoch(record: Record) -> int:
-    return math.ceil(record.fields["num_train"] / record.fields["config"]["schedule"]["batch_size"])
+    num, size = int(record.fields["num_train"]), int(record.fields["config"]["schedule"]["batch_size"])
+    return math.ceil(num / size)
 
 
 @dataclass(frozen=True)
@@ -111,7 +132,7 @@ class Evidence:
         """Time of a training step over SML's, by method; empty while it is not measured."""
         return step_times.found(self.results)
 
-    def of(self, label: str, value: "Metric | None" = None) -> list[float]:
+    def of(self, label: str, value: Value | None = None) -> list[float]:
         """A metric of a method's finished reported runs; None: the NLL."""
         return finished(values(self.compared, label, value or nll))
 
@@ -124,7 +145,7 @@ class Evidence:
         found = self.times.get(label)
         return None if found is None else epochs * found.ratio
 
-    def between(self, first: str, second: str, value: "Metric | None" = None) -> Pairs:
+    def between(self, first: str, second: str, value: Value | None = None) -> Pairs:
         """A metric of one method less that of another, by seed; None: the NLL."""
         both = [values(self.compared, label, value or nll) for label in (first, second)]
         return pair(*both)

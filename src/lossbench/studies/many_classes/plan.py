@@ -1,6 +1,6 @@
 """The runs: full and approximate losses of 9,580 words, each at its own learning rate."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,10 +12,12 @@ from lossbench.losses.adaptive_softmax import AdaptiveSoftmax
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.nce import Nce
+from lossbench.losses.rg2_features import Rg2Features
 from lossbench.losses.sampled_lgl import SampledLgl
 from lossbench.losses.sampled_softmax import Correction, Hits, SampledSoftmax
 from lossbench.losses.sampling import Proposal
 from lossbench.losses.sml import Sml
+from lossbench.losses.sparsemax import Sparsemax
 from lossbench.models.word2next import Word2Next
 from lossbench.studies.comparison import Comparison, Rules
 from lossbench.studies.learning_rates import Rates
@@ -59,6 +61,7 @@ class Method:
         prior_bias: whether the output biases begin at the class shares.
         epochs: of its runs.
         every: steps between tests within an epoch; None: none.
+        is_slow: whether its runs come last, since they take many minutes each.
     """
 
     label: str
@@ -68,6 +71,17 @@ class Method:
     prior_bias: bool = True
     epochs: int = EPOCHS
     every: int | None = None
+    is_slow: bool = False
+
+    @property
+    def family(self) -> str:
+        """Its label without the number of drawn classes."""
+        return self.label.removesuffix(f", m={self.num_sampled}")
+
+    @property
+    def of_family(self) -> int | None:
+        """The number of drawn classes where methods differ in it alone; else None."""
+        return self.num_sampled if self.label.endswith(f", m={self.num_sampled}") else None
 
     def config(self) -> Config:
         """Its reported run with seed 0 at the schedule's learning rate."""
@@ -98,8 +112,10 @@ METHODS: tuple[Method, ...] = (
     *(Method(f"Sampled LGL, m={num}", "binary", SampledLgl(num_sampled=num), num) for num in SIZES),
     Method("Adaptive softmax", "hierarchy", AdaptiveSoftmax()),
     Method(f"Sampled softmax, m=100, {LONG} epochs", "sampled softmax", SampledSoftmax(), 100, epochs=LONG),
-    Method("LGL", "full", Lgl()),
-    Method("LGL-INR", "full", LglInr()),
+    Method("RG2", "full", Rg2Features()),
+    Method("LGL", "full", Lgl(), is_slow=True),
+    Method("LGL-INR", "full", LglInr(), is_slow=True),
+    Method("Sparsemax", "full", Sparsemax(), is_slow=True),
 )
 """All methods, in the order of tables."""
 
@@ -144,8 +160,8 @@ def method(label: str) -> Method:
     return next(one for one in METHODS if one.label == label)
 
 
-def comparison() -> Comparison:
-    """All methods at their own learning rates, SML of all classes as the baseline."""
+def comparison(methods: Sequence[Method] = METHODS) -> Comparison:
+    """Methods at their own learning rates, SML of all classes as the baseline, which must be among them."""
     rules = Rules(
         *(BASELINE, ACCURACY_MARGIN),
         rates=RATES,
@@ -153,10 +169,13 @@ def comparison() -> Comparison:
         has_common=False,
         selection_epochs=1,
     )
-    return Comparison({one.label: one.config() for one in METHODS}, rules)
+    return Comparison({one.label: one.config() for one in methods}, rules)
 
 
 def blocks(accuracy: Accuracy, runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
-    """All runs in named blocks."""
-    for name, configs in comparison().plan(accuracy, EXPERIMENT, runtime):
-        yield f"many classes, words, {name}", configs
+    """All runs in named blocks, those of slow methods last."""
+    fast = [one for one in METHODS if not one.is_slow]
+    slow = [one for one in METHODS if one.is_slow or one.label == BASELINE]
+    for which, methods in (("", fast), ("slow methods, ", slow)):
+        for name, configs in comparison(methods).plan(accuracy, EXPERIMENT, runtime):
+            yield f"many classes, words, {which}{name}", configs

@@ -9,9 +9,10 @@ from lossbench.report.blocks import Block, Section
 from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import NO_NUMBER, points, span
+from lossbench.statistics.by_frequency import BANDS
 from lossbench.studies.contrasts import Contrast, Value, values
 from lossbench.studies.many_classes import plan
-from lossbench.studies.many_classes.evidence import Evidence, Metric, by_frequency, macro_recall
+from lossbench.studies.many_classes.evidence import Evidence, InBand, Metric, macro_recall
 from lossbench.studies.many_classes.gradient_noise import noise_blocks
 from lossbench.studies.many_classes.step_costs import cost_blocks
 from lossbench.studies.many_classes.verdicts import nats
@@ -30,7 +31,7 @@ def sections(known: Evidence) -> list[Section]:
         Section(
             "Many classes: bias and variance of the gradients",
             noise_blocks(known.results),
-            gist=f"{_RULES} Output layer and features, at the start and after one epoch of SML; n=4 batches, 200 draws.",
+            gist=f"{_RULES} At the start and after one epoch of SML; 4 batches, 200 draws each.",
         ),
         Section(
             "Many classes: cost by the number of classes",
@@ -62,9 +63,9 @@ def differences(known: Evidence) -> list[Block]:
         return []
     caption = (
         "Differences to SML of all classes, paired by seed, with 95 % intervals; higher and lower by paired t with "
-        f"Holm's correction over all methods. Cost of a run over that of SML's {plan.EPOCHS} epochs. NLL of the softmax "
-        "of all logits: LGL, LGL-INR, sampled LGL and negative sampling have other maps, so theirs is no score of their "
-        "own probabilities."
+        f"Holm's correction over all methods. Cost of a run over that of SML's {plan.EPOCHS} epochs. NLL of the "
+        "softmax of all logits: LGL, LGL-INR, sampled LGL and negative sampling have other maps, so theirs is no score "
+        "of their own probabilities."
     )
     return [table(rows, ["Method"], caption)]
 
@@ -90,7 +91,7 @@ def scores(known: Evidence) -> list[Block]:
         "MRR (%)": (Metric("mrr"), 100, 2),
         "NDCG at 10 (%)": (Metric("ndcg10"), 100, 2),
         "Macro recall (%)": (macro_recall, 100, 2),
-        **{f"{band.capitalize()} (%)": (by_frequency(band), 100, 2) for band in ("head", "middle", "tail")},
+        **{f"{band.capitalize()} (%)": (InBand(band), 100, 2) for band in BANDS},
     }
     rows = {}
     for one in plan.METHODS:
