@@ -21,7 +21,7 @@ from lossbench.losses.sparsemax import Sparsemax
 from lossbench.models.word2next import Word2Next
 from lossbench.studies.comparison import Comparison, Rules
 from lossbench.studies.learning_rates import Rates
-from lossbench.studies.study import Accuracy
+from lossbench.studies.study import Accuracy, Planned
 
 EXPERIMENT = "many_classes"
 
@@ -72,16 +72,6 @@ class Method:
     epochs: int = EPOCHS
     every: int | None = None
     is_slow: bool = False
-
-    @property
-    def family(self) -> str:
-        """Its label without the number of drawn classes."""
-        return self.label.removesuffix(f", m={self.num_sampled}")
-
-    @property
-    def of_family(self) -> int | None:
-        """The number of drawn classes where methods differ in it alone; else None."""
-        return self.num_sampled if self.label.endswith(f", m={self.num_sampled}") else None
 
     def config(self) -> Config:
         """Its reported run with seed 0 at the schedule's learning rate."""
@@ -172,10 +162,13 @@ def comparison(methods: Sequence[Method] = METHODS) -> Comparison:
     return Comparison({one.label: one.config() for one in methods}, rules)
 
 
-def blocks(accuracy: Accuracy, runtime: Runtime) -> Iterator[tuple[str, list[Config]]]:
-    """All runs in named blocks, those of slow methods last."""
-    fast = [one for one in METHODS if not one.is_slow]
-    slow = [one for one in METHODS if one.is_slow or one.label == BASELINE]
-    for which, methods in (("", fast), ("slow methods, ", slow)):
+def of_words(accuracy: Accuracy, runtime: Runtime) -> tuple[Iterator[Planned], Iterator[Planned]]:
+    """The runs on words in named blocks, those of slow methods apart."""
+
+    def blocks(which: str, methods: Sequence[Method]) -> Iterator[Planned]:
         for name, configs in comparison(methods).plan(accuracy, EXPERIMENT, runtime):
             yield f"many classes, words, {which}{name}", configs
+
+    fast = [one for one in METHODS if not one.is_slow]
+    slow = [one for one in METHODS if one.is_slow or one.label == BASELINE]
+    return blocks("", fast), blocks("slow methods, ", slow)

@@ -14,6 +14,8 @@ from lossbench.studies.contrasts import Contrast, Value, values
 from lossbench.studies.many_classes import plan
 from lossbench.studies.many_classes.evidence import Evidence, InBand, Metric, macro_recall
 from lossbench.studies.many_classes.gradient_noise import noise_blocks
+from lossbench.studies.many_classes.known_posterior import posterior_blocks
+from lossbench.studies.many_classes.quality_pictures import course
 from lossbench.studies.many_classes.step_costs import cost_blocks
 from lossbench.studies.many_classes.verdicts import nats
 
@@ -25,7 +27,7 @@ def sections(known: Evidence) -> list[Section]:
     found = [
         Section(
             "Many classes: quality of each method",
-            [*differences(known), *scores(known)],
+            quality(known),
             gist=f"{_RULES} Paired t over seeds with Holm over the methods; margins 0.25 points and 0.05 nats.",
         ),
         Section(
@@ -38,8 +40,19 @@ def sections(known: Evidence) -> list[Section]:
             cost_blocks(known.results),
             gist=f"{_RULES} Output layer, loss and update on one thread, 10 to 100,000 classes; in turns.",
         ),
+        Section(
+            "Many classes: a known posterior",
+            posterior_blocks(known.results),
+            gist=f"{_RULES} Gaussian classes, linear network, 100 to 100,000 classes, n=3; description.",
+        ),
     ]
     return [section for section in found if section.blocks]
+
+
+def quality(known: Evidence) -> list[Block]:
+    """Differences to SML, all metrics, and the course of the runs; empty without a finished run."""
+    tables = [*differences(known), *scores(known)]
+    return [*tables, course(known)] if tables else []
 
 
 def differences(known: Evidence) -> list[Block]:

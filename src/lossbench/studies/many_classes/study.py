@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from lossbench.report.blocks import Section
-from lossbench.studies.many_classes import plan
+from lossbench.studies.many_classes import known_posterior, plan
 from lossbench.studies.measurements import Measurement
 from lossbench.studies.results import Results
 from lossbench.studies.study import Known, Planned, Study, register_study
@@ -19,7 +19,10 @@ class ManyClasses(Study):
     place = -5
 
     def plan(self, known: Known) -> Iterator[Planned]:
-        return plan.blocks(known.accuracy, known.runtime)
+        fast, slow = plan.of_words(known.accuracy, known.runtime)
+        yield from fast
+        yield from known_posterior.blocks(known.accuracy, plan.EXPERIMENT, known.runtime)
+        yield from slow
 
     def measurements(self, known: Known) -> Iterable[Measurement]:
         """Costs of steps, then bias and variance of gradients; about eight minutes on one core."""

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lossbench.report.blocks import Block, Items, Paragraph, Picture
-from lossbench.report.tradeoff_figure import TradeoffPoint, tradeoff_picture
+from lossbench.report.blocks import Block, Items, Paragraph
 from lossbench.report.wording import enumerated, percent, seeds_told
-from lossbench.statistics.inference import Pairs, pair, paired_t
+from lossbench.statistics.inference import Pairs, paired_t
 from lossbench.studies.contrasts import Contrast
-from lossbench.studies.many_classes import plan, step_times, verdicts
+from lossbench.studies.many_classes import plan, quality_pictures, verdicts
 from lossbench.studies.many_classes.evidence import Evidence
-from lossbench.studies.many_classes.plan import Method
 from lossbench.studies.many_classes.verdicts import correlation_told, nats
 from lossbench.studies.sentences import plan_state, sentences_table
 from lossbench.studies.study import Planned
@@ -33,7 +31,7 @@ def blocks(known: Evidence, planned: Sequence[Planned]) -> list[Block]:
     """
     return [
         Items([quality(known), at_equal_cost(known), gradients(known)]),
-        picture(known),
+        quality_pictures.tradeoff(known),
         sentences_table(verdicts.judged(known), _CAPTION),
         Paragraph(mind(known)),
         Paragraph(plan_state(planned, known.results)),
@@ -100,26 +98,6 @@ def gradients(known: Evidence) -> str:
     listed = ", ".join(f"{name} {correlation_told(*one)}" for name, one in found.items())
     order = f" Rank correlation with the final NLL over {n} methods: {listed}." if found else ""
     return f"Gradients after one epoch, relative to the full one, output layer: {told}.{order}"
-
-
-def picture(known: Evidence) -> Picture:
-    """NLL over the cost of a step, a point for each method of as many epochs as SML."""
-    points = [_point(known, one) for one in plan.METHODS if one.epochs == plan.EPOCHS]
-    setting = (
-        f"Next of 9,580 words, {plan.EPOCHS} epochs, own learning rates. Cost of a training step, in turns with SML's: "
-        f"{step_times.setting(known.results) or 'not yet measured'}."
-    )
-    return tradeoff_picture(points, "many_classes_tradeoff", "cost of a step (times SML's)", setting)
-
-
-def _point(known: Evidence, one: Method) -> TradeoffPoint:
-    nlls, cost = known.of(one.label), known.cost(one.label, 1.0)
-    found = paired_t(pair(nlls, [0.0] * len(nlls)))
-    lost = known.num_diverged(one.label)
-    whole = len(nlls) + lost == known.compared.comparison.rules.num_seeds
-    mean = found.mean if nlls else math.nan
-    cost = math.nan if cost is None else cost
-    return TradeoffPoint(one.family, one.kind, one.of_family, cost, mean, found.low, found.high, len(nlls), whole, lost)
 
 
 def mind(known: Evidence) -> str:
