@@ -188,3 +188,12 @@ def test_more_different_classes_than_there_are_are_refused_before_training(tmp_p
     said = "loss.replacement must be true with loss.proposal=in_batch, which draws no classes, got False"
     with pytest.raises(ValueError, match=said):
         SampledLgl(proposal=Proposal.in_batch, replacement=False)
+
+
+def test_a_draw_without_replacement_waits_for_no_device() -> None:
+    """The meta device has shapes and no numbers: a branch on a number raises."""
+    arrivals = torch.rand(30, dtype=torch.float64, device="meta")
+    for num in (1, 29, 30):
+        found = first_to_arrive(arrivals, arrivals, torch.zeros(5, dtype=torch.int64, device="meta"), num)
+        assert found.classes.shape == found.log_expected.shape == (num,)
+        assert found.is_hit.shape == (5, num)

@@ -30,6 +30,7 @@ from lossbench.losses import lgl as lgl_module
 from lossbench.losses import lgl_inr as lgl_inr_module
 from lossbench.losses import sml as sml_module
 from lossbench.losses.lgl_inr import LglInr, class_weights, lgl_inr
+from lossbench.losses.sampling import Proposal, SampledConfig
 from lossbench.losses.sml import sml
 
 pytestmark = pytest.mark.long
@@ -97,6 +98,9 @@ def values_of(part: type) -> st.SearchStrategy[Any]:
         fields["eps"] = st.none() | COMMON["eps"]
     if part is MnistType:
         fields["name"] = st.sampled_from(["mnist", "fmnist", "kmnist"])
+    if issubclass(part, SampledConfig):
+        drawing = {"proposal": st.sampled_from([one for one in Proposal if one is not Proposal.in_batch])}
+        return st.builds(part, **fields | {"replacement": st.just(True)}) | st.builds(part, **fields | drawing)
     return st.builds(part, **fields)
 
 

@@ -109,3 +109,14 @@ def test_not_a_number_stays_one() -> None:
     logits[0, 7] = torch.nan
     for loss in LOSSES.values():
         assert torch.isnan(loss(logits, torch.tensor([0, 1])))
+
+
+@every_loss
+def test_on_another_device_all_logits_are_taken_and_nothing_waits_for_it(name: str) -> None:
+    """The meta device has shapes and no numbers: a branch on a number raises."""
+    logits = torch.randn(2, 300, device="meta", requires_grad=True)
+    value = LOSSES[name](logits, torch.zeros(2, dtype=torch.int64, device="meta"))
+    (slope,) = torch.autograd.grad(value, logits)
+    assert slope.shape == (2, 300)
+    chosen, own = with_support(logits, torch.zeros(2, dtype=torch.int64, device="meta"), lambda top: top)
+    assert (chosen.shape, own.shape) == ((2, 300), (2,))

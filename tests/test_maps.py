@@ -73,7 +73,8 @@ def by_own(loss: LossConfig, logits: Floats, sizes: Any = SIZES) -> Floats:
 
 
 def test_every_own_map_is_tested_here() -> None:
-    assert {name for name, facts in LOSSES.items() if "own" in facts.maps} == set(OPTIONS)
+    assert {name for name, facts in LOSSES.items() if "own" in facts.maps} == {*OPTIONS, "rg2_features"}
+    assert LOSSES["rg2_features"].options.probabilities is LOSSES["rg2"].options.probabilities
 
 
 @every_case
