@@ -13,7 +13,7 @@ from lossbench.config.registry import LOSSES
 from lossbench.config.run import Config, Runtime, Schedule
 from lossbench.data.digits import Digits
 from lossbench.losses.build import build_loss
-from lossbench.losses.rg2 import Rg2
+from lossbench.losses.rg2 import Rg2, rg2
 from lossbench.losses.rg2_features import Rg2Features, rg2_features
 from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.folder import open_run
@@ -101,3 +101,12 @@ def test_a_wrong_option_is_refused() -> None:
         Rg2Features(a=-1)
     with pytest.raises(ValueError, match=r"^a must be >= 0 and finite, got inf"):
         rg2_features(*case(3, True), a=float("inf"))
+
+
+@pytest.mark.parametrize("a", [0.0, 0.7])
+def test_biases_at_the_prior_logits_are_the_minimiser_without_inputs(a: float) -> None:
+    counts = torch.tensor([60, 30, 9, 1])
+    z, share = Rg2(a=a).prior_logits(counts).requires_grad_(), counts.double() / 100
+    risk = sum(share[k] * rg2(z[None], torch.tensor([k]), a=a) for k in range(4))
+    assert torch.autograd.grad(risk, z)[0].abs().max() < 1e-12
+    assert Rg2(a=a).probabilities(z.detach()[None].numpy(), None)[0].tolist() == pytest.approx(share.tolist())

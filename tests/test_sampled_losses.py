@@ -15,7 +15,7 @@ from lossbench.config.options import LossConfig, TrainingClasses
 from lossbench.config.run import Config, Runtime, Schedule
 from lossbench.data.digits import Digits
 from lossbench.losses.adaptive_softmax import AdaptiveSoftmax
-from lossbench.losses.full_softmax import FullSoftmax
+from lossbench.losses.full_softmax import FullSoftmax, full_softmax
 from lossbench.losses.lgl import lgl
 from lossbench.losses.nce import Nce, nce
 from lossbench.losses.sampled_lgl import SampledLgl, sampled_lgl
@@ -25,6 +25,7 @@ from lossbench.losses.sml import Sml
 from lossbench.models.cnn2c import Cnn2c, Head
 from lossbench.runs.folder import open_run
 from lossbench.training.fit import fit, start_state
+from lossbench.training.step_cost import peak_mb
 
 K = 4
 ETA = torch.tensor([0.5, 0.27, 0.15, 0.08], dtype=torch.float64)
@@ -238,15 +239,30 @@ def test_full_softmax_trains_as_sml(tmp_path: Path) -> None:
     assert both[0]["test_accuracy"] == both[1]["test_accuracy"]
 
 
-def test_full_softmax_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lossbench.losses import full_softmax as module
+@pytest.mark.parametrize("chunk", [2**22, 90, 1])
+@pytest.mark.parametrize("has_options", [True, False])
+def test_full_softmax_in_parts_is_the_same(chunk: int, has_options: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lossbench.losses.full_softmax.CHUNK", chunk)
+    if not has_options:
+        monkeypatch.delattr(nn, "LinearCrossEntropyOptions", raising=False)
+    features, head = torch.randn(16, 5, dtype=torch.float64, requires_grad=True), nn.Linear(5, 30).double()
+    target = torch.randint(30, (16,))
+    values = full_softmax(features, head, target), nn.functional.cross_entropy(head(features), target)
+    found = [[one, *torch.autograd.grad(one, (features, head.weight, head.bias))] for one in values]
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
 
-    head, features = nn.Linear(3, 6), torch.randn(7, 3)
-    target = torch.arange(7) % 6
-    expected = nn.functional.cross_entropy(head(features), target)
-    monkeypatch.delattr(nn.functional, "linear_cross_entropy", raising=False)
-    monkeypatch.setattr(module, "CHUNK", 12)
-    torch.testing.assert_close(module.full_softmax(features, head, target), expected)
+
+def test_full_softmax_in_parts_needs_no_memory_for_all_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, head = torch.randn(256, 8, requires_grad=True), nn.Linear(8, 20_000)
+    target = torch.randint(20_000, (256,))
+    all_mb = 256 * 20_000 * 4 / 1e6
+    peaks = []
+    for chunk in (2**30, 2**18):
+        monkeypatch.setattr("lossbench.losses.full_softmax.CHUNK", chunk)
+        peaks.append(peak_mb(lambda: full_softmax(features, head, target).backward(), torch.device("cpu")))
+    assert peaks[0] > 2 * all_mb
+    assert peaks[1] < 0.5 * all_mb
 
 
 def test_adaptive_softmax_is_a_likelihood_with_its_own_output_layer(tmp_path: Path) -> None:

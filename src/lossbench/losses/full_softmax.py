@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHUNK = 2**22
-"""Logits in memory at once where PyTorch has no `linear_cross_entropy`."""
+"""Logits in memory at once."""
 
 
 @register_loss(label="Full softmax")
@@ -37,16 +37,20 @@ def full_softmax(features: "Tensor", head: Any, target: "Tensor") -> "Tensor":
     """
     import torch
     import torch.nn.functional as F
+    from torch import nn
     from torch.utils.checkpoint import checkpoint
 
-    if hasattr(F, "linear_cross_entropy"):
-        value: Tensor = F.linear_cross_entropy(features, head.weight, target, linear_bias=head.bias)
+    rows = max(CHUNK // len(head.weight), 1)
+    if rows >= len(target):
+        return F.cross_entropy(F.linear(features, head.weight, head.bias), target)
+    if hasattr(nn, "LinearCrossEntropyOptions"):
+        parts_of = nn.LinearCrossEntropyOptions(batch_chunk_size=rows)
+        value: Tensor = F.linear_cross_entropy(features, head.weight, target, linear_bias=head.bias, options=parts_of)
         return value
 
     def part(some: "Tensor", labels: "Tensor") -> "Tensor":
         return F.cross_entropy(F.linear(some, head.weight, head.bias), labels, reduction="sum")
 
-    rows = max(CHUNK // len(head.weight), 1)
     parts = [
         checkpoint(part, features[start : start + rows], target[start : start + rows], use_reentrant=False)
         for start in range(0, len(target), rows)

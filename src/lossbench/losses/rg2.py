@@ -52,6 +52,12 @@ class Rg2(LossConfig):
         """The loss as a function of logits and target."""
         return lambda logits, target: rg2(logits, target, a=self.a, class_weights=classes.weights)
 
+    def prior_logits(self, class_counts: "Tensor") -> "Tensor":
+        """Logits whose values by its own map are the class shares, which are its minimiser without an input."""
+        counts = class_counts.double()
+        weighted = len(counts) * counts / counts.sum()  # K times the share
+        return (weighted * (1 + 2 * self.a) - 1) / (1 + 2 * self.a * weighted)
+
     def probabilities(self, logits: "Floats", class_counts: "Floats | None") -> "Floats":
         """(1 + z) / (K (1 + 2 a (1 - z))), clipped to [0, 1] and normalised; float64 [N, K]."""
         num_classes = logits.shape[1]
