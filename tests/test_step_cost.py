@@ -145,6 +145,11 @@ def test_peak_memory_counts_what_is_alive_at_a_time() -> None:
     assert peak_mb(in_turn, CPU) == 1
     assert peak_mb(together, CPU) == 2
 
+    logits = torch.randn(64, 1000, requires_grad=True)
+    target = torch.zeros(64, dtype=torch.int64)
+    used = peak_mb(lambda: torch.nn.functional.cross_entropy(logits, target).backward(), CPU)
+    assert used == pytest.approx(3 * 0.256, rel=1e-3)  # log-softmax and two gradients
+
 
 def test_memory_of_a_sparse_tensor_is_that_of_its_places_and_values() -> None:
     weight = torch.zeros(1000, 25).requires_grad_()
@@ -156,8 +161,3 @@ def test_memory_of_a_sparse_tensor_is_that_of_its_places_and_values() -> None:
         gradient.coalesce()
 
     assert 50 * 25 * 4 <= 1e6 * peak_mb(step, CPU) < 6 * 50 * 25 * 4  # and not 1000 x 25
-
-    logits = torch.randn(64, 1000, requires_grad=True)
-    target = torch.zeros(64, dtype=torch.int64)
-    used = peak_mb(lambda: torch.nn.functional.cross_entropy(logits, target).backward(), CPU)
-    assert used == pytest.approx(3 * 0.256, rel=1e-3)  # log-softmax and two gradients
