@@ -149,3 +149,15 @@ def test_peak_memory_counts_what_is_alive_at_a_time() -> None:
     target = torch.zeros(64, dtype=torch.int64)
     used = peak_mb(lambda: torch.nn.functional.cross_entropy(logits, target).backward(), CPU)
     assert used == pytest.approx(3 * 0.256, rel=1e-3)  # log-softmax and two gradients
+
+
+def test_memory_of_a_sparse_tensor_is_that_of_its_places_and_values() -> None:
+    weight = torch.zeros(1000, 25).requires_grad_()
+    rows = torch.arange(50)
+
+    def step() -> None:
+        gradient = torch.autograd.grad(torch.nn.functional.embedding(rows, weight, sparse=True).sum(), weight)[0]
+        assert gradient.is_sparse
+        gradient.coalesce()
+
+    assert 50 * 25 * 4 <= 1e6 * peak_mb(step, CPU) < 6 * 50 * 25 * 4  # and not 1000 x 25
