@@ -148,6 +148,6 @@ def test_what_paper_does_not_show_is_named(
 
 
 def test_a_heavy_page_is_named(browser: Browser, tmp_path: Path) -> None:
-    page = write(tmp_path, f"<!--{1_600_000 * 'a'}-->")
-    assert look(browser, page, views=VIEWS[:1]) == ["the page has 1.6 MB, more than 1.5"]
-    assert look(browser, write(tmp_path, f"<!--{1_400_000 * 'a'}-->"), views=VIEWS[:1]) == []
+    page = write(tmp_path, f"<!--{2_100_000 * 'a'}-->")
+    assert look(browser, page, views=VIEWS[:1]) == ["the page has 2.1 MB, more than 2.0"]
+    assert look(browser, write(tmp_path, f"<!--{1_900_000 * 'a'}-->"), views=VIEWS[:1]) == []

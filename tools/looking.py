@@ -34,8 +34,8 @@ HEIGHTS = {390: 844, 1280: 800, 718: 844}
 PART = 1500
 """Height of the window by its width, and largest height of a screenshot, in px."""
 
-MOST_MB = 1.5
-"""Largest size of a page's file."""
+MOST_MB = 2.0
+"""Largest size of a page's file, which holds all its pictures."""
 
 CHECKS = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"

@@ -307,15 +307,6 @@ def peak_mb(work: Callable[[], object], device: torch.device) -> float:
     return float(live.peak) / 1e6
 
 
-def _storages(values: Any) -> list[Any]:
-    """The memory of all tensors in some values; a sparse one has that of its places and of its values."""
-    dense: list[Tensor] = []
-    for one in tree_leaves(values):
-        if isinstance(one, Tensor):
-            dense += [one._indices(), one._values()] if one.layout is torch.sparse_coo else [one]
-    return [one.untyped_storage() for one in dense]
-
-
 class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not type it
     """Counts the bytes of the tensors made in the block that are alive, and their largest number."""
 

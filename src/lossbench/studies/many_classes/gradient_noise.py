@@ -42,6 +42,9 @@ HEADINGS = {"start": "at the start", "trained": "after an epoch"}
 PARTS = {"head": "the output layer", "features": "the features"}
 """What the gradient is taken in; the keys are those of the measurement."""
 
+DRAWN_PART = "head"
+"""The part that has a picture; a page shows both in tables."""
+
 SHOWN = 1.96
 """Standard errors on both sides of the squared bias in its 95 % interval."""
 
@@ -222,7 +225,7 @@ def _of(method: Method, state: str, part: str, known: Mapping[str, Any]) -> Nois
 
 
 def noise_blocks(results: Results) -> list[Block]:
-    """A picture and a table for each of `PARTS`, with what was measured; a sentence where nothing was."""
+    """A picture of one part and a table for each of `PARTS`; a sentence where nothing was measured."""
     found = {state: noises(results, state) for state in STATES}
     done = [state for state, those in found.items() if those]
     missing = [words for state, words in STATES.items() if state not in done]
@@ -243,7 +246,8 @@ def noise_blocks(results: Results) -> list[Block]:
             )
             for one in chosen
         ]  # fmt: skip
-        blocks.append(noise_picture(marks, f"many_classes_noise_{part}", words, TOLD, f"{_FORMS_TOLD} {setting}"))
+        if part == DRAWN_PART:
+            blocks.append(noise_picture(marks, "many_classes_noise", words, TOLD, f"{_FORMS_TOLD} {setting}"))
         blocks.append(_table([one for one in chosen if one.method.num == TOLD], done, words, setting))
     return [*blocks, *notes]
 
