@@ -63,11 +63,12 @@ def differences(known: Evidence) -> list[Block]:
         if not one.pairs.n and not known.num_diverged(one.label):
             continue
         right, own = accuracy[one.label], next(loss for loss in known.compared.losses if loss.label == one.label).own
+        lost = known.num_diverged(one.label)
         cost = known.cost(one.label, plan.method(one.label).epochs / plan.EPOCHS)
         rows[one.label] = {
             "Own rate": NO_NUMBER if own is None else f"{own.lr:g}{' (edge)' if own.at_edge else ''}",
             "Cost over SML's": NO_NUMBER if cost is None else f"{cost:.2g}",
-            "NLL less SML's": nats(one) if one.pairs.n else toned("failed", ": diverged"),
+            "NLL less SML's": f"{nats(one)}{f', {lost} diverged' if lost else ''}" if one.pairs.n else _lost(lost),
             "In NLL": _verdict(one),
             "Accuracy less SML's": _points(right),
             "In accuracy": _verdict(right),
@@ -76,11 +77,14 @@ def differences(known: Evidence) -> list[Block]:
         return []
     caption = (
         "Differences to SML of all classes, paired by seed, with 95 % intervals; higher and lower by paired t with "
-        f"Holm's correction over all methods. Cost of a run over that of SML's {plan.EPOCHS} epochs. NLL of the "
-        "softmax of all logits: LGL, LGL-INR, sampled LGL and negative sampling have other maps, so theirs is no score "
-        "of their own probabilities."
+        f"Holm's correction over all methods. Cost of a run over that of SML's {plan.EPOCHS} epochs. Edge: the best "
+        f"rate is the smallest or the largest tried. NLL is that of the softmax of all logits: {plan.OTHER_MAPS}"
     )
     return [table(rows, ["Method"], caption)]
+
+
+def _lost(num: int) -> str:
+    return toned("failed", f": {num} diverged")
 
 
 def _points(one: Contrast) -> str:
@@ -92,6 +96,8 @@ def _points(one: Contrast) -> str:
 
 
 def _verdict(one: Contrast) -> str:
+    if not one.pairs.n:
+        return NO_NUMBER
     higher, lower = ("higher", "lower") if one.better > 0 else ("lower", "higher")
     return toned(higher if one.is_better else lower if one.is_worse else "undecided")
 
@@ -120,9 +126,9 @@ def scores(known: Evidence) -> list[Block]:
     if not rows:
         return []
     caption = (
-        "Means over the finished runs at the own learning rates, test positions. Ranks of equal logits are their mean "
-        "rank. Macro recall is the mean recall of the words in the test part; head, middle and tail are accuracies on "
-        "words by frequency: the most frequent words with half of the training positions, those with the next 30 %, "
-        "and the rest."
+        "Means over n runs at the own learning rates, test positions. NLL is that of the softmax of all logits: "
+        f"{plan.OTHER_MAPS} Equal logits share the mean of their ranks. Macro recall is the mean recall of the words "
+        "in the test part. Head, middle and tail are accuracies on words by frequency: the most frequent words with half "
+        "of the training positions, those with the next 30 %, and the rest."
     )
     return [table(rows, ["Method"], caption)]
