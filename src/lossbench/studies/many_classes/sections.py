@@ -128,7 +128,7 @@ def scores(known: Evidence) -> list[Block]:
     caption = (
         "Means over n runs at the own learning rates, test positions. NLL is that of the softmax of all logits: "
         f"{plan.OTHER_MAPS} Equal logits share the mean of their ranks. Macro recall is the mean recall of the words "
-        "in the test part. Head, middle and tail are accuracies on words by frequency: the most frequent words with half "
-        "of the training positions, those with the next 30 %, and the rest."
+        "in the test part. Head, middle and tail are accuracies on words by frequency: the most frequent words with "
+        "half of the training positions, those with the next 30 %, and the rest."
     )
     return [table(rows, ["Method"], caption)]

@@ -95,7 +95,7 @@ def retain(known: Evidence) -> Judged:
     elif None not in by:
         outcome = "fails" if len(short) == len(found) else "undecided"
     best = sorted(by.get("kept", []), key=lambda label: _contrasts(known, label)[1].difference.mean)
-    pro = [f"{len(best)} of {len(found)} approximations do; lowest NLL: {_told(known, best)}"] if best else []
+    pro = [f"{len(best)} of {len(found)} approximations do; lowest NLL: {_told(known, best[0])}"] if best else []
     lacking = f"{len(by[None])} of {counted(len(found), 'approximation')} not yet tested" if None in by else ""
     contra = [_short(known, by, len(found))] if short else []
     if "undecided" in by:
@@ -103,20 +103,17 @@ def retain(known: Evidence) -> Judged:
     return Judged(RETAIN, outcome, _sentences(pro), _sentences(contra), _setting(_WORDS, lacking))
 
 
-def _told(known: Evidence, labels: Sequence[str]) -> str:
-    """The first methods with their numbers."""
-    texts = []
-    for label in labels[:MOST_NAMED]:
-        accuracy, nll = _contrasts(known, label)
-        share = known.cost(label, 1.0)
-        cost = "" if share is None else f", a step in {100 * share:.2g} % of SML's time"
-        texts.append(f"{label} (NLL {nats(nll)}; accuracy {points(accuracy.difference.mean)} points{cost})")
-    return enumerated(texts)
+def _told(known: Evidence, label: str) -> str:
+    """A method with its numbers."""
+    accuracy, nll = _contrasts(known, label)
+    share = known.cost(label, 1.0)
+    cost = "" if share is None else f", a step in {100 * share:.2g} % of SML's time"
+    return f"{label} (NLL {nats(nll)}; accuracy {points(accuracy.difference.mean)} points{cost})"
 
 
 def _short(known: Evidence, by: Mapping[str | None, Sequence[str]], num: int) -> str:
     """How many approximations do not keep the quality at a fifth of the cost, and why."""
-    words = {"worse": "worse by more than a margin", "too slow": "take more than a fifth of SML's time"}
+    words = {"worse": "worse by more than a margin", "too slow": "above a fifth of SML's time"}
     words["diverged"] = "with diverged runs"
     told = [f"{len(by[why])} {text} ({_few(by[why])})" for why, text in words.items() if by.get(why)]
     worst = max(by.get("worse", []), key=lambda label: _contrasts(known, label)[1].difference.mean, default=None)
@@ -141,8 +138,8 @@ def equal_cost(known: Evidence) -> Judged:
         lacking = "SML has no test at so low a cost"
     gap = paired_t(pairs)
     outcome = _lower(pairs) if _can_be_judged(pairs, found.missing) else None
-    after = "" if math.isnan(found.epochs) else f" beside SML after {epochs(found.epochs)}"
-    text = f"NLL {nats_of(pairs)}{after}{_lost(pairs, 'of sampled softmax', 'of SML')}"
+    after = "" if math.isnan(found.epochs) else f" after {epochs(found.epochs)}"
+    text = f"NLL less that of SML{after}: {nats_of(pairs)}{_lost(pairs, 'of sampled softmax', 'of SML')}"
     if outcome is None and not pairs.n:
         text = ""
     is_for = gap.mean < 0
