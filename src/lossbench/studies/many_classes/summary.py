@@ -90,8 +90,8 @@ def at_equal_cost(known: Evidence) -> str:
     if not found.pairs.n:
         return f"{title}: no pair of runs of sampled softmax (m=100) with {plan.LONG} epochs and SML yet."
     return (
-        f"{title}: sampled softmax (m=100) after {plan.LONG} epochs less SML after {verdicts.epochs(found.epochs)}: "
-        f"{verdicts.nats_of(found.pairs)}."
+        f"{title}: NLL of sampled softmax (m=100) after {plan.LONG} epochs less that of SML after "
+        f"{verdicts.epochs(found.epochs)}: {verdicts.nats_of(found.pairs)}."
     )
 
 

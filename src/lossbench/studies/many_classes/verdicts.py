@@ -113,9 +113,12 @@ def _told(known: Evidence, label: str) -> str:
 
 def _short(known: Evidence, by: Mapping[str | None, Sequence[str]], num: int) -> str:
     """How many approximations do not keep the quality at a fifth of the cost, and why."""
-    words = {"worse": "worse by more than a margin", "too slow": "above a fifth of SML's time"}
-    words["diverged"] = "with diverged runs"
-    told = [f"{len(by[why])} {text} ({_few(by[why])})" for why, text in words.items() if by.get(why)]
+    words = {
+        "worse": ("is worse by more than a margin", "are worse by more than a margin"),
+        "too slow": ("takes more than a fifth of SML's time", "take more than a fifth of SML's time"),
+        "diverged": ("has diverged runs", "have diverged runs"),
+    }
+    told = [f"{len(by[why])} {words[why][len(by[why]) > 1]} ({_few(by[why])})" for why in words if by.get(why)]
     worst = max(by.get("worse", []), key=lambda label: _contrasts(known, label)[1].difference.mean, default=None)
     highest = f"; highest NLL: {worst} {nats(_contrasts(known, worst)[1])}" if worst else ""
     return f"of {num} approximations {enumerated(told)}{highest}"
