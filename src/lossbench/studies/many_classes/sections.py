@@ -65,9 +65,9 @@ def differences(known: Evidence) -> list[Block]:
             continue
         right = accuracy[one.label]
         rows[one.label] = {
-            "NLL less SML's (nats)": _difference(one, "+.3f"),
+            "NLL (nats)": _difference(one, "+.3f"),
             "In NLL": _verdict(one, plan.NLL_MARGIN),
-            "Accuracy less SML's (points)": _difference(right, "+.2f", 100),
+            "Accuracy (points)": _difference(right, "+.2f", 100),
             "In accuracy": _verdict(right, plan.ACCURACY_MARGIN),
         } | _about(known, one.label, one.pairs.n)
     if not rows:
