@@ -93,9 +93,9 @@ def test_evidence_of_what_is_kept_and_lost(worse: Study) -> None:
     ends = [f"{0.7 + sign * T95 * SE:+.3f}" for sign in (-1, 1)]
     assert found.evidence_against == (
         "Of 16 approximations 11 are worse by more than a margin (Sampled softmax, m=100; Sampled softmax, hits "
-        "masked; 9 more), 1 takes more than a fifth of SML's time (Sampled softmax, m=20) and 1 has diverged runs (Sampled "
-        f"softmax, uniform); highest NLL: NCE, m=20 +0.700 nats ({ends[0]} to {ends[1]}), n=5. Undecided: Sampled "
-        "softmax, m=500"
+        "masked; 9 more), 1 takes more than a fifth of SML's time (Sampled softmax, m=20) and 1 has diverged runs "
+        f"(Sampled softmax, uniform); highest NLL: NCE, m=20 +0.700 nats ({ends[0]} to {ends[1]}), n=5. Undecided: "
+        "Sampled softmax, m=500"
     )
     assert found.setting == "next of 9,580 words, own learning rates"
 

@@ -92,6 +92,13 @@ def test_diverged_runs_and_one_approximation_alone() -> None:
     )
 
 
+def test_many_diverged_methods_are_counted(study: Study) -> None:
+    again = study.copy()
+    for label in ("NCE, m=20", "NCE, m=100", "Adaptive softmax"):
+        again.diverge(label, [0])
+    assert "; diverged runs: in 3 approximations. Lowest: " in summary.quality(again.known)
+
+
 def test_sentences_of_equal_cost_while_something_is_missing(study: Study) -> None:
     again = study.copy().time(**{plan.LONG_LABEL: 0.01})
     assert summary.at_equal_cost(again.known).endswith(

@@ -66,13 +66,13 @@ def _told(known: Evidence, one: Contrast) -> str:
 
 
 def _diverged(known: Evidence) -> str:
-    """SML and the approximations with diverged runs; empty without any."""
-    found = {one.label: known.num_diverged(one.label) for one in plan.METHODS if plan.approximates(one)}
-    lost = {label: num for label, num in ({plan.BASELINE: known.num_diverged(plan.BASELINE)} | found).items() if num}
-    num_seeds = known.compared.comparison.rules.num_seeds
-    return (
-        f"; diverged runs: {'; '.join(f'{label} {num} of {num_seeds}' for label, num in lost.items())}" if lost else ""
-    )
+    """SML and the approximations with diverged runs, of many their number alone; empty without any."""
+    labels = [one.label for one in plan.METHODS if plan.approximates(one) and known.num_diverged(one.label)]
+    named = [plan.BASELINE] if known.num_diverged(plan.BASELINE) else []
+    named += labels if len(labels) <= verdicts.MOST_NAMED else []
+    told = [f"{label} {known.num_diverged(label)} of {known.compared.comparison.rules.num_seeds}" for label in named]
+    told += [] if len(labels) <= verdicts.MOST_NAMED else [f"in {counted(len(labels), 'approximation')}"]
+    return f"; diverged runs: {'; '.join(told)}" if told else ""
 
 
 def _accuracies(known: Evidence, label: str) -> list[float]:

@@ -209,7 +209,8 @@ def guarantees(known: Evidence) -> Judged:
     if not missing:
         outcome = "undecided" if not p < ALPHA else "holds" if whole.rho > 0 else "fails"
     told = "; ".join(f"{name} {correlation_told(*one)}" for name, one in found.items())
-    text = f"rank correlation with the final NLL over {whole.n} methods: {told}" if whole.n >= LEAST else ""
+    is_known = whole.n >= LEAST and not all(math.isnan(one.rho) for one, _ in found.values())
+    text = f"rank correlation with the final NLL over {whole.n} methods: {told}" if is_known else ""
     lacking = f"{len(missing)} of {len(wanted)} methods lack runs or the measured gradient" if missing else ""
     setting = _setting(f"{_WORDS}; gradient in the output layer after one epoch of SML", lacking)
     is_for = whole.rho > 0
