@@ -60,7 +60,7 @@ def test_points_are_means_with_intervals_at_the_cost_of_a_step(tmp_path: Path) -
     # mean 5.0 and sd 0.0158 of five runs: +- 2.776 sd / sqrt(5)
     assert "Sampled softmax, m=100: cost 0.0625, 5.000 (4.980 to 5.020), n=5." in picture.alt
     assert "SML: cost 1, 4.900 (4.880 to 4.920), n=5." in picture.alt
-    assert "Pareto front by rising cost: Sampled softmax, m=20, Sampled softmax, m=100 and SML." in picture.alt
+    assert "Pareto front by rising cost: Sampled softmax, m=20; Sampled softmax, m=100; SML." in picture.alt
     assert "NCE, m=100, no prior biases: cost not measured, 13.000" in picture.alt
     assert "LGL: not yet run." in picture.alt
     assert "12 epochs" not in picture.alt

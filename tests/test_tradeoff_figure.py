@@ -80,13 +80,13 @@ def test_the_picture_says_its_numbers() -> None:
     ]
     assert "mean (n=2 to 5) and 95 % interval" in found.caption
     assert (
-        "Arrow: beyond the axis (Sampled softmax, uncorrected: 7.70 and NCE, no prior biases: 13.20)." in found.caption
+        "Arrow: beyond the axis (Sampled softmax, uncorrected: 7.70; NCE, no prior biases: 13.20)." in found.caption
     )
     assert "Hollow: not all runs are done." in found.caption
-    assert "Not shown, without a finished run or a cost: LGL and Adaptive softmax." in found.caption
+    assert "Not shown, without a finished run or a cost: LGL; Adaptive softmax." in found.caption
     assert "a larger marker is a larger m (20, 100 and 500)" in found.caption
     assert found.caption.endswith("Austen, 3 epochs.")
-    assert "Pareto front by rising cost: Sampled softmax, m=20, Sampled softmax, m=100" in found.alt
+    assert "Pareto front by rising cost: Sampled softmax, m=20; Sampled softmax, m=100; " in found.alt
     assert "SML: cost 1, 4.900 (4.890 to 4.910), n=5." in found.alt
     assert "NCE, no prior biases: cost 0.065, 13.200 (13.190 to 13.210), n=4, 1 diverged." in found.alt
     assert "LGL: all runs diverged. Adaptive softmax: not yet run." in found.alt

@@ -16,7 +16,7 @@ from lossbench.report.grouped_legend import grouped_legend, legend_height
 from lossbench.report.panels import NARROW, lines, panels
 from lossbench.report.style import TEXT, styles_of_groups
 from lossbench.report.tradeoff_figure import NOT_YET, highest
-from lossbench.report.wording import enumerated, seeds_told
+from lossbench.report.wording import seeds_told
 
 _HEIGHT = 3.0  # inches of the axes
 
@@ -83,10 +83,11 @@ def course_picture(
     known = [one for one in courses if one.points]
     top = _top(known)
     beyond = [one.label for one in known if one.points[-1].mean > top]
+    listed = "; ".join(beyond)  # labels have commas
     ns = seeds_told({point.n for one in known for point in one.points})
     caption = (
         f"{measure[:1].upper()}{measure[1:]} at the tests of the runs over the cost until then, mean over runs"
-        f"{f' ({ns})' * bool(ns)}. {f'Beyond the axis: {enumerated(beyond)}. ' if beyond else ''}{setting}"
+        f"{f' ({ns})' * bool(ns)}. {f'Beyond the axis: {listed}. ' if beyond else ''}{setting}"
     )
     texts = " ".join(map(_in_words, courses))
     rows = [(one.label, one.group, *vars(point).values()) for one in known for point in one.points]

@@ -98,12 +98,12 @@ def tradeoff_picture(
         "in both. Stepped line: the Pareto front, the methods that none beats in both. "
         + _about_sizes(known)
         + ("Hollow: not all runs are done. " if not all(point.is_complete for point in known) else "")
-        + (f"Arrow: beyond the axis ({enumerated(map(_value, beyond))}). " if beyond else "")
+        + (f"Arrow: beyond the axis ({'; '.join(map(_value, beyond))}). " if beyond else "")
         + (f"Not shown, without a finished run or a cost: {_few(waiting)}. " if waiting and known else "")
         + setting
     )
     told = " ".join(_in_words(point) for point in points)
-    of_front = f"Pareto front by rising cost: {enumerated(one.name for one in front)}." if front else "No point."
+    of_front = f"Pareto front by rising cost: {'; '.join(one.name for one in front)}." if front else "No point."
     frame = data(
         [
             {
@@ -136,7 +136,7 @@ def highest(values: Sequence[float]) -> float:
 
 def _few(names: Sequence[str]) -> str:
     """Names, or their number where they are many."""
-    return enumerated(names) if len(names) <= _MOST_NAMED else f"{len(names)} methods"
+    return "; ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} methods"
 
 
 def _about_sizes(known: Sequence[TradeoffPoint]) -> str:

@@ -81,10 +81,24 @@ def contrasts(compared: Compared, value: Value, labels: Sequence[str] | None = N
 
 
 def _pairs(compared: Compared, label: str, value: Value) -> tuple[Pairs, int]:
-    """The differences of a loss to the baseline, and the seeds that lack one though no run of them diverged."""
-    results, baseline = compared.results, compared.comparison.rules.baseline
-    own, base = values(compared, label, value), values(compared, baseline, value)
-    cells = [one.at_own.cell for name in (label, baseline) for one in compared.losses if one.label == name]
+    return pairs_between(compared, label, compared.comparison.rules.baseline, value)
+
+
+def pairs_between(
+    compared: Compared, first: str, second: str, value: Value, of_second: Value | None = None
+) -> tuple[Pairs, int]:
+    """A number of one loss less that of another, by seed, and the seeds that lack it though no run of them diverged.
+
+    Args:
+        compared: the comparison and its runs.
+        first: a label.
+        second: another.
+        value: the number.
+        of_second: the number of the second loss; None: the same.
+    """
+    results = compared.results
+    own, base = values(compared, first, value), values(compared, second, of_second or value)
+    cells = [one.at_own.cell for name in (first, second) for one in compared.losses if one.label == name]
     configs = zip(*(cell.configs for cell in cells if cell), strict=True) if all(cells) else ()
     alike = [results.paired(*both) for both in configs] or [False] * len(own)
     pairs = inference.pair(

@@ -59,6 +59,14 @@ class Metric:
     from_mean: Callable[[float], float] = lambda mean: mean
 
 
+def _exp(value: float) -> float:
+    """The exponential; inf where it is too large for a float: logits that are no log-probabilities may be far apart."""
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
+
+
 def _ndcg10(found: Scored) -> Tensor:
     """The discounted gain of the true class, the only relevant one, among the first ten: 1 / log2(1 + rank)."""
     rank = found.mid_rank
@@ -68,7 +76,7 @@ def _ndcg10(found: Scored) -> Tensor:
 METRICS = {
     "accuracy": Metric(lambda found: found.is_right),
     "top5_accuracy": Metric(lambda found: found.mid_rank <= 5),
-    "perplexity": Metric(lambda found: found.nll, math.exp),
+    "perplexity": Metric(lambda found: found.nll, _exp),
     "mrr": Metric(lambda found: 1 / found.mid_rank),
     "ndcg10": Metric(_ndcg10),
 }

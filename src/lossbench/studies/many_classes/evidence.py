@@ -7,9 +7,9 @@ from functools import cached_property
 
 from lossbench.config.run import Config
 from lossbench.runs.records import Record
-from lossbench.statistics.inference import Difference, MarginTest, Pairs, finished, pair, paired_t, tost
+from lossbench.statistics.inference import MarginTest, Pairs, finished, tost
 from lossbench.studies.compared import Compared
-from lossbench.studies.contrasts import Contrast, Value, contrasts, values
+from lossbench.studies.contrasts import Contrast, Value, contrasts, pairs_between, values
 from lossbench.studies.many_classes import plan, step_times
 from lossbench.studies.many_classes.gradient_noise import NoiseOf, noises
 from lossbench.studies.many_classes.step_times import StepTime
@@ -17,12 +17,24 @@ from lossbench.studies.results import Results
 
 
 def nll(results: Results, config: Config) -> float | None:
-    """NLL of the softmax of all logits on the test positions after the last epoch, in nats."""
+    """NLL of the softmax of all logits on the test positions after the last epoch, in nats.
 
-    def of(record: Record) -> float:
-        return math.log(float(record.fields["metrics"]["test/perplexity"]))
+    None where the record has no finite one.
+    """
+    record = results.record(config)
+    return results.accuracy(config) if record is None else _nll_of(record)
 
-    return results.value(config, of)
+
+def _nll_of(record: Record) -> float | None:
+    """From the perplexity; where that is too large for a float, from the NLLs of the bands of frequency."""
+    found = math.log(float(record.fields["metrics"]["test/perplexity"]))
+    if math.isfinite(found):
+        return found
+    bands = [one for one in record.fields.get("by_frequency", {}).values() if one["test_samples"]]
+    if not bands or any(one["nll"] is None for one in bands):
+        return None
+    total = sum(one["nll"] * one["test_samples"] for one in bands)
+    return float(total / sum(one["test_samples"] for one in bands))
 
 
 def accuracy(results: Results, config: Config) -> float | None:
@@ -80,12 +92,34 @@ class Tested:
 
 
 def tests_of(record: Record) -> list[Tested]:
-    """NLL at every test of a run, in order."""
+    """NLL at every test of a run, in order; without tests whose NLL is not finite."""
     curves, steps = record.fields["curves"], _steps_of_epoch(record)
-    found = [Tested(epoch + 1.0, math.log(value)) for epoch, value in enumerate(curves["test/perplexity"])]
-    within = record.fields.get("within_epochs", [])
-    found += [Tested(line["step"] / steps, math.log(line["test/perplexity"])) for line in within]
-    return sorted(found, key=lambda one: one.epochs)
+    found = {line["step"] / steps: line["test/perplexity"] for line in record.fields.get("within_epochs", [])}
+    found |= {epoch + 1.0: value for epoch, value in enumerate(curves["test/perplexity"])}  # a test at the end is one
+    return [Tested(epochs, math.log(value)) for epochs, value in sorted(found.items()) if math.isfinite(value)]
+
+
+@dataclass(frozen=True)
+class AtCost:
+    """NLL of a run at its last test that costs no more than a budget; None where it has no test so early.
+
+    Args:
+        budget: in epochs of the run's own method.
+        epochs: whether the epochs until that test are wanted in place of its NLL.
+    """
+
+    budget: float
+    epochs: bool = False
+
+    def __call__(self, results: Results, config: Config) -> float | None:
+        """The NLL in nats, or the epochs."""
+        record = results.record(config)
+        if record is None:
+            return results.accuracy(config)
+        before = [one for one in tests_of(record) if one.epochs <= self.budget]
+        if not before:
+            return None
+        return before[-1].epochs if self.epochs else before[-1].nll
 
 
 def _steps_of_epoch(record: Record) -> int:
@@ -98,15 +132,13 @@ class EqualCost:
     """The long runs of sampled softmax beside SML at the last test that costs no more.
 
     Args:
-        epochs: of SML at that test, mean over seeds.
+        epochs: of SML at that test, mean over seeds; nan: no finished run of SML was tested so early.
         pairs: NLL of sampled softmax less that of SML, by seed.
-        difference: their mean with its 95 % interval.
-        missing: seeds without a pair.
+        missing: seeds without a pair though no run of them diverged.
     """
 
     epochs: float
     pairs: Pairs
-    difference: Difference
     missing: int
 
 
@@ -145,10 +177,9 @@ class Evidence:
         found = self.times.get(label)
         return None if found is None else epochs * found.ratio
 
-    def between(self, first: str, second: str, value: Value | None = None) -> Pairs:
-        """A metric of one method less that of another, by seed; None: the NLL."""
-        both = [values(self.compared, label, value or nll) for label in (first, second)]
-        return pair(*both)
+    def pairs(self, first: str, second: str, value: Value | None = None) -> tuple[Pairs, int]:
+        """A metric of one method less that of another, by seed, and how many seeds are missing; None: the NLL."""
+        return pairs_between(self.compared, first, second, value or nll)
 
     def within_margins(self, label: str) -> "Margins":
         """A method's accuracy and NLL beside the margins."""
@@ -168,17 +199,9 @@ class Evidence:
         budget = self.cost(label, plan.LONG)
         if budget is None:
             return None
-        own = values(self.compared, label, nll)
-        base, epochs = [], []
-        cell = self.compared.baseline.at_own.cell
-        for config in cell.configs if cell else ():
-            record = self.results.record(config)
-            before = [one for one in tests_of(record) if one.epochs <= budget] if record else []
-            base.append(before[-1].nll if before else None)
-            epochs += [before[-1].epochs] if before else []
-        pairs = pair(own, base or [None] * len(own))
-        mean = sum(epochs) / len(epochs) if epochs else math.nan
-        return EqualCost(mean, pairs, paired_t(pairs), len(own) - pairs.n)
+        pairs, missing = pairs_between(self.compared, label, plan.BASELINE, nll, AtCost(budget))
+        epochs = finished(values(self.compared, plan.BASELINE, AtCost(budget, epochs=True)))
+        return EqualCost(sum(epochs) / len(epochs) if epochs else math.nan, pairs, missing)
 
     @cached_property
     def noise(self) -> dict[str, NoiseOf]:

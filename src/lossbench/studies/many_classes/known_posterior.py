@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 
-import numpy as np
-
 from lossbench.config.options import LossConfig
 from lossbench.config.run import Config, Optimizer, Runtime, Schedule
 from lossbench.data.gaussian_classes import Frequencies, GaussianClasses
@@ -15,9 +13,10 @@ from lossbench.losses.sml import Sml
 from lossbench.models.linear import Linear
 from lossbench.report.blocks import Block
 from lossbench.report.table import table
-from lossbench.report.wording import MISSING
+from lossbench.report.tone import toned
+from lossbench.report.wording import MISSING, spread
 from lossbench.runs.measures import nll_above_bayes
-from lossbench.statistics.inference import finished
+from lossbench.statistics.inference import finished, num_failed
 from lossbench.studies.cells import made_for
 from lossbench.studies.comparison import Comparison, Rules
 from lossbench.studies.learning_rates import Rates
@@ -86,19 +85,22 @@ def posterior_blocks(results: Results) -> list[Block]:
             rows[frequencies.value, f"{size:,}"] = row
     if not rows:
         return []
+    example = GaussianClasses()
+    dims = example.dims
     caption = (
         "NLL of the test samples less that of the true posterior, in nats: an estimate of the mean Kullback-Leibler "
-        "divergence from the true posterior to the network's. Gaussian classes in 16 dimensions, 500,000 training "
-        f"samples, linear network, {SCHEDULE.epochs} epochs; mean ± standard deviation (n). Learning rates are those "
-        f"that were best on held-out samples with {CHOSEN_AT:,} classes. With many classes the parameters outnumber "
-        "the samples, so SML is far above 0 as well."
+        f"divergence from the true posterior to the network's. Gaussian classes in {dims} dimensions, "
+        f"{example.num_samples:,} training samples, linear network, {SCHEDULE.epochs} epochs; mean ± standard "
+        f"deviation (n). Learning rates are those that were best on held-out samples with {CHOSEN_AT:,} classes. With "
+        f"{SIZES[-1]:,} classes the network has {SIZES[-1] * (dims + 1):,} parameters, more than there are samples."
     )
     return [table(rows, ["Frequencies", "K"], caption)]
 
 
 def _told(results: Results, configs: list[Config]) -> str:
-    found = finished([results.value(config, lambda record: nll_above_bayes(record.fields)) for config in configs])
+    known = [results.value(config, lambda record: nll_above_bayes(record.fields)) for config in configs]
+    found, lost = finished(known), num_failed(known)
     if not found:
-        return MISSING
-    sd = f" ± {np.std(found, ddof=1):.3f}" if len(found) > 1 else ""
-    return f"{np.mean(found):.3f}{sd} (n={len(found)})"
+        return toned("failed", f": {lost} diverged") if lost else MISSING
+    notes = f"n={len(found)}{f', {lost} diverged' if lost else ''}"
+    return f"{spread(found, 3)} ({notes})"

@@ -109,6 +109,12 @@ METHODS: tuple[Method, ...] = (
 )
 """All methods, in the order of tables."""
 
+OTHER_MAPS = (
+    "LGL, LGL-INR, sampled LGL, negative sampling, RG2 and sparsemax have other maps, so their NLL is no score of "
+    "their own probabilities."
+)
+"""What captions say of the NLL of the softmax of all logits."""
+
 TWINS = {
     "Sampled softmax, uncorrected": "Sampled softmax, m=100",
     "Sampled softmax, in-batch, uncorrected": "Sampled softmax, in-batch",

@@ -17,7 +17,7 @@ _TEXT = f"Next word in Austen, K={Words().vocabulary:,}"
 def tradeoff(known: Evidence) -> Picture:
     """NLL at equal steps over the cost of a step, a point for each method of as many epochs as SML."""
     points = [_point(known, one) for one in plan.METHODS if one.epochs == plan.EPOCHS]
-    setting = f"{_TEXT}, {plan.EPOCHS} epochs, own learning rates. {_on_what(known)}"
+    setting = f"{_TEXT}, {plan.EPOCHS} epochs, own learning rates. {plan.OTHER_MAPS} {_on_what(known)}"
     return tradeoff_picture(points, "many_classes_tradeoff", "cost of a step (times SML's)", setting, _MEASURE)
 
 

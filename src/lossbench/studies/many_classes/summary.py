@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lossbench.report.blocks import Block, Items, Paragraph
-from lossbench.report.wording import enumerated, percent, seeds_told
-from lossbench.statistics.inference import Pairs, paired_t
+from lossbench.report.wording import counted, enumerated, percent, seeds_told
 from lossbench.studies.contrasts import Contrast
 from lossbench.studies.many_classes import plan, quality_pictures, verdicts
 from lossbench.studies.many_classes.evidence import Evidence
@@ -40,26 +39,40 @@ def blocks(known: Evidence, planned: Sequence[Planned]) -> list[Block]:
 
 def quality(known: Evidence) -> str:
     """How far approximations are from SML at equal steps."""
-    base = known.of(plan.BASELINE)
+    title = f"Quality at equal steps ({plan.EPOCHS} epochs)"
+    base, lost = known.of(plan.BASELINE), _diverged(known)
     tested = [one for one in known.nll if one.pairs.n and plan.approximates(plan.method(one.label))]
     if not base or not tested:
-        return f"Quality at equal steps ({plan.EPOCHS} epochs): no pair of runs with SML yet."
-    ranked = sorted(tested, key=lambda one: one.difference.mean)
-    lower, higher = (sum(flag) for flag in ([one.is_better for one in tested], [one.is_worse for one in tested]))
+        return f"{title}: no pair of runs with SML yet{lost}."
+    lower, higher = (sum(flags) for flags in ([one.is_better for one in tested], [one.is_worse for one in tested]))
+    counts = {"lower": lower, "higher": higher, "not shown to differ": len(tested) - lower - higher}
+    told = enumerated(f"{num} {'is' if num == 1 else 'are'} {word}" for word, num in counts.items() if num)
     right = percent(float(np.mean(_accuracies(known, plan.BASELINE))))
-    ends = "; ".join(f"{_told(known, one)}" for one in dict.fromkeys((ranked[0], ranked[-1])))
+    ranked = sorted(tested, key=lambda one: one.difference.mean)
+    ends = f"Lowest: {_told(known, ranked[0])}."
+    if len(ranked) > 1:
+        ends += f" Highest: {_told(known, ranked[-1])}."
     return (
-        f"Quality at equal steps ({plan.EPOCHS} epochs, {seeds_told({one.pairs.n for one in tested})}): SML ends at "
-        f"NLL {np.mean(base):.3f} and {right} % accuracy; of {len(tested)} approximations {lower} "
-        f"{'is' if lower == 1 else 'are'} lower in NLL, {higher} higher, {len(tested) - lower - higher} not shown "
-        f"to differ (Holm). From best to worst: {ends}."
+        f"{title}: SML ends at NLL {np.mean(base):.3f} nats and {right} % accuracy (n={len(base)}). In NLL, of "
+        f"{counted(len(tested), 'approximation')} {told} (Holm, {seeds_told({one.pairs.n for one in tested})}){lost}. "
+        f"{ends}"
     )
 
 
 def _told(known: Evidence, one: Contrast) -> str:
     cost = known.cost(one.label, 1.0)
-    told = "" if cost is None else f", {100 * cost:.2g} % of SML's time"
-    return f"{one.label} {nats(one)}{told}"
+    told = "" if cost is None else f", a step in {100 * cost:.2g} % of SML's time"
+    return f"{one.label}, {nats(one)}{told}"
+
+
+def _diverged(known: Evidence) -> str:
+    """SML and the approximations with diverged runs, of many their number alone; empty without any."""
+    labels = [one.label for one in plan.METHODS if plan.approximates(one) and known.num_diverged(one.label)]
+    named = [plan.BASELINE] if known.num_diverged(plan.BASELINE) else []
+    named += labels if len(labels) <= verdicts.MOST_NAMED else []
+    told = [f"{label} {known.num_diverged(label)} of {known.compared.comparison.rules.num_seeds}" for label in named]
+    told += [] if len(labels) <= verdicts.MOST_NAMED else [f"in {counted(len(labels), 'approximation')}"]
+    return f"; diverged runs: {'; '.join(told)}" if told else ""
 
 
 def _accuracies(known: Evidence, label: str) -> list[float]:
@@ -69,35 +82,37 @@ def _accuracies(known: Evidence, label: str) -> list[float]:
 
 def at_equal_cost(known: Evidence) -> str:
     """Sampled softmax and SML at the same cost."""
-    found = known.equal_cost
+    found, title = known.equal_cost, "Quality at equal cost"
     if found is None:
-        return "Quality at equal cost: the time of a step is not yet measured."
+        return f"{title}: the time of a step is not yet measured."
+    if known.of(plan.BASELINE) and math.isnan(found.epochs):
+        return f"{title}: SML has no test at the cost of {plan.LONG} epochs of sampled softmax (m=100)."
     if not found.pairs.n:
-        return f"Quality at equal cost: no pair of runs of sampled softmax with {plan.LONG} epochs and SML yet."
+        return f"{title}: no pair of runs of sampled softmax (m=100) with {plan.LONG} epochs and SML yet."
     return (
-        f"Quality at equal cost: sampled softmax (m=100) after {plan.LONG} epochs beside SML after {found.epochs:.2g}: "
-        f"NLL {_nats(found.pairs)}."
+        f"{title}: NLL of sampled softmax (m=100) after {plan.LONG} epochs less that of SML after "
+        f"{verdicts.epochs(found.epochs)}: {verdicts.nats_of(found.pairs)}."
     )
-
-
-def _nats(pairs: Pairs) -> str:
-    gap = paired_t(pairs)
-    interval = "" if math.isnan(gap.low) else f" ({gap.low:+.3f} to {gap.high:+.3f})"
-    return f"{gap.mean:+.3f} nats{interval}, n={gap.n}"
 
 
 def gradients(known: Evidence) -> str:
     """Bias and standard deviation of the estimates, and whether they tell which method ends well."""
-    wanted = (plan.SAMPLED_LABEL, plan.UNCORRECTED_TARGET_LABEL)
-    noise = [(label, known.noise[label]) for label in wanted if label in known.noise]
-    if not noise:
+    words = {plan.SAMPLED_LABEL: "all logits corrected", plan.UNCORRECTED_TARGET_LABEL: "target uncorrected"}
+    told = [
+        f"{text}, bias {one.bias:.2g} and standard deviation {one.sd:.2g}"
+        for label, text in words.items()
+        if (one := known.noise.get(label)) is not None
+    ]
+    if not told:
         return "Gradients: bias and variance not yet measured."
-    told = enumerated(f"{label} bias {one.bias:.2g}, standard deviation {one.sd:.2g}" for label, one in noise)
     found = {name: one for name, one in verdicts.correlations(known).items() if not math.isnan(one[0].rho)}
     n = max((one.n for one, _ in found.values()), default=0)
-    listed = ", ".join(f"{name} {correlation_told(*one)}" for name, one in found.items())
+    listed = "; ".join(f"{name} {correlation_told(*one)}" for name, one in found.items())
     order = f" Rank correlation with the final NLL over {n} methods: {listed}." if found else ""
-    return f"Gradients after one epoch, relative to the full one, output layer: {told}.{order}"
+    return (
+        "Gradients of sampled softmax (m=100) in the output layer after one epoch of SML, relative to the exact "
+        f"gradient: {'; '.join(told)}.{order}"
+    )
 
 
 def mind(known: Evidence) -> str:

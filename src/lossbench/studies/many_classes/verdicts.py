@@ -1,21 +1,23 @@
 """Verdicts on the sentences of the abstract about many classes, by the rules of docs/many_classes.md."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from lossbench.report.wording import counted, enumerated, points, probability, seeds_told
-from lossbench.statistics.inference import ALPHA, MIN_RUNS, Outcome, Pairs, finished, holm, paired_t
+from lossbench.report.wording import counted, enumerated, points, probability
+from lossbench.statistics.inference import ALPHA, MIN_RUNS, Outcome, Pairs, holm, paired_t
 from lossbench.statistics.rank_correlation import LEAST, RankCorrelation, rank_correlation
-from lossbench.studies.contrasts import Contrast, values
-from lossbench.studies.many_classes import evidence, plan, step_costs
+from lossbench.studies.contrasts import Contrast
+from lossbench.studies.many_classes import plan, step_costs
 from lossbench.studies.many_classes.evidence import Evidence, Metric
 from lossbench.studies.results import Results
 from lossbench.studies.sentences import Judged
 
 RETAIN = "Approximations retain the benefits of the exact objective while improving efficiency"
-EQUAL_COST = "At equal cost sampled softmax ends lower in NLL than SML (a question of this study, not of the abstract)"
+EQUAL_COST = "At equal cost sampled softmax ends lower in NLL than SML (a question of this study)"
 GUARANTEES = "A bias-variance decomposition provides convergence guarantees"
-MINIMISER = "What decides: the right minimiser, or a small bias of the gradient? (a question of this study)"
+MINIMISER = "The right minimiser matters more than a small bias of the gradient (a question of this study)"
 CONSISTENCY = "Different surrogates achieve consistency with classification and ranking metrics"
 EFFICIENCY = "Efficiency: the cost of a step grows with the number of classes for SML, and not for sampled softmax"
 
@@ -36,76 +38,144 @@ def judged(known: Evidence) -> list[Judged]:
     ]
 
 
-def retain(known: Evidence) -> Judged:
-    """Some approximation keeps accuracy and NLL within the margins at a fifth of the cost."""
-    methods = [one for one in plan.METHODS if plan.approximates(one)]
-    accuracy, nll = ({one.label: one for one in of} for of in (known.accuracy, known.nll))
-    keep, worse, open_, cheap = [], [], [], []
-    for one in methods:
-        pairs = nll[one.label].pairs
-        share = known.cost(one.label, 1.0)
-        is_cheap = share is not None and share <= CHEAP
-        if pairs.n < MIN_RUNS or share is None:
-            open_.append(one.label)
-            continue
-        margins = known.within_margins(one.label)
-        beyond = _beyond(accuracy[one.label], nll[one.label])
-        if margins.keeps and is_cheap and not pairs.failed_first:
-            keep.append(one.label)
-        elif beyond or not is_cheap or pairs.failed_first:
-            worse.append(one.label)
-        if is_cheap:
-            cheap.append(one.label)
-    outcome: Outcome | None = None
-    if keep:
-        outcome = "holds"
-    elif not open_:
-        outcome = "fails" if len(worse) == len(methods) else "undecided"
-    pro = [_kept(known, label) for label in keep[:MOST_NAMED]]
-    more = len(keep) - MOST_NAMED
-    pro += [f"{more} more"] if more > 0 else []
-    contra = [_lost(worse, nll)] if worse else []
-    lacking = f"{len(open_)} of {counted(len(methods), 'approximation')} not yet tested" if open_ else ""
-    return Judged(RETAIN, outcome, _sentences(pro), _sentences(contra), _setting(_WORDS, lacking))
-
-
 MOST_NAMED = 2
 """Methods that evidence names with their numbers."""
 
 
-def _beyond(accuracy: Contrast, nll: Contrast) -> bool:
-    """Whether a 95 % interval lies wholly beyond a margin on the worse side."""
-    return accuracy.difference.high < -plan.ACCURACY_MARGIN or nll.difference.low > plan.NLL_MARGIN
+@dataclass(frozen=True)
+class Kept:
+    """Whether an approximation keeps SML's quality at a fifth of its cost.
+
+    Args:
+        label: of the method.
+        outcome: "kept"; why it is not: "diverged", "too slow" or "worse"; "undecided"; None: not yet tested.
+    """
+
+    label: str
+    outcome: Literal["kept", "diverged", "too slow", "worse", "undecided"] | None
 
 
-def _kept(known: Evidence, label: str) -> str:
+def kept(known: Evidence) -> list[Kept]:
+    """All approximations of SML at as many steps."""
+    return [Kept(one.label, _kept(known, one.label)) for one in plan.METHODS if plan.approximates(one)]
+
+
+def _kept(known: Evidence, label: str) -> Literal["kept", "diverged", "too slow", "worse", "undecided"] | None:
+    accuracy, nll = _contrasts(known, label)
+    share = known.cost(label, 1.0)
+    if known.num_diverged(label):
+        return "diverged"
+    if share is not None and share > CHEAP:
+        return "too slow"
+    if nll.pairs.n < MIN_RUNS:
+        return None if nll.missing else "undecided"
+    if accuracy.difference.high < -plan.ACCURACY_MARGIN or nll.difference.low > plan.NLL_MARGIN:
+        return "worse"
+    if share is None:
+        return None
+    return "kept" if known.within_margins(label).keeps else "undecided"
+
+
+def _contrasts(known: Evidence, label: str) -> tuple[Contrast, Contrast]:
+    """A method less SML in accuracy and in NLL."""
     accuracy, nll = (next(one for one in of if one.label == label) for of in (known.accuracy, known.nll))
+    return accuracy, nll
+
+
+def retain(known: Evidence) -> Judged:
+    """Some approximation keeps accuracy and NLL within the margins at a fifth of the cost."""
+    found = kept(known)
+    by: dict[str | None, list[str]] = {}
+    for one in found:
+        by.setdefault(one.outcome, []).append(one.label)
+    short = [label for why in ("worse", "too slow", "diverged") for label in by.get(why, [])]
+    outcome: Outcome | None = None
+    if "kept" in by:
+        outcome = "holds"
+    elif None not in by:
+        outcome = "fails" if len(short) == len(found) else "undecided"
+    best = sorted(by.get("kept", []), key=lambda label: _contrasts(known, label)[1].difference.mean)
+    pro = [f"{len(best)} of {len(found)} approximations do; lowest NLL: {_told(known, best[0])}"] if best else []
+    lacking = f"{len(by[None])} of {counted(len(found), 'approximation')} not yet tested" if None in by else ""
+    contra = [_short(known, by, len(found))] if short else []
+    if "undecided" in by:
+        contra.append(f"undecided: {_few(by['undecided'])}")
+    return Judged(RETAIN, outcome, _sentences(pro), _sentences(contra), _setting(_WORDS, lacking))
+
+
+def _told(known: Evidence, label: str) -> str:
+    """A method with its numbers."""
+    accuracy, nll = _contrasts(known, label)
     share = known.cost(label, 1.0)
     cost = "" if share is None else f", a step in {100 * share:.2g} % of SML's time"
-    return f"{label}: accuracy {points(accuracy.difference.mean)} points, NLL {nats(nll)}{cost}"
+    return f"{label} (NLL {nats(nll)}; accuracy {points(accuracy.difference.mean)} points{cost})"
 
 
-def _lost(labels: Sequence[str], nll: dict[str, Contrast]) -> str:
-    known = sorted((label for label in labels if nll[label].pairs.n), key=lambda label: nll[label].difference.mean)
-    told = enumerated(f"{label} {nats(nll[label])}" for label in known[-MOST_NAMED:])
-    return f"{counted(len(labels), 'approximation')} worse by more than a margin, or not cheaper; in NLL at most {told}"
+def _short(known: Evidence, by: Mapping[str | None, Sequence[str]], num: int) -> str:
+    """How many approximations do not keep the quality at a fifth of the cost, and why."""
+    words = {
+        "worse": ("is worse by more than a margin", "are worse by more than a margin"),
+        "too slow": ("takes more than a fifth of SML's time", "take more than a fifth of SML's time"),
+        "diverged": ("has diverged runs", "have diverged runs"),
+    }
+    told = [f"{len(by[why])} {words[why][len(by[why]) > 1]} ({_few(by[why])})" for why in words if by.get(why)]
+    worst = max(by.get("worse", []), key=lambda label: _contrasts(known, label)[1].difference.mean, default=None)
+    highest = f"; highest NLL: {worst} {nats(_contrasts(known, worst)[1])}" if worst else ""
+    return f"of {num} approximations {enumerated(told)}{highest}"
+
+
+def _few(labels: Sequence[str]) -> str:
+    """The first labels, separated by semicolons as they have commas, and how many more there are."""
+    rest = len(labels) - MOST_NAMED
+    return "; ".join([*labels[:MOST_NAMED], *([f"{rest} more"] if rest > 0 else [])])
 
 
 def equal_cost(known: Evidence) -> Judged:
     """Sampled softmax for twelve epochs beside SML at the last test that costs no more."""
     found = known.equal_cost
     setting = f"{_WORDS}, {plan.LONG_LABEL}"
-    if found is None or found.difference.n < MIN_RUNS:
-        lacking = "cost not measured" if found is None else f"{found.missing} pairs missing"
-        return Judged(EQUAL_COST, None, "", "", _setting(setting, lacking))
-    gap = found.difference
-    differs = gap.p < ALPHA
-    outcome: Outcome = "undecided" if not differs else "holds" if gap.mean < 0 else "fails"
-    text = f"NLL {_nats(found.pairs)} beside SML after {found.epochs:.2g} epochs"
-    lacking = f"{found.missing} pairs missing" if found.missing else ""
-    return Judged(
-        EQUAL_COST, outcome, text if gap.mean < 0 else "", text if gap.mean >= 0 else "", _setting(setting, lacking)
-    )
+    if found is None:
+        return Judged(EQUAL_COST, None, "", "", f"{setting}; cost not measured")
+    pairs, lacking = found.pairs, _pairs_missing(found.missing)
+    if known.of(plan.BASELINE) and math.isnan(found.epochs):
+        lacking = "SML has no test at so low a cost"
+    gap = paired_t(pairs)
+    outcome = _lower(pairs) if _can_be_judged(pairs, found.missing) else None
+    after = "" if math.isnan(found.epochs) else f" after {epochs(found.epochs)}"
+    text = f"NLL less that of SML{after}: {nats_of(pairs)}{_lost(pairs, 'of sampled softmax', 'of SML')}"
+    if outcome is None and not pairs.n:
+        text = ""
+    is_for = gap.mean < 0
+    return Judged(EQUAL_COST, outcome, text if is_for else "", "" if is_for else text, _setting(setting, lacking))
+
+
+def _pairs_missing(num: int) -> str:
+    return f"{counted(num, 'pair')} missing" if num else ""
+
+
+def _can_be_judged(pairs: Pairs, missing: int) -> bool:
+    """Whether there are pairs enough, or no more will come."""
+    return pairs.n >= MIN_RUNS or not missing
+
+
+def _lower(pairs: Pairs) -> Outcome:
+    """Holds: the first is lower by paired t; fails: it is higher; neither where runs of the lower one diverged."""
+    gap = paired_t(pairs)
+    if not gap.p < ALPHA or (pairs.failed_first if gap.mean < 0 else pairs.failed_second):
+        return "undecided"
+    return "holds" if gap.mean < 0 else "fails"
+
+
+def _lost(pairs: Pairs, first: str, second: str) -> str:
+    """The diverged runs of both sides; empty without any."""
+    told = [f"{num} {words}" for num, words in ((pairs.failed_first, first), (pairs.failed_second, second)) if num]
+    return f"; diverged runs: {enumerated(told)}" if told else ""
+
+
+def epochs(number: float) -> str:
+    """A number of epochs, such as "0.6 epochs" or "1 epoch"."""
+    text = f"{number:.2g}"
+    return f"{text} epoch{'' if text == '1' else 's'}"
 
 
 def correlations(known: Evidence) -> dict[str, tuple[RankCorrelation, float]]:
@@ -138,9 +208,10 @@ def guarantees(known: Evidence) -> Judged:
     outcome: Outcome | None = None
     if not missing:
         outcome = "undecided" if not p < ALPHA else "holds" if whole.rho > 0 else "fails"
-    told = ", ".join(f"{name} {correlation_told(*one)}" for name, one in found.items())
-    text = f"rank correlation with the final NLL over {whole.n} methods: {told}" if whole.n >= LEAST else ""
-    lacking = f"{len(missing)} of {len(wanted)} methods not whole" if missing else ""
+    told = "; ".join(f"{name} {correlation_told(*one)}" for name, one in found.items())
+    is_known = whole.n >= LEAST and not all(math.isnan(one.rho) for one, _ in found.values())
+    text = f"rank correlation with the final NLL over {whole.n} methods: {told}" if is_known else ""
+    lacking = f"{len(missing)} of {len(wanted)} methods lack runs or the measured gradient" if missing else ""
     setting = _setting(f"{_WORDS}; gradient in the output layer after one epoch of SML", lacking)
     is_for = whole.rho > 0
     return Judged(GUARANTEES, outcome, _sentences([text] * is_for), _sentences([text] * (not is_for)), setting)
@@ -160,45 +231,55 @@ def _is_whole(known: Evidence, label: str) -> bool:
 
 def minimiser(known: Evidence) -> Judged:
     """All logits corrected, whose minimiser is right, beside the target uncorrected, whose bias is smaller."""
-    pairs = known.between(plan.SAMPLED_LABEL, plan.UNCORRECTED_TARGET_LABEL)
-    gap = paired_t(pairs)
-    setting = f"{_WORDS}, sampled softmax with m=100"
-    if gap.n < MIN_RUNS:
-        return Judged(MINIMISER, None, "", "", _setting(setting, f"{gap.n} of 5 pairs done"))
-    differs = gap.p < ALPHA
-    word = "undecided" if not differs else "the minimiser" if gap.mean < 0 else "the bias"
-    text = f"NLL of all corrected less that of the target uncorrected {_nats(pairs)}"
-    noise = [known.noise.get(label) for label in (plan.SAMPLED_LABEL, plan.UNCORRECTED_TARGET_LABEL)]
+    labels = plan.SAMPLED_LABEL, plan.UNCORRECTED_TARGET_LABEL
+    pairs, missing = known.pairs(*labels)
+    gap, setting = paired_t(pairs), f"{_WORDS}, sampled softmax with m=100"
+    if not _can_be_judged(pairs, missing):
+        return Judged(MINIMISER, None, "", "", _setting(setting, _pairs_missing(missing)))
+    word = {"holds": "the minimiser", "fails": "the bias", "undecided": "undecided"}[_lower(pairs)]
+    lost = _lost(pairs, "with all corrected", "with the target uncorrected")
+    text = f"NLL with all logits corrected less that with the target uncorrected: {nats_of(pairs)}{lost}"
+    noise = [known.noise.get(label) for label in labels]
     if all(noise):
         biases = [f"{one.bias:.2g}" for one in noise if one]
         text += f"; relative bias of the gradient {biases[0]} and {biases[1]}"
-    return Judged(MINIMISER, None, text if gap.mean < 0 else "", text if gap.mean >= 0 else "", setting, instead=word)
+    is_for = gap.mean < 0
+    setting = _setting(setting, _pairs_missing(missing))
+    return Judged(MINIMISER, None, text if is_for else "", "" if is_for else text, setting, instead=word)
 
 
 def consistency(known: Evidence) -> Judged:
     """Methods whose minimiser has another order than the posterior are lower in NDCG than their corrected twins."""
-    metric = Metric("ndcg10")
-    pairs = {label: known.between(label, twin, metric) for label, twin in plan.TWINS.items()}
+    found = {label: known.pairs(label, twin, Metric("ndcg10")) for label, twin in plan.TWINS.items()}
+    pairs = {label: one for label, (one, _) in found.items()}
     gaps = {label: paired_t(one) for label, one in pairs.items()}
     corrected = dict(zip(gaps, holm([one.p for one in gaps.values()]), strict=True))
-    lower = [label for label, gap in gaps.items() if corrected[label] < ALPHA and gap.mean < 0]
-    missing = [label for label, gap in gaps.items() if gap.n < MIN_RUNS]
-    outcome: Outcome | None = None
-    if not missing:
-        outcome = "holds" if len(lower) == len(gaps) else "undecided" if lower else "fails"
-    told = {
-        label: f"{label} {points(gap.mean)} points (n={gap.n}, p {probability(corrected[label])})"
+    lower = [
+        label
         for label, gap in gaps.items()
-        if gap.n >= MIN_RUNS
-    }
-    pro = (
-        [f"NDCG at 10 less that of the same method corrected: {enumerated(told[one] for one in lower)}"]
-        if lower
-        else []
-    )
-    rest = [told[label] for label in told if label not in lower]
-    contra = [f"not shown to be lower: {enumerated(rest)}"] if rest else []
-    lacking = f"{len(missing)} of {len(gaps)} methods without pairs" if missing else ""
+        if corrected[label] < ALPHA and gap.mean < 0 and not pairs[label].failed_second
+    ]
+    open_ = [label for label, (one, missing) in found.items() if not _can_be_judged(one, missing)]
+    is_tested = all(gap.n >= MIN_RUNS for gap in gaps.values())
+    outcome: Outcome | None = None
+    if not open_:
+        outcome = "holds" if len(lower) == len(gaps) else "undecided" if lower or not is_tested else "fails"
+
+    def told(labels: Iterable[str]) -> str:
+        return "; ".join(
+            (
+                f"{label} {points(gaps[label].mean)} points, p {probability(corrected[label])}, n={gaps[label].n}"
+                if gaps[label].n
+                else f"{label}: no pair of runs"
+            )
+            + _lost(pairs[label], "of it", "of the corrected one")
+            for label in labels
+        )
+
+    rest = [label for label in gaps if label not in lower and (gaps[label].n or label not in open_)]
+    pro = [f"NDCG at 10 less that of the same method corrected: {told(lower)}"] if lower else []
+    contra = [f"not shown to be lower: {told(rest)}"] if rest else []
+    lacking = f"{len(open_)} of {len(gaps)} methods not yet tested" if open_ else ""
     return Judged(CONSISTENCY, outcome, _sentences(pro), _sentences(contra), _setting(_WORDS, lacking))
 
 
@@ -207,7 +288,7 @@ def efficiency(results: Results) -> Judged:
     setting = "output layer, loss and update alone, 1,000 to 100,000 classes"
     names = {"SML": step_costs.BASELINE, "sampled softmax (m=100)": "sampled_softmax_100"}
     full, sampled = (step_costs.cost(results, name).growth for name in names.values())
-    if full is None or sampled is None:
+    if full is None or sampled is None or math.isnan(full.low + sampled.high):
         return Judged(EFFICIENCY, None, "", "", f"{setting}; not yet measured")
     is_linear, is_flat = full.low > LINEAR, sampled.high < FLAT
     outcome: Outcome = "holds" if is_linear and is_flat else "undecided" if is_linear or is_flat else "fails"
@@ -224,21 +305,16 @@ def efficiency(results: Results) -> Judged:
 
 def nats(one: Contrast) -> str:
     """A difference of NLLs with its interval and n."""
-    return _nats(one.pairs)
+    return nats_of(one.pairs)
 
 
-def _nats(pairs: Pairs) -> str:
+def nats_of(pairs: Pairs) -> str:
+    """The mean of differences of NLLs with its interval and n."""
     gap = paired_t(pairs)
     if not gap.n:
         return "no pair of runs"
     interval = "" if math.isnan(gap.low) else f" ({gap.low:+.3f} to {gap.high:+.3f})"
     return f"{gap.mean:+.3f} nats{interval}, n={gap.n}"
-
-
-def num_done(known: Evidence) -> str:
-    """The numbers of finished runs of the methods: "n=5", or "n=0 to 5"."""
-    counts = {len(finished(values(known.compared, one.label, evidence.nll))) for one in plan.METHODS}
-    return seeds_told(counts)
 
 
 def _setting(text: str, lacking: str) -> str:
