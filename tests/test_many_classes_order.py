@@ -24,7 +24,9 @@ def same() -> Study:
 
 
 def judge(study: Study, sentence: str) -> Judged:
-    return next(one for one in verdicts.judged(study.known) if one.sentence == sentence)
+    if sentence == verdicts.EFFICIENCY:
+        return verdicts.efficiency(study.results)
+    return {verdicts.MINIMISER: verdicts.minimiser, verdicts.CONSISTENCY: verdicts.consistency}[sentence](study.known)
 
 
 def p_of(differences: list[float]) -> float:

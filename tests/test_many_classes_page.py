@@ -257,11 +257,12 @@ def states(study: Study) -> dict[str, Results]:
 def test_every_state_makes_a_page(study: Study) -> None:
     words = {}
     for name, results in states(study).items():
-        made = blocks(results)
+        known, planned = Evidence(results), STUDIES["many_classes"].planned(results)
+        made = summary.blocks(known, planned)
         assert [type(one) for one in made] == [Items, Picture, Table, Paragraph, Paragraph], name
-        assert made[-1] == Paragraph(plan_state(STUDIES["many_classes"].planned(results), results))
-        words[name] = [one.word for one in verdicts.judged(Evidence(results))]
-        folded = STUDIES["many_classes"].sections(results)
+        assert made[-1] == Paragraph(plan_state(planned, results))
+        words[name] = [one.word for one in verdicts.judged(known)]
+        folded = sections.sections(known)
         page = Page("", made, [Part("", folded)])
         text = to_markdown(page)
         texts = [text, *(one.alt for section in folded for one in section.blocks if isinstance(one, Picture))]

@@ -2,9 +2,17 @@
 
 import math
 
+import pytest
 import torch
 
-from lossbench.training.metrics import class_accuracy, class_means, confusion_matrix, mean_probabilities, num_correct
+from lossbench.training.metrics import (
+    METRICS,
+    class_accuracy,
+    class_means,
+    confusion_matrix,
+    mean_probabilities,
+    num_correct,
+)
 
 LOGITS = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
 TARGET = torch.randint(4, (40,), generator=torch.Generator().manual_seed(1))  # class 4 has no samples
@@ -65,3 +73,9 @@ def test_mean_probabilities() -> None:
     for map_, mean in means.items():
         expected[map_][4] = math.nan  # no samples
         torch.testing.assert_close(mean, expected[map_], rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+def test_a_perplexity_too_large_for_a_float_is_inf() -> None:
+    perplexity = METRICS["perplexity"].from_mean
+    assert perplexity(2.0) == pytest.approx(math.e**2)
+    assert perplexity(1000.0) == math.inf

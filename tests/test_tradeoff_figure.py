@@ -79,9 +79,7 @@ def test_the_picture_says_its_numbers() -> None:
         "SML",
     ]
     assert "mean (n=2 to 5) and 95 % interval" in found.caption
-    assert (
-        "Arrow: beyond the axis (Sampled softmax, uncorrected: 7.70; NCE, no prior biases: 13.20)." in found.caption
-    )
+    assert "Arrow: beyond the axis (Sampled softmax, uncorrected: 7.70; NCE, no prior biases: 13.20)." in found.caption
     assert "Hollow: not all runs are done." in found.caption
     assert "Not shown, without a finished run or a cost: LGL; Adaptive softmax." in found.caption
     assert "a larger marker is a larger m (20, 100 and 500)" in found.caption
