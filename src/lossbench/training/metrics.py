@@ -1,6 +1,7 @@
 """Metrics as pure functions of logits [N, K] and target [N]; nothing here waits for a GPU."""
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,11 +61,11 @@ class Metric:
 
 
 def _exp(value: float) -> float:
-    """The exponential; inf where it is too large for a float: logits that are no log-probabilities may be far apart."""
+    """The exponential, at most the largest float: logits that are no log-probabilities may be far apart."""
     try:
         return math.exp(value)
     except OverflowError:
-        return math.inf
+        return sys.float_info.max  # files of runs have no infinity
 
 
 def _ndcg10(found: Scored) -> Tensor:

@@ -1,6 +1,7 @@
 """What the runs and measurements say of each method: quality, cost, and bias and variance of its gradient."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,9 +28,9 @@ def nll(results: Results, config: Config) -> float | None:
 
 def _nll_of(record: Record) -> float | None:
     """From the perplexity; where that is too large for a float, from the NLLs of the bands of frequency."""
-    found = math.log(float(record.fields["metrics"]["test/perplexity"]))
-    if math.isfinite(found):
-        return found
+    perplexity = float(record.fields["metrics"]["test/perplexity"])
+    if perplexity < sys.float_info.max:
+        return math.log(perplexity)
     bands = [one for one in record.fields.get("by_frequency", {}).values() if one["test_samples"]]
     if not bands or any(one["nll"] is None for one in bands):
         return None
