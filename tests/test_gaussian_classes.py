@@ -321,3 +321,14 @@ def test_the_biases_begin_at_the_class_shares(tmp_path: Path) -> None:
     state = start_state(config(tmp_path, made()), CPU)
     shares = np.bincount(made().read(None)["train_labels"]) / 400
     assert state.model[1].bias.tolist() == pytest.approx(np.log(shares), abs=1e-6)  # type: ignore[index]
+
+
+def test_measures_of_many_classes_are_those_of_the_record() -> None:
+    bands = {"head": {"accuracy": 0.5}, "middle": {"accuracy": 0.25}, "tail": {"accuracy": None}}
+    record = {"metrics": {"test/perplexity": math.exp(2.5)}, "macro_recall": 0.125, "by_frequency": bands}
+    names = ("nll", "macro_recall", "head_accuracy", "middle_accuracy", "tail_accuracy")
+    found = [measure(name, [record]).of(record) for name in names]
+    assert found == [pytest.approx(2.5), 0.125, 0.5, 0.25, None]
+    assert measure("nll", [record]).of({"config": {"loss": {"name": "sml"}}}) is None
+    assert measure("perplexity", [record]).text(1.8e15) == "1.800e+15"
+    assert measure("perplexity", [record]).text(140.5) == "140.5000"

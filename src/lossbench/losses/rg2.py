@@ -16,21 +16,22 @@ if TYPE_CHECKING:
     from lossbench.config.options import Floats
 
 
-@register_loss(
-    label="RG2",
-    properties=Properties(
-        convex=True,
-        strictly_proper=True,
-        recoverable=True,
-        top1_consistent=True,
-        order_preserving=True,
-        smoothness="1 / (2 * K)",
-        sparse=True,
-        map="own",
-        source="Pu et al. 2024",
-        notes=("The posterior is (1 + z) / (K (1 + 2 a (1 - z))); its map clips to [0, 1] and normalises.",),
-    ),
+PROPERTIES = Properties(
+    convex=True,
+    strictly_proper=True,
+    recoverable=True,
+    top1_consistent=True,
+    order_preserving=True,
+    smoothness="1 / (2 * K)",
+    sparse=True,
+    map="own",
+    source="Pu et al. 2024",
+    notes=("The posterior is (1 + z) / (K (1 + 2 a (1 - z))); its map clips to [0, 1] and normalises.",),
 )
+"""Of RG2 as a function of the logits, however it is computed."""
+
+
+@register_loss(label="RG2", properties=PROPERTIES)
 @dataclass
 class Rg2(LossConfig):
     """RG2.

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 from lossbench.config.options import TrainingClasses, require
 from lossbench.config.registry import register_loss
 from lossbench.losses.averaging import batch_mean
-from lossbench.losses.rg2 import Rg2
+from lossbench.losses.rg2 import PROPERTIES, Rg2
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register_loss(label="RG2 from features", style=28)
+@register_loss(label="RG2 from features", style=28, properties=PROPERTIES)
 @dataclass
 class Rg2Features(Rg2):
     """RG2 of all classes from features and the Gram matrix of the output layer, exact."""

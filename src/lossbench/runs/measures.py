@@ -7,6 +7,9 @@ from typing import Any, cast
 
 from lossbench.config.registry import LOSSES, Map
 
+LARGE = 1e7
+"""Numbers from here on have a power of ten."""
+
 UNNORMALISED = ("sigmoid", "shifted")
 """Maps whose probabilities do not sum to 1."""
 
@@ -40,8 +43,9 @@ class Measure:
         return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
     def text(self, value: float, sign: str = "") -> str:
-        """The number as tables write it."""
-        return f"{self.factor * value:{sign}.{self.digits}f}"
+        """The number as tables write it; a very large one with a power of ten."""
+        number = self.factor * value
+        return f"{number:{sign}.3e}" if abs(number) >= LARGE else f"{number:{sign}.{self.digits}f}"
 
 
 def compared_map(record: Mapping[str, Any]) -> Map:
@@ -71,6 +75,17 @@ def _score(key: str) -> Callable[[Mapping[str, Any]], Any]:
     return lambda record: record["scores"][compared_map(record)][key]
 
 
+def _nll(record: Mapping[str, Any]) -> float:
+    """From the scores; with more classes than scores are kept for, that of the softmax of the logits."""
+    if record.get("scores"):
+        return float(record["scores"][compared_map(record)]["nll"])
+    return math.log(record["metrics"]["test/perplexity"])
+
+
+def _of_band(band: str) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda record: record["by_frequency"][band]["accuracy"]
+
+
 def _tempered(key: str) -> Callable[[Mapping[str, Any]], Any]:
     return lambda record: record["scores"]["tempered"][key]
 
@@ -97,13 +112,11 @@ def nll_above_bayes(record: Mapping[str, Any]) -> float:
         KeyError: the true posterior is not known, or the NLL is not in the record.
     """
     above: float = record["bayes"]["nll"]
-    scores = record.get("scores")
-    if scores:
-        return float(scores[compared_map(record)]["nll"]) - above
-    return math.log(record["metrics"]["test/perplexity"]) - above
+    return _nll(record) - above
 
 
 _PERCENT: dict[str, Any] = {"factor": 100.0, "best": max}
+_BANDS = {"head": "frequent", "middle": "middle", "tail": "rare"}
 _SCORES = {"nll": "NLL (nats)", "brier": "Brier score", "ece": "ECE", "adaptive_ece": "adaptive ECE"}
 
 MEASURES: Mapping[str, Measure] = {
@@ -115,7 +128,15 @@ MEASURES: Mapping[str, Measure] = {
         Measure("area", "Test accuracy (%), mean over epochs", _area, **_PERCENT),
         Measure("epochs_to_end", "Epochs to the end", _epochs_to_end, digits=1, best=min),
         Measure("test_loss", "Test loss (nats)", _field("test_loss"), digits=4),
-        *(Measure(key, label, _score(key), digits=4, best=min) for key, label in _SCORES.items()),
+        *(
+            Measure(key, label, _nll if key == "nll" else _score(key), digits=4, best=min)
+            for key, label in _SCORES.items()
+        ),
+        Measure("macro_recall", "Macro recall (%)", _field("macro_recall"), **_PERCENT),
+        *(
+            Measure(f"{band}_accuracy", f"Test accuracy (%), {words} classes", _of_band(band), **_PERCENT)
+            for band, words in _BANDS.items()
+        ),
         Measure("nll_above_bayes", "NLL above the true posterior's (nats)", nll_above_bayes, digits=4, best=min),
         Measure("overconfidence", "Mean confidence less accuracy", _score("overconfidence"), digits=4),
         *(
