@@ -16,6 +16,7 @@ from lossbench.config.run import Config, Optimizer, Runtime, Schedule, run_id
 from lossbench.data.bayes import bayes
 from lossbench.data.digits import Digits
 from lossbench.data.gaussian_classes import Frequencies, GaussianClasses
+from lossbench.data.sizes import sizes
 from lossbench.data.load import load_data
 from lossbench.data.prepared import _check, prepare, prepared_arrays
 from lossbench.data.subsets import select, stratified_permutation
@@ -321,6 +322,18 @@ def test_the_biases_begin_at_the_class_shares(tmp_path: Path) -> None:
     state = start_state(config(tmp_path, made()), CPU)
     shares = np.bincount(made().read(None)["train_labels"]) / 400
     assert state.model[1].bias.tolist() == pytest.approx(np.log(shares), abs=1e-6)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("frequencies", list(Frequencies))
+def test_sizes_of_some_classes_are_counted(frequencies: Frequencies) -> None:
+    some = GaussianClasses(
+        num_classes=50, dims=2, num_samples=3000, num_test=400, frequencies=frequencies, classes=[7, 0, 2]
+    )
+    arrays = some.read(None)
+    expected = [int(np.isin(arrays[f"{split}_labels"], [7, 0, 2]).sum()) for split in ("train", "test")]
+    known = sizes(some)
+    assert [known.num_train, known.num_test, known.num_classes] == [*expected, 3]
+    assert expected[0] > 3 * 3000 / 50 or frequencies is Frequencies.uniform
 
 
 def test_measures_of_many_classes_are_those_of_the_record() -> None:

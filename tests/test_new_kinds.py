@@ -275,7 +275,7 @@ def test_what_imbalance_leaves_is_not_silently_less_than_asked(tmp_path: Path) -
     rare = Digits(imbalance=Imbalance.step, imbalance_ratio=50.0, classes=[8, 1, 2])
     num = len(start_state(config(tmp_path, dataset=rare, schedule=Schedule(batch_size=8)), CPU).data.train.labels)
     batches = config(tmp_path, dataset=rare, schedule=Schedule(batch_size=num + 1, drop_last=True))
-    refused = rf"schedule\.batch_size must be <= {num}, the training images, got {num + 1}"
+    refused = rf"schedule\.batch_size must be <= {num}, the training samples, got {num + 1}"
     with pytest.raises(ValueError, match=refused):
         start_state(batches, CPU)
     left = rf"dataset\.num_train must be <= {num}, the training samples that dataset\.imbalance leaves, got {num + 1}"

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,32 @@ def test_adaptive_softmax_is_a_likelihood_with_its_own_output_layer(tmp_path: Pa
 def test_wrong_options_are_refused(make: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
+
+
+UNUSED = {
+    "loss.num_sampled must be left out with loss.proposal=in_batch, which takes the other samples' classes, got 20": {
+        "proposal": Proposal.in_batch,
+        "num_sampled": 20,
+    },
+    "loss.power must be left out with loss.proposal=in_batch, got 0.75": {
+        "proposal": Proposal.in_batch,
+        "power": 0.75,
+    },
+    "loss.power must be left out with loss.proposal=uniform, got 0.75": {"proposal": Proposal.uniform, "power": 0.75},
+}
+
+
+@pytest.mark.parametrize("said", UNUSED)
+def test_options_without_effect_are_refused(said: str) -> None:
+    for loss in (SampledSoftmax, Nce, SampledLgl):
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            loss(**UNUSED[said])
+
+
+def test_clusters_of_an_adaptive_softmax_have_features() -> None:
+    assert AdaptiveSoftmax(shrink=8).output_layer(64, 100) is not None
+    with pytest.raises(ValueError, match=r"^loss\.shrink must be <= 8 with 64 features and 2 clusters, got 8\.5$"):
+        AdaptiveSoftmax(shrink=8.5).output_layer(64, 100)
 
 
 def test_options_are_words() -> None:

@@ -176,6 +176,12 @@ def test_ranks_are_those_of_plain_comparisons(dtype: torch.dtype) -> None:
     assert Scored(logits[:0], target[:0]).mid_rank.shape == (0,)
 
 
+def test_single_classes_of_a_text_are_refused() -> None:
+    said = r"dataset\.classes must be null for dataset=words, .*; dataset\.vocabulary takes fewer, got \[0, 1\]"
+    with pytest.raises(ValueError, match=said):
+        Words(classes=[0, 1])
+
+
 def test_ranks_of_equal_logits_are_their_mean_rank() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0], [1.0, 1.0, 1.0], [2.0, 2.0, 1.0], [0.0, 5.0, 5.0]])
     target = torch.tensor([2, 0, 1, 0])

@@ -218,12 +218,12 @@ REFUSED = [
     (
         "train",
         "dataset=digits schedule.batch_size=1498",
-        "schedule.batch_size must be <= 1497, the training images, got 1498",
+        "schedule.batch_size must be <= 1497, the training samples, got 1498",
     ),
     (
         "train",
         "dataset=digits dataset.num_train=9 schedule.batch_size=10",
-        "schedule.batch_size must be <= 9, the training images, got 10",
+        "schedule.batch_size must be <= 9, the training samples, got 10",
     ),
     ("train", "dataset=digits dataset.num_train=1498", "dataset.num_train must be <= 1497 for digits, got 1498"),
     ("train", "dataset.num_train=0", "dataset.num_train must be null or >= 1, got 0"),

@@ -1,7 +1,7 @@
 """Options that all data sets, all networks or all losses share; each adds its own options in its own file."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -135,6 +135,12 @@ class DatasetConfig:
             ValueError: the file is no data set.
         """
         raise NotImplementedError
+
+    def sizes_of(self, classes: Sequence[int]) -> tuple[int, int]:
+        """Numbers of training and test samples of some classes; as here, of classes of equal size."""
+        full = self.sizes()
+        train, test = (number * len(classes) // full.num_classes for number in (full.num_train, full.num_test))
+        return train, test
 
     def class_names(self) -> tuple[str, ...] | None:
         """Names of the classes in the order of their labels; None: the classes have no names."""

@@ -1,6 +1,6 @@
 """Gaussian classes: a synthetic task of many classes whose posterior is known."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -84,19 +84,29 @@ class GaussianClasses(DatasetConfig):
         found: Floats = sizes / sizes.sum()
         return found
 
+    def sizes_of(self, classes: Sequence[int]) -> tuple[int, int]:
+        """Numbers of training and test samples of some classes, counted."""
+        streams = (self.num_samples, TRAIN_LABELS), (self.num_test, TEST_LABELS)
+        train, test = (int(np.isin(self._labels(number, stream), classes).sum()) for number, stream in streams)
+        return train, test
+
+    def _labels(self, number: int, stream: int) -> np.ndarray:
+        """The first labels of a split, integers [number]."""
+        ends = self.shares().cumsum()
+        return np.searchsorted(ends[:-1], self._random(stream).random(number), side="right")
+
     def read(self, runtime: Any) -> Mapping[str, np.ndarray]:
         """Inputs, float32 [N, dims], and labels, int32 [N], drawn anew, always the same.
 
         A set with more samples begins with those of one with fewer.
         """
-        ends = self.shares().cumsum()
         means = self.means().astype(np.float32)
         arrays: dict[str, np.ndarray] = {}
         for split, number, labels_of, noise_of in (
             ("train", self.num_samples, TRAIN_LABELS, TRAIN_NOISE),
             ("test", self.num_test, TEST_LABELS, TEST_NOISE),
         ):
-            labels = np.searchsorted(ends[:-1], self._random(labels_of).random(number), side="right")
+            labels = self._labels(number, labels_of)
             inputs = self._random(noise_of).standard_normal((number, self.dims), dtype=np.float32)
             inputs += means[labels]
             arrays |= {f"{split}_images": inputs, f"{split}_labels": labels.astype(np.int32)}

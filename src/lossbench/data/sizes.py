@@ -10,7 +10,7 @@ from lossbench.data.imbalance import sizes_left
 def sizes(config: DatasetConfig) -> Sizes:
     """Sizes of the subset that a config describes.
 
-    With `classes` or `imbalance` the numbers assume classes of equal size.
+    With `classes`, unless the data set counts them, and with `imbalance` the numbers assume classes of equal size.
 
     Raises:
         ValueError: it asks for more training samples than there are, or names a file that is no data set.
@@ -22,7 +22,8 @@ def sizes(config: DatasetConfig) -> Sizes:
         if max(config.classes) >= num_classes:
             known = f"in 0..{num_classes - 1} for {config.name}"
             raise ValueError(f"dataset.classes must be {known}, got {config.classes}")
-        num_train, num_test = (number * len(config.classes) // num_classes for number in (num_train, num_test))
+        with plugin_faults("dataset", config.name, "sizes_of"):
+            num_train, num_test = config.sizes_of(config.classes)
         num_classes = len(config.classes)
     if config.num_validation is not None:
         if config.num_validation >= num_train:

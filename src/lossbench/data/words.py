@@ -40,6 +40,12 @@ class Words(DatasetConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.vocabulary >= SMALLEST, "dataset.vocabulary", f">= {SMALLEST}", self.vocabulary)
+        require(
+            self.classes is None,
+            "dataset.classes",
+            "null for dataset=words, whose classes are words of the contexts too; dataset.vocabulary takes fewer",
+            self.classes,
+        )
         require(self.num_test is None or self.num_test >= 1, "dataset.num_test", "null or >= 1", self.num_test)
         require(1 <= self.context <= 64, "dataset.context", "in 1..64", self.context)
         if self.path is None:

@@ -48,11 +48,14 @@ class AdaptiveSoftmax(LossConfig):
         """PyTorch's adaptive softmax, which gives log-probabilities [B, K] of features [B, F].
 
         Raises:
-            ValueError: there are too few classes for its clusters.
+            ValueError: there are too few classes for its clusters, or no feature is left for the last one.
         """
         from torch import Tensor, nn
 
         places = self._places(num_classes)
+        most = num_features ** (1 / len(places))  # each cluster has fewer features by the factor `shrink`
+        rule = f"<= {most:.4g} with {num_features} features and {len(places)} clusters"
+        require(num_features // self.shrink ** len(places) >= 1, "loss.shrink", rule, self.shrink)
 
         class Adaptive(nn.AdaptiveLogSoftmaxWithLoss):
             """The layer as a function from features to log-probabilities."""

@@ -18,11 +18,15 @@ class Proposal(Words):
     in_batch = "in_batch"  # the classes of the other samples of the batch
 
 
+NUM_SAMPLED = 100
+"""Classes drawn for a batch, unless an option says otherwise."""
+
+
 @dataclass
 class SampledConfig(LossConfig):
     """Options of a loss of the target's and of sampled classes' logits."""
 
-    num_sampled: int = 100  # classes drawn for a batch, m; with proposal=in_batch it is the batch size less one
+    num_sampled: int = NUM_SAMPLED  # classes drawn for a batch, m; with proposal=in_batch it is the batch size less one
     proposal: Proposal = Proposal.unigram
     power: float = 1.0  # of the class sizes, with proposal=unigram
     replacement: bool | None = None  # None: true; false: m different classes
@@ -36,7 +40,16 @@ class SampledConfig(LossConfig):
         if self.replacement:
             self.replacement = None  # the same runs, so the same names
         valid = self.replacement is None or self.proposal is not Proposal.in_batch
+        self._check_unused()
         require(valid, "loss.replacement", "true with loss.proposal=in_batch, which draws no classes", self.replacement)
+
+    def _check_unused(self) -> None:
+        """Refuses options that would change a run's name and nothing else."""
+        if self.proposal is Proposal.in_batch:
+            rule = "left out with loss.proposal=in_batch, which takes the other samples' classes"
+            require(self.num_sampled == NUM_SAMPLED, "loss.num_sampled", rule, self.num_sampled)
+        if self.proposal is not Proposal.unigram:
+            require(self.power == 1, "loss.power", f"left out with loss.proposal={self.proposal}", self.power)
 
     def check_classes(self, num_classes: int) -> None:
         """Refuses to draw more different classes than there are.

@@ -91,7 +91,7 @@ def check(config: Config) -> torch.device:
 def _check_batch_size(config: Config, num_train: int) -> None:
     if config.schedule.batch_size > num_train:
         raise ValueError(
-            f"schedule.batch_size must be <= {num_train}, the training images, got {config.schedule.batch_size}"
+            f"schedule.batch_size must be <= {num_train}, the training samples, got {config.schedule.batch_size}"
         )
 
 
