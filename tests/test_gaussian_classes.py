@@ -16,9 +16,9 @@ from lossbench.config.run import Config, Optimizer, Runtime, Schedule, run_id
 from lossbench.data.bayes import bayes
 from lossbench.data.digits import Digits
 from lossbench.data.gaussian_classes import Frequencies, GaussianClasses
-from lossbench.data.sizes import sizes
 from lossbench.data.load import load_data
 from lossbench.data.prepared import _check, prepare, prepared_arrays
+from lossbench.data.sizes import sizes
 from lossbench.data.subsets import select, stratified_permutation
 from lossbench.data.words import Words
 from lossbench.losses.full_softmax import FullSoftmax

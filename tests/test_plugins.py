@@ -1,8 +1,10 @@
 """Plugins: a file or a package registers losses from outside, and its digest is part of what a run is called."""
 
 import json
+import math
 import os
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -93,6 +95,30 @@ def test_the_files_of_the_documentation_are_plugins(own_files: Path) -> None:
     assert record["num_parameters"] == (784 + 1) * 64 + (64 + 1) * 2
     (cache,) = own_files.glob("outputs/cache/stripes-*.npz")
     assert record["plugins"]["dataset"]["sha256"][:16] in cache.name
+
+
+def of_features() -> str:
+    """The documentation's loss of features."""
+    found = re.search(
+        r"^```py\n(\"\"\"Cross-entropy over.*?)^```",
+        Path(__file__).parents[1].joinpath("docs/extending.md").read_text(),
+        re.DOTALL | re.M,
+    )
+    assert found
+    return found[1]
+
+
+def test_the_documented_loss_of_features_trains_and_other_needs_are_refused(own_files: Path) -> None:
+    (own_files / "few.py").write_text(of_features())
+    chosen = ("train", "--plugin", "few.py", *SHORT, "loss=few_classes")
+    done = program(own_files, *chosen, "loss.num_sampled=500")
+    assert done.returncode == 0, done.stderr
+    (record,) = records(own_files).values()
+    assert record["test_loss"] == pytest.approx(math.log(1 + 500), abs=0.5)  # logits that are still nearly alike
+    (own_files / "few.py").write_text(of_features().replace('needs = "features"', 'needs = "featurs"'))
+    done = program(own_files, *chosen)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'has needs = "featurs"; it must be "logits" or "features"' in done.stderr.splitlines()[0]
 
 
 def test_without_its_plugin_a_loss_is_refused_in_a_sentence(own_files: Path) -> None:

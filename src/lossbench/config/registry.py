@@ -173,6 +173,9 @@ def register_loss(
     usual: tuple[Map, ...] = ("sigmoid", "sigmoid_normalised", "softmax") if one_vs_all else ("softmax",)
 
     def register(options: C) -> C:
+        needs = options.needs  # type: ignore[attr-defined]
+        if needs not in ("logits", "features"):
+            raise ValueError(f'the loss {options.__name__} has needs = "{needs}"; it must be "logits" or "features"')
         own: tuple[Map, ...] = () if options.probabilities is LossConfig.probabilities else ("own",)  # type: ignore[attr-defined]
         first: Map = "own" if own else probabilities
         whole: Map = "sigmoid_normalised" if one_vs_all else "softmax"
