@@ -123,7 +123,7 @@ def _note(filled: Filled, profile: str) -> str:
 
 def overview(results_dir: Path) -> Page:
     """The first screen and the evidence from committed records alone, with the first picture: docs/results.md."""
-    results = Results(committed_records(results_dir), {})
+    results = Results(committed_records(results_dir), {}, [results_dir])
     page = paper_page(results, None, Drawn({}, [], [], [], []), [])
     first, *others = page.parts
     beyond = [_without(part, (Picture, Table)) for part in others if part.title == BEYOND]
@@ -141,7 +141,7 @@ def _without(part: Part, kinds: tuple[type, ...]) -> Part:
 
 def finding(results_dir: Path) -> str:
     """The finding in three sentences, from committed records alone: the README's."""
-    second = SecondRound(Judge(Results(committed_records(results_dir), {})))
+    second = SecondRound(Judge(Results(committed_records(results_dir), {}, [results_dir])))
     return " ".join(sentences(second, [one for one in second.judge.cells() if one.key.model != LITERAL]))
 
 
