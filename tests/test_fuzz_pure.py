@@ -75,6 +75,7 @@ COMMON: dict[str, Any] = {
     "hidden": st.integers(1, 512),
     "num_sampled": sizes,
     "power": st.floats(0, 2),
+    "replacement": st.sampled_from([None, True, False]),
     "cutoffs": st.just([0.1, 0.4]),
 }
 """Values of the fields that are neither a choice nor a switch."""
@@ -99,8 +100,13 @@ def values_of(part: type) -> st.SearchStrategy[Any]:
     if part is MnistType:
         fields["name"] = st.sampled_from(["mnist", "fmnist", "kmnist"])
     if issubclass(part, SampledConfig):
-        drawing = {"proposal": st.sampled_from([one for one in Proposal if one is not Proposal.in_batch])}
-        return st.builds(part, **fields | {"replacement": st.just(True)}) | st.builds(part, **fields | drawing)
+        unused = {"power": st.just(1.0)}
+        kinds: list[dict[str, Any]] = [
+            {"proposal": st.just(Proposal.unigram)},
+            {"proposal": st.sampled_from([Proposal.uniform, Proposal.log_uniform])} | unused,
+            {"proposal": st.just(Proposal.in_batch), "num_sampled": st.just(100), "replacement": st.none()} | unused,
+        ]
+        return st.one_of([st.builds(part, **fields | kind) for kind in kinds])
     return st.builds(part, **fields)
 
 

@@ -286,7 +286,7 @@ def test_the_page_of_all_runs_in_html(study: Study) -> None:
     page = Page("", blocks(study.results), [Part("", STUDIES["many_classes"].sections(study.results))])
     text = to_html(page)
     assert "nan" not in text.replace("nance", "")
-    assert text.count("<svg") == 5
+    assert text.count("<svg") == 4
     shares = [f"{number:.3f}" for number in (0.2, np.std([0.1, 0.2, 0.3], ddof=1))]
     assert f"{shares[0]} ± {shares[1]} (n=3)" in text
     assert known_posterior.SIZES[-1] == 100_000

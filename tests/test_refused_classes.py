@@ -21,8 +21,9 @@ SENTENCES = [
     (f"{WORDS} dataset.vocabulary=1", "dataset.vocabulary must be >= 2, got 1"),
     (f"{WORDS} dataset.classes=[3]", "dataset.classes must be null or two classes or more, each once, got [3]"),
     (
-        f"{WORDS} dataset.path=own.txt dataset.vocabulary=5 dataset.classes=[0,5]",
-        "dataset.classes must be in 0..4 for words, got [0, 5]",
+        f"{WORDS} dataset.path=own.txt dataset.vocabulary=5 dataset.classes=[0,1]",
+        "dataset.classes must be null for dataset=words, whose classes are words of the contexts too; "
+        "dataset.vocabulary takes fewer, got [0, 1]",
     ),
     (
         f"{WORDS} dataset.path=own.txt dataset.vocabulary=6 loss=nce loss.replacement=false loss.num_sampled=7 "
@@ -30,7 +31,7 @@ SENTENCES = [
         "loss.num_sampled must be <= 6, the number of classes, with loss.replacement=false, got 7",
     ),
     (
-        f"{WORDS} dataset.path=own.txt dataset.vocabulary=6 dataset.classes=[0,1,2] loss=sampled_lgl "
+        f"{WORDS} dataset.path=own.txt dataset.vocabulary=3 loss=sampled_lgl "
         "loss.replacement=false loss.num_sampled=4 schedule.batch_size=4",
         "loss.num_sampled must be <= 3, the number of classes, with loss.replacement=false, got 4",
     ),

@@ -31,6 +31,7 @@ FORMS = ("svg", "pdf", "csv")
 DRAWN = ("finding", "cells_beside_paper", "lr_curves", "beta")
 JUDGED = {f"{picture}.{form}" for picture in DRAWN for form in FORMS}
 JUDGED |= {f"{name}.{form}" for name in ("why_log_curves_p", "why_log_curves_z", "softmax_family") for form in FORMS}
+JUDGED |= {f"many_classes_tradeoff.{form}" for form in FORMS}
 """What the paper's profile has beside, also without a pair of runs, where there is one of LGL-INR on KMNIST."""
 
 
