@@ -259,7 +259,7 @@ def test_every_state_makes_a_page(study: Study) -> None:
     for name, results in states(study).items():
         known, planned = Evidence(results), STUDIES["many_classes"].planned(results)
         made = summary.blocks(known, planned)
-        assert [type(one) for one in made] == [Items, Picture, Table, Paragraph, Paragraph], name
+        assert [type(one) for one in made] == [Items, Table, Picture, Paragraph, Paragraph], name
         assert made[-1] == Paragraph(plan_state(planned, results))
         words[name] = [one.word for one in verdicts.judged(known)]
         folded = sections.sections(known)

@@ -30,8 +30,8 @@ def blocks(known: Evidence, planned: Sequence[Planned]) -> list[Block]:
     """
     return [
         Items([quality(known), at_equal_cost(known), gradients(known)]),
-        quality_pictures.tradeoff(known),
         sentences_table(verdicts.judged(known), _CAPTION),
+        quality_pictures.tradeoff(known),
         Paragraph(mind(known)),
         Paragraph(plan_state(planned, known.results)),
     ]
