@@ -65,7 +65,7 @@ minimisers are is enumerated in `tests/test_sampled_losses.py`.
 - Options, with their defaults first: `num_sampled` m = 100, >= 1; `proposal` `unigram` (class sizes to the power
   `power`, 1, in [0, 2]), `uniform`, `log_uniform` (Zipf's, for classes in the order of frequency) or `in_batch` (the
   classes of the batch's other samples, so that m is the batch size less one); `replacement` true or false; `hits`,
-  sampled classes that are a sample's own, `keep` or `mask`; `correction` of `sampled_softmax` `both`, `sampled` (all but
+  sampled classes that are a sample's own, `keep` or `mask`; `correction` of `sampled_softmax` `both`, `sampled` (not
   the target's logit) or `none`, of `nce` true or false. `cutoffs` of `adaptive_softmax` are the rising fractions of the
   classes at which clusters begin, `shrink` is the factor by which each cluster has fewer features.
 - `rg2_features` is `rg2` of all classes, exact, from the Gram matrix of the output layer: O(K F^2 + B F^2) operations
