@@ -1,6 +1,7 @@
 """The study of many classes: its verdicts by their rules, and what it says while runs are missing or diverged."""
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -224,7 +225,7 @@ def test_tests_of_a_run_are_in_epochs(worse: Study) -> None:
     record = worse.results.record(worse.configs("LGL")[0])
     assert record is not None
     assert [one.epochs for one in evidence.tests_of(record)] == [1, 2, 3]
-    record.fields["curves"]["test/perplexity"][0] = math.inf
+    record.fields["curves"]["test/perplexity"][0] = sys.float_info.max
     assert [one.epochs for one in evidence.tests_of(record)] == [2, 3], "no number to show"
     assert AtCost(0.1)(worse.results, config) is None
 

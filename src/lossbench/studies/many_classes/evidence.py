@@ -16,6 +16,9 @@ from lossbench.studies.many_classes.gradient_noise import NoiseOf, noises
 from lossbench.studies.many_classes.step_times import StepTime
 from lossbench.studies.results import Results
 
+TOO_LARGE = sys.float_info.max
+"""What a record has for a perplexity that is too large for a float."""
+
 
 def nll(results: Results, config: Config) -> float | None:
     """NLL of the softmax of all logits on the test positions after the last epoch, in nats.
@@ -29,7 +32,7 @@ def nll(results: Results, config: Config) -> float | None:
 def _nll_of(record: Record) -> float | None:
     """From the perplexity; where that is too large for a float, from the NLLs of the bands of frequency."""
     perplexity = float(record.fields["metrics"]["test/perplexity"])
-    if perplexity < sys.float_info.max:
+    if perplexity < TOO_LARGE:
         return math.log(perplexity)
     bands = [one for one in record.fields.get("by_frequency", {}).values() if one["test_samples"]]
     if not bands or any(one["nll"] is None for one in bands):
@@ -93,11 +96,11 @@ class Tested:
 
 
 def tests_of(record: Record) -> list[Tested]:
-    """NLL at every test of a run, in order; without tests whose NLL is not finite."""
+    """NLL at every test of a run, in order; without tests whose perplexity is too large for a float."""
     curves, steps = record.fields["curves"], _steps_of_epoch(record)
     found = {line["step"] / steps: line["test/perplexity"] for line in record.fields.get("within_epochs", [])}
     found |= {epoch + 1.0: value for epoch, value in enumerate(curves["test/perplexity"])}  # a test at the end is one
-    return [Tested(epochs, math.log(value)) for epochs, value in sorted(found.items()) if math.isfinite(value)]
+    return [Tested(epochs, math.log(value)) for epochs, value in sorted(found.items()) if value < TOO_LARGE]
 
 
 @dataclass(frozen=True)
