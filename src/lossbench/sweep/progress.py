@@ -64,6 +64,10 @@ class Progress:
         if line and self._single:
             self._print(line)
 
+    def say_of_all(self, words: str) -> None:
+        """Show words about all runs beside their bar, such as how many jobs wait."""
+        self._bars.update(self._all, detail=f"{self._outlook()}; {words}")
+
     def done(self, name: str, accuracy: float | None, reason: str, is_held_out: bool = False) -> None:
         """Show the end of a run: its accuracy, or, if that is None, the reason why it failed.
 
