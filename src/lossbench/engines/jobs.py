@@ -1,6 +1,7 @@
 """Jobs: groups of runs that an engine executes together, and their form as JSON."""
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -44,38 +45,61 @@ def grouped(configs: Sequence[Config], launcher: JobLauncher, seconds: Callable[
         launcher: the launcher's options.
         seconds: estimated time of a run.
     """
-    at_once = launcher.at_once(configs[0].runtime.runs_per_gpu) if configs else 1
+    if not configs:
+        return []
+    at_once = launcher.at_once(configs[0].runtime.runs_per_gpu)
     chains = _chains(configs)
     estimates = {id(config): seconds(config) for config in configs}
-    total = sum(estimates.values()) / at_once
+
+    def filled(goal: float, number: int) -> list[_Filled]:
+        """Jobs to which one chain after the other is added as long as time or number are within the limits."""
+        jobs: list[_Filled] = []
+        for chain in chains:
+            times = [estimates[id(config)] for config in chain]
+            if not jobs or len(jobs[-1].configs) + len(chain) > number or jobs[-1].seconds_with(times) > goal:
+                jobs.append(_Filled(at_once))
+            jobs[-1].add(chain, times)
+        return jobs
+
     if launcher.runs_per_job == "auto":
-        most = max(60 * launcher.job_min, total / MOST_JOBS)
-        goal = min(most, max(LEAST_JOB_S, total / launcher.jobs_at_once))
-
-        def fits(job: Sequence[Config]) -> bool:
-            return _seconds(job, estimates, at_once) <= goal
-
+        total = sum(estimates.values()) / at_once
+        goal = min(60 * launcher.job_min, max(LEAST_JOB_S, total / launcher.jobs_at_once))
+        goal = 1.001 * total / -(-total // goal)  # so that the last job is not much shorter than the others
+        jobs = filled(goal, len(configs))
+        while len(jobs) > MOST_JOBS:
+            goal *= 1.1
+            jobs = filled(goal, len(configs))
     else:
-        number = max(int(launcher.runs_per_job), -(-len(configs) // MOST_JOBS))
-
-        def fits(job: Sequence[Config]) -> bool:
-            return len(job) <= number
-
-    jobs: list[list[Config]] = []
-    for chain in chains:
-        if jobs and fits([*jobs[-1], *chain]):
-            jobs[-1] += chain
-        else:
-            jobs.append(list(chain))
-    return [Planned(tuple(job), _seconds(job, estimates, at_once)) for job in jobs]
+        jobs = filled(math.inf, max(int(launcher.runs_per_job), -(-len(configs) // MOST_JOBS)))
+    return [Planned(tuple(job.configs), max(job.places)) for job in jobs]
 
 
-def _seconds(job: Iterable[Config], estimates: Mapping[int, float], at_once: int) -> float:
-    """Estimated time of a job: its runs are handed out in order to the first free place."""
-    places = [0.0] * at_once
-    for config in job:
-        heapq.heapreplace(places, places[0] + estimates[id(config)])
-    return max(places)
+class _Filled:
+    """A job that is being filled; its runs are handed out in order to the first free place.
+
+    Args:
+        at_once: number of places.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self.configs: list[Config] = []
+        self.places = [0.0] * at_once  # when each is free, in s; a heap
+
+    def seconds_with(self, times: Iterable[float]) -> float:
+        """Estimated time of the job with further runs, which take the given times."""
+        return max(_after(self.places, times))
+
+    def add(self, configs: Iterable[Config], times: Iterable[float]) -> None:
+        """Add runs."""
+        self.configs += configs
+        self.places = _after(self.places, times)
+
+
+def _after(places: Sequence[float], times: Iterable[float]) -> list[float]:
+    later = list(places)
+    for time in times:
+        heapq.heapreplace(later, later[0] + time)
+    return later
 
 
 def _chains(configs: Sequence[Config]) -> list[list[Config]]:

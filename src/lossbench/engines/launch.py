@@ -17,7 +17,7 @@ from lossbench.engines.watch import Live, Seconds, Watched, configs_by_name, wat
 from lossbench.runs.folder import open_run
 from lossbench.runs.versions import versions_sentence
 from lossbench.sweep.cost import flops
-from lossbench.sweep.progress import Progress
+from lossbench.sweep.progress import Progress, duration
 from lossbench.sweep.run_all import Summary, remaining, run_all
 from lossbench.system.screen import say
 from lossbench.system.stops import stops_interrupt
@@ -134,10 +134,10 @@ def _submit(sweep: Sweep, configs: Sequence[Config], launcher: Slurm, seconds: S
     ids = slurm.submit(sweep, jobs, paths, launcher, configs[0].runtime.runs_per_gpu)
     first = ids[0].partition("_")[0]
     where = f" to the partition {launcher.partition}" if launcher.partition else ""
-    estimate = max(job.seconds for job in jobs) / 60
+    longest = duration(max(job.seconds for job in jobs))
     say(
-        f"{len(configs)} runs in {len(jobs)} jobs submitted{where} as Slurm job {first}, each about {estimate:.0f} min "
-        f"or less, with a limit of {slurm.limit_min(launcher, jobs)} min"
+        f"{len(configs)} runs in {len(jobs)} jobs submitted{where} as Slurm job {first}: each takes about {longest} or "
+        f"less, and may take {slurm.limit_min(launcher, jobs)} min"
     )
 
 

@@ -172,6 +172,10 @@ def _ask(command: Sequence[str]) -> str:
     return done.stdout
 
 
+_OF_SRUN = ("srun: error: ", "srun: Terminating", "srun: Force Terminated", "srun: Job step aborted")
+"""Begin the lines that say that a job ended, and not why."""
+
+
 def last_words(logs: Iterable[str]) -> str:
     """The last line of the first of some log files that has any, without Slurm's and submitit's prefixes."""
     for log in logs:
@@ -181,8 +185,9 @@ def last_words(logs: Iterable[str]) -> str:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 2**14))
             lines = file.read().decode(errors="replace").strip().splitlines()
-        if lines:
-            return lines[-1].strip()
+        own = [line.strip() for line in lines if not line.startswith(_OF_SRUN)]
+        if own or lines:
+            return (own or lines)[-1].strip()
     return ""
 
 

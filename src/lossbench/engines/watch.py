@@ -81,6 +81,7 @@ def watch(watched: Watched, summary: Summary, progress: Progress, deadline: floa
                 looks[name] += 1
                 if looks[name] < LOOKS:
                     continue
+                summary.lost.add(name)
                 _failed(name, watched.why_lost(name), summary, progress)
             else:
                 looks[name] = 0

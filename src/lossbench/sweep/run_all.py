@@ -44,6 +44,7 @@ class Summary:
     failed: dict[str, str] = field(default_factory=dict)  # with the reason, in one line
     postponed: list[str] = field(default_factory=list)  # `runtime.budget_min` was spent, or the GPU failed
     broken: bool = False  # this process can no longer use the GPU
+    lost: set[str] = field(default_factory=set)  # of the failed runs those whose job ended without writing a reason
 
 
 class BudgetSpent(Exception):  # noqa: N818  # not an error
