@@ -11,6 +11,7 @@ from lossbench.cli.check_loss import check_loss
 from lossbench.cli.compare import compare
 from lossbench.cli.evaluate import evaluate
 from lossbench.cli.hydra_main import plain_errors
+from lossbench.cli.plan import plan
 from lossbench.cli.plugins import datasets, losses, models, without_plugins
 from lossbench.cli.profile import profile_run
 from lossbench.cli.reference import reference
@@ -50,6 +51,7 @@ class InOrder(click.Group):
 _COMMANDS: tuple[click.Command, ...] = (
     HydraCommand("train", train),
     compare,
+    plan,
     HydraCommand("reproduce", reproduce),
     HydraCommand("reference", reference),
     HydraCommand("report", report),
