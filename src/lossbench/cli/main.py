@@ -22,7 +22,7 @@ from lossbench.cli.simulate import simulate
 from lossbench.cli.studies import studies
 from lossbench.cli.table import table
 from lossbench.cli.train import train
-from lossbench.cli.transfer import export, import_, prune, publish
+from lossbench.cli.transfer import collect, export, import_, prune, publish
 
 
 class HydraCommand(click.Command):
@@ -61,7 +61,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     *(losses, models, datasets),
     check_loss,
     studies,
-    *(export, import_, publish, prune),
+    *(export, import_, collect, publish, prune),
     simulate,
 )
 
