@@ -1,16 +1,15 @@
-"""`lossbench collect`: runs of other output folders, of this machine and of hosts that rsync reaches by a stand-in for ssh."""
+"""`lossbench collect`: runs of other output folders, here and on a host that rsync reaches by a stand-in for ssh."""
 
 import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kinds_of_runs import Invoke
-from made_runs import config, contents, diverged, finished, result
+from made_runs import ARRAYS, config, contents, diverged, finished, result
 from test_travel import flip
 
 from lossbench.runs import archive
@@ -131,14 +130,8 @@ def test_another_result_than_the_one_here_is_named_and_changes_nothing(
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_weights_come_if_asked_for_also_later(source: str, server: str, invoke: Invoke) -> None:
-    one = config(Path("a"), 0)
     run = finished(Path("a"), 0)
-    (run.folder / "result.json").unlink()
-    arrays = archive.content_of(run.folder / "arrays.npz")
-    assert arrays
-    from made_runs import ARRAYS
-
-    run.finish(result(one), ARRAYS, b"weights")
+    run.finish(result(config(Path("a"), 0)), ARRAYS, b"weights")
     assert invoke("collect", source).output.startswith("1 run added")
     brought = Path("outputs/runs") / run.id / WEIGHTS
     assert not brought.exists()
@@ -175,16 +168,14 @@ def test_an_interrupted_collect_leaves_nothing_half_written(
         count += 1
         write_bytes(path, content)
 
-    monkeypatch.setattr(archive, "write_bytes", write)
-    with pytest.raises((KeyboardInterrupt, OSError)):
+    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, OSError)):
+        patch.setattr(archive, "write_bytes", write)
         collect("a", "outputs")
     assert not (Path("outputs/runs") / run.id).exists()
-    monkeypatch.undo()
-    monkeypatch.chdir(Path("outputs").resolve().parent)
     assert collect("a", "outputs").new == [run.id]
 
 
-def test_a_killed_collect_leaves_an_unfinished_run_that_the_next_one_brings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_collect_leaves_an_unfinished_run_that_the_next_one_brings() -> None:
     run = finished(Path("a"), 0)
     here = Path("outputs/runs") / run.id
     here.mkdir(parents=True)
@@ -206,27 +197,15 @@ def test_a_copy_that_was_cut_off_is_completed(server: str) -> None:
     assert verify(own_records("outputs")) == []
 
 
-FAULTS: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], Any], str]] = {
-    "no folder here": ("nowhere", lambda patch: None, "nowhere: there is no folder nowhere/runs; name the folder that"),
-    "this folder": ("outputs", lambda patch: None, "outputs is the folder into which the runs are brought"),
-    "no host": (":a", lambda patch: None, ":a is no HOST:DIR"),
-    "an option": ("-oProxyCommand=touch x:a", lambda patch: None, "is no HOST:DIR"),
-    "no folder there": (
-        "server:no where",
-        lambda patch: None,
-        "server:no where: there is no folder no where/runs on server",
-    ),
-    "no such host": (
-        "else:a",
-        lambda patch: None,
-        "else:a: else cannot be reached (ssh: Could not resolve hostname else)",
-    ),
-    "no ssh": (
-        "server:a",
-        lambda patch: patch.setenv("RSYNC_RSH", "no-such-shell"),
-        "no-such-shell is not installed here",
-    ),
-    "no rsync": ("server:a", lambda patch: patch.setenv("PATH", "/nowhere"), "rsync is not installed here"),
+FAULTS: dict[str, tuple[str, dict[str, str], str]] = {
+    "no folder here": ("nowhere", {}, "nowhere: there is no folder nowhere/runs; name the folder that has runs/ in it"),
+    "this folder": ("outputs", {}, "outputs is the folder into which the runs are brought; name another"),
+    "no host": (":a", {}, ":a is no HOST:DIR"),
+    "an option": ("-oProxyCommand=touch x:a", {}, "is no HOST:DIR"),
+    "no folder there": ("server:no where", {}, "server:no where: there is no folder no where/runs on server"),
+    "no such host": ("else:a", {}, "else:a: else cannot be reached (ssh: Could not resolve hostname else)"),
+    "no ssh": ("server:a", {"RSYNC_RSH": "no-such-shell -v"}, "no-such-shell is not installed here"),
+    "no rsync": ("server:a", {"PATH": "/nowhere"}, "rsync is not installed here"),
 }
 
 
@@ -237,8 +216,9 @@ def test_a_source_that_cannot_be_read_is_one_sentence_and_the_others_are_read(
 ) -> None:
     finished(Path("outputs"), 5)
     finished(Path("b"), 0)
-    source, change, sentence = FAULTS[fault]
-    change(monkeypatch)
+    source, environment, sentence = FAULTS[fault]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     words = ("--", source) if source.startswith("-") else (source,)
     done = invoke("collect", *words, "b", code=1)
     assert done.stdout == "1 run added from b, 0 existed already\n"
