@@ -1,5 +1,6 @@
 """Hours of runs in words."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def test_hours_come_from_the_median_of_runs_of_a_kind(tmp_path: Path) -> None:
     total, counted = hours([made, made], known, "cpu")
     assert total == pytest.approx(2 * 120 / 3600)
     assert counted == 0
-    assert in_words([made] * 30, known, "cpu") == "about 1.0 core-hours"
+    assert in_words([made] * 30, known, "cpu") == "about 1.0 core-hours, 0.0080 kWh"
     assert in_words([], known, "cpu") == ""
 
 
@@ -28,6 +29,6 @@ def test_words_say_what_no_measured_run_was_behind(tmp_path: Path) -> None:
     finished(tmp_path, 0, wall_s=120.0)
     known, made = Estimates.from_records(own_records(tmp_path).records.values()), config(tmp_path)
     nothing = in_words([made] * 600, Estimates([]), "cpu")
-    assert nothing.endswith(" core-hours, from no measured run")
+    assert re.fullmatch(r"about [\d.]+ core-hours, 0\.0\d+ kWh, from no measured run", nothing)
     assert 0.3 < float(nothing.split()[1]) < 10  # 600 runs of some seconds
-    assert in_words([made], known, "cuda").endswith(" hours, from no measured run")
+    assert in_words([made], known, "cuda").endswith(" kWh, from no measured run")

@@ -11,12 +11,11 @@ from conftest import RESULTS
 from made_runs import config, contents, diverged, finished
 
 from lossbench.cli import main as cli
-from lossbench.cli.plan import rounded
 from lossbench.config.run import Config, Precision, run_id
 from lossbench.runs.folder import open_run, to_json
 from lossbench.sweep.estimate import Estimates, Place, place_of
 from lossbench.sweep.machines import CORE
-from lossbench.sweep.plan import Power, Target, Todo, cost, makespan, slots_of
+from lossbench.sweep.plan import Power, Target, Todo, cost, makespan, slots_of, two_figures
 from lossbench.system import shipped
 from lossbench.system.files import write_bytes
 
@@ -215,7 +214,7 @@ def test_a_reproduction_for_a_gpu_is_the_papers(capsys: pytest.CaptureFixture[st
 def test_numbers_have_two_figures() -> None:
     values = {0.0: "0", 0.000012345: "0.000012", 0.0449: "0.045", 1.04: "1.0", 9.96: "10", 123.0: "120"}
     values |= {1234567.0: "1,200,000", 2.5: "2.5", 95.4: "95"}
-    assert {value: rounded(value) for value in values} == values
+    assert {value: two_figures(value) for value in values} == values
 
 
 def test_errors_of_estimates_are_as_the_documentation_says(committed: None, capsys: pytest.CaptureFixture[str]) -> None:

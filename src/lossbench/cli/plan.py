@@ -139,12 +139,14 @@ def _say_runs(found: Planned, blocks: Sequence[Sequence[Any]]) -> None:
 
 
 def _print(costs: Mapping[str, Any], power: Any) -> None:
+    from lossbench.sweep.plan import two_figures
+
     head = ["machine", "runs", "at a time", "device hours", "hours", "kWh", "sure to a factor of"]
     rows, lines = [], []
     for word, (target, cost) in costs.items():
         unit = "GPU-hours" if target.is_gpu else "core-hours"
         at_a_time = str(cost.parallel) + (f" x {cost.threads} threads" if cost.threads > 1 else "")
-        spent = [f"{rounded(cost.device_hours)} {unit}", rounded(cost.wall_hours), rounded(cost.kwh)]
+        spent = [f"{two_figures(cost.device_hours)} {unit}", two_figures(cost.wall_hours), two_figures(cost.kwh)]
         rows.append([_named(word, target), str(len(cost.estimates)), at_a_time, *spent, f"{cost.factor:.1f}"])
         label = word if word in ("here", "cpu") else target.place.device_name or target.place.machine.name
         lines += _basis(label, target, cost)
@@ -271,11 +273,3 @@ def _check(as_json: bool) -> None:
         for one in found
     ]
     print_table(head, rows, right=head[1:])
-
-
-def rounded(value: float) -> str:
-    """A number with two significant figures, as more would not be known."""
-    if value <= 0:
-        return "0"
-    text = f"{float(f'{value:.1e}'):,.10f}".rstrip("0").rstrip(".")
-    return f"{text}.0" if 1 <= value < 9.95 and "." not in text else text

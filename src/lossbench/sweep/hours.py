@@ -1,9 +1,10 @@
-"""How long runs will take, in words."""
+"""How long runs will take, and the energy for them, in words."""
 
 from collections.abc import Iterable, Sequence
 
 from lossbench.config.run import Config
 from lossbench.sweep.estimate import COUNTED, Estimates, place_here
+from lossbench.sweep.plan import Power, Target, two_figures
 
 
 def hours(configs: Iterable[Config], known: Estimates, device: str) -> tuple[float, int]:
@@ -20,10 +21,12 @@ def hours(configs: Iterable[Config], known: Estimates, device: str) -> tuple[flo
 
 
 def in_words(configs: Sequence[Config], known: Estimates, device: str) -> str:
-    """`hours` as words for the terminal; empty for no runs."""
+    """`hours` as words for the terminal, with their energy; empty for no runs."""
     if not configs:
         return ""
     total, counted = hours(configs, known, device)
     unit = "core-hours" if device == "cpu" else "hours"
     of_these = f" for {counted} of these runs" if counted < len(configs) else ""
-    return f"about {total:.1f} {unit}" + (f", from no measured run{of_these}" if counted else "")
+    energy = total * Power().watts(Target("here", place_here(device))) / 1000
+    basis = f", from no measured run{of_these}" if counted else ""
+    return f"about {total:.1f} {unit}, {two_figures(energy)} kWh{basis}"

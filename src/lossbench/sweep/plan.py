@@ -149,3 +149,11 @@ def _factor(estimates: Sequence[Estimate]) -> float:
     if total <= 0:
         return 1.0
     return math.exp(sum(one.seconds * math.log(one.factor) for one in estimates) / total)
+
+
+def two_figures(value: float) -> str:
+    """A number >= 0 with two significant figures, as more would not be known."""
+    if value <= 0:
+        return "0"
+    rounded = float(f"{value:.1e}")
+    return f"{rounded:,.{max(0, 1 - math.floor(math.log10(rounded)))}f}"
