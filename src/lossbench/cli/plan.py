@@ -94,10 +94,10 @@ def _plan(
     blocks = [[Todo(config, share_left(config)) for config in block.todo] for block in found.blocks]
     if measure:
         probed = _measured([todo.config for block in blocks for todo in block])
-        targets = [
-            replace(one, place=replace(one.place, probed=probed)) if one.word in ("here", "cpu") else one
-            for one in targets
-        ]
+        kind = target_of("here", fleet, found.runtime, ()).place.machine.kind
+        own = [one.word in ("here", "cpu") and one.place.machine.kind == kind for one in targets]
+        probing = zip(targets, own, strict=True)
+        targets = [replace(one, place=replace(one.place, probed=probed)) if mine else one for one, mine in probing]
     known = Estimates.from_records(found.records.values())
     costs = {one.word: (one, cost(blocks, one, known, power)) for one in targets}
     if as_json:
