@@ -51,11 +51,11 @@ class InOrder(click.Group):
 _COMMANDS: tuple[click.Command, ...] = (
     HydraCommand("train", train),
     compare,
-    plan,
     HydraCommand("reproduce", reproduce),
     HydraCommand("reference", reference),
     HydraCommand("report", report),
     HydraCommand("profile", profile_run),
+    plan,
     evaluate,
     *(runs, table, show, diff, remove, verify),
     *(losses, models, datasets),
