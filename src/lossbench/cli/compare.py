@@ -119,9 +119,10 @@ def _say_cost(comparison: Comparison, known: Results, runtime: Runtime) -> None:
     import torch
 
     from lossbench.sweep import hours
+    from lossbench.sweep.estimate import Estimates
 
     device = "cuda" if torch.cuda.is_available() and runtime.device != "cpu" else "cpu"
-    rates = hours.rates(known.records.values())
+    measured = Estimates.from_records(known.records.values())
     missing: dict[str, Config] = {}
     for title, configs in comparison.plan(known.accuracy, EXPERIMENT, runtime):
         names = {run_id(config): config for config in configs}
@@ -132,10 +133,10 @@ def _say_cost(comparison: Comparison, known: Results, runtime: Runtime) -> None:
     most = len(comparison.losses) * sum(comparison.rules.most_runs)
     planned = list(missing.values())
     one = comparison.at(comparison.rules.baseline).config
-    print(f"known so far: {num_runs(len(planned))}, {hours.in_words(planned, rates, device) or 'no time'}")
+    print(f"known so far: {num_runs(len(planned))}, {hours.in_words(planned, measured, device) or 'no time'}")
     print(
         f"whole, from nothing: at most {num_runs(most)}, {sum(comparison.rules.most_runs)} a loss, "
-        f"{hours.in_words([one] * most, rates, device)}"
+        f"{hours.in_words([one] * most, measured, device)}"
     )
 
 
