@@ -51,10 +51,11 @@ def runs(
     """
     folder = folder_of_committed(committed, results_dir)
     every = inspect.entries(output_dir, folder)
-    facts = [choose.facts_of(entry) for entry in every]
+    facts = [choose.facts_of(entry) for entry in every] if options or sort is not None else []
     chosen = choose.choices(options, facts)
-    fitting = choose.chosen(chosen, every, facts)
-    found = [entry for entry in fitting if Filter(**wanted).takes(entry)]
+    fitting = choose.chosen(chosen, every, facts) if options else every
+    only = Filter(**wanted)
+    found = [entry for entry in fitting if only.takes(entry)]
     if sort is not None:
         found = choose.sorted_by(sort, found, facts)
     if as_json:
@@ -62,7 +63,7 @@ def runs(
     elif found:
         print_runs(found)
     elif every:
-        echo(choose.none_fits(chosen, facts))
+        echo(choose.none_fits(chosen, facts or [choose.facts_of(entry) for entry in every]))
     print_lines(inspect.nothing_in(output_dir, folder), beside=as_json)
 
 

@@ -1,5 +1,6 @@
 """Files: safe reading, atomic writing, and digests."""
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -58,6 +59,25 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sizes_below(folder: str | Path) -> dict[str, int]:
+    """Sizes in bytes of the files in a folder and the folders in it, by path in it, sorted; links count as their target.
+
+    Folders that are links are not entered, and what cannot be read is left out.
+    """
+    sizes: dict[tuple[str, ...], int] = {}
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        inner = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(os.path.join(folder, *inner)) as found:
+            for entry in found:
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append((*inner, entry.name))
+                    elif entry.is_file():
+                        sizes[*inner, entry.name] = entry.stat().st_size
+    return {"/".join(parts): sizes[parts] for parts in sorted(sizes)}
 
 
 def expanded(path: str, key: str) -> str:
