@@ -1,4 +1,4 @@
-"""Times the commands that read many runs: makes 1,000, 10,000 and 100,000 runs from real ones and measures each command.
+"""Times the commands that read many runs, on 1,000, 10,000 and 100,000 runs made from real ones.
 
     python benchmarks/many_runs.py --counts 1000,10000,100000 --folder FOLDER
 
@@ -135,11 +135,16 @@ def lossbench(words: Iterable[str]) -> None:
     subprocess.run([LOSSBENCH, *words], check=True, stdout=subprocess.DEVNULL)
 
 
+def _environment() -> dict[str, str]:
+    """That of a user, whose Python keeps compiled modules."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
+
 def cost(command: Sequence[str], limit_s: float, log: Path) -> Cost:
     """Execute a command, its output in a file; one that takes longer than the limit is killed, with code -9."""
     began = time.perf_counter()
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=_environment())
         used: resource.struct_rusage | None = None
         while used is None:
             pid, status, found = os.wait4(process.pid, os.WNOHANG)
@@ -244,7 +249,9 @@ def main() -> None:
     names = [name for name in (PLAN, *LINES) if not parts or any(part in name for part in parts)]
     counts = [int(text) for text in given.counts.split(",")]
     found = {count: measured(count, folder, names, given.limit_s, given.repetitions) for count in counts}
-    (folder / "costs.json").write_text(json.dumps({n: {k: [vars(c) for c in v] for k, v in f.items()} for n, f in found.items()}))
+    (folder / "costs.json").write_text(
+        json.dumps({n: {k: [vars(c) for c in v] for k, v in f.items()} for n, f in found.items()})
+    )
     print(table(found))
     print(f"\n{given.repetitions} repetitions; {versions()}; commit {commit()}")
 

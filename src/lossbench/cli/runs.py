@@ -21,6 +21,7 @@ from lossbench.config.naming import flat
 from lossbench.runs import choose, inspect, removal
 from lossbench.runs.folder import WEIGHTS
 from lossbench.runs.inspect import Entry, Filter
+from lossbench.runs.search import search
 from lossbench.system.shipped import WHERE_ARRAYS_ARE
 from lossbench.system.spelling import spelled
 
@@ -77,7 +78,8 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
 
     Its config, result, accuracy by class, last epoch, files, and any problems with them.
     """
-    known = inspect.describe(inspect.find(name, inspect.entries(output_dir, results_dir)))
+    (entry,) = search([name], output_dir, results_dir)
+    known = inspect.describe(entry)
     if as_json:
         print_json(known)
         return
@@ -120,8 +122,7 @@ def diff(names: Sequence[str], results_dir: str, output_dir: str, as_json: bool)
     """
     if len(names) < 2:
         raise click.UsageError("name two runs or more")
-    every = inspect.entries(output_dir, results_dir)
-    found = inspect.compare([inspect.find(name, every) for name in names])
+    found = inspect.compare(search(names, output_dir, results_dir))
     if as_json:
         print_json(found)
         return

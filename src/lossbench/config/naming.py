@@ -52,7 +52,7 @@ def same(first: object, second: object) -> bool:
 
 def frozen(value: object) -> str:
     """A value of an option as a text that is the same for the same value."""
-    kind = value.__class__
+    kind: Any = value.__class__
     return _frozen_simple(kind, value) if kind in _SIMPLE else _CANONICAL.encode(canonical(value))
 
 
@@ -60,7 +60,7 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, default=str)
 
 
 @lru_cache(2**16)
-def _frozen_simple(kind: type, value: object) -> str:
+def _frozen_simple(kind: type, value: Any) -> str:
     """Of a value that many runs share; its type is an argument since 1 and true are equal."""
     return _CANONICAL.encode(canonical(value))
 
@@ -87,8 +87,8 @@ def in_order(keys: Iterable[str]) -> list[str]:
 def _differs(key: str, runs: Sequence[Mapping[str, Any]]) -> bool:
     part, _, end = key.partition(".")
     owner = {"schedule": "dataset", "plugins": end}.get(part, part)
-    owner = None if key in IN_NAMES else owner
-    values = {(None if owner is None else one.get(owner), frozen(one.get(key))) for one in runs}
+    has_owner = key not in IN_NAMES
+    values = {(one.get(owner) if has_owner else None, frozen(one.get(key))) for one in runs}
     if len(values) > len({name for name, _ in values}):
         return True
     if part in ("dataset", "schedule", "plugins"):

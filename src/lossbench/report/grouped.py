@@ -123,9 +123,7 @@ def _cells(table: Grouped, line: Line, baseline: str) -> dict[str, str]:
         return {_head(table, line.group): Strong(text) if line.is_best else text}
     found: dict[str, str] = {table.measure.label: Strong(text) if line.is_best else text}
     if table.baseline:
-        found[f"Difference to {baseline}"] = (
-            difference(line.beside, table.measure) if line.beside else NO_NUMBER
-        )
+        found[f"Difference to {baseline}"] = difference(line.beside, table.measure) if line.beside else NO_NUMBER
         found["p (Holm)"] = probability(line.beside.p_holm) if line.beside else NO_NUMBER
     return found
 

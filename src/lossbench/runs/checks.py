@@ -81,7 +81,7 @@ def number(value: Any) -> float:
         TypeError: it is not a number.
     """
     if value.__class__ is float:
-        return value  # type: ignore[no-any-return]
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{type(value).__name__}, not a number")
     return float(value)

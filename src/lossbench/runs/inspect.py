@@ -210,13 +210,18 @@ def nothing_in(
     return told
 
 
+def name_in(name: str) -> str:
+    """The name of a run in what a user writes: a name, the beginning of one, or the path of a run's folder."""
+    return name.rstrip("/").rpartition("/")[2]
+
+
 def find(name: str, among: Sequence[Entry]) -> Entry:
     """The run of a name, or of the beginning of one; a path to its folder does as well.
 
     Raises:
         ValueError: there is none, or more than one.
     """
-    wanted = name.rstrip("/").rpartition("/")[2]
+    wanted = name_in(name)
     ids = [entry.id for entry in among]
     fitting = [id_ for id_ in ids if wanted and id_.startswith(wanted)]
     if wanted in ids or len(fitting) == 1:

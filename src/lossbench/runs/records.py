@@ -25,7 +25,16 @@ import numpy as np
 from lossbench import NUMERICS
 from lossbench.config.run import name_of
 from lossbench.data.labels import test_labels
-from lossbench.runs.checks import DAMAGES, FILE_LIMIT, accuracy_in, check_fields, content_of, load_arrays, number, numbers
+from lossbench.runs.checks import (
+    DAMAGES,
+    FILE_LIMIT,
+    accuracy_in,
+    check_fields,
+    content_of,
+    load_arrays,
+    number,
+    numbers,
+)
 from lossbench.runs.folder import Run, all_runs, runs_named
 from lossbench.system.machine import without_collector
 from lossbench.system.shipped import is_shipped
@@ -155,13 +164,12 @@ def own_records(output_dir: str | Path, names: Collection[str] | None = None) ->
 
 def records_of(runs: Iterable[Run]) -> Found:
     """Records of those of some runs that are finished, and those that diverged when they were last tried."""
-    finished, others = [], []
-    for run in runs:
-        (finished if run.finished else others).append(run)
-    diverged = [(run.folder / "diverged.json", run.id) for run in others]
+    known = [(run.folder, run.finished) for run in runs]
+    done = [folder for folder, is_done in known if is_done]
+    others = [folder / "diverged.json" for folder, is_done in known if not is_done]
     return found_in(
-        ((run.folder / "result.json", run.folder / "arrays.npz", f"{run.folder}/result.json", run.id) for run in finished),
-        ((path, str(path), name) for path, name in diverged if os.path.lexists(path)),
+        ((path / "result.json", path / "arrays.npz", f"{path}/result.json", path.name) for path in done),
+        ((path, str(path), path.parent.name) for path in others if os.path.lexists(path)),
     )
 
 

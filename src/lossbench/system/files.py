@@ -62,9 +62,9 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def sizes_below(folder: str | Path) -> dict[str, int]:
-    """Sizes in bytes of the files in a folder and the folders in it, by path in it, sorted; links count as their target.
+    """Sizes in bytes of the files in a folder and in the folders within it, by path in the folder, sorted.
 
-    Folders that are links are not entered, and what cannot be read is left out.
+    A link to a file has the size of the file, one to a folder is not entered. What cannot be read is left out.
     """
     sizes: dict[tuple[str, ...], int] = {}
     waiting: list[tuple[str, ...]] = [()]
