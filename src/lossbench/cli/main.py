@@ -20,6 +20,7 @@ from lossbench.cli.runs import diff, remove, runs, show, verify
 from lossbench.cli.simulate import simulate
 from lossbench.cli.studies import studies
 from lossbench.cli.table import table
+from lossbench.cli.tensorboard import tensorboard
 from lossbench.cli.train import train
 from lossbench.cli.transfer import export, import_, prune, publish
 
@@ -55,7 +56,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     HydraCommand("report", report),
     HydraCommand("profile", profile_run),
     evaluate,
-    *(runs, table, show, diff, remove, verify),
+    *(runs, table, tensorboard, show, diff, remove, verify),
     *(losses, models, datasets),
     check_loss,
     studies,
