@@ -16,7 +16,7 @@ import numpy as np
 
 from lossbench.config.registry import LOSSES
 from lossbench.config.run import name_of
-from lossbench.data.npz_file import header_of
+from lossbench.data.npz_file import array_in, header_of
 from lossbench.runs.folder import FORMAT
 from lossbench.system.files import NotAFileError, open_file
 
@@ -213,9 +213,7 @@ def load_arrays(content: bytes) -> dict[str, np.ndarray]:
             known = ", ".join(f"{letter} = {size}" for letter, size in sizes.items())
             raise ValueError(f"{name} has the shape {list(shape)}, not [{', '.join(letters)}] with {known or 'one K'}")
         sizes |= dict(zip(letters, shape, strict=True))
-    arrays: dict[str, np.ndarray] = {
-        name: np.lib.format.read_array(BytesIO(member), allow_pickle=False) for name, member in members.items()
-    }
+    arrays: dict[str, np.ndarray] = {name: array_in(member, headers[name]) for name, member in members.items()}
     counts = arrays.get("confusion_matrix", np.zeros(0))
     if not (np.isfinite(counts) & (counts >= 0)).all():
         raise ValueError("confusion_matrix holds values that are no counts")
