@@ -1,5 +1,6 @@
 """200 wrong command lines, made from the real options: each is refused in one message that names a valid one."""
 
+import os
 import random
 import re
 import subprocess
@@ -80,11 +81,20 @@ def edits(word: str) -> Iterator[str]:
             yield word[:place] + word[place + 1 : place + 2] + letter + word[place + 2 :]
 
 
+def differing(one: str, other: str) -> int:
+    """Letters of the longer word between the common beginning and the common end."""
+    begin = len(os.path.commonprefix([one, other]))
+    end = len(os.path.commonprefix([one[begin:][::-1], other[begin:][::-1]]))
+    return max(len(one), len(other)) - begin - end
+
+
 def misspelt(draw: random.Random, word: str, valid: list[str]) -> tuple[str, frozenset[str]]:
     """A word at distance 1 that is none of the valid ones, and all valid ones it may stand for."""
     forbidden = {*valid, "null", "true", "false", "nan", "inf", ""}
     wrong = draw.choice(sorted(e for e in set(edits(word)) - forbidden if re.fullmatch(r"[a-z]\w*(\.[a-z]\w*)*", e)))
-    return wrong, frozenset(other for other in valid if wrong in set(edits(other)) or other in set(edits(wrong)))
+    edited = set(edits(wrong))
+    near = [other for other in valid if abs(len(other) - len(wrong)) <= 1 and differing(other, wrong) <= 2]
+    return wrong, frozenset(other for other in near if other in edited or wrong in set(edits(other)))
 
 
 def hints_of(part: Any) -> dict[str, Any]:
