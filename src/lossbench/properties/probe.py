@@ -94,7 +94,7 @@ class Probe:
 
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)  # torch.manual_seed(0) formats the stack thrice for absent devices
-            if torch.cuda.is_initialized():
+            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
                 torch.cuda.manual_seed_all(0)
             try:
                 return self.loss(logits, target)
