@@ -1,6 +1,5 @@
 """200 wrong command lines, made from the real options: each is refused in one message that names a valid one."""
 
-import os
 import random
 import re
 import subprocess
@@ -83,9 +82,12 @@ def edits(word: str) -> Iterator[str]:
 
 def differing(one: str, other: str) -> int:
     """Letters of the longer word between the common beginning and the common end."""
-    begin = len(os.path.commonprefix([one, other]))
-    end = len(os.path.commonprefix([one[begin:][::-1], other[begin:][::-1]]))
-    return max(len(one), len(other)) - begin - end
+    for _ in range(2):  # the beginning, then the end
+        same = next(
+            (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+        )
+        one, other = one[same:][::-1], other[same:][::-1]
+    return max(len(one), len(other))
 
 
 def misspelt(draw: random.Random, word: str, valid: list[str]) -> tuple[str, frozenset[str]]:
