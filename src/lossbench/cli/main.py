@@ -19,6 +19,7 @@ from lossbench.cli.reproduce import reproduce
 from lossbench.cli.runs import diff, remove, runs, show, verify
 from lossbench.cli.simulate import simulate
 from lossbench.cli.studies import studies
+from lossbench.cli.sweep import sweep
 from lossbench.cli.table import table
 from lossbench.cli.train import train
 from lossbench.cli.transfer import export, import_, prune, publish
@@ -56,6 +57,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     HydraCommand("profile", profile_run),
     evaluate,
     *(runs, table, show, diff, remove, verify),
+    sweep,
     *(losses, models, datasets),
     check_loss,
     studies,

@@ -90,6 +90,15 @@ def with_homes(arguments: Sequence[str]) -> list[str]:
     return [_quoted(text) if "~" in text.partition("=")[2] and _parsed(text) is None else text for text in arguments]
 
 
+def with_launcher(arguments: Sequence[str]) -> list[str]:
+    """The same arguments, with `hydra/launcher=slurm` as `launcher=slurm`, and its options likewise."""
+    named = {"hydra/launcher=": "launcher=", "hydra.launcher.": "launcher."}
+    return [
+        next((ours + text.removeprefix(given) for given, ours in named.items() if text.startswith(given)), text)
+        for text in arguments
+    ]
+
+
 def _quoted(text: str) -> str:
     key, _, value = text.partition("=")
     pieces = [f"'{piece}'" if "~" in piece and "'" not in piece else piece for piece in value.split(",")]
@@ -136,7 +145,7 @@ def _refuse_what_hydra_lets_pass(overrides: Iterable[str], command: Command) -> 
             raise ValueError(f"{text}: a range goes from number to number, and none of them is infinite or nan")
         if key.partition(".")[0].partition("/")[0] == "hydra":
             _refuse_what_hydra_does_not_do(text, key)
-        if key.partition(".")[0] == "runtime" and len(_values(override, is_sweep=True)) > 1:
+        if key.partition(".")[0] in ("runtime", "launcher") and len(_values(override, is_sweep=True)) > 1:
             told = "is no part of a run's name, so several values would all be one run"
             raise ValueError(f"{text}: {key} {told}; give one value a command")
         if key in seen:

@@ -107,8 +107,13 @@ def say_summary(summary: Any) -> None:
             f"runtime.budget_min is spent; {len(summary.postponed)} runs are left; run the same command again to "
             f"continue them"
         )
+    by_reason: dict[str, list[str]] = {}
     for name, reason in summary.failed.items():
-        say(f"failed: {name}: {spelled(reason)} (details are in its failure.txt)", sys.stderr)
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        place = "" if names[0] in summary.lost else " (details are in its failure.txt)"
+        say(f"failed: {names[0]}{others}: {spelled(reason)}{place}", sys.stderr)
 
 
 def say_pages(folders: Iterable[Path]) -> None:

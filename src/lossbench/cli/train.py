@@ -6,27 +6,30 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lossbench.cli.hydra_main import hydra_main
+from lossbench.cli.launching import launched
 from lossbench.cli.printing import say_summary
 from lossbench.cli.table import print_sweep
 from lossbench.config.naming import told_apart
 from lossbench.config.run import Config, run_id
+from lossbench.engines.options import Launcher
 from lossbench.system.spelling import spelled
 
 
 def train() -> None:
     """`lossbench train`: train one run, or with -m and comma lists a sweep."""
-    hydra_main("train", _train, "config")
+    hydra_main("train", _train, "config", launches=True)
 
 
-def _train(composed: Config | list[Config]) -> None:
-    _train_all(composed if isinstance(composed, list) else [composed])
+def _train(composed: Config | list[Config], launcher: Launcher) -> None:
+    _train_all(composed if isinstance(composed, list) else [composed], launcher)
 
 
-def _train_all(configs: Sequence[Config]) -> None:
+def _train_all(configs: Sequence[Config], launcher: Launcher) -> None:
     from lossbench.runs.folder import open_run
-    from lossbench.sweep.run_all import run_all
 
-    summary = run_all(configs)
+    summary = launched(launcher, configs)
+    if summary is None:
+        return
     words = told_apart({run_id(config): asdict(config) for config in configs})
     for name in summary.skipped:
         said = f"{name} ({spelled(words[name])})" if name in words else name

@@ -288,6 +288,18 @@ class LossConfig:
         """
         return logits
 
+    def num_columns(self, num_classes: int, num_features: int, batch_size: int) -> float:
+        """Classes whose logits a step computes, for estimates of its cost: all, unless a loss of features says less.
+
+        A loss whose cost grows otherwise gives the number of classes for which the output layer would cost as much.
+
+        Args:
+            num_classes: K.
+            num_features: inputs of the output layer.
+            batch_size: samples in a step.
+        """
+        return num_classes
+
     def output_layer(self, num_features: int, num_classes: int) -> "nn.Module | None":
         """An output layer in place of the network's, from features [B, F] to logits [B, K]; None: the network's stays.
 

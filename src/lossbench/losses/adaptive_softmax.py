@@ -35,6 +35,10 @@ class AdaptiveSoftmax(LossConfig):
         """
         self._places(num_classes)
 
+    def num_columns(self, num_classes: int, num_features: int, batch_size: int) -> float:
+        """The frequent classes and the clusters; these for few samples, and with fewer features."""
+        return self._places(num_classes)[0] + len(self.cutoffs)
+
     def _places(self, num_classes: int) -> list[int]:
         """The first class of each cluster."""
         places = [max(round(cut * num_classes), 1) for cut in self.cutoffs]

@@ -21,6 +21,10 @@ class Rg2Features(Rg2):
 
     needs = "features"
 
+    def num_columns(self, num_classes: int, num_features: int, batch_size: int) -> float:
+        """Classes whose logits cost as much as the Gram matrix, K F^2 in place of B K F operations."""
+        return min(num_classes * num_features / batch_size, num_classes)
+
     def build(self, classes: TrainingClasses) -> Any:
         """The loss as a function of features, output layer and target."""
         return lambda features, head, target: rg2_features(

@@ -61,6 +61,11 @@ class SampledConfig(LossConfig):
         rule = f"<= {num_classes}, the number of classes, with loss.replacement=false"
         require(valid, "loss.num_sampled", rule, self.num_sampled)
 
+    def num_columns(self, num_classes: int, num_features: int, batch_size: int) -> float:
+        """The drawn classes and those of the batch."""
+        drawn = 0 if self.proposal is Proposal.in_batch else self.num_sampled
+        return min(num_classes, drawn + batch_size)
+
 
 class Drawn(NamedTuple):
     """The classes drawn for a batch, shared by its samples.

@@ -101,22 +101,50 @@ def count_parameters(model: "nn.Module") -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+class Counts(NamedTuple):
+    """What a network computes for one sample, and its size.
+
+    Args:
+        forward: floating-point operations of the forward pass. Only convolutions, computed directly, and matrix
+            products count; a product and a sum are one operation each.
+        step: those of a training step: three forward passes less the gradient with respect to the inputs, which is not
+            computed.
+        outputs: numbers that all layers give in the forward pass.
+        layers: how many layers there are, without containers.
+        weights: trained parameters without those of embeddings, of which a step reads and changes a few rows.
+        features: inputs of the last linear layer; 0 if there is none.
+        head: operations of that layer's forward pass.
+    """
+
+    forward: float
+    step: float
+    outputs: int
+    layers: int
+    weights: int
+    features: int
+    head: float
+
+
 def flops_per_image(
     config: ModelConfig, shape: Shape, num_classes: int, gives: str | None = None
 ) -> tuple[float, float]:
-    """Floating-point operations for one image, in the forward pass and in a training step.
+    """Floating-point operations for one image, in the forward pass and in a training step; see `Counts`."""
+    found = counted(config, shape, num_classes, gives)
+    return found.forward, found.step
 
-    Only convolutions, computed directly, and matrix products count; a product and a sum are one operation each. A
-    training step is three forward passes less the gradient with respect to the images, which is not computed. `gives`
-    is what the inputs are, as in `check_shape`.
-    """
+
+def counted(config: ModelConfig, shape: Shape, num_classes: int, gives: str | None = None) -> Counts:
+    """Counts of a network for one sample; `gives` is what the inputs are, as in `check_shape`."""
     import torch
     from torch import nn
 
     model = build_model(config, shape, num_classes, seed=0).eval()
     counts: list[float] = []
+    outputs: list[int] = []
 
     def count(layer: "nn.Module", inputs: "tuple[Tensor]", output: "Tensor") -> None:
+        if not list(layer.children()):
+            outputs.append(output.numel())
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             counts.append(2.0 * output.numel() * layer.weight[0].numel())
 
@@ -124,7 +152,11 @@ def flops_per_image(
         layer.register_forward_hook(count)
     with torch.no_grad():
         model(example(shape, gives))
-    return sum(counts), 3 * sum(counts) - counts[0]
+    embedded = sum(count_parameters(layer) for layer in model.modules() if isinstance(layer, nn.Embedding))
+    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    features, head = (linear[-1].in_features, 2.0 * linear[-1].weight.numel()) if linear else (0, 0.0)
+    weights = count_parameters(model) - embedded
+    return Counts(sum(counts), 3 * sum(counts) - counts[0], sum(outputs), len(outputs), weights, features, head)
 
 
 class Layer(NamedTuple):

@@ -31,6 +31,9 @@ FILES = ("config.json", "metrics.jsonl", "arrays.npz", "result.json")
 WEIGHTS = "weights.safetensors"
 """The weights after the last epoch, of runs that save them; the record has the file's digest."""
 
+JOB_LOG = "job.log"
+"""What the process of a job printed while it executed the run."""
+
 DIVERGED_FILES = ("config.json", "failure.txt", "diverged.json")
 """Files of a diverged run that are exported; `diverged.json` comes last."""
 

@@ -64,6 +64,10 @@ class Progress:
         if line and self._single:
             self._print(line)
 
+    def say_of_all(self, words: str) -> None:
+        """Show words about all runs beside their bar, such as how many jobs wait."""
+        self._bars.update(self._all, detail=f"{self._outlook()}; {words}")
+
     def done(self, name: str, accuracy: float | None, reason: str, is_held_out: bool = False) -> None:
         """Show the end of a run: its accuracy, or, if that is None, the reason why it failed.
 
@@ -80,7 +84,7 @@ class Progress:
         what = "held-out" if is_held_out else "test"
         result = f"FAILED {said}: {spelled(reason)}" if accuracy is None else f"{said}: {what} accuracy {accuracy:.4f}"
         outlook = f", {self._outlook()}" if self._num_done < len(self._costs) else ""
-        self._print(f"[{self._num_done}/{len(self._costs)}] {result} after {_duration(took)}{outlook}", markup=False)
+        self._print(f"[{self._num_done}/{len(self._costs)}] {result} after {duration(took)}{outlook}", markup=False)
         if name in self._tasks:
             self._bars.remove_task(self._tasks.pop(name))
         self._bars.update(self._all, completed=self._fraction(), detail=self._outlook())
@@ -95,10 +99,11 @@ class Progress:
         if now <= before:
             return f"{self._num_done} done"
         left = (time.monotonic() - self._start) * (1 - now) / (now - before)
-        return f"{self._num_done} done, about {_duration(left)} left"
+        return f"{self._num_done} done, about {duration(left)} left"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words, in s, min or h."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
@@ -25,7 +25,7 @@ from lossbench.data.prepared import prepare
 from lossbench.runs.folder import Mark, Run, open_run
 from lossbench.runs.versions import versions_sentence
 from lossbench.sweep.cost import flops
-from lossbench.sweep.outcome import Ended, Outcome
+from lossbench.sweep.outcome import Attempt, Ended, Outcome
 from lossbench.sweep.pool import BUSY_WAIT_S, UNGUARDED, Work, run_in_processes
 from lossbench.sweep.progress import Progress
 from lossbench.system.machine import num_cores
@@ -44,6 +44,7 @@ class Summary:
     failed: dict[str, str] = field(default_factory=dict)  # with the reason, in one line
     postponed: list[str] = field(default_factory=list)  # `runtime.budget_min` was spent, or the GPU failed
     broken: bool = False  # this process can no longer use the GPU
+    lost: set[str] = field(default_factory=set)  # of the failed runs those whose job ended without writing a reason
 
 
 class BudgetSpent(Exception):  # noqa: N818  # not an error
@@ -88,7 +89,11 @@ def with_data(configs: Iterable[Config], lacking: set[str]) -> list[Config]:
 
 
 def run_all(
-    configs: Sequence[Config], elsewhere: Collection[str] = (), words: Mapping[str, str] | None = None
+    configs: Sequence[Config],
+    elsewhere: Collection[str] = (),
+    words: Mapping[str, str] | None = None,
+    attempt_with: Attempt | None = None,
+    marks: Mapping[str, Mark] | None = None,
 ) -> Summary:
     """Execute all runs of a list that are not finished yet.
 
@@ -96,6 +101,9 @@ def run_all(
         configs: the runs; their `runtime` options must be the same.
         elsewhere: names of runs whose records are known from elsewhere, which are skipped.
         words: what the terminal calls each run, by name; None: the options that tell it from the others.
+        attempt_with: a module's function that executes a run; None: `attempt`.
+        marks: mark of each run's last failure, by name; a run that has failed since then is not tried again. None:
+            those of now.
 
     Raises:
         ValueError: the device or a data set is not available, or importing the calling script, as worker processes do,
@@ -131,13 +139,14 @@ def run_all(
     if words is None:
         words = told_apart({run_id(config): asdict(config) for config in configs})
     with stops_interrupt(), Progress(costs, parallel, words) as progress:
-        marks = {run_id(config): open_run(config).failure_mark() for config in todo}
+        now = {run_id(config): open_run(config).failure_mark() for config in todo}
+        marks, do = now if marks is None else {**now, **marks}, attempt_with or attempt
         if parallel == 1:
-            _run_here(todo, summary, progress, deadline, marks)
+            _run_here(todo, summary, progress, deadline, marks, do)
         else:  # costly runs first within a seed, so that the last ones to finish are short
             todo = sorted(todo, key=lambda config: (config.seed, -flops(config)))
             note = partial(_note, summary, progress)
-            run_in_processes(todo, parallel, Work(attempt, note, progress.step, _devices(todo[0]), deadline, marks))
+            run_in_processes(todo, parallel, Work(do, note, progress.step, _devices(todo[0]), deadline, marks))
     summary.postponed = sorted(names - set(summary.finished) - set(summary.failed))
     return summary
 
@@ -173,11 +182,17 @@ def _devices(config: Config) -> list[str]:
     return [str(device)]
 
 
-def attempt(config: Config, on_step: OnStep, deadline: float, mark: Mark) -> Outcome:
+def attempt(
+    config: Config,
+    on_step: OnStep,
+    deadline: float,
+    mark: Mark,
+    around: Callable[[Run], contextlib.AbstractContextManager[None]] = lambda run: contextlib.nullcontext(),
+) -> Outcome:
     """Execute a run, unless its next epoch would not end before the deadline or another process holds its lock.
 
     If another process has finished the run, or failed at it, since `mark` was taken at the start of the sweep, that is
-    the outcome. Tracebacks are written to the run's folder.
+    the outcome. Tracebacks are written to the run's folder. `around` makes a context in which the run is trained.
     """
     run = open_run(config)
     epoch_began = time.monotonic()
@@ -199,7 +214,8 @@ def attempt(config: Config, on_step: OnStep, deadline: float, mark: Mark) -> Out
                 return Outcome(Ended.finished, float(run.record()["test_accuracy"]))
             if run.failed_since(mark):
                 return Outcome(Ended.failed, reason=run.failure() or "")
-            return _fit(config, run, timed)
+            with around(run):
+                return _fit(config, run, timed)
     except OSError as error:
         return Outcome(Ended.failed, reason=_reason(error))
 
@@ -239,12 +255,17 @@ def _note(summary: Summary, progress: Progress, config: Config, outcome: Outcome
 
 
 def _run_here(
-    todo: Sequence[Config], summary: Summary, progress: Progress, deadline: float, marks: Mapping[str, Mark]
+    todo: Sequence[Config],
+    summary: Summary,
+    progress: Progress,
+    deadline: float,
+    marks: Mapping[str, Mark],
+    do: Attempt,
 ) -> None:
     waiting = deque(todo)
     while waiting and time.monotonic() < deadline:
         config = waiting.popleft()
-        outcome = attempt(config, partial(progress.step, config), deadline, marks[run_id(config)])
+        outcome = do(config, partial(progress.step, config), deadline, marks[run_id(config)])
         if outcome.ended is Ended.busy:
             waiting.append(config)
             time.sleep(BUSY_WAIT_S)

@@ -134,8 +134,11 @@ def device_name(device: "torch.device") -> str:
     """Name of the GPU or of the processor."""
     import torch
 
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+
+
+def processor_name() -> str:
+    """Name of the processor, as the records of runs on it give it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
