@@ -17,10 +17,10 @@ TIMES = {"time/train_s", "time/test_s", "time/images_per_s", "time/step_ms"}
 
 def command(output_dir: Path, num_runs: int, epochs: int, *options: str) -> list[str]:
     """The command line of a sweep of short runs, with one thread each."""
-    seeds = ",".join(map(str, range(num_runs // 2)))
+    seeds, rates = ",".join(map(str, range(max(1, num_runs // 2)))), "0.1" if num_runs == 1 else "0.01,0.1"
     return [
         *(LOSSBENCH, "train", "--plugin", str(PLUGIN), "-m", "dataset=digits"),
-        *("loss=slow_sml", f"seed={seeds}", "schedule.lr=0.01,0.1", f"schedule.epochs={epochs}"),
+        *("loss=slow_sml", f"seed={seeds}", f"schedule.lr={rates}", f"schedule.epochs={epochs}"),
         *(f"runtime.output_dir={output_dir}", "runtime.num_threads=1", "runtime.device=cpu"),
         *("runtime.tensorboard=false", *options),
     ]

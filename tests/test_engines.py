@@ -92,6 +92,11 @@ def test_gpus_decide_how_many_runs_a_job_executes(tmp_path: Path) -> None:
         ({"jobs_at_once": 0}, "launcher.jobs_at_once must be >= 1, got 0"),
         ({"gpus_per_job": -1}, "launcher.gpus_per_job must be >= 0, got -1"),
         ({"time_min": 0}, "launcher.time_min must be null or >= 1, got 0"),
+        (
+            {"time_min": 2, "signal_s": 60},
+            "launcher.time_min must be null or >= 3 with launcher.signal_s=60, so that a job can start before it is "
+            "stopped, got 2",
+        ),
         ({"signal_s": 0}, "launcher.signal_s must be in 1..65535, got 0"),
         ({"requeues": -1}, "launcher.requeues must be >= 0, got -1"),
         ({"mem_gb": 0.0}, "launcher.mem_gb must be null or > 0, got 0.0"),
@@ -209,8 +214,14 @@ def test_the_last_words_of_a_job_are_its_reason(tmp_path: Path) -> None:
     assert last_words([str(err), str(out)]) == "only this"
     err.write_text("Traceback\nValueError: a reason\nsrun: error: n1: task 0: Exited with exit code 1\n")
     assert last_words([str(err), str(out)]) == "ValueError: a reason"
-    err.write_text("srun: error: n1: task 0: Killed\n")
+    err.write_text("an old one\nslurmstepd-n1: error: *** JOB 1 ON n1 CANCELLED AT T DUE TO JOB REQUEUE ***\n")
+    assert last_words([str(err)]).endswith("DUE TO JOB REQUEUE ***")
+    with err.open("a") as file:
+        file.write("srun: got SIGCONT\nsrun: error: n1: task 0: Killed\nsrun: forcing job termination\n")
     assert last_words([str(err)]) == "srun: error: n1: task 0: Killed"
+    with err.open("a") as file:
+        file.write("slurmstepd: error: *** STEP 1.0 ON n1 CANCELLED AT T DUE TO TIME LIMIT ***\nsrun: error: n1: x\n")
+    assert last_words([str(err)]) == "slurmstepd: error: *** STEP 1.0 ON n1 CANCELLED AT T DUE TO TIME LIMIT ***"
 
 
 def test_jobs_in_words() -> None:

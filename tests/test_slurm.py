@@ -14,7 +14,7 @@ from slurm_cluster import Cluster, slurm, why_not
 pytestmark = [pytest.mark.long, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
 EPOCHS = 5
-STEP_S = 0.04
+STEP_S = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def test_each_of_24_runs_ends_once_whatever_happens_to_jobs_nodes_and_submitter(
 ) -> None:
     there, here, log = tmp_path / "there", tmp_path / "here", tmp_path / "log.txt"
     long_one = engine_runs.command(
-        tmp_path / "long", 2, 14, "launcher=slurm", "launcher.time_min=1", "launcher.signal_s=15"
+        tmp_path / "long", 1, 14, "launcher=slurm", "launcher.time_min=2", "launcher.signal_s=10"
     )
-    long_run = start(cluster, tmp_path / "long.txt", long_one, slow_s=0.2)  # 14 times 5 s in a limit of a minute
+    long_run = start(cluster, tmp_path / "long.txt", long_one, slow_s=0.33)  # longer than its limit
     sweep = engine_runs.command(there, 24, EPOCHS, "launcher=slurm", "launcher.runs_per_job=4", "launcher.time_min=30")
     submitter = start(cluster, log, sweep)
     cluster.wait_until(lambda: len(engine_runs.finished(there)) >= 1, 240)
@@ -63,7 +63,7 @@ def test_each_of_24_runs_ends_once_whatever_happens_to_jobs_nodes_and_submitter(
     cluster.wait_until(lambda: "were submitted before" in log.read_text(), 120)
     ours = [id_ for id_ in cluster.states() if id_ in before and cluster.job_name(id_) == f"lossbench-{name}"]
 
-    # Slurm's warning before a time limit, as it sends it itself to the run of a minute above.
+    # Slurm's warning before a time limit, as it sends it itself to the long run above.
     warned = next(id_ for id_ in cluster.running_on("n2") if id_ in ours)
     cluster.run("scancel", "--signal=USR2", warned)
     cluster.wait_until(lambda: cluster.restarts(warned) == 1, 60)

@@ -9,6 +9,7 @@ from typing import Any
 
 from lossbench import NUMERICS
 from lossbench.config.plugins import load_plugin, loaded_plugins
+from lossbench.config.registry import sources
 from lossbench.config.run import Config, Runtime, run_id
 from lossbench.engines.options import JobLauncher
 from lossbench.runs.folder import Mark
@@ -158,6 +159,7 @@ def job_of(configs: Iterable[Config], marks: Mapping[str, Mark]) -> dict[str, An
                 "numerics": NUMERICS,
                 "config": {key: value for key, value in asdict(config).items() if key != "runtime"},
                 "runtime": asdict(config.runtime),
+                "plugins": {part: {"plugin": source.name} for part, source in sources(config.parts()).items()},
                 "mark": marks.get(run_id(config)),
             }
             for config in configs

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from lossbench.config.options import require
 
+START_S = 90
+"""Time in s that a job needs before Slurm's signal: to start, and because the signal may come up to 60 s early."""
+
 
 @dataclass
 class Launcher:
@@ -70,6 +73,12 @@ class Slurm(JobLauncher):
         require(valid, "launcher.mem_gb", "null or > 0", self.mem_gb)
         require(self.requeues >= 0, "launcher.requeues", ">= 0", self.requeues)
         require(1 <= self.signal_s <= 65535, "launcher.signal_s", "in 1..65535", self.signal_s)
+        least = -(-(self.signal_s + START_S) // 60)
+        valid = self.time_min is None or self.time_min >= least
+        rule = (
+            f"null or >= {least} with launcher.signal_s={self.signal_s}, so that a job can start before it is stopped"
+        )
+        require(valid, "launcher.time_min", rule, self.time_min)
 
 
 @dataclass

@@ -172,22 +172,28 @@ def _ask(command: Sequence[str]) -> str:
     return done.stdout
 
 
-_OF_SRUN = ("srun: error: ", "srun: Terminating", "srun: Force Terminated", "srun: Job step aborted")
-"""Begin the lines that say that a job ended, and not why."""
+_REQUEUED = ("DUE TO JOB REQUEUE ***", "DUE TO PREEMPTION ***", "DUE TO NODE FAILURE ***")
+"""Ends of the lines that slurmstepd writes when a job goes back into the queue."""
 
 
 def last_words(logs: Iterable[str]) -> str:
-    """The last line of the first of some log files that has any, without Slurm's and submitit's prefixes."""
+    """Why a job ended, from the first of some log files that has any lines.
+
+    The last line that is not srun's, else srun's last error; what an earlier start in the same log left does not count.
+    """
     for log in logs:
         path = Path(log)
         if not path.is_file():
             continue
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 2**14))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-        own = [line.strip() for line in lines if not line.startswith(_OF_SRUN)]
-        if own or lines:
-            return (own or lines)[-1].strip()
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+        starts = [place for place, line in enumerate(lines) if line.endswith(_REQUEUED)]
+        lines = (lines[starts[-1] + 1 :] or lines) if starts else lines
+        own = [line for line in lines if not line.startswith("srun: ")]
+        errors = [line for line in lines if line.startswith("srun: error: ")]
+        if lines:
+            return (own or errors or lines)[-1]
     return ""
 
 
