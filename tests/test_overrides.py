@@ -231,7 +231,7 @@ def cases() -> list[Wrong]:
 
 @pytest.fixture(autouse=True)
 def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def started(config: Any) -> None:
+    def started(config: Any, *launcher: Any) -> None:
         pytest.fail(f"{config} was not refused")
 
     for script in GOOD:
