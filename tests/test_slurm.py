@@ -92,7 +92,7 @@ def test_each_of_24_runs_ends_once_whatever_happens_to_jobs_nodes_and_submitter(
     print(f"24 runs, {sum(headers)} attempts, {cluster.restarts_of(name)} restarts of 6 jobs")
 
     assert long_run.wait(timeout=300) == 0, (tmp_path / "long.txt").read_text()
-    assert "timed-out" in "".join(path.read_text() for path in tmp_path.glob("long/sweeps/*/slurm/*.out"))
+    assert "timed-out" in "".join(path.read_text() for path in tmp_path.glob("long/runs/*/job.log"))
     for counts in engine_runs.epochs_logged(tmp_path / "long").values():
         assert counts == dict.fromkeys(range(1, 15), 1)
 

@@ -102,15 +102,23 @@ def composed_config(overrides: Sequence[str], values: Mapping[str, Any]) -> Conf
     Raises:
         ValueError: one of them is wrong; the sentence is that of `lossbench train`.
     """
-    from lossbench.cli.overrides import Command, composed, explained, with_homes
-    from lossbench.cli.schemas import register_schemas, to_config
+    config, launcher = composed_options(overrides, values)
+    if launcher.name != "local":
+        raise ValueError(f"launcher={launcher.name}: this command trains nothing elsewhere; leave it out")
+    return config
+
+
+def composed_options(overrides: Sequence[str], values: Mapping[str, Any]) -> tuple[Config, Launcher]:
+    """As `composed_config`, and the options of the launcher."""
+    from lossbench.cli.overrides import Command, composed, explained, with_homes, with_launcher
+    from lossbench.cli.schemas import register_schemas, to_options
     from lossbench.system.shipped import CONF
 
     register_schemas()
-    command, words = Command("train", CONF, "config"), with_homes(overrides)
+    command, words = Command("train", CONF, "config"), with_launcher(with_homes(overrides))
     with explained(command, words):
-        config: Config = to_config(composed(command, words, values), Config)
-        return config
+        found: tuple[Config, Launcher] = to_options(composed(command, words, values), Config)
+        return found
 
 
 def one_plan(composed: Reproduce | list[Reproduce]) -> Reproduce:

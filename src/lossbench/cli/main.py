@@ -11,6 +11,7 @@ from lossbench.cli.check_loss import check_loss
 from lossbench.cli.compare import compare
 from lossbench.cli.evaluate import evaluate
 from lossbench.cli.hydra_main import plain_errors
+from lossbench.cli.plan import plan
 from lossbench.cli.plugins import datasets, losses, models, without_plugins
 from lossbench.cli.profile import profile_run
 from lossbench.cli.reference import reference
@@ -22,7 +23,7 @@ from lossbench.cli.studies import studies
 from lossbench.cli.sweep import sweep
 from lossbench.cli.table import table
 from lossbench.cli.train import train
-from lossbench.cli.transfer import export, import_, prune, publish
+from lossbench.cli.transfer import collect, export, import_, prune, publish
 
 
 class HydraCommand(click.Command):
@@ -55,13 +56,14 @@ _COMMANDS: tuple[click.Command, ...] = (
     HydraCommand("reference", reference),
     HydraCommand("report", report),
     HydraCommand("profile", profile_run),
+    plan,
     evaluate,
     *(runs, table, show, diff, remove, verify),
     sweep,
     *(losses, models, datasets),
     check_loss,
     studies,
-    *(export, import_, publish, prune),
+    *(export, import_, collect, publish, prune),
     simulate,
 )
 

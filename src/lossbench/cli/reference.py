@@ -26,11 +26,8 @@ def reference() -> None:
 
 
 def _reference(composed: Reproduce | list[Reproduce], launcher: Launcher) -> None:
-    plan = one_plan(composed)
-    if plan.results_dir is None or plan != Reproduce(dry=plan.dry, results_dir=plan.results_dir, runtime=plan.runtime):
-        raise ValueError(
-            "the reference runs are those of docs/statistics.md; only dry, results_dir and runtime may be set here"
-        )
+    plan = checked_plan(composed)
+    assert plan.results_dir is not None
     if not plan.dry:
         check_not_shipped(plan.results_dir, "results_dir")
     import torch
@@ -41,6 +38,7 @@ def _reference(composed: Reproduce | list[Reproduce], launcher: Launcher) -> Non
     from lossbench.sweep import hours
     from lossbench.sweep import run_all as sweep
     from lossbench.sweep.cost import flops
+    from lossbench.sweep.estimate import Estimates
     from lossbench.system.machine import is_bf16_faster
 
     available = results.known_results(plan.runtime.output_dir, plan.results_dir)
@@ -51,7 +49,7 @@ def _reference(composed: Reproduce | list[Reproduce], launcher: Launcher) -> Non
     has_gpu = torch.cuda.is_available() and plan.runtime.device != "cpu"
     bf16 = is_bf16_faster(torch.device("cuda" if has_gpu else "cpu"))
     device = "cuda" if has_gpu else "cpu"
-    rates = hours.rates(available.records.values())
+    measured = Estimates.from_records(available.records.values())
     began, failed, left = time.monotonic(), 0, 0
     lacking: set[str] = set()
     begun_with: dict[str, Config] = {}  # planned runs so far, by name
@@ -74,7 +72,7 @@ def _reference(composed: Reproduce | list[Reproduce], launcher: Launcher) -> Non
         if waiting := len(able) - len(ready):
             others += f"; {waiting} wait for their data"
         planned += todo
-        cost = ", ".join(filter(None, [shown.flops(sum(map(flops, todo))), hours.in_words(todo, rates, device)]))
+        cost = ", ".join(filter(None, [shown.flops(sum(map(flops, todo))), hours.in_words(todo, measured, device)]))
         say(f"{name}: {len(todo)} of {len(configs)} runs to do, {cost}{others}")
         if plan.dry:
             continue
@@ -94,7 +92,7 @@ def _reference(composed: Reproduce | list[Reproduce], launcher: Launcher) -> Non
         if left:
             break
     if plan.dry and planned:
-        print(f"in all {len(planned)} runs known so far, {hours.in_words(planned, rates, device)}")
+        print(f"in all {len(planned)} runs known so far, {hours.in_words(planned, measured, device)}")
     if not plan.dry and not left:
         for study in studies():
             failed += _measure(study.measurements(known_so_far), plan)
@@ -106,6 +104,20 @@ def _reference(composed: Reproduce | list[Reproduce], launcher: Launcher) -> Non
         print(f"some runs could not be done, because data are missing: {', '.join(sorted(lacking))}", file=sys.stderr)
     if failed or lacking:
         sys.exit(1)
+
+
+def checked_plan(composed: Reproduce | list[Reproduce]) -> Reproduce:
+    """The composed plan, whose `results_dir` is not None.
+
+    Raises:
+        ValueError: it sets more than may be set of the reference runs.
+    """
+    plan = one_plan(composed)
+    if plan.results_dir is None or plan != Reproduce(dry=plan.dry, results_dir=plan.results_dir, runtime=plan.runtime):
+        raise ValueError(
+            "the reference runs are those of docs/statistics.md; only dry, results_dir and runtime may be set here"
+        )
+    return plan
 
 
 def _starts(todo: Sequence[Config], planned: Mapping[str, Config]) -> list[Config]:

@@ -30,7 +30,7 @@ def reproduce() -> None:
 
 def _reproduce(composed: Reproduce | list[Reproduce], launcher: Launcher) -> None:
     plan = one_plan(composed)
-    profile, why = _choose_profile(plan)
+    profile, why = choose_profile(plan)
 
     from lossbench.runs.records import all_records
     from lossbench.studies.aaai20 import grid, report, table1
@@ -82,13 +82,15 @@ def _hours(plan: Reproduce, todo: Sequence[Config]) -> str:
 
     from lossbench.runs.records import all_records
     from lossbench.sweep import hours
+    from lossbench.sweep.estimate import Estimates
 
     device = "cuda" if torch.cuda.is_available() and plan.runtime.device != "cpu" else "cpu"
-    known = hours.rates(all_records(plan.runtime.output_dir, plan.results_dir).records.values())
+    known = Estimates.from_records(all_records(plan.runtime.output_dir, plan.results_dir).records.values())
     return hours.in_words(todo, known, device)
 
 
-def _choose_profile(plan: Reproduce) -> tuple[str, str]:
+def choose_profile(plan: Reproduce) -> tuple[str, str]:
+    """The profile of a plan, and why it is that one."""
     if plan.profile is not Profile.auto:
         return plan.profile.value, "as chosen"
     import torch

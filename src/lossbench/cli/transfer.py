@@ -1,12 +1,13 @@
-"""Commands that export, import and publish finished runs, and prune the committed ones."""
+"""Commands that export, import, collect and publish finished runs, and prune the committed ones."""
 
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
 
 from lossbench.cli.parameters import OUTPUT_DIR, GivenPath
-from lossbench.cli.printing import echo, print_lines
+from lossbench.cli.printing import echo, num_runs, print_lines
 from lossbench.runs import archive, inspect
 from lossbench.system.spelling import spelled
 
@@ -44,6 +45,47 @@ def import_(file: Path, output_dir: str) -> None:
         echo(f"left out: {spelled(problem)}", err=True)
     if left_out:
         sys.exit(1)
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="[HOST:]DIR...")
+@click.option("--weights", is_flag=True, help="Bring saved weights, too.")
+@OUTPUT_DIR
+def collect(sources: Sequence[str], weights: bool, output_dir: str) -> None:
+    """Bring the finished runs of other output folders here.
+
+    DIR is a folder with runs/ in it, HOST:DIR one on a host that ssh reaches, which is copied by rsync. Every run is
+    verified as by import. Runs that have a result here are left alone, so a repeated collect brings new ones only.
+    Diverged runs come too; unfinished ones are named. A run that is damaged, is running here, or has another result
+    here is left out and named, and so is a folder that cannot be read; the exit code is then 1.
+    """
+    from lossbench.runs.collect import collect as collect_from
+
+    is_whole = True
+    for source in sources:
+        try:
+            found = collect_from(source, output_dir, weights)
+        except ValueError as error:
+            is_whole = False
+            echo(f"left out: {spelled(error)}", err=True)
+            continue
+        echo(f"{num_runs(len(found.new))} added from {source}, {len(found.known)} existed already")
+        if found.unfinished:
+            failed = sum(map(bool, found.unfinished.values()))
+            which = f"{num_runs(len(found.unfinished))} not finished there" + (f", {failed} failed" if failed else "")
+            echo(f"{which}: {some(found.unfinished)}")
+        for problem in found.left_out:
+            echo(f"left out: {spelled(problem)}", err=True)
+        is_whole = is_whole and not found.left_out
+    if not is_whole:
+        sys.exit(1)
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    first = list(names)
+    more = f" and {len(first) - most} more" if len(first) > most else ""
+    return f"{', '.join(first[:most])}{more}"
 
 
 @click.command()

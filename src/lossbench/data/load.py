@@ -1,6 +1,7 @@
 """A run's data on the training device: prepared arrays as tensors, the order of an epoch, batches."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,18 +95,52 @@ def load_data(config: DatasetConfig, runtime: Runtime, device: "torch.device") -
     Raises:
         ValueError: the files are missing or wrong.
     """
-    import torch
-    import torch.nn.functional as F
-
     known = sizes(config)  # raises if the config asks for more than there is
     arrays = select(prepared_arrays(config, runtime), config)
-    images, labels = arrays["train_images"], arrays["train_labels"]
-    test_images, test_labels = arrays["test_images"], arrays["test_labels"]
+    labels = arrays["train_labels"]
     if config.num_train is not None and len(labels) < config.num_train:
         raise ValueError(
             f"dataset.num_train must be <= {len(labels)}, the training samples that dataset.imbalance leaves, got "
             f"{config.num_train}"
         )
+    return _on_device(config, arrays, known.num_classes, device)
+
+
+def random_data(config: DatasetConfig, num_samples: int, device: "torch.device") -> Data:
+    """Random inputs and labels of a data set's shapes, on the device, for measuring speed without its files.
+
+    The sizes of the classes are equal, and sum to that of the data set.
+
+    Args:
+        config: the data set.
+        num_samples: training and test samples, N.
+        device: where they are kept.
+    """
+    known = sizes(config)
+    draw = np.random.default_rng(0)
+    size = (num_samples, *known.shape)
+    images: np.ndarray
+    if config.gives == "vectors":
+        images = draw.standard_normal(size).astype(np.float32)
+    elif isinstance(config, ImageDataset):
+        images = draw.integers(256, size=size).astype(np.uint8)
+    else:
+        images = draw.integers(known.num_classes, size=size)
+    labels: np.ndarray = draw.integers(known.num_classes, size=num_samples)
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    data = _on_device(config, arrays, known.num_classes, device)
+    share = max(1, known.num_train // known.num_classes)
+    return replace(data, class_counts=data.class_counts.new_full((known.num_classes,), share))
+
+
+def _on_device(
+    config: DatasetConfig, arrays: Mapping[str, np.ndarray], num_classes: int, device: "torch.device"
+) -> Data:
+    import torch
+    import torch.nn.functional as F
+
+    images, labels = arrays["train_images"], arrays["train_labels"]
+    test_images, test_labels = arrays["test_images"], arrays["test_labels"]
 
     def on_device(array: np.ndarray, dtype: torch.dtype) -> "Tensor":
         return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
@@ -119,8 +154,8 @@ def load_data(config: DatasetConfig, runtime: Runtime, device: "torch.device") -
         train=train,
         test=Split(on_device(test_images, dtype), on_device(test_labels, torch.int64)),
         shape=images.shape[1:],
-        num_classes=known.num_classes,
-        class_counts=on_device(np.bincount(labels, minlength=known.num_classes), torch.int64),
+        num_classes=num_classes,
+        class_counts=on_device(np.bincount(labels, minlength=num_classes), torch.int64),
         scale=None if scale is None else on_device(scale, torch.float32),
         shift=None if shift is None else on_device(shift, torch.float32),
         padded=None if padding is None else F.pad(train.images, (padding,) * 4),

@@ -49,6 +49,11 @@ def run_on(
     """
     if not isinstance(launcher, JobLauncher):
         return run_all(configs, elsewhere, words)
+    if any(config.runtime.budget_min is not None for config in configs):
+        raise ValueError(
+            f"a time budget has no effect with launcher={launcher.name}; leave it out"
+            + ("; launcher.time_min limits each job" if isinstance(launcher, Slurm) else "")
+        )
     todo = remaining(configs, elsewhere)
     summary = Summary(skipped=sorted({run_id(config) for config in configs} - {run_id(config) for config in todo}))
     if not todo:

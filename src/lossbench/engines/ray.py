@@ -172,8 +172,8 @@ def _started(launcher: Ray) -> Any:
     except Exception as error:  # of many kinds
         where = "a cluster here" if launcher.address is None else f"launcher.address={launcher.address}"
         hint = ""
-        if "auth" in str(error).lower():
-            hint = "; export RAY_AUTH_MODE=token and the cluster's token here too (docs/clusters.md)"
+        if launcher.address is not None:
+            hint = "; is it running, and if it has a token: export RAY_AUTH_MODE=token and the token here too?"
         raise ValueError(f"Ray cannot use {where}: {_said(error)}{hint}") from error
     return ray
 

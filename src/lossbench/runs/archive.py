@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import os
+import shutil
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -71,14 +73,12 @@ def export_archive(file: Path, output_dir: str | Path, weights: bool = False) ->
 
     def write(stream: Any) -> None:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for kind, results, names in _kinds(found):
+            for kind, results, names in kinds_of(found):
                 for id_, result in results.items():
                     folder = runs_dir(output_dir) / id_
                     try:
                         files = with_weights(names) if weights and (folder / WEIGHTS).exists() else names
-                        limits = {name: FILE_LIMIT if name in _LARGE else TEXT_LIMIT for name in files}
-                        contents = {name: content_of(folder / name, limit) for name, limit in limits.items()}
-                        _check_run(result, contents, folder)
+                        contents = read_run(result, folder, files)
                     except ValueError as error:
                         problems.append(Problem(str(error), id_))
                         continue
@@ -98,11 +98,24 @@ def with_weights(names: tuple[str, ...]) -> tuple[str, ...]:
     return (*names[:-1], WEIGHTS, names[-1]) if names == FILES else names
 
 
-def _kinds(found: Found) -> list[tuple[str, Mapping[str, Any], tuple[str, ...]]]:
+def kinds_of(found: Found) -> list[tuple[str, Mapping[str, Any], tuple[str, ...]]]:
+    """The results by kind: "records" or "diverged", the results by name, and the files that such a run has."""
     return [("records", found.records, FILES), ("diverged", found.diverged, DIVERGED_FILES)]
 
 
-def _check_run(result: Record | Divergence, contents: Mapping[str, bytes], folder: Path) -> None:
+def read_run(result: Record | Divergence, folder: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """The content of some files of a run, checked against its record or divergence.
+
+    Raises:
+        ValueError: one is missing or damaged; the message names it.
+    """
+    limits = {name: FILE_LIMIT if name in _LARGE else TEXT_LIMIT for name in names}
+    contents = {name: content_of(folder / name, limit) for name, limit in limits.items()}
+    check_run(result, contents, folder)
+    return contents
+
+
+def check_run(result: Record | Divergence, contents: Mapping[str, bytes], folder: Path) -> None:
     """Check the files of a run against its record or divergence.
 
     Raises:
@@ -143,13 +156,13 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
         ((text, place, id_) for text, place, id_, name in texts if name == DIVERGED_FILES[-1]),
     )
     left_out, runs = list(map(str, incoming.problems)), []
-    for _, results, usual in _kinds(incoming):
+    for _, results, usual in kinds_of(incoming):
         for id_, result in results.items():
             names = usual
             if (id_, WEIGHTS) in contents:
                 names = with_weights(names)
             try:
-                _check_run(result, {name: contents[id_, name] for name in names}, file / id_)
+                check_run(result, {name: contents[id_, name] for name in names}, file / id_)
             except ValueError as error:
                 left_out.append(str(error))
                 continue
@@ -165,26 +178,48 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
         raise ValueError(problems[0].message)
     num_new, running = 0, []
     for run, names in runs:
-        if _has_result(run, names):
-            num_new += _add_weights(run, own.records.get(run.id), contents.get((run.id, WEIGHTS)))
+        if has_result(run, names):
+            num_new += add_weights(run, own.records.get(run.id), contents.get((run.id, WEIGHTS)))
             continue
-        with run.held() as free:
-            if not free:
-                running.append(f"{run.id} is running here; import {file} again when it has ended")
-            elif not _has_result(run, names):  # it may have ended meanwhile
-                if names[-1] == FILES[-1]:
-                    run.restart()  # its checkpoint and metrics belong to another execution
-                for name in names:
-                    write_bytes(run.folder / name, contents[run.id, name])
-                num_new += 1
+        taken_here = take(run, {name: contents[run.id, name] for name in names})
+        if taken_here is None:
+            running.append(f"{run.id} is running here; import {file} again when it has ended")
+        num_new += bool(taken_here)
     return Imported(num_new, len(runs) - num_new - len(running), left_out + running)
 
 
-def _has_result(run: Run, names: tuple[str, ...]) -> bool:
+def take(run: Run, contents: Mapping[str, bytes]) -> bool | None:
+    """Write the files of a run, its result last; False: it has a result by now, None: a process here is training it.
+
+    A write that fails or is interrupted leaves none of the files.
+    """
+    names = tuple(contents)
+    is_new = not os.path.lexists(run.folder)
+    with run.held() as free:
+        if not free:
+            return None
+        if has_result(run, names):  # it may have ended meanwhile
+            return False
+        if names[-1] == FILES[-1]:
+            run.restart()  # its checkpoint and metrics belong to another execution
+        try:
+            for name, content in contents.items():
+                write_bytes(run.folder / name, content)
+        except BaseException:
+            for name in names:
+                (run.folder / name).unlink(missing_ok=True)
+            if is_new:
+                shutil.rmtree(run.folder, ignore_errors=True)
+            raise
+    return True
+
+
+def has_result(run: Run, names: Sequence[str]) -> bool:
+    """Whether a run is finished, or has the last of some files of a run, which is its result."""
     return run.finished or (run.folder / names[-1]).exists()
 
 
-def _add_weights(run: Run, record: Record | None, content: bytes | None) -> bool:
+def add_weights(run: Run, record: Record | None, content: bytes | None) -> bool:
     """Put weights beside the record of a finished run that lacks its own; returns whether that was so."""
     known = record.fields.get("weights") if record else None
     if content is None or known is None or (run.folder / WEIGHTS).exists():

@@ -63,23 +63,38 @@ def work(config: Config, evaluation_batch: int = 100) -> Work:
     known, schedule = sizes(config.dataset), config.schedule
     counts, size = _counts(config, known), min(schedule.batch_size, known.num_train)
     steps_of_epoch = known.num_train // size if schedule.drop_last else math.ceil(known.num_train / size)
-    steps, images = schedule.epochs * steps_of_epoch, schedule.epochs * known.num_train
-    columns = config.loss.num_columns(known.num_classes, counts.features, size)
-    left_out = 1 - min(columns / known.num_classes, 1.0)
+    steps = schedule.epochs * steps_of_epoch
     within = steps // schedule.evaluate_every_steps if schedule.evaluate_every_steps else 0
     spectra = schedule.epochs + 1 if config.runtime.gradient_trace else 0
     tested = (schedule.epochs + within) * known.num_test + known.num_train
     tested += ((spectra + within) if spectra else 0) * min(NUM_BATCHES * size, known.num_train)
-    weights = counts.weights - left_out * counts.features * known.num_classes
-    return Work(
-        flops=images * (counts.step - 3 * left_out * counts.head) + tested * counts.forward,
-        network_bytes=BYTES * counts.outputs * (_IN_A_STEP * images + _IN_A_TEST * tested),
-        loss_bytes=BYTES * (_IN_A_LOSS * columns * images + _IN_A_TEST * known.num_classes * tested),
-        update_bytes=BYTES * _IN_AN_UPDATE * weights * steps,
-        steps=steps,
-        calls=counts.layers * (3 * steps + tested / evaluation_batch),
+    trained = work_of_steps(config, steps, schedule.epochs * known.num_train)
+    return trained._replace(
+        flops=trained.flops + tested * counts.forward,
+        network_bytes=trained.network_bytes + BYTES * _IN_A_TEST * counts.outputs * tested,
+        loss_bytes=trained.loss_bytes + BYTES * _IN_A_TEST * known.num_classes * tested,
+        calls=trained.calls + counts.layers * tested / evaluation_batch,
         epochs=schedule.epochs,
         spectra=spectra,
+    )
+
+
+def work_of_steps(config: Config, steps: int, samples: int) -> Work:
+    """What some training steps of a run have to do, on so many samples together, without epochs and evaluations."""
+    known = sizes(config.dataset)
+    counts, size = _counts(config, known), min(config.schedule.batch_size, known.num_train)
+    columns = config.loss.num_columns(known.num_classes, counts.features, size)
+    left_out = 1 - min(columns / known.num_classes, 1.0)
+    weights = counts.weights - left_out * counts.features * known.num_classes
+    return Work(
+        flops=samples * (counts.step - 3 * left_out * counts.head),
+        network_bytes=BYTES * _IN_A_STEP * counts.outputs * samples,
+        loss_bytes=BYTES * _IN_A_LOSS * columns * samples,
+        update_bytes=BYTES * _IN_AN_UPDATE * weights * steps,
+        steps=steps,
+        calls=3 * counts.layers * steps,
+        epochs=0,
+        spectra=0,
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from lossbench.config.naming import changed
 from lossbench.config.registry import plugin_faults
 from lossbench.config.run import Config, Precision
-from lossbench.data.load import Split, load_data
+from lossbench.data.load import Data, Split, load_data
 from lossbench.data.sizes import sizes
 from lossbench.losses.build import build_loss
 from lossbench.models.build import build_model, check_shape
@@ -137,13 +137,18 @@ def process_settings(num_threads: int, precision: Precision, deterministic: bool
         matmul.fp32_precision, conv.fp32_precision = before[3], before[4]
 
 
-def start_state(config: Config, device: torch.device) -> State:
+def start_state(config: Config, device: torch.device, data: Data | None = None) -> State:
     """The state of a run before its first step: network, optimiser, loss and data on the device.
+
+    Args:
+        config: the run's.
+        device: where it is trained.
+        data: what takes the place of its data set; None: the data set.
 
     Raises:
         ValueError: the data set or the run named by `schedule.warm_start` is missing or does not fit.
     """
-    data = load_data(config.dataset, config.runtime, device)
+    data = data or load_data(config.dataset, config.runtime, device)
     _check_batch_size(config, len(data.train.labels))  # with imbalance the number is known only now
     seed = config.seed if config.model.init_seed is None else config.model.init_seed
     model = build_model(config.model, data.shape, data.num_classes, derived_seed(seed, 0, "initial weights"))
