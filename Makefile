@@ -3,6 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup extras test long lint types wheel faults lock reproduce-tables reference report simulate look tensorboard benchmark clean
 
+# Python keeps its compiled files whatever the environment says: else each process compiles torch anew, about 1.5 s.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 6006

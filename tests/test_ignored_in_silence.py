@@ -24,7 +24,7 @@ def composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     def ask(line: str) -> list[Config]:
         seen: list[Any] = []
 
-        def _train(found: Any) -> None:
+        def _train(found: Any, launcher: Any) -> None:
             seen.extend(found if isinstance(found, list) else [found])
 
         monkeypatch.setattr(MODULES["train"], "_train", _train)
@@ -149,7 +149,7 @@ def test_what_is_right_is_left_alone(
     monkeypatch.chdir(tmp_path)
     seen: list[Any] = []
 
-    def _train(composed: Any) -> None:
+    def _train(composed: Any, launcher: Any) -> None:
         seen.append(composed if isinstance(composed, list) else [composed])
 
     monkeypatch.setattr(MODULES["train"], "_train", _train)

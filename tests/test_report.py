@@ -353,6 +353,7 @@ def test_the_profiles_that_have_records_are_known(tmp_path: Path) -> None:
     assert profiles_with_records(plan(tmp_path)) == ["paper", "quick"]
 
 
+@pytest.mark.long
 def test_a_thousand_records_cost_little_more_than_the_pictures(tmp_path: Path) -> None:
     np.savez(tmp_path / "arrays.npz", **confusion(900))
     digest = hashlib.sha256((tmp_path / "arrays.npz").read_bytes()).hexdigest()

@@ -14,6 +14,23 @@ from lossbench.studies.options import Reproduce
 from lossbench.system.shipped import CONF
 
 
+class _Shared(dict[str, Any]):
+    """Schemas that copies of the store share, since Hydra copies all of them at each composition."""
+
+    def __deepcopy__(self, memo: Any) -> "_Shared":
+        return self
+
+
+_registered: dict[tuple[str, str], Any] = {}
+
+
+def _store(group: str, name: str, node: Any) -> None:
+    """Store a schema in Hydra's store, once, since a copy is made of it."""
+    if _registered.get((group, name)) is not node:
+        ConfigStore.instance().store(group=group, name=name, node=node)
+        _registered[group, name] = node
+
+
 @dataclass
 class RunOptions(Config):
     """The options of `lossbench train`: those of a run, and where it is executed."""
@@ -31,20 +48,22 @@ class ReproduceOptions(Reproduce):
 def register_schemas() -> None:
     """Register the dataclasses with Hydra as the schemas that the YAML files name."""
     store = ConfigStore.instance()
-    store.store(group="schema", name="run", node=RunOptions)
-    store.store(group="schema", name="reproduce", node=ReproduceOptions)
+    if not isinstance(store.repo, _Shared):
+        store.repo = _Shared(store.repo)
+    _store("schema", "run", RunOptions)
+    _store("schema", "reproduce", ReproduceOptions)
     for name, launcher in LAUNCHERS.items():
-        store.store(group="schema/launcher", name=name, node=launcher)
-    store.store(group="schema/schedule", name="schedule", node=Schedule)
+        _store("schema/launcher", name, launcher)
+    _store("schema/schedule", "schedule", Schedule)
     registries: dict[str, Mapping[str, Any]] = {"dataset": DATASETS, "model": MODELS, "loss": LOSSES}
     for group, registry in registries.items():
         for name in registry:
             options: Any = registry[name].options
-            store.store(group=f"schema/{group}", name=name, node=options)
+            _store(f"schema/{group}", name, options)
             if not (CONF / group / f"{name}.yaml").exists():  # a plugin, whose defaults are those of its dataclass
                 store.store(group=group, name=name, node=options(name=name) if group == "dataset" else options)
             if group == "dataset" and not (CONF / "schedule" / f"{name}.yaml").exists():
-                store.store(group="schedule", name=name, node=Schedule)
+                _store("schedule", name, Schedule)
 
 
 def to_config(composed: Any, schema: type[Config] | type[Reproduce] | None = None) -> Any:

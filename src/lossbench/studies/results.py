@@ -55,6 +55,8 @@ class Results:
         self._kept = [0]  # bytes of these arrays, shared with `without`
         self._names: dict[str, str] = {}
         self._named: dict[int, tuple[Config, str]] = {}
+        self.plans: dict[str, list[tuple[str, list[Config]]]] = {}
+        """The runs that belong to each study, by its name; filled in by `Study.planned`."""
 
     def without(self, names: Collection[str]) -> "Results":
         """The same, as if some runs had not been done."""
