@@ -67,6 +67,7 @@ def diverged(folder: Path, seed: int = 0, **changes: Any) -> Run:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file by its place, without locks, which are empty."""
+    """Every file by its place, without locks and claims, which tell who writes."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    paths = [path for path in paths if path.parent.name != ".claim"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}

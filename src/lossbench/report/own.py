@@ -77,7 +77,7 @@ def write_own(folder: Path, entries: Sequence[Entry]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # whoever writes here holds it
-        remove_leftovers(folder)
+        remove_leftovers(folder, shared=True)
         groups = grouped(entries)
         arrangement = arranged(groups, MEASURES["accuracy"])
         parts, known = parts_of(groups), _Arrays()

@@ -75,7 +75,7 @@ def write_comparison(folder: Path, compared: Compared, facts: Facts | None = Non
     known = facts or Facts()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # whoever writes here holds it
-        remove_leftovers(folder)
+        remove_leftovers(folder, shared=True)
         scores = all_scores(compared, shown_condition(compared))
         page = _page(compared, known, scores)
         write_text(folder / "index.html", to_html(page, Gallery(folder)))

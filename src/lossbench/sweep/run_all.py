@@ -1,7 +1,7 @@
 """Executing lists of runs: finished ones are skipped, several run in parallel, and no failure stops the others.
 
 A single run, Hydra's `-m` and `reproduce` all call `run_all`. Several processes may be given the same runs: each run
-is executed by the process that holds its lock, and the others wait for it.
+is executed by the process that owns it, on this host or another, and the others wait for it.
 """
 
 import contextlib
@@ -174,7 +174,7 @@ def _devices(config: Config) -> list[str]:
 
 
 def attempt(config: Config, on_step: OnStep, deadline: float, mark: Mark) -> Outcome:
-    """Execute a run, unless its next epoch would not end before the deadline or another process holds its lock.
+    """Execute a run, unless its next epoch would not end before the deadline or another process owns it.
 
     If another process has finished the run, or failed at it, since `mark` was taken at the start of the sweep, that is
     the outcome. Tracebacks are written to the run's folder.
@@ -241,12 +241,15 @@ def _note(summary: Summary, progress: Progress, config: Config, outcome: Outcome
 def _run_here(
     todo: Sequence[Config], summary: Summary, progress: Progress, deadline: float, marks: Mapping[str, Mark]
 ) -> None:
-    waiting = deque(todo)
+    waiting, num_busy = deque(todo), 0
     while waiting and time.monotonic() < deadline:
         config = waiting.popleft()
         outcome = attempt(config, partial(progress.step, config), deadline, marks[run_id(config)])
+        num_busy = num_busy + 1 if outcome.ended is Ended.busy else 0
         if outcome.ended is Ended.busy:
             waiting.append(config)
+        if num_busy >= len(waiting) > 0:  # a whole round
+            num_busy = 0
             time.sleep(BUSY_WAIT_S)
         _note(summary, progress, config, outcome)
         if outcome.broken:

@@ -62,7 +62,7 @@ def write_report(profile: str, plan: Reproduce) -> Path:
     folder = Path(plan.runtime.output_dir) / "report" / profile
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # whoever writes here holds it
-        remove_leftovers(folder)
+        remove_leftovers(folder, shared=True)
         _write_all(folder, profile, plan)
     return folder
 
