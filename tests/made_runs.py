@@ -44,6 +44,7 @@ def finished(folder: Path, seed: int = 0, test_accuracy: float = 0.9, **changes:
     run.start(config(folder, seed))
     lines = [{"epoch": epoch, "test/accuracy": test_accuracy} for epoch in range(1, 21)]
     write_bytes(run.folder / "metrics.jsonl", b"".join(to_json(line) + b"\n" for line in lines))
+    (run.folder / "result.json").unlink(missing_ok=True)  # a record is never replaced
     run.finish(result(config(folder, seed), test_accuracy, **changes), arrays(test_accuracy))
     return run
 

@@ -146,6 +146,7 @@ def test_removal_waits_for_a_host_that_may_be_dead(tmp_path: Path, clock: Clock,
     lease.time.sleep = renewed  # type: ignore[assignment]
     assert removal.remove([found[runs[1].folder]]) == ([], {runs[1].id: "it is running"})
     assert runs[1].folder.exists()
+    assert clock.now - began < 68, "a renewal is noticed at once"
 
 
 def test_locks_of_older_versions_go_when_a_run_is_taken(tmp_path: Path) -> None:

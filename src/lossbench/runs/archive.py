@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
-
+from lossbench.runs import lease
 from lossbench.runs.checks import (
     DAMAGES,
     FILE_LIMIT,
@@ -175,7 +174,7 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
                 if names[-1] == FILES[-1]:
                     run.restart()  # its checkpoint and metrics belong to another execution
                 for name in names:
-                    write_bytes(run.folder / name, contents[run.id, name])
+                    run.write(name, contents[run.id, name])
                 num_new += 1
     return Imported(num_new, len(runs) - num_new - len(running), left_out + running)
 
@@ -225,7 +224,7 @@ def _check_sizes(members: Sequence[zipfile.ZipInfo], packed: int) -> None:
 
 @contextmanager
 def held(results_dir: str | Path) -> Iterator[Path]:
-    """Hold the lock of the folder of committed records, so that no other process writes to it; yields the folder.
+    """Own the folder of committed records, so that no other process writes to it; waits for it, and yields it.
 
     Raises:
         ValueError: it belongs to the installed package.
@@ -233,7 +232,7 @@ def held(results_dir: str | Path) -> Iterator[Path]:
     check_not_shipped(results_dir, "the folder of committed records")
     folder = Path(results_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with lease.awaited(folder):
         yield folder
 
 

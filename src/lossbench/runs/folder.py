@@ -114,13 +114,17 @@ class Run:
         if self._lease is not None and (why := self._lease.renew()):
             raise LockLostError(f"{why}; {_LOST}")
 
-    def _write(self, name: str, content: bytes, once: bool = False) -> None:
-        """Write a file atomically, as the run's owner at the beginning and immediately before it gets its name.
+    def write(self, name: str, content: bytes, once: bool = False) -> None:
+        """Write a file atomically; a lost lease is noticed before, and again before the file gets its name.
 
         Args:
             name: name of the file.
             content: its content.
             once: never replace a file of this name.
+
+        Raises:
+            FileExistsError: there is a file of this name, and `once` is true.
+            LockLostError: this process no longer owns the run.
         """
         self._check_held()
         write_bytes(self.folder / name, content, self._check_held, once)
@@ -133,7 +137,7 @@ class Run:
         """Create the folder with the run's config, and remove what an earlier failure left in it."""
         self._check_held()
         remove_leftovers(self.folder)
-        self._write("config.json", to_json(asdict(config), indent=2))
+        self.write("config.json", to_json(asdict(config), indent=2))
         for name in ("diverged.json", "failure.txt"):
             (self.folder / name).unlink(missing_ok=True)
 
@@ -148,7 +152,7 @@ class Run:
         Raises:
             LockLostError: this process no longer owns the run.
         """
-        self._write("checkpoint.pt", state)
+        self.write("checkpoint.pt", state)
 
     def restart(self) -> None:
         """Remove checkpoint, metrics and weights, so that the run begins again."""
@@ -172,7 +176,7 @@ class Run:
         if epochs != list(range(1, last_epoch + 1)):
             raise ValueError(f"{path} lacks some of the epochs 1 to {last_epoch}")
         if kept != lines:
-            self._write(path.name, b"".join(kept))
+            self.write(path.name, b"".join(kept))
         return metrics
 
     def metrics_sha256(self) -> str:
@@ -250,14 +254,14 @@ class Run:
         """
         content = packed(arrays)
         written = dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
-        self._write("arrays.npz", content)
+        self.write("arrays.npz", content)
         if weights is None:
             (self.folder / WEIGHTS).unlink(missing_ok=True)  # left by a process killed before it wrote the record
         else:
             written["weights"] = {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}
-            self._write(WEIGHTS, weights)
+            self.write(WEIGHTS, weights)
         try:
-            self._write("result.json", to_json(written), once=True)
+            self.write("result.json", to_json(written), once=True)
         except FileExistsError:
             path = self.folder / "result.json"
             raise LockLostError(f"{path} was written by another process meanwhile; {_LOST}") from None
@@ -308,7 +312,7 @@ class Run:
         Raises:
             LockLostError: this process no longer owns the run.
         """
-        self._write("failure.txt", reason.encode(errors="backslashreplace"))
+        self.write("failure.txt", reason.encode(errors="backslashreplace"))
 
     def diverge(self, divergence: Mapping[str, Any]) -> None:
         """Write the facts about a diverged run, whose loss is no longer finite, and their `reason` as a failure's.
@@ -317,7 +321,7 @@ class Run:
             LockLostError: this process no longer owns the run.
         """
         self.fail(divergence["reason"])
-        self._write("diverged.json", to_json(divergence))
+        self.write("diverged.json", to_json(divergence))
 
     def read_divergence(self) -> bytes | None:
         """The facts about a run that diverged when it was last tried, or None."""

@@ -345,6 +345,17 @@ def held(folder: Path, wait: bool = False) -> Iterator[Lease | None]:
             lease.release()
 
 
+@contextlib.contextmanager
+def awaited(folder: Path) -> Iterator[None]:
+    """Own a folder in the block, which begins when no other process owns it; the folder is created."""
+    while (lease := take(folder)) is None:
+        time.sleep(LOOK_S)
+    try:
+        yield
+    finally:
+        lease.release()
+
+
 def is_held(folder: Path) -> bool:
     """Whether a process owns a folder, without writing; for display alone.
 
