@@ -192,12 +192,12 @@ def test_an_old_list_of_numbers_wins_nothing(tmp_path: Path, clock: Clock) -> No
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"token": 1}', "number", "lease"], ids=["empty", "half", "list", "short", "-1", "inf"]
+    "content", ["", "{", "[]", '{"token": 1}', "number", "lease"], ids=["empty", "half", "list", "short", "all", "inf"]
 )
 def test_a_number_that_cannot_be_read_is_of_an_unknown_owner(content: str, tmp_path: Path, clock: Clock) -> None:
     owner = asdict(Owner("token", this_process(), 60.0))
     if content == "number":
-        owner["process"]["number"] = -1  # all processes
+        owner["process"]["number"] = "all"
         content = json.dumps(owner)
     elif content == "lease":
         content = json.dumps(owner | {"lease_s": float("inf")})
@@ -208,6 +208,15 @@ def test_a_number_that_cannot_be_read_is_of_an_unknown_owner(content: str, tmp_p
         clock.wait(15)
     taken(tmp_path)
     assert numbers_of(tmp_path / ".claim") == [5, 6]
+
+
+def test_a_claim_that_another_has_begun_anew_is_not_released(tmp_path: Path) -> None:
+    mine = taken(tmp_path)
+    shutil.rmtree(tmp_path / ".claim")
+    yours = taken(tmp_path)
+    mine.release()
+    assert lease.take(tmp_path) is None
+    assert yours.renew() is None
 
 
 def test_what_was_left_by_killed_processes_goes(tmp_path: Path) -> None:

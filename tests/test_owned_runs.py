@@ -4,6 +4,7 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 from made_runs import ARRAYS, config, contents, result
 from simulated_hosts import Clock, OnHost, silenced, taken
 
+from lossbench.config.run import Runtime
 from lossbench.runs import lease, removal
 from lossbench.runs.folder import LockLostError, Run, Status, open_run
 from lossbench.runs.inspect import entries
 from lossbench.runs.lease import highest
+from lossbench.sweep import run_all as sweep
 
 
 def test_a_renewal_that_cannot_be_written_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,3 +157,25 @@ def test_locks_of_older_versions_go_when_a_run_is_taken(tmp_path: Path) -> None:
     with Run(tmp_path).held() as mine:
         assert mine
         assert [path.name for path in tmp_path.iterdir()] == [".claim"]
+
+
+def test_a_sweep_waits_only_when_all_that_is_left_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [config(tmp_path, seed) for seed in range(4)]
+    for one in made:
+        one.dataset.num_train, one.schedule.epochs, one.schedule.batch_size = 64, 1, 32
+        one.runtime = Runtime("cpu", str(tmp_path), num_threads=1, parallel=1, tensorboard=False)
+    runs = [open_run(one) for one in made]
+    waits, sleep = [], time.sleep
+    with ExitStack() as elsewhere:
+        assert all(elsewhere.enter_context(run.held()) for run in runs[:2])
+
+        def wait(seconds: float) -> None:
+            if seconds != sweep.BUSY_WAIT_S:  # of another thread
+                return sleep(seconds)
+            waits.append([run.finished for run in runs])
+            elsewhere.close()
+
+        monkeypatch.setattr(sweep.time, "sleep", wait)
+        summary = sweep.run_all(made)
+    assert sorted(summary.finished) == sorted(run.id for run in runs)
+    assert waits == [[False, False, True, True]]

@@ -206,7 +206,8 @@ class Lease:
                 return
             self._ended.set()
             _own.discard(self._token)
-            if self._lost is None:
+            own = read_owner(self.claim / str(self._number))
+            if self._lost is None and own is not None and own.token == self._token:
                 with contextlib.suppress(OSError):
                     self._free.replace(self.claim / str(self._number))
                 for number in sorted(self._known)[:-1]:
