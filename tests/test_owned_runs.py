@@ -171,7 +171,8 @@ def test_a_sweep_waits_only_when_all_that_is_left_is_taken(tmp_path: Path, monke
 
         def wait(seconds: float) -> None:
             if seconds != sweep.BUSY_WAIT_S:  # of another thread
-                return sleep(seconds)
+                sleep(seconds)
+                return
             waits.append([run.finished for run in runs])
             elsewhere.close()
 
