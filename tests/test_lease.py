@@ -17,7 +17,7 @@ from simulated_hosts import Clock, OnHost, taken
 
 from lossbench.runs import lease
 from lossbench.runs.lease import Lease, Owner, highest, numbers_of
-from lossbench.system import files
+from lossbench.system import files, host
 from lossbench.system.files import remove_leftovers, write_bytes
 from lossbench.system.host import Life, this_process
 
@@ -217,6 +217,19 @@ def test_a_claim_that_another_has_begun_anew_is_not_released(tmp_path: Path) -> 
     mine.release()
     assert lease.take(tmp_path) is None
     assert yours.renew() is None
+
+
+def test_hosts_that_cannot_be_told_apart_wait_for_the_lease(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import sys; from pathlib import Path; from lossbench.runs import lease; from lossbench.system import host\n"
+    code += "host._machine = lambda: ''; lease.take(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    monkeypatch.setattr(host, "_machine", lambda: "")
+    for _ in range(4):  # the process is dead, but it may be that of a copy of this machine
+        assert lease.take(tmp_path) is None
+        clock.wait(15)
+    taken(tmp_path)
 
 
 def test_what_was_left_by_killed_processes_goes(tmp_path: Path) -> None:
