@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
-
+from lossbench.runs import lease
 from lossbench.runs.checks import (
     DAMAGES,
     FILE_LIMIT,
@@ -205,7 +204,7 @@ def take(run: Run, contents: Mapping[str, bytes]) -> bool | None:
             run.restart()  # its checkpoint and metrics belong to another execution
         try:
             for name, content in contents.items():
-                write_bytes(run.folder / name, content)
+                run.write(name, content)
         except BaseException:
             for name in names:
                 (run.folder / name).unlink(missing_ok=True)
@@ -261,7 +260,7 @@ def _check_sizes(members: Sequence[zipfile.ZipInfo], packed: int) -> None:
 
 @contextmanager
 def held(results_dir: str | Path) -> Iterator[Path]:
-    """Hold the lock of the folder of committed records, so that no other process writes to it; yields the folder.
+    """Own the folder of committed records, so that no other process writes to it; waits for it, and yields it.
 
     Raises:
         ValueError: it belongs to the installed package.
@@ -269,7 +268,7 @@ def held(results_dir: str | Path) -> Iterator[Path]:
     check_not_shipped(results_dir, "the folder of committed records")
     folder = Path(results_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with lease.awaited(folder):
         yield folder
 
 
