@@ -84,7 +84,8 @@ def export_archive(file: Path, output_dir: str | Path, weights: bool = False) ->
                         continue
                     exported[kind][id_] = result
                     for name, content in contents.items():
-                        archive.writestr(f"{id_}/{name}", content)
+                        packed = zipfile.ZIP_STORED if name == "arrays.npz" else zipfile.ZIP_DEFLATED  # it is packed
+                        archive.writestr(f"{id_}/{name}", content, packed)
 
     write_atomically(file, write)
     return Found(exported["records"], problems, exported["diverged"])

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -74,7 +74,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the run is finished; then its record can be read."""
-        return os.path.exists(self.folder / "result.json")  # Path.exists would raise without permission
+        return os.path.exists(f"{self.folder}/result.json")  # Path.exists would raise without permission
 
     def status(self) -> Status:
         """The run's present state; determined without writing anything."""
@@ -259,7 +259,10 @@ class Run:
     @property
     def untidy(self) -> bool:
         """Whether the run is finished but a kill just before its end left files that it no longer needs."""
-        return self.finished and ((self.folder / "checkpoint.pt").exists() or any(self.folder.glob(".*.tmp")))
+        if not self.finished:
+            return False
+        files = os.listdir(self.folder)
+        return "checkpoint.pt" in files or any(name.startswith(".") and name.endswith(".tmp") for name in files)
 
     def tidy(self) -> None:
         """Remove files that a finished run no longer needs."""
@@ -357,9 +360,32 @@ def open_run(config: Config) -> Run:
 
 def all_runs(output_dir: str | Path) -> list[Run]:
     """Every run below `output_dir` in any state, sorted by name; also runs without a config."""
-    marks = ("config.json", "failure.txt", "result.json")
-    paths = sorted(runs_dir(output_dir).glob("*"))
-    return [Run(path) for path in paths if any(os.path.lexists(path / mark) for mark in marks)]
+    return [*_listed(runs_dir(output_dir))]
+
+
+def any_run(output_dir: str | Path) -> bool:
+    """Whether there is a run below `output_dir`; ends with the first one."""
+    return next(_listed(runs_dir(output_dir)), None) is not None
+
+
+def runs_named(output_dir: str | Path, names: Collection[str] | None) -> list[Run]:
+    """Those of the runs below `output_dir` that have one of these names, sorted by name; None: all runs."""
+    if names is None:
+        return all_runs(output_dir)
+    folder = runs_dir(output_dir)
+    return [Run(folder / name) for name in sorted(set(names)) if _is_run(f"{folder}/{name}")]
+
+
+def _listed(folder: Path) -> Iterator[Run]:
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    yield from (Run(folder / name) for name in names if _is_run(f"{folder}/{name}"))
+
+
+def _is_run(path: str) -> bool:
+    return any(os.path.lexists(f"{path}/{mark}") for mark in ("config.json", "failure.txt", "result.json"))
 
 
 def packed(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -29,6 +29,7 @@ class Progress:
 
         self._costs, self._single, self._words = costs, len(costs) == 1, words
         self._fractions = dict.fromkeys(costs, 0.0)
+        self._total, self._spent = sum(costs.values()), 0.0  # summed as runs advance, not anew at every step
         self._began: dict[str, float] = {}
         self._num_done = 0
         file = cast("Any", Lenient(sys.stdout))  # no run fails because its progress cannot be shown
@@ -54,7 +55,7 @@ class Progress:
         """Show the progress of a run; `line` is its log line at the end of an epoch, otherwise empty."""
         name, epochs = run_id(config), config.schedule.epochs
         self._began.setdefault(name, time.monotonic())
-        self._fractions[name] = (epoch - 1 + fraction) / epochs
+        self._advance(name, (epoch - 1 + fraction) / epochs)
         if self._fraction_at_start is None:  # a resumed run did part of this earlier
             self._fraction_at_start = self._fraction()
         if name not in self._tasks:
@@ -78,7 +79,7 @@ class Progress:
             is_held_out: whether the accuracy is one on held-out training samples.
         """
         self._num_done += 1
-        self._fractions[name] = 1.0
+        self._advance(name, 1.0)
         took = time.monotonic() - self._began.get(name, time.monotonic())
         said = f"{name} ({spelled(self._words[name])})" if name in self._words else name
         what = "held-out" if is_held_out else "test"
@@ -89,9 +90,12 @@ class Progress:
             self._bars.remove_task(self._tasks.pop(name))
         self._bars.update(self._all, completed=self._fraction(), detail=self._outlook())
 
+    def _advance(self, name: str, fraction: float) -> None:
+        self._spent += (fraction - self._fractions[name]) * self._costs[name]
+        self._fractions[name] = fraction
+
     def _fraction(self) -> float:
-        done = sum(self._fractions[name] * cost for name, cost in self._costs.items())
-        return done / sum(self._costs.values())
+        return self._spent / self._total
 
     def _outlook(self) -> str:
         before = self._fraction_at_start or 0.0

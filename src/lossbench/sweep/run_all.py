@@ -22,7 +22,7 @@ import torch
 from lossbench.config.naming import told_apart
 from lossbench.config.run import Config, run_id
 from lossbench.data.prepared import prepare
-from lossbench.runs.folder import Mark, Run, open_run
+from lossbench.runs.folder import Mark, Run, open_run, runs_dir
 from lossbench.runs.versions import versions_sentence
 from lossbench.sweep.cost import flops
 from lossbench.sweep.outcome import Attempt, Ended, Outcome
@@ -59,7 +59,8 @@ def remaining(configs: Iterable[Config], elsewhere: Collection[str] = ()) -> lis
         elsewhere: names of runs whose records are known from elsewhere, which are left out.
     """
     unique = {run_id(config): config for config in reversed(list(configs))}
-    todo = [config for name, config in unique.items() if name not in elsewhere and not open_run(config).finished]
+    others = {name: config for name, config in unique.items() if name not in elsewhere}
+    todo = [config for name, config in others.items() if not Run(runs_dir(config.runtime.output_dir) / name).finished]
     return todo[::-1]
 
 
@@ -112,12 +113,13 @@ def run_all(
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker, importing the calling script
         os._exit(UNGUARDED)
+    known = {run_id(config): config for config in configs}
     todo = remaining(configs, elsewhere)
     names = {run_id(config) for config in todo}
-    done = {run_id(config): config for config in configs if run_id(config) not in names}
+    done = {name: config for name, config in known.items() if name not in names}
     summary = Summary(skipped=sorted(done))
-    for config in done.values():
-        _tidy(config)
+    for name, config in done.items():
+        _tidy(Run(runs_dir(config.runtime.output_dir) / name))
     if not todo:
         return summary
     for config in todo:
@@ -137,7 +139,7 @@ def run_all(
     deadline = _deadline(todo[0].runtime.budget_min)
     costs = {run_id(config): flops(config) for config in todo}
     if words is None:
-        words = told_apart({run_id(config): asdict(config) for config in configs})
+        words = told_apart({name: asdict(config) for name, config in known.items()})
     with stops_interrupt(), Progress(costs, parallel, words) as progress:
         now = {run_id(config): open_run(config).failure_mark() for config in todo}
         marks, do = now if marks is None else {**now, **marks}, attempt_with or attempt
@@ -151,8 +153,7 @@ def run_all(
     return summary
 
 
-def _tidy(config: Config) -> None:
-    run = open_run(config)
+def _tidy(run: Run) -> None:
     if run.untidy:
         with contextlib.suppress(OSError), run.held() as mine:
             if mine:

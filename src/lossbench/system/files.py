@@ -1,5 +1,6 @@
 """Files: safe reading, atomic writing, and digests."""
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -58,6 +59,25 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sizes_below(folder: str | Path) -> dict[str, int]:
+    """Sizes in bytes of the files in a folder and in the folders within it, by path in the folder, sorted.
+
+    A link to a file has the size of the file, one to a folder is not entered. What cannot be read is left out.
+    """
+    sizes: dict[tuple[str, ...], int] = {}
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        inner = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(os.path.join(folder, *inner)) as found:
+            for entry in found:
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append((*inner, entry.name))
+                    elif entry.is_file():
+                        sizes[*inner, entry.name] = entry.stat().st_size
+    return {"/".join(parts): sizes[parts] for parts in sorted(sizes)}
 
 
 def expanded(path: str, key: str) -> str:
