@@ -203,7 +203,7 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
         raise AssertionError(f"tried again: {configs}")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lossbench.sweep.run_all.run_all", retried)
+        patch.setattr("lossbench.engines.launch.run_all", retried)
         _reference(plan, Local())
         _, elsewhere = reference(tmp_path / "elsewhere", results, patch)
         _reference(elsewhere, Local())
