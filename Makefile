@@ -48,7 +48,7 @@ extras: .venv/extras  ## add Slurm's and Ray's Python packages, and readers of P
 	@touch $@
 
 test: setup  ## run the tests except the long ones; a few minutes (ARGS="-k npz")
-	$(BIN)/python -m pytest -m "not long" $(at_a_time) $(ARGS)
+	$(BIN)/python -m pytest -m "not long" $(at_a_time) --no-loadscope-reorder $(ARGS)
 
 long: setup  ## run the long tests: killed sweeps, complete commands, fuzzing, pages in a browser, LaTeX
 	$(BIN)/python -m pytest -m long $(at_a_time) $(ARGS)

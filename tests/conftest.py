@@ -3,6 +3,7 @@
 Property tests try the same examples every time and store none.
 """
 
+import os
 import pickle
 import shutil
 import sys
@@ -35,6 +36,7 @@ from lossbench.system import shipped
 RESULTS = Path(__file__).parents[1] / "results"
 
 torch.set_num_threads(1)
+os.fsync = lambda file: None  # no file of a test has to outlast a power cut; thousands of flushed disks are minutes
 settings.register_profile(
     "same",
     derandomize=True,

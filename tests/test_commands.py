@@ -288,7 +288,7 @@ def test_help_names_every_command_and_those_that_train_first(capsys: pytest.Capt
         "export import collect publish prune simulate"
     )
     assert " ".join(shown) == f"{first} {others}"
-    without_runs = ("plan", "losses", "models", "datasets", "check-loss")
+    without_runs = ("plan", "sweep", "losses", "models", "datasets", "check-loss")
     for name in others.split():
         with pytest.raises(SystemExit) as stop:
             cli.main([name, "--help"])

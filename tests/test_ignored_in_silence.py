@@ -114,7 +114,7 @@ RUNTIME = [field.name for field in fields(Runtime)]
         *((f"{key}=X", "runtime.output_dir=... names") for key in ("hydra.job.name", "hydra", "hydra.job.chdir")),
         ("-m hydra.sweeper.max_batch_size=1", "has no effect here"),
         ("-m +hydra.sweeper.params.seed='0,1'", "has no effect here"),
-        ("hydra/launcher=basic", "has no effect here"),
+        ("hydra/launcher=basic", "there is no such launcher, only local, ray, slurm"),
         ("-m schedule.lr=interval(0.1,0.2)", "interval(0.1,0.2) has no values to go over one by one"),
         ("-m schedule.lr=range(0.1,inf,0.1)", "none of them is infinite or nan"),
         *((f"--config-name{sign}reproduce", "--config-name names a config that is not of one run") for sign in "= "),
