@@ -14,7 +14,7 @@ import click
 from lossbench.cli import quick_comparison
 from lossbench.cli.comparing import Asked, asked, comparison_of
 from lossbench.cli.hydra_main import plain_errors
-from lossbench.cli.printing import num_runs, say_pages, say_summary
+from lossbench.cli.printing import elsewhere, num_runs, say_pages, say_summary
 from lossbench.config.plugins import files_named
 from lossbench.config.registry import LABELS
 from lossbench.config.run import Config, Runtime, run_id
@@ -136,6 +136,7 @@ def _say_cost(comparison: Comparison, known: Results, runtime: Runtime) -> None:
         f"whole, from nothing: at most {num_runs(most)}, {sum(comparison.rules.most_runs)} a loss, "
         f"{hours.in_words([one] * most, measured, device)}"
     )
+    print(elsewhere("compare"))
 
 
 def _train(comparison: Comparison, given: Asked, results: Results) -> tuple[Results, int, bool]:

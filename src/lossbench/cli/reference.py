@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lossbench.cli import shown
 from lossbench.cli.hydra_main import hydra_main, one_plan
-from lossbench.cli.printing import say_summary
+from lossbench.cli.printing import elsewhere, say_summary
 from lossbench.config.run import Config, run_id
 from lossbench.studies.options import Reproduce
 from lossbench.system.screen import say
@@ -87,6 +87,7 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         if left:
             break
     if plan.dry and planned:
+        print(elsewhere("reference"))
         print(f"in all {len(planned)} runs known so far, {hours.in_words(planned, measured, device)}")
     if not plan.dry and not left:
         for study in studies():
