@@ -1,7 +1,10 @@
 # lossbench: `make help` lists the targets. Everything runs in .venv, made from the hash-locked requirements.lock.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test long lint types wheel faults lock reproduce-tables reference report simulate look tensorboard benchmark clean
+.PHONY: help setup extras test long lint types wheel faults lock reproduce-tables reference report simulate look tensorboard benchmark clean
+
+# Python keeps its compiled files whatever the environment says: else each process compiles torch anew, about 1.5 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -38,8 +41,14 @@ setup: .venv/ready  ## create .venv and install the locked packages
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+extras: .venv/extras  ## add Slurm's and Ray's Python packages, and readers of Parquet, also by hash (about 400 MB)
+
+.venv/extras: requirements.extras.lock .venv/ready
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.extras.lock
+	@touch $@
+
 test: setup  ## run the tests except the long ones; a few minutes (ARGS="-k npz")
-	$(BIN)/python -m pytest -m "not long" $(at_a_time) $(ARGS)
+	$(BIN)/python -m pytest -m "not long" $(at_a_time) --no-loadscope-reorder $(ARGS)
 
 long: setup  ## run the long tests: killed sweeps, complete commands, fuzzing, pages in a browser, LaTeX
 	$(BIN)/python -m pytest -m long $(at_a_time) $(ARGS)
@@ -78,9 +87,12 @@ benchmark: setup  ## compare speed with a conventional training loop and the har
 faults: setup  ## kill real sweeps 100 times and compare their results (ARGS="--kills 20")
 	@$(BIN)/python tools/killing.py $(ARGS)
 
-lock: setup  ## regenerate requirements.lock from pyproject.toml
+lock: setup  ## regenerate both locks from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-header --upgrade --quiet --output-file requirements.lock
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["engines"], sep="\n")' | \
+	  $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --constraints requirements.lock \
+	  --no-annotate --no-header --upgrade --quiet --output-file requirements.extras.lock
 
 clean:  ## remove .venv and caches; run folders, reports and data stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache src/*.egg-info

@@ -3,6 +3,7 @@
 Property tests try the same examples every time and store none.
 """
 
+import os
 import pickle
 import shutil
 import sys
@@ -20,6 +21,7 @@ from hypothesis import Phase, settings
 from invented import Known, all_of_cnn2c
 from kinds_of_runs import Invoke, Made, make_all
 from plugin_files import HELPER, MY_FOCAL
+from simulated_hosts import Clock, OnHost, simulated_clock, simulated_host
 from weighted_runs import make_trained
 
 from lossbench.cli.main import lossbench
@@ -34,6 +36,7 @@ from lossbench.system import shipped
 RESULTS = Path(__file__).parents[1] / "results"
 
 torch.set_num_threads(1)
+os.fsync = lambda file: None  # no file of a test has to outlast a power cut; thousands of flushed disks are minutes
 settings.register_profile(
     "same",
     derandomize=True,
@@ -44,6 +47,13 @@ settings.register_profile(
     phases=(Phase.explicit, Phase.generate),  # add Phase.shrink to have a counterexample made small
 )
 settings.load_profile("same")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m long`, the files without a long test are not even read, which takes seconds."""
+    if config.option.markexpr == "long" and collection_path.suffix == ".py":
+        return "pytest.mark.long" not in collection_path.read_text() or None
+    return None
 
 
 @pytest.fixture(autouse=True)
@@ -153,3 +163,15 @@ def own_files(tmp_path: Path) -> Path:
     (folder / "my_focal.py").write_text(MY_FOCAL)
     (folder / "helper.py").write_text(HELPER)
     return folder
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which leases are measured."""
+    return simulated_clock(monkeypatch)
+
+
+@pytest.fixture
+def on_host(monkeypatch: pytest.MonkeyPatch) -> OnHost:
+    """Makes what follows happen on another host, as far as leases are concerned."""
+    return simulated_host(monkeypatch)

@@ -284,11 +284,11 @@ def test_help_names_every_command_and_those_that_train_first(capsys: pytest.Capt
     ]
     first = "train compare reproduce reference report profile"
     others = (
-        "plan evaluate runs table show diff remove verify losses models datasets check-loss studies export import "
-        "collect publish prune simulate"
+        "plan evaluate runs table tensorboard show diff remove verify sweep losses models datasets check-loss studies "
+        "export import collect publish prune simulate"
     )
     assert " ".join(shown) == f"{first} {others}"
-    without_runs = ("plan", "losses", "models", "datasets", "check-loss")
+    without_runs = ("plan", "sweep", "losses", "models", "datasets", "check-loss")
     for name in others.split():
         with pytest.raises(SystemExit) as stop:
             cli.main([name, "--help"])

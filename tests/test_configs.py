@@ -20,6 +20,7 @@ from lossbench.data.cifar10 import Cifar10
 from lossbench.data.digits import Digits
 from lossbench.data.mnist_type import MnistType
 from lossbench.data.sizes import sizes
+from lossbench.engines.options import LAUNCHERS
 from lossbench.losses.build import build_loss
 from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.sml import Sml
@@ -126,7 +127,8 @@ def test_the_choices_are_these() -> None:
     assert choices["model"] == set(MODELS)
     others = {"npz", "words", "gaussian_classes"}  # they have test files of their own
     assert choices["dataset"] == choices["schedule"] == {*DATASETS, *others}
-    assert {path.name for path in CONF.iterdir()} == {"base.yaml", "config.yaml", "reproduce.yaml", *KEYS}
+    assert {path.name for path in CONF.iterdir()} == {"base.yaml", "config.yaml", "reproduce.yaml", "launcher", *KEYS}
+    assert {path.stem for path in (CONF / "launcher").iterdir()} == set(LAUNCHERS)
     for path in CONF.rglob("*.yaml"):
         assert path.read_text().startswith("# "), f"{path.name} does not say what it is"
 
@@ -202,7 +204,7 @@ REFUSED_BY_HYDRA = [
     ("model=vgg", "Could not find 'model/vgg'"),
     ("loss=nosuch", "Could not find 'loss/nosuch'"),
     ("schedule=long", "Could not find 'schedule/long'"),
-    ("epochs=3", "Key 'epochs' not in 'Config'"),
+    ("epochs=3", "Key 'epochs' not in 'RunOptions'"),
     ("schedule.warmup=1", "Key 'warmup' not in 'Schedule'"),
     ("runtime.gpu=1", "Key 'gpu' not in 'Runtime'"),
     ("schedule.epochs=1.5", "could not be converted to Integer"),

@@ -15,6 +15,7 @@ from made_runs import config, contents, diverged, divergence, finished
 from lossbench.cli.reference import _reference
 from lossbench.config.run import Config, Runtime, Schedule, run_id
 from lossbench.data.digits import Digits
+from lossbench.engines.options import Local
 from lossbench.runs.archive import export_archive, import_archive, publish
 from lossbench.runs.folder import DIVERGED_FILES, Status, open_run
 from lossbench.runs.records import Problem, all_records, committed_records, failures, own_records, verify
@@ -188,7 +189,7 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
     results = tmp_path / "results"
     (sick, good), plan = reference(tmp_path / "own", results, monkeypatch)
     with pytest.raises(SystemExit, match="1"):
-        _reference(plan)
+        _reference(plan, Local())
     assert "2 records added to" in capsys.readouterr().out
     found = committed_records(results)
     assert (list(found.records), list(found.diverged), found.problems) == ([run_id(good)], [run_id(sick)], [])
@@ -202,15 +203,15 @@ def test_a_reference_run_that_diverged_is_published_and_not_tried_again(
         raise AssertionError(f"tried again: {configs}")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lossbench.sweep.run_all.run_all", retried)
-        _reference(plan)
+        patch.setattr("lossbench.engines.launch.run_all", retried)
+        _reference(plan, Local())
         _, elsewhere = reference(tmp_path / "elsewhere", results, patch)
-        _reference(elsewhere)
+        _reference(elsewhere, Local())
         said = "two runs: 0 of 2 runs to do, 0 TFLOP; 1 diverged, which is a result, and are not repeated\n"
         assert capsys.readouterr().out == 2 * f"{said}0 records added to {results}\n"
         assert contents(results) == published
         (results / "failures.jsonl").unlink()
-        _reference(plan)  # its own folder knows as well
+        _reference(plan, Local())  # its own folder knows as well
         assert contents(results) == published
     assert list(run_all.run_all([sick]).failed) == [run_id(sick)]  # asked for by itself, it is
 

@@ -21,6 +21,7 @@ from lossbench.data.prepared import _check, prepare, prepared_arrays
 from lossbench.data.sizes import sizes
 from lossbench.data.subsets import select, stratified_permutation
 from lossbench.data.words import Words
+from lossbench.engines.options import Local
 from lossbench.losses.full_softmax import FullSoftmax
 from lossbench.losses.sampled_softmax import SampledSoftmax
 from lossbench.losses.sml import Sml
@@ -283,7 +284,7 @@ def test_a_sampled_loss_goes_from_config_to_record(tmp_path: Path, capsys: pytes
     above = math.log(record["metrics"]["test/perplexity"]) - record["bayes"]["nll"]
     assert measure("nll_above_bayes", [record]).of(record) == pytest.approx(above)
     capsys.readouterr()
-    _train_all([run])
+    _train_all([run], Local())
     said = capsys.readouterr().out
     assert f"true posterior on the same 500 test samples: accuracy {record['bayes']['accuracy']:.4f}, NLL " in said
     assert f"the run's NLL is {above:.4f} above it" in said

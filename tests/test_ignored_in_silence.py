@@ -24,7 +24,7 @@ def composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     def ask(line: str) -> list[Config]:
         seen: list[Any] = []
 
-        def _train(found: Any) -> None:
+        def _train(found: Any, launcher: Any) -> None:
             seen.extend(found if isinstance(found, list) else [found])
 
         monkeypatch.setattr(MODULES["train"], "_train", _train)
@@ -114,7 +114,7 @@ RUNTIME = [field.name for field in fields(Runtime)]
         *((f"{key}=X", "runtime.output_dir=... names") for key in ("hydra.job.name", "hydra", "hydra.job.chdir")),
         ("-m hydra.sweeper.max_batch_size=1", "has no effect here"),
         ("-m +hydra.sweeper.params.seed='0,1'", "has no effect here"),
-        ("hydra/launcher=basic", "has no effect here"),
+        ("hydra/launcher=basic", "there is no such launcher, only local, ray, slurm"),
         ("-m schedule.lr=interval(0.1,0.2)", "interval(0.1,0.2) has no values to go over one by one"),
         ("-m schedule.lr=range(0.1,inf,0.1)", "none of them is infinite or nan"),
         *((f"--config-name{sign}reproduce", "--config-name names a config that is not of one run") for sign in "= "),
@@ -149,7 +149,7 @@ def test_what_is_right_is_left_alone(
     monkeypatch.chdir(tmp_path)
     seen: list[Any] = []
 
-    def _train(composed: Any) -> None:
+    def _train(composed: Any, launcher: Any) -> None:
         seen.append(composed if isinstance(composed, list) else [composed])
 
     monkeypatch.setattr(MODULES["train"], "_train", _train)

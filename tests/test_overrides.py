@@ -80,11 +80,23 @@ def edits(word: str) -> Iterator[str]:
             yield word[:place] + word[place + 1 : place + 2] + letter + word[place + 2 :]
 
 
+def differing(one: str, other: str) -> int:
+    """Letters of the longer word between the common beginning and the common end."""
+    for _ in range(2):  # the beginning, then the end
+        same = next(
+            (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+        )
+        one, other = one[same:][::-1], other[same:][::-1]
+    return max(len(one), len(other))
+
+
 def misspelt(draw: random.Random, word: str, valid: list[str]) -> tuple[str, frozenset[str]]:
     """A word at distance 1 that is none of the valid ones, and all valid ones it may stand for."""
     forbidden = {*valid, "null", "true", "false", "nan", "inf", ""}
     wrong = draw.choice(sorted(e for e in set(edits(word)) - forbidden if re.fullmatch(r"[a-z]\w*(\.[a-z]\w*)*", e)))
-    return wrong, frozenset(other for other in valid if wrong in set(edits(other)) or other in set(edits(wrong)))
+    edited = set(edits(wrong))
+    near = [other for other in valid if abs(len(other) - len(wrong)) <= 1 and differing(other, wrong) <= 2]
+    return wrong, frozenset(other for other in near if other in edited or wrong in set(edits(other)))
 
 
 def hints_of(part: Any) -> dict[str, Any]:
@@ -219,7 +231,7 @@ def cases() -> list[Wrong]:
 
 @pytest.fixture(autouse=True)
 def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def started(config: Any) -> None:
+    def started(config: Any, *launcher: Any) -> None:
         pytest.fail(f"{config} was not refused")
 
     for script in GOOD:

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -26,7 +27,8 @@ ALLOWED = {
     "sweep": "config data models runs system training",
     "report": "config runs statistics system",
     "studies": "config data losses models report runs statistics system training",
-    "cli": "config data properties report runs studies sweep system training",
+    "engines": "config data runs sweep system training",
+    "cli": "config data engines properties report runs studies sweep system training",
 }
 """What a package may import of the others, now or later in a function; every one may import the package's own numbers.
 
@@ -55,20 +57,25 @@ def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@cache
 def modules() -> dict[Path, ast.Module]:
     return {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imported(path: Path, tree: ast.AST) -> Iterator[str]:
+@cache
+def imported(path: Path, tree: ast.AST) -> tuple[str, ...]:
     """Full names of what a tree imports, such as lossbench.config.run_id."""
+    found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} imports relatively"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
 
 
+@cache
 def at_start(tree: ast.Module) -> ast.Module:
     """The tree without what functions do when they are called, and what only a type checker reads."""
 

@@ -14,6 +14,7 @@ from lossbench import NUMERICS
 from lossbench.cli.report import _report
 from lossbench.cli.reproduce import _reproduce
 from lossbench.config.run import Config, Runtime, name_of, run_id
+from lossbench.engines.options import Local
 from lossbench.runs.archive import publish
 from lossbench.runs.folder import open_run
 from lossbench.studies.aaai20.grid import TABLES, cells, configs, in_words
@@ -149,7 +150,7 @@ def test_reproduce_says_what_it_is_and_ends_with_the_page_to_open(
     monkeypatch.setattr("lossbench.studies.aaai20.table1.write", lambda *rest: None)
     for cell in cells(5, profile.value, 1):
         fill(Path("outputs"), cell, [0.5])
-    _reproduce(Reproduce(profile, tables=[5], seeds=1, results_dir=None, runtime=Runtime(device="cpu")))
+    _reproduce(Reproduce(profile, tables=[5], seeds=1, results_dir=None, runtime=Runtime(device="cpu")), Local())
     lines = capsys.readouterr().out.splitlines()
     is_quick = profile is Profile.quick
     assert lines[0].startswith(f"profile {profile} (as chosen): 0 of 3 runs to do; ")
@@ -163,13 +164,13 @@ def test_reproduce_says_what_it_is_and_ends_with_the_page_to_open(
 
 def test_the_first_line_says_how_long_it_takes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     runtime = Runtime(output_dir=str(tmp_path), device="cpu")
-    _reproduce(Reproduce(Profile.quick, dry=True, results_dir=None, runtime=runtime))
+    _reproduce(Reproduce(Profile.quick, dry=True, results_dir=None, runtime=runtime), Local())
     line = capsys.readouterr().out.splitlines()[0]
     assert line == (
         "profile quick (as chosen): 34 of 34 runs to do, a few minutes on two CPU cores; "
         "profile=paper selects the other"
     )
-    _reproduce(Reproduce(Profile.quick, seeds=9, dry=True, results_dir=None, runtime=runtime))
+    _reproduce(Reproduce(Profile.quick, seeds=9, dry=True, results_dir=None, runtime=runtime), Local())
     assert "153 of 153 runs to do, " in (line := capsys.readouterr().out.splitlines()[0])
     assert re.search(r" TFLOP, about \d+\.\d core-hours, 0\.\d+ kWh, from no measured run; ", line)
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from lossbench.config.run import Precision
-from lossbench.report.blocks import Items, Paragraph, plain_page
+from lossbench.report.blocks import Items, Page, Paragraph, plain_page
 from lossbench.studies.aaai20 import without_gpu
 from lossbench.studies.aaai20.keys import labelled
 from lossbench.studies.aaai20.report import finding, overview
@@ -26,20 +26,26 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return write_results
 
 
-def test_results_and_finding_are_those_of_the_committed_records(tool: ModuleType) -> None:
+@pytest.fixture(scope="module")
+def of_records() -> Page:
+    """What the committed records give as docs/results.md."""
+    return overview(ROOT / "results")
+
+
+def test_results_and_finding_are_those_of_the_committed_records(tool: ModuleType, of_records: Page) -> None:
     command = ["git", "status", "--porcelain", "results"]
     changed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if changed.returncode or changed.stdout:
         pytest.skip("results/ is not that of a commit")
     way_out = "python tools/write_results.py brings it up to date"
-    assert tool.page(overview(ROOT / "results")) == (ROOT / "docs" / "results.md").read_text(), way_out
+    assert tool.page(of_records) == (ROOT / "docs" / "results.md").read_text(), way_out
     assert tool.with_finding(README, ROOT / "results") == README, way_out
 
 
-def test_the_results_have_the_means_of_the_records(tool: ModuleType, committed: Judge) -> None:
+def test_the_results_have_the_means_of_the_records(tool: ModuleType, committed: Judge, of_records: Page) -> None:
     cell = committed.conditions["paper"][labelled("CNN2C", "KMNIST", "SML")]
     values = [value for value in committed.results.values(cell) if value is not None]
-    text = tool.page(overview(ROOT / "results"))
+    text = tool.page(of_records)
     (line,) = [line for line in text.splitlines() if line.startswith("| KMNIST") and "CNN2C  " in line]
     assert f"| {100 * sum(values) / len(values):.2f} ± " in line
     assert f"(n={len(values)}); 95.13, " in line

@@ -14,6 +14,7 @@ from lossbench.cli.reference import _reference
 from lossbench.config.run import Config, Runtime, Schedule, run_id
 from lossbench.data.digits import Digits
 from lossbench.data.mnist_type import MnistType
+from lossbench.engines.options import Local
 from lossbench.losses.sml import Sml
 from lossbench.models.cnn2c import Cnn2c
 from lossbench.runs.records import committed_records
@@ -77,16 +78,16 @@ def test_reference_runs_in_bf16_wait_for_a_device_with_kernels_for_it(
 ) -> None:
     own, given = list(without_gpu.blocks(Runtime(device="cpu", output_dir=str(tmp_path)))), []
 
-    def run_all(configs: Sequence[Config]) -> sweep.Summary:
+    def run_all(configs: Sequence[Config], *others: object) -> sweep.Summary:
         given.append([run_id(config) for config in configs])
         return sweep.Summary()
 
     plan_alone(monkeypatch, own)
-    monkeypatch.setattr("lossbench.sweep.run_all.run_all", run_all)
+    monkeypatch.setattr("lossbench.engines.launch.run_all", run_all)
     monkeypatch.setattr("lossbench.sweep.run_all.prepare", lambda *_: None)  # as if all data were there
     for kernels in (False, True):
         monkeypatch.setattr("lossbench.training.fit.has_bf16_kernels", lambda device, known=kernels: known)
-        _reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=own[0][1][0].runtime))
+        _reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=own[0][1][0].runtime), Local())
     agreement, cifar10, cnn5c, *plain = ([run_id(config) for config in configs] for _, configs in own if configs)
     assert given == [agreement[::2], cifar10, *plain, agreement, cifar10, cnn5c, *plain]
     lines = [line for line in capsys.readouterr().out.splitlines() if "runs to do" in line]
@@ -104,7 +105,7 @@ def test_reference_runs_without_data_are_left_out_and_the_others_are_done(
     others = [replace(good, dataset=MnistType(), seed=seed) for seed in (0, 1)]
     plan_alone(monkeypatch, [("first", [*others, good]), ("second", others[:1])])
     with pytest.raises(SystemExit, match="1"):
-        _reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
+        _reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime), Local())
     assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == [run_id(good)]
     told = capsys.readouterr()
     lines = [line.partition("; ")[2] for line in told.out.splitlines() if "runs to do" in line]
@@ -121,19 +122,19 @@ def test_the_reference_runs_alone_are_published_also_after_a_stop(
 ) -> None:
     published: list[set[str]] = []
 
-    def stopped(configs: Sequence[Config]) -> None:
+    def stopped(configs: Sequence[Config], *others: object) -> None:
         raise KeyboardInterrupt
 
     def publish(output_dir: str, results_dir: str, names: set[str]) -> int:
         published.append(names)
         return 0
 
-    monkeypatch.setattr("lossbench.sweep.run_all.run_all", stopped)
+    monkeypatch.setattr("lossbench.engines.launch.run_all", stopped)
     monkeypatch.setattr("lossbench.sweep.run_all.prepare", lambda *_: None)  # as if all data were there
     monkeypatch.setattr("lossbench.runs.archive.publish", publish)
     runtime = Runtime(device="cpu", output_dir=str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
-        _reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime))
+        _reference(Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime), Local())
     _, first = next(studies()[0].plan(Known(runtime=runtime)))
     assert published == [{run_id(config) for config in first}]
 
@@ -146,9 +147,9 @@ def test_runs_whose_weights_others_begin_with_are_done_again_where_they_are_not(
     second = replace(first, schedule=Schedule(1, 32, warm_start=run_id(first)), runtime=runtime)
     plan = Reproduce(results_dir=str(tmp_path / "results"), runtime=runtime)
     plan_alone(monkeypatch, [("first", [first])])
-    _reference(plan)
+    _reference(plan, Local())
     shutil.rmtree(tmp_path / "out")
     plan_alone(monkeypatch, [("first", [first]), ("second", [second])])
-    _reference(plan)
+    _reference(plan, Local())
     assert {path.name for path in (tmp_path / "out" / "runs").iterdir()} == {run_id(first), run_id(second)}
     assert set(committed_records(tmp_path / "results").records) == {run_id(first), run_id(second)}

@@ -4,14 +4,19 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lossbench.config.run import Runtime
 from lossbench.runs.records import Record
 from lossbench.studies.aaai20 import second_runs
-from lossbench.studies.aaai20.paper_page import Drawn, paper_page
+from lossbench.studies.aaai20.paper_page import Drawn, other_studies, paper_page
+from lossbench.studies.aaai20.report import write_report
 from lossbench.studies.aaai20.second_verdicts import SecondRound
+from lossbench.studies.options import Reproduce
 from lossbench.studies.results import known_results
+from lossbench.studies.study import Known
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -56,3 +61,16 @@ def test_arrays_are_read_once_and_rules_applied_once(tmp_path: Path, monkeypatch
     assert set(counts["arrays"]) == set(results.records)
     assert len(second_runs.first_cells(results.accuracy)["paper"]) == 9
     assert {name: set(found.values()) for name, found in counts.items()} == {name: {1} for name in counts}
+
+
+def test_each_study_plans_its_runs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: Counter[str] = Counter()
+    for study in other_studies():
+
+        def plan(known: Known, name: str = study.name, plan: Any = study.plan) -> Any:
+            counts[name] += 1
+            return plan(known)
+
+        monkeypatch.setattr(study, "plan", plan)
+    write_report("paper", Reproduce(tables=[5], results_dir=None, runtime=Runtime(output_dir=str(tmp_path))))
+    assert counts == dict.fromkeys([study.name for study in other_studies()], 1)

@@ -16,7 +16,9 @@ FOLDERS = {"kmnist": "KMNIST", "fmnist": "FashionMNIST", "cifar10": "cifar-10-ba
 
 
 @pytest.mark.parametrize(
-    ("place", "num_batches"), [(PLACES[0], 30), (PLACES[1], 30), (LARGE[0], 3), (LARGE[1], 2)], ids=str
+    ("place", "num_batches"),
+    [(PLACES[0], 30), (PLACES[1], 30), (LARGE[0], 3), pytest.param(LARGE[1], 2, marks=pytest.mark.long)],
+    ids=str,
 )
 def test_the_factors_are_the_ratios_of_gradient_norms(place: Place, num_batches: int, tmp_path: Path) -> None:
     folder = FOLDERS[place.dataset]

@@ -13,6 +13,7 @@ from test_report import fill, finish, place, plan
 
 from lossbench.cli.reference import _reference
 from lossbench.config.run import Runtime
+from lossbench.engines.options import Local
 from lossbench.runs.archive import publish
 from lossbench.studies.aaai20.report import write_report
 from lossbench.studies.options import Reproduce
@@ -55,7 +56,9 @@ def test_nothing_is_written_where_the_package_is(
             assert f"must be a folder of yours, got {folder}, which belongs to the installed lossbench" in said
             assert said.endswith("name another, such as results")
         with pytest.raises(ValueError, match="results_dir must be a folder of yours"):
-            _reference(Reproduce(results_dir=str(folder), runtime=Runtime(output_dir=str(tmp_path / "outputs"))))
+            _reference(
+                Reproduce(results_dir=str(folder), runtime=Runtime(output_dir=str(tmp_path / "outputs"))), Local()
+            )
     assert not inside.exists()
     shipped.check_not_shipped("results", "--results-dir")
     shipped.check_not_shipped(f"{shipped.PACKAGE}-results", "--results-dir")

@@ -17,7 +17,6 @@ from lossbench.config.options import LossConfig, ModelConfig
 from lossbench.config.run import Config, Runtime, Schedule
 from lossbench.data.digits import Digits
 from lossbench.data.load import Data, Split, plan_epoch
-from lossbench.data.prepared import prepare
 from lossbench.losses.build import build_loss
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import Counts, LglInr
@@ -282,7 +281,6 @@ train()
 """
     script = tmp_path / "first.py"
     script.write_text(code)
-    prepare(Digits(), Runtime(output_dir=str(tmp_path / "out")))
     arguments = [
         "dataset=digits",
         f"runtime.output_dir={tmp_path / 'out'}",

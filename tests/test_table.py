@@ -18,6 +18,7 @@ from lossbench.cli.train import _train_all
 from lossbench.config.options import Reduction
 from lossbench.config.run import name_of, run_id
 from lossbench.data.mnist_type import MnistType
+from lossbench.engines.options import Local
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import LglInr
 from lossbench.losses.sml import Sml
@@ -337,8 +338,8 @@ def test_a_sweep_ends_with_the_table_of_its_runs_and_a_single_run_does_not(
     make_table()
     sweep = [config(LglInr(beta=beta), seed) for beta in (1.0, 4.0) for seed in (0, 1)]
     done = Summary(finished=[run_id(one) for one in sweep[1:]], skipped=[run_id(sweep[0])])
-    monkeypatch.setattr("lossbench.sweep.run_all.run_all", lambda configs: done)
-    _train_all(sweep)
+    monkeypatch.setattr("lossbench.engines.launch.run_all", lambda configs, *others: done)
+    _train_all(sweep, Local())
     said = capsys.readouterr().out
     assert f"{run_id(sweep[0])} (beta 1, seed 0): finished before, test accuracy 0.9100\n" in said
     assert said.partition("\n\n")[2].splitlines() == [
@@ -348,8 +349,10 @@ def test_a_sweep_ends_with_the_table_of_its_runs_and_a_single_run_does_not(
         "Test accuracy (%): mean ± standard deviation (ddof 1) over seeds, n runs; *, the best of each data set. "
         "Data set digits, network CNN2C, loss LGL-INR.",
     ]
-    monkeypatch.setattr("lossbench.sweep.run_all.run_all", lambda configs: Summary(finished=done.finished[:1]))
-    _train_all(sweep[1:2])
+    monkeypatch.setattr(
+        "lossbench.engines.launch.run_all", lambda configs, *others: Summary(finished=done.finished[:1])
+    )
+    _train_all(sweep[1:2], Local())
     assert capsys.readouterr().out == f"files: outputs/runs/{run_id(sweep[1])}\n"
 
 

@@ -24,7 +24,7 @@ except ValueError as error:
 """
 
 
-@pytest.mark.parametrize("way", ["a script", "standard input", "-c"])
+@pytest.mark.parametrize("way", ["a script", pytest.param("standard input", marks=pytest.mark.long), "-c"])
 def test_a_sweep_from_a_script_without_a_guard_works_or_says_the_way_out(way: str, tmp_path: Path) -> None:
     words = {"a script": ["script.py"], "standard input": ["-"], "-c": ["-c", SCRIPT]}[way]
     (tmp_path / "script.py").write_text(SCRIPT)

@@ -12,12 +12,14 @@ from typing import Any
 import click
 
 from lossbench.cli import quick_comparison
-from lossbench.cli.comparing import Asked, asked, comparison_of
+from lossbench.cli.comparing import Asked, asked, comparison_of, launcher_of
 from lossbench.cli.hydra_main import plain_errors
+from lossbench.cli.launching import launched
 from lossbench.cli.printing import elsewhere, num_runs, say_pages, say_summary
 from lossbench.config.plugins import files_named
 from lossbench.config.registry import LABELS
 from lossbench.config.run import Config, Runtime, run_id
+from lossbench.engines.options import Launcher
 from lossbench.report.wording import counted
 from lossbench.studies.comparison import Comparison
 from lossbench.studies.fixed_rules import RULES, FixedRules, default_name, fix_rules, folder_of, read_rules
@@ -68,7 +70,7 @@ def compare(options: Sequence[str], quick: bool) -> None:
 
 def _compare(options: Sequence[str], quick: bool) -> None:
     given = asked([*options, *(["quick=true"] if quick and "quick=true" not in options else [])])
-    whole = comparison_of(given)
+    whole, launcher = comparison_of(given), launcher_of(given)
     runtime = whole.config.runtime
     check_folder(Path(runtime.output_dir), "runtime.output_dir")
     name = given.name or (f"quick-{default_name(whole)}" if given.quick else default_name(whole))
@@ -82,7 +84,7 @@ def _compare(options: Sequence[str], quick: bool) -> None:
         return
     fixed = fix_rules(runtime.output_dir, name, comparison, known)
     say(f"rules: {spelled(folder_of(runtime.output_dir, name) / RULES)}, fixed on {fixed.day}")
-    results, num_failed, is_whole = _train(comparison, given, known)
+    results, num_failed, is_whole = _train(comparison, launcher, given, known)
     _write(comparison, fixed, given, results, is_whole)
     if num_failed:
         sys.exit(1)
@@ -139,7 +141,7 @@ def _say_cost(comparison: Comparison, known: Results, runtime: Runtime) -> None:
     print(elsewhere("compare"))
 
 
-def _train(comparison: Comparison, given: Asked, results: Results) -> tuple[Results, int, bool]:
+def _train(comparison: Comparison, launcher: Launcher, given: Asked, results: Results) -> tuple[Results, int, bool]:
     """Train what is missing, block by block; all known runs, the number of failed ones, and whether all are done.
 
     Runs that diverged are not repeated and no failures.
@@ -165,7 +167,8 @@ def _train(comparison: Comparison, given: Asked, results: Results) -> tuple[Resu
         of_all = f" of {len(todo)}" if len(ready) < len(todo) else ""
         say(f"{title}: {num_runs(len(ready))}{of_all}")
         within = [replace(one, runtime=replace(one.runtime, budget_min=minutes)) for one in ready]
-        summary = sweep.run_all(within)
+        summary = launched(launcher, within)
+        assert summary is not None
         results = known_results(runtime.output_dir, given.results_dir)
         diverged = [name for name in summary.failed if name in results.diverged]
         for name in diverged:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 
-from lossbench.cli.hydra_main import composed_config
+from lossbench.cli.hydra_main import composed_config, composed_options
 from lossbench.config.naming import named_loss
 from lossbench.config.registry import LOSSES
 from lossbench.config.run import Config
+from lossbench.engines.options import Launcher
 from lossbench.studies.comparison import Comparison, Rules
 from lossbench.studies.options import SHIPPED, Reproduce
 from lossbench.system.spelling import spelled
@@ -16,7 +17,7 @@ from lossbench.system.spelling import spelled
 OWN = ("loss", "baseline", "margin", "seeds", "name", "dry", "quick", "budget_runs", "budget_hours", "results_dir")
 """The options that are the command's own."""
 
-GROUPS = ("dataset", "model", "schedule", "seed", "runtime")
+GROUPS = ("dataset", "model", "schedule", "seed", "runtime", "launcher")
 """Options of the runs that are written without a dot."""
 
 EXAMPLE = "lossbench compare loss=focal,sml dataset=kmnist"
@@ -166,7 +167,7 @@ def configs_of(given: Asked) -> dict[str, Config]:
         ValueError: a loss or an option is wrong.
     """
     of_losses = [word for word in given.others if word.lstrip("+~").startswith("loss.")]
-    shared = [word for word in given.others if word not in of_losses]
+    shared = [word for word in given.others if word not in of_losses and not _is_of_launcher(word)]
     found: dict[str, Config] = {}
     used: set[str] = set()
     for text in given.losses:
@@ -183,6 +184,22 @@ def configs_of(given: Asked) -> dict[str, Config]:
     if ignored:
         raise ValueError(f"{ignored[0]}: none of the losses {', '.join(given.losses)} has this option")
     return found
+
+
+def launcher_of(given: Asked) -> Launcher:
+    """Where the runs are executed.
+
+    Raises:
+        ValueError: an option is wrong, or the runs would not be waited for.
+    """
+    launcher = composed_options([word for word in given.others if _is_of_launcher(word)], {})[1]
+    if not getattr(launcher, "wait", True):
+        raise ValueError("launcher.wait=false: a comparison's later runs depend on its first ones; leave it out")
+    return launcher
+
+
+def _is_of_launcher(word: str) -> bool:
+    return word.startswith(("launcher=", "launcher.", "hydra/launcher=", "hydra.launcher."))
 
 
 def _parsed(text: str) -> tuple[str, list[str]]:

@@ -12,7 +12,7 @@ from lossbench.cli.parameters import JSON, OUTPUT_DIR, run_arguments
 from lossbench.cli.printing import echo, print_json, print_lines, print_table
 from lossbench.config.options import TRAINING_ONLY
 from lossbench.config.run import Config, Runtime
-from lossbench.runs import inspect
+from lossbench.runs.search import search
 from lossbench.system.spelling import spelled
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def evaluate(name: str, overrides: Sequence[str], output_dir: str, as_json: bool
     runtime.num_threads, runtime.data_dir and runtime.download are read as well.
     """
     given = _by_key(overrides)
-    found = inspect.find(name, inspect.entries(output_dir))
+    (found,) = search([name], output_dir)
     if found.run is None or found.record is None:
         raise ValueError(f"{found.id} is {found.status}, and only finished runs are evaluated")
     from lossbench.training.evaluate_run import evaluate_run

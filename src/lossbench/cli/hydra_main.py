@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lossbench.config.run import Config
+from lossbench.engines.options import Launcher
 from lossbench.studies.options import Reproduce
 from lossbench.system.screen import say
 from lossbench.system.spelling import spelled_lines
@@ -42,14 +43,17 @@ def plain_errors() -> Iterator[None]:
         sys.exit(1)
 
 
-def hydra_main(name: str, task: Callable[[Any], None], config_name: str) -> None:
+def hydra_main(
+    name: str, task: Callable[[Any, Launcher], None] | Callable[[Any], None], config_name: str, launches: bool = False
+) -> None:
     """Compose the options of the command line and call a task with them.
 
     Args:
         name: of the command, as in `lossbench NAME`, for error messages.
         task: called once with the composed dataclass, or with a list of them if -m asks for a sweep; not called after
-            --cfg, --help and similar options, which only print.
+            --cfg, --help and similar options, which only print. With `launches` it is given the launcher as well.
         config_name: the YAML file of conf/ to compose: `config` or `reproduce`, for `Config` or `Reproduce`.
+        launches: whether the command can execute runs elsewhere.
 
     Raises:
         SystemExit: with code 1 after one sentence on a wrong option or value, 130 after Ctrl-C.
@@ -62,23 +66,30 @@ def hydra_main(name: str, task: Callable[[Any], None], config_name: str) -> None
     with plain_errors():
         import hydra
 
-        from lossbench.cli.overrides import Command, explained, job_by_job, with_homes
+        from lossbench.cli.overrides import Command, explained, job_by_job, with_homes, with_launcher
         from lossbench.cli.plugins import without_plugins
-        from lossbench.cli.schemas import register_schemas, to_config
+        from lossbench.cli.schemas import register_schemas, to_options
         from lossbench.system.shipped import CONF
 
         sys.argv[1:] = without_plugins(sys.argv[1:])
         register_schemas()
-        to_own = partial(to_config, schema=Config if config_name == "config" else Reproduce)
-        sys.argv[1:] = with_homes(sys.argv[1:])
+        to_own = partial(to_options, schema=Config if config_name == "config" else Reproduce)
+        sys.argv[1:] = with_launcher(with_homes(sys.argv[1:]))
         with explained(Command(name, CONF, config_name), sys.argv[1:]):
             sys.argv[1:] = job_by_job(sys.argv[1:])
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(keep)()
-            configs = [list(map(to_own, one)) if isinstance(one, list) else to_own(one) for one in given]
-        for config in configs:  # one, or none after --cfg and the like
-            if config == []:
+            options = [list(map(to_own, one)) if isinstance(one, Iterator) else to_own(one) for one in given]
+        for found in options:  # one, or none after --cfg and the like
+            if found == []:
                 raise ValueError("the sweep holds no run: one of its ranges or globs is empty")
-            task(config)
+            config = [config for config, _ in found] if isinstance(found, list) else found[0]
+            launcher = found[0][1] if isinstance(found, list) else found[1]
+            if launches:
+                task(config, launcher)  # type: ignore[call-arg]
+            elif launcher.name != "local":
+                raise ValueError(f"launcher={launcher.name}: lossbench {name} trains nothing elsewhere; leave it out")
+            else:
+                task(config)  # type: ignore[call-arg]
 
 
 def composed_config(overrides: Sequence[str], values: Mapping[str, Any]) -> Config:
@@ -91,15 +102,23 @@ def composed_config(overrides: Sequence[str], values: Mapping[str, Any]) -> Conf
     Raises:
         ValueError: one of them is wrong; the sentence is that of `lossbench train`.
     """
-    from lossbench.cli.overrides import Command, composed, explained, with_homes
-    from lossbench.cli.schemas import register_schemas, to_config
+    config, launcher = composed_options(overrides, values)
+    if launcher.name != "local":
+        raise ValueError(f"launcher={launcher.name}: this command trains nothing elsewhere; leave it out")
+    return config
+
+
+def composed_options(overrides: Sequence[str], values: Mapping[str, Any]) -> tuple[Config, Launcher]:
+    """As `composed_config`, and the options of the launcher."""
+    from lossbench.cli.overrides import Command, composed, explained, with_homes, with_launcher
+    from lossbench.cli.schemas import register_schemas, to_options
     from lossbench.system.shipped import CONF
 
     register_schemas()
-    command, words = Command("train", CONF, "config"), with_homes(overrides)
+    command, words = Command("train", CONF, "config"), with_launcher(with_homes(overrides))
     with explained(command, words):
-        config: Config = to_config(composed(command, words, values), Config)
-        return config
+        found: tuple[Config, Launcher] = to_options(composed(command, words, values), Config)
+        return found
 
 
 def one_plan(composed: Reproduce | list[Reproduce]) -> Reproduce:

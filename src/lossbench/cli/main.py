@@ -20,7 +20,9 @@ from lossbench.cli.reproduce import reproduce
 from lossbench.cli.runs import diff, remove, runs, show, verify
 from lossbench.cli.simulate import simulate
 from lossbench.cli.studies import studies
+from lossbench.cli.sweep import sweep
 from lossbench.cli.table import table
+from lossbench.cli.tensorboard import tensorboard
 from lossbench.cli.train import train
 from lossbench.cli.transfer import collect, export, import_, prune, publish
 
@@ -57,7 +59,8 @@ _COMMANDS: tuple[click.Command, ...] = (
     HydraCommand("profile", profile_run),
     plan,
     evaluate,
-    *(runs, table, show, diff, remove, verify),
+    *(runs, table, tensorboard, show, diff, remove, verify),
+    sweep,
     *(losses, models, datasets),
     check_loss,
     studies,

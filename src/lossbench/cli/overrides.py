@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from itertools import takewhile
@@ -25,7 +25,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lossbench.config.registry import DATASETS, LOSSES, MODELS
+from lossbench.config.registry import DATASETS, LOSSES, MODELS, PARTS
+from lossbench.config.run import Schedule
 
 READ_BY_HYDRA = ("verbose", "searchpath", "help", "hydra_help", "callbacks")
 """What of `hydra.*` has an effect here; the rest would be ignored in silence."""
@@ -90,6 +91,15 @@ def with_homes(arguments: Sequence[str]) -> list[str]:
     return [_quoted(text) if "~" in text.partition("=")[2] and _parsed(text) is None else text for text in arguments]
 
 
+def with_launcher(arguments: Sequence[str]) -> list[str]:
+    """The same arguments, with `hydra/launcher=slurm` as `launcher=slurm`, and its options likewise."""
+    named = {"hydra/launcher=": "launcher=", "hydra.launcher.": "launcher."}
+    return [
+        next((ours + text.removeprefix(given) for given, ours in named.items() if text.startswith(given)), text)
+        for text in arguments
+    ]
+
+
 def _quoted(text: str) -> str:
     key, _, value = text.partition("=")
     pieces = [f"'{piece}'" if "~" in piece and "'" not in piece else piece for piece in value.split(",")]
@@ -136,7 +146,7 @@ def _refuse_what_hydra_lets_pass(overrides: Iterable[str], command: Command) -> 
             raise ValueError(f"{text}: a range goes from number to number, and none of them is infinite or nan")
         if key.partition(".")[0].partition("/")[0] == "hydra":
             _refuse_what_hydra_does_not_do(text, key)
-        if key.partition(".")[0] == "runtime" and len(_values(override, is_sweep=True)) > 1:
+        if key.partition(".")[0] in ("runtime", "launcher") and len(_values(override, is_sweep=True)) > 1:
             told = "is no part of a run's name, so several values would all be one run"
             raise ValueError(f"{text}: {key} {told}; give one value a command")
         if key in seen:
@@ -247,7 +257,7 @@ def _no_option(override: Override, values: Sequence[Any], command: Command, choi
     group, _, option = key.partition(".")
     groups = _groups(command)
     others = groups.get(group, [])
-    homes = [f"{group}={other}" for other in others if key in _options(_composed(command, f"{group}={other}"))]
+    homes = [f"{group}={other}" for other in others if key in _options_of(command, group, other)]
     if homes:
         selected = choices[0] if choices else f"{group}={OmegaConf.select(_composed(command), f'{group}.name')}"
         return f"{override.input_line}: {option} is no option of {selected}, but of {', '.join(homes)}"
@@ -280,7 +290,7 @@ def _known(command: Command) -> list[str]:
     known = dict.fromkeys(_options(_composed(command)))
     for group, choices in _groups(command).items():
         for choice in choices:
-            known |= dict.fromkeys(_options(_composed(command, f"{group}={choice}")))
+            known |= dict.fromkeys(_options_of(command, group, choice))
     return sorted(known, key=lambda option: option.count("."))
 
 
@@ -337,6 +347,26 @@ def _options(config: Any, prefix: str = "") -> dict[str, Any]:
         options[prefix + key] = kind
         if is_dataclass(kind):
             options |= _options(config[key], f"{prefix}{key}.")
+    return options
+
+
+def _options_of(command: Command, group: str, choice: str) -> dict[str, Any]:
+    """The type of every option of a choice of a group, by its full key; without a composition, which is slow."""
+    if group == "schedule":
+        return _fields(Schedule, "schedule.")
+    if group in PARTS and choice in PARTS[group]:
+        return _fields(PARTS[group][choice].options, f"{group}.")
+    return _options(_composed(command, f"{group}={choice}"))
+
+
+def _fields(schema: type[Any], prefix: str) -> dict[str, Any]:
+    """The type of every option of a dataclass, by its full key."""
+    options: dict[str, Any] = {}
+    kinds = get_type_hints(schema)
+    for field in fields(schema):
+        kind = options[prefix + field.name] = kinds[field.name]
+        if isinstance(kind, type) and is_dataclass(kind):
+            options |= _fields(kind, f"{prefix}{field.name}.")
     return options
 
 

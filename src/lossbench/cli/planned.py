@@ -75,7 +75,7 @@ def planned(command: str, words: Sequence[str], has_gpu: bool | None) -> Planned
     config_name, task = of[command]
     found: list[Planned] = []
     sys.argv[1:] = words
-    hydra_main(command, lambda composed: found.append(task(composed)), config_name)
+    hydra_main(command, lambda composed, launcher: found.append(task(composed)), config_name, launches=True)
     return found[0] if found else None
 
 

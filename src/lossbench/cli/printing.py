@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lossbench.cli import shown
-from lossbench.config.naming import told_apart
+from lossbench.config.naming import options_apart
 from lossbench.runs.inspect import STATUSES, Entry
 from lossbench.system.screen import say
 from lossbench.system.spelling import spelled, spelled_lines
@@ -39,7 +39,7 @@ def print_json(value: Any) -> None:
 
 def print_runs(found: Sequence[Entry]) -> None:
     """A line a run; what tells runs apart stands behind the names that do not."""
-    words = told_apart({entry.id: entry.config for entry in found if entry.config})
+    words = options_apart({entry.id: entry.options for entry in found if entry.config})
     head, rows = ["run", *(["differs in"] if words else []), "status", "epoch", "accuracy", "age", "size", "note"], []
     known = [entry.summary() for entry in found]
     for line in known:
@@ -112,8 +112,13 @@ def say_summary(summary: Any) -> None:
             f"runtime.budget_min is spent; {len(summary.postponed)} runs are left; run the same command again to "
             f"continue them"
         )
+    by_reason: dict[str, list[str]] = {}
     for name, reason in summary.failed.items():
-        say(f"failed: {name}: {spelled(reason)} (details are in its failure.txt)", sys.stderr)
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        place = "" if names[0] in summary.lost else " (details are in its failure.txt)"
+        say(f"failed: {names[0]}{others}: {spelled(reason)}{place}", sys.stderr)
 
 
 def say_pages(folders: Iterable[Path]) -> None:

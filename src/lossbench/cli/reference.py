@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from lossbench.cli import shown
 from lossbench.cli.hydra_main import hydra_main, one_plan
+from lossbench.cli.launching import launched
 from lossbench.cli.printing import elsewhere, say_summary
 from lossbench.config.run import Config, run_id
+from lossbench.engines.options import Launcher
 from lossbench.studies.options import Reproduce
 from lossbench.system.screen import say
 from lossbench.system.shipped import check_not_shipped
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
 
 def reference() -> None:
     """`lossbench reference`: train the planned reference runs; records go to results/."""
-    hydra_main("reference", _reference, "reproduce")
+    hydra_main("reference", _reference, "reproduce", launches=True)
 
 
-def _reference(composed: Reproduce | list[Reproduce]) -> None:
+def _reference(composed: Reproduce | list[Reproduce], launcher: Launcher) -> None:
     plan = checked_plan(composed)
     assert plan.results_dir is not None
     if not plan.dry:
@@ -77,7 +79,10 @@ def _reference(composed: Reproduce | list[Reproduce]) -> None:
         try:
             for runs in (starts, ready):
                 if runs and ready and not left:
-                    summary = sweep.run_all(_with_budget_left(runs, began))
+                    summary = launched(launcher, _with_budget_left(runs, began))
+                    if summary is None:
+                        say("later runs depend on these; run the same command again once they are done")
+                        return
                     say_summary(summary)
                     failed, left = failed + len(summary.failed), left + len(summary.postponed)
         finally:  # also runs that finished before a stop

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 from lossbench.cli import shown
 from lossbench.cli.hydra_main import hydra_main, one_plan
+from lossbench.cli.launching import launched
 from lossbench.cli.printing import elsewhere, say_pages, say_summary
 from lossbench.config.run import Config, run_id
+from lossbench.engines.options import Launcher
 from lossbench.studies.options import Profile, Reproduce
 from lossbench.system.screen import say
 from lossbench.system.spelling import spelled
@@ -23,10 +25,10 @@ MOST_SEEDS_IN_MINUTES = 2
 
 def reproduce() -> None:
     """`lossbench reproduce`: train missing runs of the paper's tables, then write them."""
-    hydra_main("reproduce", _reproduce, "reproduce")
+    hydra_main("reproduce", _reproduce, "reproduce", launches=True)
 
 
-def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
+def _reproduce(composed: Reproduce | list[Reproduce], launcher: Launcher) -> None:
     plan = one_plan(composed)
     profile, why = choose_profile(plan)
 
@@ -49,7 +51,9 @@ def _reproduce(composed: Reproduce | list[Reproduce]) -> None:
         return
     if profile == "quick":
         say(WHAT_QUICK_IS)
-    summary = sweep.run_all(configs, committed, grid.in_words(plan.tables, profile, plan.seeds))
+    summary = launched(launcher, configs, committed, grid.in_words(plan.tables, profile, plan.seeds))
+    if summary is None:
+        return
     say_summary(summary)
     if profile == "paper" and table1.load(plan.runtime.output_dir, plan.results_dir) is None:
         say("simulating Table 1, about a minute")

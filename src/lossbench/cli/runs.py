@@ -21,6 +21,7 @@ from lossbench.config.naming import flat
 from lossbench.runs import choose, inspect, removal
 from lossbench.runs.folder import WEIGHTS
 from lossbench.runs.inspect import Entry, Filter
+from lossbench.runs.search import search
 from lossbench.system.shipped import WHERE_ARRAYS_ARE
 from lossbench.system.spelling import spelled
 
@@ -51,10 +52,11 @@ def runs(
     """
     folder = folder_of_committed(committed, results_dir)
     every = inspect.entries(output_dir, folder)
-    facts = [choose.facts_of(entry) for entry in every]
+    facts = [choose.facts_of(entry) for entry in every] if options or sort is not None else []
     chosen = choose.choices(options, facts)
-    fitting = choose.chosen(chosen, every, facts)
-    found = [entry for entry in fitting if Filter(**wanted).takes(entry)]
+    fitting = choose.chosen(chosen, every, facts) if options else every
+    only = Filter(**wanted)
+    found = [entry for entry in fitting if only.takes(entry)]
     if sort is not None:
         found = choose.sorted_by(sort, found, facts)
     if as_json:
@@ -62,7 +64,7 @@ def runs(
     elif found:
         print_runs(found)
     elif every:
-        echo(choose.none_fits(chosen, facts))
+        echo(choose.none_fits(chosen, facts or [choose.facts_of(entry) for entry in every]))
     print_lines(inspect.nothing_in(output_dir, folder), beside=as_json)
 
 
@@ -76,7 +78,8 @@ def show(name: str, results_dir: str, output_dir: str, as_json: bool) -> None:
 
     Its config, result, accuracy by class, last epoch, files, and any problems with them.
     """
-    known = inspect.describe(inspect.find(name, inspect.entries(output_dir, results_dir)))
+    (entry,) = search([name], output_dir, results_dir)
+    known = inspect.describe(entry)
     if as_json:
         print_json(known)
         return
@@ -119,8 +122,7 @@ def diff(names: Sequence[str], results_dir: str, output_dir: str, as_json: bool)
     """
     if len(names) < 2:
         raise click.UsageError("name two runs or more")
-    every = inspect.entries(output_dir, results_dir)
-    found = inspect.compare([inspect.find(name, every) for name in names])
+    found = inspect.compare(search(names, output_dir, results_dir))
     if as_json:
         print_json(found)
         return

@@ -82,9 +82,9 @@ def _grouped(
     from lossbench.runs.groups import grouped
     from lossbench.runs.measures import measure
 
-    facts = [choose.facts_of(entry) for entry in entries]
+    facts = [choose.facts_of(entry) for entry in entries] if options else []
     wanted = choose.choices(options, facts)
-    found = choose.chosen(wanted, entries, facts)
+    found = choose.chosen(wanted, entries, facts) if options else entries
     shown = measure(metric, [entry.record.fields for entry in entries if entry.record])
     groups = grouped(found)
     known = [key for key in choose.known_options(group.options for group in groups) if _names_a_row(key)]
@@ -95,7 +95,7 @@ def _grouped(
     others = choose.choices(baseline, [group.options for group in groups])
     if not groups:
         if entries:
-            echo(choose.none_fits(wanted, facts), err=True)
+            echo(choose.none_fits(wanted, facts or [choose.facts_of(entry) for entry in entries]), err=True)
         return None
     return arranged(groups, shown, list(dict.fromkeys(rows)), list(dict.fromkeys(columns)), others)
 
@@ -120,7 +120,7 @@ def print_sweep(output_dir: str, names: Sequence[str]) -> None:
     from lossbench.runs.groups import grouped
     from lossbench.runs.measures import MEASURES
 
-    entries, _ = inspect.known(output_dir, names=names)
+    entries, _ = inspect.known(output_dir, names=set(names))
     groups: Any = grouped(entries)
     if groups:
         echo("")

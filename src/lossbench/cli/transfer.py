@@ -6,28 +6,50 @@ from pathlib import Path
 
 import click
 
-from lossbench.cli.parameters import OUTPUT_DIR, GivenPath
+from lossbench.cli.parameters import OUTPUT_DIR, GivenPath, committed_too, folder_of_committed
 from lossbench.cli.printing import echo, num_runs, print_lines
 from lossbench.runs import archive, inspect
+from lossbench.runs.flat_rows import SUFFIX, write_parquet
 from lossbench.system.spelling import spelled
 
 
 @click.command()
 @click.argument("file", type=GivenPath(dir_okay=False, path_type=Path))
 @click.option("--weights", is_flag=True, help="Include saved weights.")
+@committed_too
 @OUTPUT_DIR
-def export(file: Path, weights: bool, output_dir: str) -> None:
-    """Write all finished runs into one archive.
+def export(file: Path, weights: bool, committed: bool, results_dir: str | None, output_dir: str) -> None:
+    """Write all finished runs into one archive, or one table.
 
     With config, metrics, arrays and record of each, and with --weights also saved weights; of diverged runs config and
     reason. Damaged runs are left out and named.
+
+    If the name of FILE ends with .parquet, it is a table for data analysis: a row a finished or diverged run, a column
+    an option or a result, without arrays. --committed and --results-dir are for tables alone.
     """
+    folder = folder_of_committed(committed, results_dir)
+    if file.suffix == SUFFIX:
+        if weights:
+            raise ValueError(f"--weights is for archives, and {file} is a table; name a .zip, or leave it out")
+        _export_table(file, output_dir, folder)
+        return
+    if folder is not None:
+        raise ValueError(f"{file} is an archive of own runs; committed records are exported to a {SUFFIX} alone")
     found = archive.export_archive(file, output_dir, weights)
     others = f" and {len(found.diverged)} that diverged" if found.diverged else ""
     echo(f"{len(found.records)} finished runs{others} written to {file}")
     for problem in found.problems:
         echo(f"left out: {spelled(problem)}", err=True)
     print_lines(inspect.nothing_in(output_dir), beside=True)
+
+
+def _export_table(file: Path, output_dir: str, results_dir: str | None) -> None:
+    """Write the runs as a table, and name those that are left out."""
+    entries, problems = inspect.known(output_dir, results_dir)
+    echo(f"{write_parquet(file, entries)} runs written to {file}, a row each")
+    problems += [problem for entry in entries for problem in entry.damages]
+    print_lines([f"left out: {problem}" for problem in problems], beside=True)
+    print_lines(inspect.nothing_in(output_dir, results_dir), beside=True)
 
 
 @click.command("import")

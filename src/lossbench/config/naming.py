@@ -7,6 +7,7 @@ option of the loss.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, fields
+from functools import lru_cache
 from typing import Any
 
 from lossbench.config.registry import LOSSES, MODELS
@@ -21,6 +22,8 @@ IN_NAMES = frozenset({*PARTS, "seed"})
 NOT_SET = "null"
 
 _ORDER = {part: place for place, part in enumerate((*PARTS, "schedule"))}
+_SIMPLE = frozenset({str, int, float, bool, type(None)})
+_PART_OF = {f"{part}.name": part for part in PARTS}
 _LONGEST = 150  # letters, of a folder's name
 
 
@@ -28,7 +31,10 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A nested mapping with dotted keys, such as `loss.beta`."""
     flattened: dict[str, Any] = {}
     for key, item in value.items():
-        flattened |= flat(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item}
+        if item.__class__ in _SIMPLE or not isinstance(item, Mapping):
+            flattened[f"{prefix}{key}"] = item
+        else:
+            flattened |= flat(item, f"{prefix}{key}.")
     return flattened
 
 
@@ -36,7 +42,7 @@ def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a run that can change a number, by full name; without the place of a file."""
     known = flat({key: value for key, value in config.items() if key != "runtime"})
     known.pop("dataset.path", None)
-    return {key.removesuffix(".name") if key.removesuffix(".name") in PARTS else key: known[key] for key in known}
+    return {_PART_OF.get(key, key): item for key, item in known.items()}
 
 
 def same(first: object, second: object) -> bool:
@@ -46,7 +52,17 @@ def same(first: object, second: object) -> bool:
 
 def frozen(value: object) -> str:
     """A value of an option as a text that is the same for the same value."""
-    return json.dumps(canonical(value), sort_keys=True, default=str)
+    kind: Any = value.__class__
+    return _frozen_simple(kind, value) if kind in _SIMPLE else _CANONICAL.encode(canonical(value))
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, default=str)
+
+
+@lru_cache(2**16)
+def _frozen_simple(kind: type, value: Any) -> str:
+    """Of a value that many runs share; its type is an argument since 1 and true are equal."""
+    return _CANONICAL.encode(canonical(value))
 
 
 def differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -71,14 +87,16 @@ def in_order(keys: Iterable[str]) -> list[str]:
 def _differs(key: str, runs: Sequence[Mapping[str, Any]]) -> bool:
     part, _, end = key.partition(".")
     owner = {"schedule": "dataset", "plugins": end}.get(part, part)
-    by_name: dict[object, set[str]] = {}
-    for one in runs:
-        by_name.setdefault(None if key in IN_NAMES else one.get(owner), set()).add(frozen(one.get(key)))
-    if any(len(values) > 1 for values in by_name.values()):
+    has_owner = key not in IN_NAMES
+    values = {(one.get(owner) if has_owner else None, frozen(one.get(key))) for one in runs}
+    if len(values) > len({name for name, _ in values}):
         return True
-    if part in ("dataset", "schedule", "plugins") or all(is_default(one, key) for one in runs if key in one):
+    if part in ("dataset", "schedule", "plugins"):
         return False
-    return len({frozen(one[key]) for one in runs if key in one}) > 1
+    different = {(one.get(part), frozen(one[key])): one for one in runs if key in one}  # few of many runs
+    if all(is_default(one, key) for one in different.values()):
+        return False
+    return len({value for _, value in different}) > 1
 
 
 def is_default(options: Mapping[str, Any], key: str) -> bool:
@@ -133,7 +151,11 @@ def told_apart(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     Args:
         configs: by the runs' names.
     """
-    options = {name: options_of(config) for name, config in configs.items()}
+    return options_apart({name: options_of(config) for name, config in configs.items()})
+
+
+def options_apart(options: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """As `told_apart`, of options as `options_of` has them."""
     keys = differing(list(options.values()))
     if set(keys) <= IN_NAMES:
         return {}

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -147,7 +147,24 @@ class Config:
 
 def run_id(config: Config) -> str:
     """Name of a run: readable words and a hash of everything that can change its results."""
-    return name_of(asdict(config), NUMERICS)
+    return name_of({key: _plain(getattr(config, key)) for key in (*IDENTITY, "plugins")}, NUMERICS)
+
+
+def _plain(value: Any) -> Any:
+    """A part of a config as a mapping, as `asdict` makes it; without copies where all options are simple values."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    options = {one.name: getattr(value, one.name) for one in fields(value)}
+    return options if all(map(_is_simple, options.values())) else asdict(value)
+
+
+def _is_simple(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(item is None or isinstance(item, (str, int, float)) for item in value)
+    return value is None or isinstance(value, (str, int, float))
+
+
+_SORTED = json.JSONEncoder(sort_keys=True)
 
 
 def name_of(config: Mapping[str, Any], numerics: int) -> str:
@@ -156,14 +173,19 @@ def name_of(config: Mapping[str, Any], numerics: int) -> str:
     if config.get("plugins"):
         identity["plugins"] = canonical(config["plugins"])
     identity["dataset"].pop("path", None)  # the sha256 identifies the file; its place does not matter
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(_SORTED.encode(identity).encode()).hexdigest()[:8]
     words = (config["dataset"]["name"], config["model"]["name"], config["loss"]["name"], f"s{config['seed']}", digest)
     return "-".join(words)
 
 
 def canonical(value: Any) -> Any:
     """The value in the form that is hashed: numbers as floats (1 becomes 1.0), keys whose value is None left out."""
-    if isinstance(value, Mapping):
+    kind = value.__class__
+    if kind is float or kind is int:  # the usual kinds first: names of tens of thousands of runs are computed
+        return float(value) + 0.0  # -0.0 is 0.0
+    if kind is str or kind is bool:
+        return value
+    if kind is dict or isinstance(value, Mapping):
         return {key: canonical(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
         return [canonical(item) for item in value]

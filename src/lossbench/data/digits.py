@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,14 +48,12 @@ class Digits(ImageDataset):
         """The images, enlarged and split into training and test set."""
         import torch
         import torch.nn.functional as F
-        from sklearn.datasets import load_digits
 
-        digits = load_digits()
+        pixels, labels = _bundled()
         channels, height, width = self.image_shape
-        small = torch.from_numpy(digits.images)[:, None] * (255 / 16)  # [1797, 1, 8, 8], 0..255
+        small = torch.from_numpy(pixels)[:, None] * (255 / 16)  # [1797, 1, 8, 8], 0..255
         large = F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
         images = large.round().to(torch.uint8).expand(-1, channels, -1, -1).numpy()
-        labels = digits.target.astype(np.uint8)
         order = stratified_permutation(labels)
         train, test = order[:NUM_TRAIN], order[NUM_TRAIN:]
         return {
@@ -62,3 +62,19 @@ class Digits(ImageDataset):
             "test_images": images[test],
             "test_labels": labels[test],
         }
+
+
+def _bundled() -> tuple[np.ndarray, np.ndarray]:
+    """The images, float64 [1797, 8, 8] in 0..16, and labels, uint8 [1797], that scikit-learn brings.
+
+    Its file is read without scikit-learn, whose import takes longer than a short run.
+    """
+    spec = find_spec("sklearn")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        if (path := Path(folder) / "datasets" / "data" / "digits.csv.gz").is_file():
+            table = np.loadtxt(path, delimiter=",")
+            return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.uint8)
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.images, digits.target.astype(np.uint8)

@@ -8,7 +8,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,6 +20,9 @@ SMALLEST_SIDE = 8  # of an image, in pixels; so an axis of 1 or 3 can only be th
 
 IMAGES = f"[N,H,W], [N,H,W,C] or [N,C,H,W] with C 1 or 3 and sides of at least {SMALLEST_SIDE}"
 
+LONGEST_HEADER = 2**16
+"""Bytes of a header that are read; numpy refuses longer ones than 10,000."""
+
 T = TypeVar("T")
 
 
@@ -28,6 +31,8 @@ class Header(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    start: int = 0  # of the values, in bytes from the beginning of the file
+    is_fortran: bool = False
 
 
 @cache
@@ -120,15 +125,40 @@ def header_of(file: IO[bytes], name: str, size: int) -> Header:
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"{name} is no plain array")
-    of_version = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    form = "<H" if version == (1, 0) else "<I"
+    text = file.read(struct.calcsize(form))
+    if len(text) == struct.calcsize(form):
+        text += file.read(min(*struct.unpack(form, text), LONGEST_HEADER))
     try:
-        shape, _, dtype = of_version[version](file)
+        shape, is_fortran, dtype = _parsed(version, text)
     except (SyntaxError, tokenize.TokenError) as error:
         raise ValueError(f"{name} has a damaged header") from error
     required = file.tell() + math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and size != required:
         raise ValueError(f"{name} has {size} bytes, but its header requires {required}")
-    return Header(shape, dtype)
+    return Header(shape, dtype, file.tell(), is_fortran)
+
+
+@lru_cache(2**12)
+def _parsed(version: tuple[int, int], text: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """A header with its length before it; those of thousands of runs are the same few."""
+    of_version = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, is_fortran, dtype = of_version[version](io.BytesIO(text))
+    return shape, is_fortran, dtype
+
+
+def array_in(content: bytes, header: Header) -> np.ndarray:
+    """The array in the bytes of an `.npy` file whose header has been read and fits its size.
+
+    Args:
+        content: the bytes of the file.
+        header: from `header_of`; of numbers.
+    """
+    count = math.prod(header.shape)
+    if not count:
+        return np.empty(header.shape, header.dtype)
+    flat = np.frombuffer(content, header.dtype, count, header.start)
+    return flat.reshape(header.shape, order="F" if header.is_fortran else "C").copy(order="K")
 
 
 def _array(archive: zipfile.ZipFile, member: str) -> np.ndarray:

@@ -93,7 +93,9 @@ class Probe:
         import torch
 
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.default_generator.manual_seed(0)  # torch.manual_seed(0) formats the stack thrice for absent devices
+            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                torch.cuda.manual_seed_all(0)
             try:
                 return self.loss(logits, target)
             except TooSlowError:

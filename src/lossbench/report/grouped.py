@@ -87,9 +87,10 @@ def arranged(
 def block(table: Grouped) -> Table:
     """The table as a block of a page, the best in bold."""
     cells: dict[tuple[str, ...], dict[str, str]] = {}
+    baseline = _baseline(table) if table.baseline else ""
     for line in table.lines:
         row = tuple(line.group.label(key) for key in table.rows)
-        cells.setdefault(row, {}).update(_cells(table, line))
+        cells.setdefault(row, {}).update(_cells(table, line, baseline))
     names = short(table.rows)
     titles = [TITLES.get(key, names[key]) for key in table.rows]
     heads = dict.fromkeys(head for line in cells.values() for head in line)
@@ -114,17 +115,15 @@ def _head(table: Grouped, group: Group) -> str:
     return ", ".join(label if key in PARTS else f"{names[key]} {label}" for key, label in labels)
 
 
-def _cells(table: Grouped, line: Line) -> dict[str, str]:
-    """The texts of a group by the heads of their columns."""
+def _cells(table: Grouped, line: Line, baseline: str) -> dict[str, str]:
+    """The texts of a group by the heads of their columns; `baseline` is in words."""
     text = cell(line, table.measure)
     if table.columns:
         text += f"; {difference(line.beside, table.measure)}" if line.beside else ""
         return {_head(table, line.group): Strong(text) if line.is_best else text}
     found: dict[str, str] = {table.measure.label: Strong(text) if line.is_best else text}
     if table.baseline:
-        found[f"Difference to {_baseline(table)}"] = (
-            difference(line.beside, table.measure) if line.beside else NO_NUMBER
-        )
+        found[f"Difference to {baseline}"] = difference(line.beside, table.measure) if line.beside else NO_NUMBER
         found["p (Holm)"] = probability(line.beside.p_holm) if line.beside else NO_NUMBER
     return found
 

@@ -1,14 +1,13 @@
 """The page of one's own runs: table, learning curves, confusion matrices and calibration of any data set and loss."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 
-from lossbench.config.naming import PARTS, short, told_apart
+from lossbench.config.naming import PARTS, options_apart, short
 from lossbench.config.options import LossConfig
 from lossbench.report.blocks import (
     Block,
@@ -29,6 +28,7 @@ from lossbench.report.own_figures import confusion_matrices, learning_curves, re
 from lossbench.report.style import PALETTE
 from lossbench.report.table import table
 from lossbench.report.wording import NO_NUMBER, counted
+from lossbench.runs import lease
 from lossbench.runs.groups import Group, best_of, grouped, keys_of, moments
 from lossbench.runs.inspect import Entry
 from lossbench.runs.measures import MEASURES, compared_map
@@ -44,6 +44,21 @@ MOST_DRAWN = len(PALETTE)
 
 MOST_CLASSES = 20
 """Classes up to which a confusion matrix is drawn."""
+
+MOST_PARTS = 6
+"""Data sets of which figures are drawn."""
+
+MOST_CELLS = 5000
+"""Cells of all confusion matrices of the page."""
+
+MOST_ROWS = 300
+"""Rows of a table on the page; of more, the best ones of each data set."""
+
+MOST_BEST = 20
+"""Best rows that the beginning of the page names."""
+
+MOST_LINES = 100
+"""Lines of the list of runs that failed or are not finished."""
 
 SCORES = ("nll", "brier", "ece", "tempered_nll", "tempered_ece")
 
@@ -76,16 +91,20 @@ def write_own(folder: Path, entries: Sequence[Entry]) -> None:
         entries: the runs, one at least.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # whoever writes here holds it
+    with lease.awaited(folder):
         remove_leftovers(folder)
         groups = grouped(entries)
         arrangement = arranged(groups, MEASURES["accuracy"])
         parts, known = parts_of(groups), _Arrays()
+        shown = _best(parts)
+        kept = replace(arrangement, lines=[line for line in arrangement.lines if id(line.group) in shown])
+        left_out = _left_out(len(groups), len(shown))
+        drawn = [part for part in parts if part.drawn][:MOST_PARTS]
         sections = [
-            Section("Test accuracy", [block(arrangement)]),
-            Section("Learning curves", [_curves(part) for part in parts if part.drawn]),
-            Section("Confusion matrices", _confusions(parts, known)),
-            Section("Calibration", _calibrated(parts, known)),
+            Section("Test accuracy", [block(kept), *left_out]),
+            Section("Learning curves", [*map(_curves, drawn), *_not_drawn(parts)]),
+            Section("Confusion matrices", _confusions(drawn, known)),
+            Section("Calibration", [*_calibrated(drawn, known), *_scores(parts, shown)]),
             Section("What failed or is not finished", _unfinished(entries, known.problems)),
         ]
         sections = [one for one in sections if one.blocks]
@@ -114,6 +133,24 @@ def parts_of(groups: Sequence[Group]) -> list[Part]:
     return list(found.values())
 
 
+def _best(parts: Sequence[Part]) -> frozenset[int]:
+    """The ids of the groups that tables on the page show: the best of every data set, then the second ones, and on."""
+    ranked = [(rank, id(group)) for part in parts for rank, (_, group) in enumerate(part.groups)]
+    return frozenset(known for _, known in sorted(ranked, key=lambda pair: pair[0])[:MOST_ROWS])
+
+
+def _left_out(num: int, num_shown: int) -> list[Block]:
+    if num == num_shown:
+        return []
+    text = f"{num_shown} of {num:,} rows are shown, the best ones of each data set; table.csv has all."
+    return [Paragraph(text)]
+
+
+def _not_drawn(parts: Sequence[Part]) -> list[Block]:
+    others = sum(bool(part.drawn) for part in parts) - MOST_PARTS
+    return [Paragraph(f"No figures are drawn of {counted(others, 'more data set')}.")] if others > 0 else []
+
+
 def _named(group: Group, keys: Sequence[str]) -> str:
     names = short(keys)
     there = [key for key in keys if group.options.get(key) is not None]
@@ -132,6 +169,8 @@ def _lead(entries: Sequence[Entry], arrangement: Grouped) -> list[Block]:
         for line in arrangement.lines
         if line.is_best
     ]
+    if more := len(best) - MOST_BEST:
+        best = [*best[:MOST_BEST], f"and {more:,} more with the same or of further data sets"] if more > 0 else best
     runs, rows = counted(len(entries), "run"), counted(len(arrangement.lines), "row")
     text = f"{runs} that belong to no study, in {rows}: {', '.join(counts)}."
     blocks: list[Block] = [Paragraph(text)]
@@ -176,12 +215,16 @@ class _Arrays:
 
 def _confusions(parts: Sequence[Part], known: _Arrays) -> list[Block]:
     pictures: list[Block] = []
+    num_cells = 0
     for part in parts:
         counts = {
             name: [arrays["confusion_matrix"] for _, arrays in known.of(group, "confusion_matrix")]
             for name, group in part.drawn
         }
         few = {name: np.sum(those, axis=0) for name, those in counts.items() if those and len(those[0]) <= MOST_CLASSES}
+        num_cells += sum(matrix.size for matrix in few.values())
+        if num_cells > MOST_CELLS:
+            return [*pictures, Paragraph("Further confusion matrices are left out of the page; the records have them.")]
         if few:
             classes = _class_names(part.drawn[0][1], len(next(iter(few.values()))))
             pictures.append(confusion_matrices(f"{part.stem}_confusion", part.heading, few, classes))
@@ -193,7 +236,7 @@ def _class_names(group: Group, num_classes: int) -> list[str]:
 
 
 def _calibrated(parts: Sequence[Part], known: _Arrays) -> list[Block]:
-    """Reliability where logits and labels are there, and the scores in the records."""
+    """Reliability where logits and labels are there."""
     found: list[Block] = []
     for part in parts:
         runs = {
@@ -206,7 +249,7 @@ def _calibrated(parts: Sequence[Part], known: _Arrays) -> list[Block]:
         runs = {name: those for name, those in runs.items() if those}
         if runs:
             found.append(reliability(f"{part.stem}_reliability", part.heading, runs))
-    return found + _scores(parts)
+    return found
 
 
 def _calibration(record: Mapping[str, Any], logits: np.ndarray, labels: np.ndarray) -> "Calibration":
@@ -220,12 +263,15 @@ def _calibration(record: Mapping[str, Any], logits: np.ndarray, labels: np.ndarr
     return calibration(logits, labels, "softmax" if name == "own" and own is None else name, own)
 
 
-def _scores(parts: Sequence[Part]) -> list[Block]:
+def _scores(parts: Sequence[Part], shown: Collection[int]) -> list[Block]:
+    """The scores in the records, of the groups with the ids in `shown`."""
     groups = [group for part in parts for _, group in part.groups]
     lines: dict[tuple[str, str], dict[str, str]] = {}
     best = {key: dict(zip(map(id, groups), best_of(groups, MEASURES[key]), strict=True)) for key in SCORES}
     for part in parts:
         for name, group in part.groups:
+            if id(group) not in shown:
+                continue
             texts, num = dict[str, str](), 0
             for key in SCORES:
                 measure, known = MEASURES[key], moments(group.values(MEASURES[key]).values())
@@ -243,16 +289,17 @@ def _scores(parts: Sequence[Part]) -> list[Block]:
         "logits to probabilities is scored by that, with an NLL of at most 27.6 nats a sample. Tempered: after one "
         "temperature, fitted on one half of the samples and scored on the other."
     )
-    return [table(lines, ["Data set", "Row"], words)]
+    return [table(lines, ["Data set", "Row"], words), *_left_out(len(groups), len(shown))]
 
 
 def _unfinished(entries: Sequence[Entry], problems: Sequence[str]) -> list[Block]:
-    words = told_apart({entry.id: entry.config for entry in entries})
-    lines = []
-    for entry in entries:
-        if not entry.record:
-            name = f"{entry.id} ({words[entry.id]})" if words else entry.id
-            status = "diverged" if entry.divergence else entry.status
-            lines.append(f"{name}: {status}, {entry.reason or f'epoch {entry.epoch} of {entry.epochs}'}")
+    others, lines = [entry for entry in entries if not entry.record], []
+    words = options_apart({entry.id: entry.options for entry in entries}) if others else {}
+    for entry in others[:MOST_LINES]:
+        name = f"{entry.id} ({words[entry.id]})" if words else entry.id
+        status = "diverged" if entry.divergence else entry.status
+        lines.append(f"{name}: {status}, {entry.reason or f'epoch {entry.epoch} of {entry.epochs}'}")
+    if more := len(others) - len(lines):
+        lines.append(f"and {more:,} more, which lossbench runs --status failed (or stopped, running, damaged) lists")
     texts = [*lines, *dict.fromkeys(problems)]
     return [Items(texts)] if texts else []

@@ -16,7 +16,7 @@ import numpy as np
 
 from lossbench.config.registry import LOSSES
 from lossbench.config.run import name_of
-from lossbench.data.npz_file import header_of
+from lossbench.data.npz_file import array_in, header_of
 from lossbench.runs.folder import FORMAT
 from lossbench.system.files import NotAFileError, open_file
 
@@ -80,9 +80,19 @@ def number(value: Any) -> float:
     Raises:
         TypeError: it is not a number.
     """
+    if value.__class__ is float:
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{type(value).__name__}, not a number")
     return float(value)
+
+
+_NUMBER = frozenset({int, float})
+
+
+def numbers(values: Any) -> list[float]:
+    """A list from a JSON file as floats; as `number`, for each of them."""
+    return [*values] if set(map(type, values)) == {float} else [*map(number, values)]
 
 
 def check_format(fields: Mapping[str, Any]) -> None:
@@ -110,7 +120,8 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     for name, curve in _mapping(fields.get("curves", {}), "curves").items():
         if not isinstance(curve, list):
             raise TypeError(f"curves.{name} is {type(curve).__name__}, not a list")
-        _numbers(dict(enumerate(curve)), range(len(curve)))
+        if not set(map(type, curve)) <= _NUMBER:  # without a call for each of them
+            _numbers(dict(enumerate(curve)), range(len(curve)))
     if "pruned" in fields:
         _text(_mapping(fields["pruned"], "pruned")["full_sha256"], "pruned.full_sha256")
     if "weights" in fields:
@@ -144,7 +155,7 @@ def _maps(fields: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _mapping(value: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
+    if value.__class__ is not dict and not isinstance(value, Mapping):
         raise TypeError(f"{name} is {type(value).__name__}, not a mapping")
     return value
 
@@ -156,7 +167,8 @@ def _text(value: Any, name: str) -> None:
 
 def _numbers(values: Mapping[Any, Any], names: Iterable[Any]) -> None:
     for name in names:
-        _number_of(values, name)
+        if values[name].__class__ not in _NUMBER:
+            _number_of(values, name)
 
 
 def _number_of(values: Mapping[Any, Any], name: Any) -> float:
@@ -201,9 +213,7 @@ def load_arrays(content: bytes) -> dict[str, np.ndarray]:
             known = ", ".join(f"{letter} = {size}" for letter, size in sizes.items())
             raise ValueError(f"{name} has the shape {list(shape)}, not [{', '.join(letters)}] with {known or 'one K'}")
         sizes |= dict(zip(letters, shape, strict=True))
-    arrays: dict[str, np.ndarray] = {
-        name: np.lib.format.read_array(BytesIO(member), allow_pickle=False) for name, member in members.items()
-    }
+    arrays: dict[str, np.ndarray] = {name: array_in(member, headers[name]) for name, member in members.items()}
     counts = arrays.get("confusion_matrix", np.zeros(0))
     if not (np.isfinite(counts) & (counts >= 0)).all():
         raise ValueError("confusion_matrix holds values that are no counts")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from lossbench.config.naming import NOT_SET, PARTS, flat, options_of, same, text_of
+from lossbench.config.naming import NOT_SET, PARTS, flat, same, text_of
 from lossbench.config.registry import DATASETS, LOSSES, MODELS
 from lossbench.config.run import Runtime, Schedule
 from lossbench.runs.inspect import RESULT, Entry
@@ -35,7 +35,7 @@ class Choice:
 
 def facts_of(entry: Entry) -> dict[str, Any]:
     """What a run can be chosen and sorted by: its options, how it stands, and what its record says."""
-    options = options_of(entry.config) if entry.config else dict(entry.words)
+    options = entry.options if entry.config else dict(entry.words)
     runtime = flat(entry.config.get("runtime") or {}, "runtime.")
     source = entry.record or entry.divergence
     result = {key: source.fields[key] for key in RESULT if key in source.fields} if source else {}
@@ -107,7 +107,7 @@ def sorted_by(key: str, entries: Sequence[Entry], every: Sequence[Mapping[str, A
     """
     name = key.removeprefix("-")
     check_option(name, known_options(every))
-    values = {entry.id: facts_of(entry).get(name) for entry in entries}
+    values = {facts["run"]: facts.get(name) for facts in every}
     there = [entry for entry in entries if values[entry.id] is not None]
     others = [entry for entry in entries if values[entry.id] is None]
     there.sort(key=lambda entry: order_of(values[entry.id]), reverse=key.startswith("-"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lossbench import NUMERICS
-from lossbench.config.naming import PARTS, differing, frozen, is_default, options_of, same, text_of
+from lossbench.config.naming import PARTS, differing, frozen, is_default, same, text_of
 from lossbench.config.registry import LABELS
 from lossbench.runs.choose import Choice, order_of
 from lossbench.runs.folder import Status
@@ -52,7 +52,7 @@ class Group:
                 found[entry.status] += 1
         return {word: count for word, count in found.items() if count}
 
-    @property
+    @cached_property
     def dataset(self) -> str:
         """What the runs are tested on, the same for the same data: all options of the data set."""
         return frozen({key: value for key, value in self.options.items() if key.partition(".")[0] == "dataset"})
@@ -90,7 +90,7 @@ def grouped(entries: Iterable[Entry]) -> list[Group]:
     found: dict[str, Group] = {}
     for entry in entries:
         if entry.config:
-            options = options_of(entry.config) | {NUMERICS_KEY: entry.numerics or NUMERICS}
+            options = entry.options | {NUMERICS_KEY: entry.numerics or NUMERICS}
             seed = options.pop("seed")
             runs = found.setdefault(frozen(options), Group(options, {})).runs
             assert isinstance(runs, dict)
@@ -165,13 +165,30 @@ def beside(groups: Sequence[Group], baseline: Sequence[Choice], measure: Measure
     fitting = [group for group in groups if all(choice.takes(group.options) for choice in baseline)]
     if not fitting:
         raise ValueError(f"no runs fit the baseline {' '.join(map(str, baseline))}; the table has no such row")
-    named = {choice.key for choice in baseline}
+    named, taken = {choice.key for choice in baseline}, set(map(id, fitting))
+    alike: dict[frozenset[tuple[str, str]], list[Group]] = {}
+    for one in fitting:
+        alike.setdefault(_unnamed(one, named), []).append(one)
     found: list[tuple[Group, Difference] | None] = []
     for group in groups:
-        equal = [] if group in fitting else [one for one in fitting if _equal_else(group, one, named)]
+        near = [] if id(group) in taken else alike.get(_unnamed(group, named), [])
+        equal = [one for one in near if _equal_else(group, one, named)]
         found.append((equal[0], _difference(group, equal[0], measure)) if len(equal) == 1 else None)
     corrected = iter(inference.holm([one[1].p for one in found if one]))
     return [Beside(*one, next(corrected)) if one else None for one in found]
+
+
+def _unnamed(group: Group, named: set[str]) -> frozenset[tuple[str, str]]:
+    """The options that two groups must have equal, whatever else; what is not set is left out.
+
+    Most groups that are not equal differ in these, so that few have to be compared in all options.
+    """
+    kept = {}
+    for key, value in group.options.items():
+        part, _, end = key.partition(".")
+        if value is not None and key not in named and part not in named and not (part == "plugins" and end in named):
+            kept[key] = frozen(value)
+    return frozenset(kept.items())
 
 
 def _equal_else(group: Group, other: Group, named: set[str]) -> bool:

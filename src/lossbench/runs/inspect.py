@@ -6,30 +6,31 @@ import os
 import time
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lossbench import NUMERICS
-from lossbench.config.naming import flat
+from lossbench.config.naming import flat, options_of
 from lossbench.config.run import name_of
 from lossbench.runs.checks import DAMAGES, check_metrics, content_of
-from lossbench.runs.folder import Run, Status, all_runs, runs_dir
+from lossbench.runs.folder import Run, Status, all_runs, any_run, runs_dir, runs_named
 from lossbench.runs.records import (
     Divergence,
     Found,
     Record,
     committed_records,
     merge,
-    own_records,
+    records_of,
     said,
     sessions_of,
     verify,
 )
 from lossbench.runs.weights import weights_problems
-from lossbench.system.files import open_file
+from lossbench.system.files import open_file, sizes_below
 
 DAMAGED = "damaged"
 """Status of a run whose record is there and cannot be trusted."""
@@ -69,6 +70,11 @@ class Entry:
         }
 
     @cached_property
+    def options(self) -> dict[str, Any]:
+        """Its options by full name, see `options_of`; empty where its config cannot be read."""
+        return options_of(self.config) if self.config else {}
+
+    @cached_property
     def metrics(self) -> dict[str, Any]:
         """The last whole line of its `metrics.jsonl`; empty where there is none, or it is damaged."""
         try:
@@ -102,17 +108,14 @@ class Entry:
     def files(self) -> dict[str, int]:
         """Its files' sizes, in bytes."""
         if self.run:
-            paths = sorted(path for path in self.run.folder.rglob("*") if path.is_file())
-            return {str(path.relative_to(self.run.folder)): path.stat().st_size for path in paths}
+            return sizes_below(self.run.folder)
         path = self.record.arrays_path if self.record else Path()
         return {path.name: path.stat().st_size} if path.is_file() else {}
 
     @property
     def age_s(self) -> float | None:
         """Seconds since the run wrote something."""
-        names = ("config.json", "metrics.jsonl", "failure.txt", "result.json")
-        paths = [self.run.folder / name for name in names] if self.run else []
-        times = [path.stat().st_mtime for path in paths if os.path.exists(path)]
+        times = [*_times(self.run.folder)] if self.run else []
         return max(0.0, time.time() - max(times)) if times else None
 
     @property
@@ -170,8 +173,12 @@ def known(
         results_dir: the folder of committed records; None: without them.
         names: of the own runs that are asked for; None: all.
     """
-    own, committed = own_records(output_dir, names), committed_records(results_dir)
-    found = {run.id: _entry(run, own) for run in all_runs(output_dir) if names is None or run.id in names}
+    runs = runs_named(output_dir, names)
+    own, committed = records_of(runs), committed_records(results_dir)
+    damages: dict[str | None, list[str]] = {}
+    for problem in own.problems:
+        damages.setdefault(problem.run, []).append(problem.message)
+    found = {run.id: _entry(run, own, damages.get(run.id, [])) for run in runs}
     for name, record in committed.records.items():
         found.setdefault(name, Entry(name, Status.finished.value, None, record, record.fields["config"]))
     for name, one in committed.diverged.items():
@@ -194,7 +201,7 @@ def nothing_in(
     told, committed = [], None if results_dir is None else Path(results_dir).absolute()
     names = ("records.jsonl", "failures.jsonl")
     has_records = committed is not None and any((committed / name).exists() for name in names)
-    if not has_records and not all_runs(output_dir):
+    if not has_records and not any_run(output_dir):
         told.append(
             f"no runs in {runs_dir(output_dir).absolute()}; {options[0]} names another folder than {output_dir}"
         )
@@ -203,13 +210,18 @@ def nothing_in(
     return told
 
 
+def name_in(name: str) -> str:
+    """The name of a run in what a user writes: a name, the beginning of one, or the path of a run's folder."""
+    return name.rstrip("/").rpartition("/")[2]
+
+
 def find(name: str, among: Sequence[Entry]) -> Entry:
     """The run of a name, or of the beginning of one; a path to its folder does as well.
 
     Raises:
         ValueError: there is none, or more than one.
     """
-    wanted = name.rstrip("/").rpartition("/")[2]
+    wanted = name_in(name)
     ids = [entry.id for entry in among]
     fitting = [id_ for id_ in ids if wanted and id_.startswith(wanted)]
     if wanted in ids or len(fitting) == 1:
@@ -262,21 +274,27 @@ def compare(chosen: Sequence[Entry]) -> dict[str, Any]:
 
 def check(output_dir: str | Path, results_dir: str | Path | None) -> tuple[int, list[str]]:
     """How many runs there are, own and committed, and a sentence for everything that is not whole."""
-    own, committed, folders = own_records(output_dir), committed_records(results_dir), all_runs(output_dir)
+    folders = all_runs(output_dir)
+    own, committed = records_of(folders), committed_records(results_dir)
     problems = verify(own) + verify(committed)
     problems += merge(Found(own.records, []), Found(committed.records, [])).problems
     messages = [*map(str, problems), *(message for run in folders for message in _problems(run))]
     return len({run.id for run in folders} | {*committed.records, *committed.diverged}), messages
 
 
-def _entry(run: Run, own: Found) -> Entry:
+def _times(folder: Path) -> Iterator[float]:
+    for name in ("config.json", "metrics.jsonl", "failure.txt", "result.json"):
+        with suppress(OSError):
+            yield os.stat(f"{folder}/{name}").st_mtime
+
+
+def _entry(run: Run, own: Found, damages: Sequence[str]) -> Entry:
     record, status = own.records.get(run.id), run.status()
     if record:
         return Entry(run.id, status.value, run, record, record.fields["config"])
-    damages = [problem.message for problem in own.problems if problem.run == run.id]
     if status is not Status.finished:
         return Entry(run.id, status.value, run, None, _config(run), run.failure(), own.diverged.get(run.id), damages)
-    reason = (damages + _problems(run) + ["its record came while this was read"])[0]
+    reason = [*damages, *_problems(run), "its record came while this was read"][0]
     return Entry(run.id, DAMAGED, run, None, _config(run), reason, damages=damages)
 
 

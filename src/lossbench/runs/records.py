@@ -7,6 +7,7 @@ A record is a run's `result.json`. Committed records are lines of `results/recor
 
 import hashlib
 import json
+import math
 import os
 import re
 import zipfile
@@ -24,8 +25,18 @@ import numpy as np
 from lossbench import NUMERICS
 from lossbench.config.run import name_of
 from lossbench.data.labels import test_labels
-from lossbench.runs.checks import DAMAGES, FILE_LIMIT, accuracy_in, check_fields, content_of, load_arrays, number
-from lossbench.runs.folder import all_runs
+from lossbench.runs.checks import (
+    DAMAGES,
+    FILE_LIMIT,
+    accuracy_in,
+    check_fields,
+    content_of,
+    load_arrays,
+    number,
+    numbers,
+)
+from lossbench.runs.folder import Run, all_runs, runs_named
+from lossbench.system.machine import without_collector
 from lossbench.system.shipped import is_shipped
 
 ACCURACY_TOLERANCE = 1e-3
@@ -148,12 +159,17 @@ def own_records(output_dir: str | Path, names: Collection[str] | None = None) ->
         output_dir: folder that contains runs/.
         names: names of the runs to read; None: all.
     """
-    runs = [run for run in all_runs(output_dir) if names is None or run.id in names]
-    paths = [run.folder / "result.json" for run in runs if run.finished]
-    diverged = [run.folder / "diverged.json" for run in runs if not run.finished]
+    return records_of(runs_named(output_dir, names))
+
+
+def records_of(runs: Iterable[Run]) -> Found:
+    """Records of those of some runs that are finished, and those that diverged when they were last tried."""
+    known = [(run.folder, run.finished) for run in runs]
+    done = [folder for folder, is_done in known if is_done]
+    others = [folder / "diverged.json" for folder, is_done in known if not is_done]
     return found_in(
-        ((path, path.parent / "arrays.npz", str(path), path.parent.name) for path in paths),
-        ((path, str(path), path.parent.name) for path in diverged if os.path.lexists(path)),
+        ((path / "result.json", path / "arrays.npz", f"{path}/result.json", path.name) for path in done),
+        ((path, str(path), path.parent.name) for path in others if os.path.lexists(path)),
     )
 
 
@@ -267,10 +283,11 @@ def found_in(
         records: for each its text, the path of its arrays, its place for messages, and its folder's name, if any.
         diverged: for each its text, its place for messages, and its folder's name, if any.
     """
-    known, problems = _each_once(
-        (partial(_record, text, arrays, place), place, name) for text, arrays, place, name in records
-    )
-    others, more = _each_once((partial(_divergence, text, place), place, name) for text, place, name in diverged)
+    with without_collector():
+        known, problems = _each_once(
+            (partial(_record, text, arrays, place), place, name) for text, arrays, place, name in records
+        )
+        others, more = _each_once((partial(_divergence, text, place), place, name) for text, place, name in diverged)
     return Found(known, problems + more, others)
 
 
@@ -302,13 +319,14 @@ def _record(text: Text, arrays: Path, place: str) -> Record:
     try:
         fields, named, identity = _identified(text, "arrays_sha256")
         last, best = (number(fields[name]) for name in ("test_accuracy", "test_accuracy_best"))
-        test, train = ([*map(number, fields["curves"][f"{split}/accuracy"])] for split in ("test", "train"))
+        test, train = (numbers(fields["curves"][f"{split}/accuracy"]) for split in ("test", "train"))
         end, peak = test[-1], max(test)
         epochs = number(fields["config"]["schedule"]["epochs"])
     except DAMAGES as error:
         raise ValueError(f"{place} holds a damaged record ({said(error)}); remove it, or restore the file") from error
     _check_name(named, identity, place)
-    if not all(0 <= accuracy <= 1 for accuracy in (last, best, *test, *train)):
+    accuracies = (last, best, *test, *train)
+    if any(map(math.isnan, accuracies)) or not (min(accuracies) >= 0 and max(accuracies) <= 1):
         raise ValueError(f"{place} holds a record with the accuracies {[last, best]} or curves not in 0..1; remove it")
     if (last, best, epochs, epochs) != (end, peak, len(test), len(train)):
         raise ValueError(
@@ -336,7 +354,8 @@ def _divergence(text: Text, place: str) -> Divergence:
 def _identified(text: bytes, *texts: str) -> tuple[dict[str, Any], str, str]:
     """The fields in a text, the run's name in them, and the name of their config; `texts` are further text fields."""
     fields = json.loads(text)
-    json.dumps(fields, ensure_ascii=False).encode()  # raises if they cannot be encoded
+    if not text.isascii() or b"\\u" in text or b"\0" in text:  # half of a character may be there, and raises here
+        json.dumps(fields, ensure_ascii=False).encode()
     said = [fields[name] for name in ("device", "device_name", "precision", *texts)]
     said += [fields["versions"]["torch"], "" if fields["commit"] is None else fields["commit"]]
     int(fields["config"]["seed"]), "".join(said)  # raises if one is no text

@@ -15,6 +15,9 @@ from lossbench.statistics.inference import Pairs
 from lossbench.studies.cells import Cell
 from lossbench.studies.measurements import result_of
 
+MOST_KEPT = 2**29
+"""Bytes of arrays that are kept in memory; those of further runs are read whenever they are needed."""
+
 Statistic = Callable[[Record], float]
 
 
@@ -49,15 +52,19 @@ class Results:
         self.diverged = frozenset(found.diverged)
         self.without_arrays = without_arrays(found).keys()  # as an installed lossbench carries none
         self._arrays: dict[str, Mapping[str, np.ndarray] | ValueError | None] = {}
+        self._kept = [0]  # bytes of these arrays, shared with `without`
         self._names: dict[str, str] = {}
         self._named: dict[int, tuple[Config, str]] = {}
+        self.plans: dict[str, list[tuple[str, list[Config]]]] = {}
+        """The runs that belong to each study, by its name; filled in by `Study.planned`."""
 
     def without(self, names: Collection[str]) -> "Results":
         """The same, as if some runs had not been done."""
         records = {name: one for name, one in self.records.items() if name not in names}
         diverged = {name: one for name, one in self.found.diverged.items() if name not in names}
         fewer = Results(self.found._replace(records=records, diverged=diverged), self.failed, self.places)
-        fewer._arrays, fewer._names, fewer._named = self._arrays, self._names, self._named
+        fewer._arrays, fewer._kept = self._arrays, self._kept
+        fewer._names, fewer._named = self._names, self._named
         return fewer
 
     def name(self, config: Config) -> str:
@@ -113,13 +120,19 @@ class Results:
         return list(map(str, verify(self.found, self._read)))
 
     def _read(self, record: Record) -> Mapping[str, np.ndarray] | None:
-        """As `Record.arrays`, from the disk once."""
-        if record.id not in self._arrays:
+        """As `Record.arrays`, from the disk once, as long as those kept take less than `MOST_KEPT` bytes."""
+        found: Mapping[str, np.ndarray] | ValueError | None
+        if record.id in self._arrays:
+            found = self._arrays[record.id]
+        else:
             try:
-                self._arrays[record.id] = record.arrays()
+                found = record.arrays()
             except ValueError as error:
-                self._arrays[record.id] = error
-        found = self._arrays[record.id]
+                found = error
+            size = sum(array.nbytes for array in found.values()) if isinstance(found, Mapping) else 0
+            if self._kept[0] + size <= MOST_KEPT:
+                self._arrays[record.id] = found
+                self._kept[0] += size
         if isinstance(found, ValueError):
             raise found
         return found

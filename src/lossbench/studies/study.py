@@ -65,8 +65,13 @@ class Study:
         raise NotImplementedError(f"the study {self.name} has no plan")
 
     def planned(self, results: Results) -> list[Planned]:
-        """All runs that belong to the study, on whatever machine, in named blocks, as the page counts them."""
-        return list(self.plan(Known(has_gpu=True, accuracy=results.accuracy)))
+        """All runs that belong to the study, on whatever machine, in named blocks, as the page counts them.
+
+        The plan is made once for the same results.
+        """
+        if self.name not in results.plans:
+            results.plans[self.name] = list(self.plan(Known(has_gpu=True, accuracy=results.accuracy)))
+        return results.plans[self.name]
 
     def measurements(self, known: Known) -> Iterable[Measurement]:
         """What is measured after the runs and is no training run."""

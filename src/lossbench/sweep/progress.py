@@ -29,6 +29,7 @@ class Progress:
 
         self._costs, self._single, self._words = costs, len(costs) == 1, words
         self._fractions = dict.fromkeys(costs, 0.0)
+        self._total, self._spent = sum(costs.values()), 0.0  # summed as runs advance, not anew at every step
         self._began: dict[str, float] = {}
         self._num_done = 0
         file = cast("Any", Lenient(sys.stdout))  # no run fails because its progress cannot be shown
@@ -54,7 +55,7 @@ class Progress:
         """Show the progress of a run; `line` is its log line at the end of an epoch, otherwise empty."""
         name, epochs = run_id(config), config.schedule.epochs
         self._began.setdefault(name, time.monotonic())
-        self._fractions[name] = (epoch - 1 + fraction) / epochs
+        self._advance(name, (epoch - 1 + fraction) / epochs)
         if self._fraction_at_start is None:  # a resumed run did part of this earlier
             self._fraction_at_start = self._fraction()
         if name not in self._tasks:
@@ -63,6 +64,10 @@ class Progress:
         self._bars.update(self._all, completed=self._fraction(), detail=self._outlook())
         if line and self._single:
             self._print(line)
+
+    def say_of_all(self, words: str) -> None:
+        """Show words about all runs beside their bar, such as how many jobs wait."""
+        self._bars.update(self._all, detail=f"{self._outlook()}; {words}")
 
     def done(self, name: str, accuracy: float | None, reason: str, is_held_out: bool = False) -> None:
         """Show the end of a run: its accuracy, or, if that is None, the reason why it failed.
@@ -74,20 +79,23 @@ class Progress:
             is_held_out: whether the accuracy is one on held-out training samples.
         """
         self._num_done += 1
-        self._fractions[name] = 1.0
+        self._advance(name, 1.0)
         took = time.monotonic() - self._began.get(name, time.monotonic())
         said = f"{name} ({spelled(self._words[name])})" if name in self._words else name
         what = "held-out" if is_held_out else "test"
         result = f"FAILED {said}: {spelled(reason)}" if accuracy is None else f"{said}: {what} accuracy {accuracy:.4f}"
         outlook = f", {self._outlook()}" if self._num_done < len(self._costs) else ""
-        self._print(f"[{self._num_done}/{len(self._costs)}] {result} after {_duration(took)}{outlook}", markup=False)
+        self._print(f"[{self._num_done}/{len(self._costs)}] {result} after {duration(took)}{outlook}", markup=False)
         if name in self._tasks:
             self._bars.remove_task(self._tasks.pop(name))
         self._bars.update(self._all, completed=self._fraction(), detail=self._outlook())
 
+    def _advance(self, name: str, fraction: float) -> None:
+        self._spent += (fraction - self._fractions[name]) * self._costs[name]
+        self._fractions[name] = fraction
+
     def _fraction(self) -> float:
-        done = sum(self._fractions[name] * cost for name, cost in self._costs.items())
-        return done / sum(self._costs.values())
+        return self._spent / self._total
 
     def _outlook(self) -> str:
         before = self._fraction_at_start or 0.0
@@ -95,10 +103,11 @@ class Progress:
         if now <= before:
             return f"{self._num_done} done"
         left = (time.monotonic() - self._start) * (1 - now) / (now - before)
-        return f"{self._num_done} done, about {_duration(left)} left"
+        return f"{self._num_done} done, about {duration(left)} left"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words, in s, min or h."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,7 +1,7 @@
 """Executing lists of runs: finished ones are skipped, several run in parallel, and no failure stops the others.
 
 A single run, Hydra's `-m` and `reproduce` all call `run_all`. Several processes may be given the same runs: each run
-is executed by the process that holds its lock, and the others wait for it.
+is executed by the process that owns it, on this host or another, and the others wait for it.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
@@ -22,10 +22,10 @@ import torch
 from lossbench.config.naming import told_apart
 from lossbench.config.run import Config, run_id
 from lossbench.data.prepared import prepare
-from lossbench.runs.folder import Mark, Run, open_run
+from lossbench.runs.folder import Mark, Run, open_run, runs_dir
 from lossbench.runs.versions import versions_sentence
 from lossbench.sweep.cost import flops
-from lossbench.sweep.outcome import Ended, Outcome
+from lossbench.sweep.outcome import Attempt, Ended, Outcome
 from lossbench.sweep.pool import BUSY_WAIT_S, UNGUARDED, Work, run_in_processes
 from lossbench.sweep.progress import Progress
 from lossbench.system.machine import num_cores
@@ -44,6 +44,7 @@ class Summary:
     failed: dict[str, str] = field(default_factory=dict)  # with the reason, in one line
     postponed: list[str] = field(default_factory=list)  # `runtime.budget_min` was spent, or the GPU failed
     broken: bool = False  # this process can no longer use the GPU
+    lost: set[str] = field(default_factory=set)  # of the failed runs those whose job ended without writing a reason
 
 
 class BudgetSpent(Exception):  # noqa: N818  # not an error
@@ -58,7 +59,8 @@ def remaining(configs: Iterable[Config], elsewhere: Collection[str] = ()) -> lis
         elsewhere: names of runs whose records are known from elsewhere, which are left out.
     """
     unique = {run_id(config): config for config in reversed(list(configs))}
-    todo = [config for name, config in unique.items() if name not in elsewhere and not open_run(config).finished]
+    others = {name: config for name, config in unique.items() if name not in elsewhere}
+    todo = [config for name, config in others.items() if not Run(runs_dir(config.runtime.output_dir) / name).finished]
     return todo[::-1]
 
 
@@ -88,7 +90,11 @@ def with_data(configs: Iterable[Config], lacking: set[str]) -> list[Config]:
 
 
 def run_all(
-    configs: Sequence[Config], elsewhere: Collection[str] = (), words: Mapping[str, str] | None = None
+    configs: Sequence[Config],
+    elsewhere: Collection[str] = (),
+    words: Mapping[str, str] | None = None,
+    attempt_with: Attempt | None = None,
+    marks: Mapping[str, Mark] | None = None,
 ) -> Summary:
     """Execute all runs of a list that are not finished yet.
 
@@ -96,6 +102,9 @@ def run_all(
         configs: the runs; their `runtime` options must be the same.
         elsewhere: names of runs whose records are known from elsewhere, which are skipped.
         words: what the terminal calls each run, by name; None: the options that tell it from the others.
+        attempt_with: a module's function that executes a run; None: `attempt`.
+        marks: mark of each run's last failure, by name; a run that has failed since then is not tried again. None:
+            those of now.
 
     Raises:
         ValueError: the device or a data set is not available, or importing the calling script, as worker processes do,
@@ -104,12 +113,13 @@ def run_all(
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker, importing the calling script
         os._exit(UNGUARDED)
+    known = {run_id(config): config for config in configs}
     todo = remaining(configs, elsewhere)
     names = {run_id(config) for config in todo}
-    done = {run_id(config): config for config in configs if run_id(config) not in names}
+    done = {name: config for name, config in known.items() if name not in names}
     summary = Summary(skipped=sorted(done))
-    for config in done.values():
-        _tidy(config)
+    for name, config in done.items():
+        _tidy(Run(runs_dir(config.runtime.output_dir) / name))
     if not todo:
         return summary
     for config in todo:
@@ -129,21 +139,21 @@ def run_all(
     deadline = _deadline(todo[0].runtime.budget_min)
     costs = {run_id(config): flops(config) for config in todo}
     if words is None:
-        words = told_apart({run_id(config): asdict(config) for config in configs})
+        words = told_apart({name: asdict(config) for name, config in known.items()})
     with stops_interrupt(), Progress(costs, parallel, words) as progress:
-        marks = {run_id(config): open_run(config).failure_mark() for config in todo}
+        now = {run_id(config): open_run(config).failure_mark() for config in todo}
+        marks, do = now if marks is None else {**now, **marks}, attempt_with or attempt
         if parallel == 1:
-            _run_here(todo, summary, progress, deadline, marks)
+            _run_here(todo, summary, progress, deadline, marks, do)
         else:  # costly runs first within a seed, so that the last ones to finish are short
             todo = sorted(todo, key=lambda config: (config.seed, -flops(config)))
             note = partial(_note, summary, progress)
-            run_in_processes(todo, parallel, Work(attempt, note, progress.step, _devices(todo[0]), deadline, marks))
+            run_in_processes(todo, parallel, Work(do, note, progress.step, _devices(todo[0]), deadline, marks))
     summary.postponed = sorted(names - set(summary.finished) - set(summary.failed))
     return summary
 
 
-def _tidy(config: Config) -> None:
-    run = open_run(config)
+def _tidy(run: Run) -> None:
     if run.untidy:
         with contextlib.suppress(OSError), run.held() as mine:
             if mine:
@@ -173,11 +183,17 @@ def _devices(config: Config) -> list[str]:
     return [str(device)]
 
 
-def attempt(config: Config, on_step: OnStep, deadline: float, mark: Mark) -> Outcome:
-    """Execute a run, unless its next epoch would not end before the deadline or another process holds its lock.
+def attempt(
+    config: Config,
+    on_step: OnStep,
+    deadline: float,
+    mark: Mark,
+    around: Callable[[Run], contextlib.AbstractContextManager[None]] = lambda run: contextlib.nullcontext(),
+) -> Outcome:
+    """Execute a run, unless its next epoch would not end before the deadline or another process owns it.
 
     If another process has finished the run, or failed at it, since `mark` was taken at the start of the sweep, that is
-    the outcome. Tracebacks are written to the run's folder.
+    the outcome. Tracebacks are written to the run's folder. `around` makes a context in which the run is trained.
     """
     run = open_run(config)
     epoch_began = time.monotonic()
@@ -199,7 +215,8 @@ def attempt(config: Config, on_step: OnStep, deadline: float, mark: Mark) -> Out
                 return Outcome(Ended.finished, float(run.record()["test_accuracy"]))
             if run.failed_since(mark):
                 return Outcome(Ended.failed, reason=run.failure() or "")
-            return _fit(config, run, timed)
+            with around(run):
+                return _fit(config, run, timed)
     except OSError as error:
         return Outcome(Ended.failed, reason=_reason(error))
 
@@ -239,14 +256,22 @@ def _note(summary: Summary, progress: Progress, config: Config, outcome: Outcome
 
 
 def _run_here(
-    todo: Sequence[Config], summary: Summary, progress: Progress, deadline: float, marks: Mapping[str, Mark]
+    todo: Sequence[Config],
+    summary: Summary,
+    progress: Progress,
+    deadline: float,
+    marks: Mapping[str, Mark],
+    do: Attempt,
 ) -> None:
-    waiting = deque(todo)
+    waiting, num_busy = deque(todo), 0
     while waiting and time.monotonic() < deadline:
         config = waiting.popleft()
-        outcome = attempt(config, partial(progress.step, config), deadline, marks[run_id(config)])
+        outcome = do(config, partial(progress.step, config), deadline, marks[run_id(config)])
+        num_busy = num_busy + 1 if outcome.ended is Ended.busy else 0
         if outcome.ended is Ended.busy:
             waiting.append(config)
+        if num_busy >= len(waiting) > 0:  # a whole round
+            num_busy = 0
             time.sleep(BUSY_WAIT_S)
         _note(summary, progress, config, outcome)
         if outcome.broken:

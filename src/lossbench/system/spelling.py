@@ -8,7 +8,8 @@ from unicodedata import category
 
 def spelled(text: object) -> str:
     """Text on one line; characters that cannot be printed are replaced by escape sequences."""
-    return "".join(map(_spelled, str(text)))
+    known = str(text)
+    return known if known.isprintable() else "".join(map(_spelled, known))
 
 
 def spelled_lines(text: object) -> str:

@@ -105,6 +105,14 @@ def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
             signal.signal(number, previous)
 
 
+def wait_for_the_end(seconds: float = 600.0) -> None:
+    """Wait to be killed, without heeding stop signals; returns after `seconds` if nobody does."""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(KeyboardInterrupt), stops_held():
+        while time.monotonic() < deadline:
+            time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
+
+
 @contextmanager
 def importable_main() -> Iterator[None]:
     """Let worker processes start although the main script is no file (read from standard input, say).

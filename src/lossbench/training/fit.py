@@ -77,6 +77,12 @@ def check(config: Config) -> torch.device:
             images are too small for the network, or the loss does not fit the number of classes.
     """
     device = choose_device(config.runtime.device, config.schedule.precision)
+    check_fits(config)
+    return device
+
+
+def check_fits(config: Config) -> None:
+    """Check everything in a config but the device, which may be another machine's; raises as `check`."""
     check_folder(Path(config.runtime.output_dir), "runtime.output_dir")
     known = sizes(config.dataset)
     check_shape(config.model, known.shape, config.dataset.gives)
@@ -85,7 +91,6 @@ def check(config: Config) -> torch.device:
     with plugin_faults("loss", config.loss.name, "check_classes"):
         config.loss.check_classes(known.num_classes)
     try_loss(config.loss, known.num_classes)
-    return device
 
 
 def _check_batch_size(config: Config, num_train: int) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock
-
 from lossbench import NUMERICS
 from lossbench.config.run import run_id
 from lossbench.report.blocks import Page, Part, Picture, Table
@@ -13,7 +11,8 @@ from lossbench.report.drawing import Gallery
 from lossbench.report.files import write_text
 from lossbench.report.html import to_html
 from lossbench.report.markdown import to_markdown
-from lossbench.runs.records import all_records, committed_records, outdated
+from lossbench.runs import lease
+from lossbench.runs.records import committed_records, merge, outdated, own_records
 from lossbench.studies.aaai20 import grid, quick, table1
 from lossbench.studies.aaai20.keys import LITERAL
 from lossbench.studies.aaai20.paper_page import BEYOND, Drawn, beside_the_paper, paper_page
@@ -39,17 +38,18 @@ _TITLES = {
 
 def profiles_with_records(plan: Reproduce) -> list[str]:
     """The profiles that at least one record belongs to."""
-    records = all_records(plan.runtime.output_dir, plan.results_dir).records
-    return [
-        profile
-        for profile in ("paper", "quick")
-        if any(
-            run_id(config) in records
+    names = {
+        profile: {
+            run_id(config)
             for table in grid.TABLES
             for cell in grid.cells(table, profile, plan.seeds)
             for config in cell.configs
-        )
-    ]
+        }
+        for profile in ("paper", "quick")
+    }
+    wanted = frozenset().union(*names.values())  # of many own runs, only those that may belong to a profile are read
+    records = merge(own_records(plan.runtime.output_dir, wanted), committed_records(plan.results_dir)).records
+    return [profile for profile, those in names.items() if not those.isdisjoint(records)]
 
 
 def write_report(profile: str, plan: Reproduce) -> Path:
@@ -61,7 +61,7 @@ def write_report(profile: str, plan: Reproduce) -> Path:
     """
     folder = Path(plan.runtime.output_dir) / "report" / profile
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # whoever writes here holds it
+    with lease.awaited(folder):
         remove_leftovers(folder)
         _write_all(folder, profile, plan)
     return folder

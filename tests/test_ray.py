@@ -1,0 +1,105 @@
+"""Sweeps on a real Ray cluster of two nodes, one of which is lost."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import engine_runs
+import pytest
+from ray_cluster import Cluster, ray, without_token
+
+pytestmark = pytest.mark.long
+pytest.importorskip("ray")
+
+EPOCHS = 5
+TOKEN = "a-token-of-the-tests-0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = Path(os.path.realpath(tmp_path_factory.mktemp("r"))) / "c"  # Ray's sockets need a short path
+    with ray(folder, token=TOKEN) as running:
+        yield running
+
+
+def start(cluster: Cluster, log: Path, command: list[str], slow_s: float) -> subprocess.Popen[str]:
+    env = engine_runs.environment(slow_s, cluster.env)
+    with log.open("a") as file:
+        return subprocess.Popen(command, env=env, stdout=file, stderr=subprocess.STDOUT, text=True, cwd=log.parent)
+
+
+def wait_until(holds: object, seconds: float) -> None:
+    assert callable(holds)
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
+        time.sleep(0.25)
+
+
+def processes(there: Path) -> dict[str, int]:
+    """The process that last began each unfinished run, by the run's name."""
+    found = {}
+    for path in there.glob("runs/*/job.log"):
+        if not (path.parent / "result.json").exists():
+            numbers = re.findall(r"^--- .*process (\d+),", path.read_text(), re.MULTILINE)
+            found[path.parent.name] = int(numbers[-1])
+    return found
+
+
+def test_each_of_24_runs_ends_once_whatever_happens_to_workers_nodes_and_submitter(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    there, here, log = tmp_path / "there", tmp_path / "here", tmp_path / "log.txt"
+    sweep = engine_runs.command(
+        there, 24, EPOCHS, "launcher=ray", f"launcher.address={cluster.address}", "launcher.runs_per_job=4"
+    )
+    driver = start(cluster, log, sweep, 0.04)
+    wait_until(lambda: len(engine_runs.finished(there)) >= 1, 240)
+    driver.kill()
+    driver.wait()
+    driver = start(cluster, log, sweep, 0.04)
+    wait_until(lambda: "runs in" in log.read_text().rpartition("Ray cluster of")[0].rpartition("\n")[2], 120)
+
+    # The process that trains is killed, then the worker of Ray that started it, then everything on a node.
+    done = len(engine_runs.finished(there))
+    wait_until(lambda: len(engine_runs.finished(there)) > done, 240)
+    name, victim = next(iter(processes(there).items()))
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: processes(there).get(name) != victim, 120)
+    other, victim = next((run, process) for run, process in processes(there).items() if run != name)
+    parent = int(Path(f"/proc/{victim}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    wait_until(lambda: processes(there).get(other) != victim, 120)
+    assert not Path(f"/proc/{victim}").exists(), "what trains ends with the worker that started it"
+    cluster.kill_node("second")
+
+    assert driver.wait(timeout=400) == 0, log.read_text()
+    engine_runs.train_here(here, 24, EPOCHS)
+    engine_runs.check_once_and_equal(there, here, EPOCHS)
+    headers = sum(path.read_text().count("--- Ray job") for path in there.glob("runs/*/job.log"))
+    assert headers >= 26
+    print(f"24 runs, {headers} attempts")
+    cluster.start_node("second")
+
+
+def test_who_does_not_know_the_token_is_refused_in_a_sentence(cluster: Cluster, tmp_path: Path) -> None:
+    sweep = engine_runs.command(tmp_path / "out", 2, EPOCHS, "launcher=ray", f"launcher.address={cluster.address}")
+    done = subprocess.run(
+        sweep, env=without_token(cluster.env), capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"lossbench: Ray cannot use launcher.address={cluster.address}: ")
+    assert last.endswith("if it has a token: export RAY_AUTH_MODE=token and the token here too?")
+
+
+def test_what_no_node_has_is_refused_before_anything_waits_for_it(cluster: Cluster, tmp_path: Path) -> None:
+    options = ("launcher=ray", f"launcher.address={cluster.address}", "launcher.cpus_per_run=64")
+    done = start(cluster, tmp_path / "log.txt", engine_runs.command(tmp_path / "out", 2, EPOCHS, *options), 0)
+    assert done.wait(timeout=200) == 1
+    last = (tmp_path / "log.txt").read_text().strip().splitlines()[-1]
+    assert last == "lossbench: a job needs CPU 64, and no node of the Ray cluster has that, at most CPU 4; ask for less"
