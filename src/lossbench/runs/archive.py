@@ -23,7 +23,7 @@ from lossbench.runs.checks import (
     check_unpacked,
     content_of,
 )
-from lossbench.runs.folder import DIVERGED_FILES, FILES, WEIGHTS, Run, runs_dir, to_json
+from lossbench.runs.folder import DIVERGED_FILES, FILES, WEIGHTS, LockLostError, Run, runs_dir, to_json
 from lossbench.runs.records import (
     Divergence,
     Found,
@@ -189,9 +189,9 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
 
 
 def take(run: Run, contents: Mapping[str, bytes]) -> bool | None:
-    """Write the files of a run, its result last; False: it has a result by now, None: a process here is training it.
+    """Write the files of a run, its result last; False: it has a result by now, None: another process owns it.
 
-    A write that fails or is interrupted leaves none of the files.
+    A write that fails or is interrupted leaves none of the files, unless another process owns the run by then.
     """
     names = tuple(contents)
     is_new = not os.path.lexists(run.folder)
@@ -205,11 +205,14 @@ def take(run: Run, contents: Mapping[str, bytes]) -> bool | None:
         try:
             for name, content in contents.items():
                 run.write(name, content)
+        except LockLostError:
+            return None
         except BaseException:
-            for name in names:
-                (run.folder / name).unlink(missing_ok=True)
-            if is_new:
-                shutil.rmtree(run.folder, ignore_errors=True)
+            if run.lost() is None:
+                for name in names:
+                    (run.folder / name).unlink(missing_ok=True)
+                if is_new:
+                    shutil.rmtree(run.folder, ignore_errors=True)
             raise
     return True
 
