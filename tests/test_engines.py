@@ -259,7 +259,8 @@ def test_a_job_without_progress_is_not_continued_for_ever(tmp_path: Path) -> Non
 def test_a_plugin_edited_after_submission_is_refused(tmp_path: Path, fresh_plugins: None) -> None:
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\nfrom lossbench import LossConfig, register_loss\n\n\n"
-        "@register_loss(label='Mine', probabilities='softmax')\n@dataclass\nclass Mine(LossConfig):\n    name: str = 'mine'\n"
+        "@register_loss(label='Mine', probabilities='softmax')\n@dataclass\n"
+        "class Mine(LossConfig):\n    name: str = 'mine'\n"
     )
     load_plugin(tmp_path / "mine.py")
     config = made_runs.config(tmp_path)

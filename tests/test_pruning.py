@@ -182,3 +182,28 @@ def test_predictions_of_many_classes_go_and_their_counts_stay(tmp_path: Path) ->
     assert prune(tmp_path / "results", lambda record: False, own_labels) == pruned.Pruned()
     assert all_records(tmp_path / "out", tmp_path / "results").problems == []
     assert publish(tmp_path / "out", tmp_path / "results") == 0
+
+
+def test_of_a_run_that_nothing_reads_the_confusion_matrix_stays(tmp_path: Path) -> None:
+    made = config(tmp_path / "out", 0)
+    run = open_run(made)
+    run.start(made)
+    whole = arrays(0.8) | {"test_predictions": np.array([0, 1], np.uint8), "test_mean_softmax": np.eye(2)}
+    run.finish(result(made, 0.8), whole)
+    publish(tmp_path / "out", tmp_path / "results")
+    full = committed_records(tmp_path / "results").records[run.id]
+    assert prune(tmp_path / "results", lambda record: False, own_labels).dropped == []
+    done = prune(tmp_path / "results", lambda record: False, own_labels, lambda record: record.id != run.id)
+    assert done.dropped == [run.id]
+    found = committed_records(tmp_path / "results")
+    assert verify(found) == []
+    left = found.records[run.id].arrays() or {}
+    assert list(left) == ["confusion_matrix"]
+    assert np.array_equal(left["confusion_matrix"], whole["confusion_matrix"])
+    assert found.records[run.id].fields["pruned"] == {
+        "dropped": ["output_bias", "test_mean_softmax", "test_predictions"],
+        "full_sha256": full.fields["arrays_sha256"],
+    }
+    again = prune(tmp_path / "results", lambda record: False, own_labels, lambda record: record.id != run.id)
+    assert again == pruned.Pruned()
+    assert all_records(tmp_path / "out", tmp_path / "results").problems == []

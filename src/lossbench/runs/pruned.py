@@ -1,6 +1,7 @@
 """Pruning committed arrays: what is computed from logits stays, and what no report reads goes."""
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,9 @@ DROPPED = ("test_logits", "test_labels")
 OF_MANY_CLASSES = ("test_predictions", "test_labels")
 """What pruning drops of a run with too many classes for a confusion matrix; `COUNTS` takes their place."""
 
+LEFT = ("confusion_matrix", COUNTS)
+"""What pruning leaves of a run whose arrays nothing reads."""
+
 
 @dataclass
 class Pruned:
@@ -35,6 +39,7 @@ def prune(
     results_dir: str | Path,
     keeps_logits: Callable[[Record], bool],
     labels_of: Callable[[Record, Mapping[str, np.ndarray]], np.ndarray | None],
+    is_read: Callable[[Record], bool] = lambda record: True,
 ) -> Pruned:
     """Drop the logits of committed runs that are no longer needed, after adding their scores and ranks to the record.
 
@@ -46,6 +51,7 @@ def prune(
         results_dir: the folder of committed records.
         keeps_logits: whether to keep a run's logits.
         labels_of: true classes of a run's test images, [N], from its record and arrays; None if unknown.
+        is_read: whether anything reads a run's arrays other than `LEFT`; False drops them too.
 
     Raises:
         ValueError: a record or its arrays are damaged or contradictory; nothing is written then.
@@ -73,11 +79,31 @@ def prune(
             if content is not None:
                 smaller[record.arrays_path] = content
                 done.bytes_saved += record.arrays_path.stat().st_size - len(content)
+        for name, record in records.items():
+            if is_read(record) or _has_only_left(record):
+                continue
+            path = record.arrays_path
+            arrays = _unpacked(smaller[path]) if path in smaller else record.arrays()
+            if arrays is not None and "test_logits" not in arrays and (others := sorted(arrays.keys() - set(LEFT))):
+                before = len(smaller[path]) if path in smaller else path.stat().st_size
+                records[name], smaller[path] = _without(record, arrays, others)
+                done.bytes_saved += before - len(smaller[path])
+                done.dropped += [name] if name not in done.dropped else []
         if done.scored or smaller:
             write_bytes(folder / "records.jsonl", as_lines(records))
         for path, content in smaller.items():
             write_bytes(path, content)
     return done
+
+
+def _has_only_left(record: Record) -> bool:
+    """Whether a record's arrays were pruned to `LEFT` before, by one of them that every run writes."""
+    return "output_bias" in record.fields.get("pruned", {}).get("dropped", ()) and not _is_full(record)
+
+
+def _unpacked(content: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(content)) as arrays:
+        return dict(arrays)
 
 
 def _is_full(record: Record) -> bool:
@@ -115,10 +141,11 @@ def _without(record: Record, arrays: Mapping[str, np.ndarray], names: Sequence[s
     """The record of a run without some of its arrays, and the bytes of the others; of predictions the counts stay."""
     dropped = [key for key in names if key in arrays]
     left = {key: array for key, array in arrays.items() if key not in dropped}
-    if "test_predictions" in dropped:
+    if "test_predictions" in dropped and "confusion_matrix" not in left:
         left[COUNTS] = counts_of(arrays)
     content, fields = packed(left), dict(record.fields)
     full = fields["pruned"]["full_sha256"] if "pruned" in fields else fields["arrays_sha256"]
     fields["arrays_sha256"] = hashlib.sha256(content).hexdigest()
-    fields["pruned"] = {"dropped": dropped, "full_sha256": full}
+    earlier = fields["pruned"]["dropped"] if "pruned" in fields else []
+    fields["pruned"] = {"dropped": [*earlier, *(name for name in dropped if name not in earlier)], "full_sha256": full}
     return replace(record, fields=fields), content

@@ -25,7 +25,13 @@ def prune(results_dir: str | Path, output_dir: str | Path) -> Pruned:
     results = known_results(output_dir, results_dir)
     read = {results.name(config) for study in studies() for config in study.read_logits(results.accuracy)}
     prepared = _Prepared(output_dir)
-    return pruned.prune(results_dir, lambda record: record.id in read, prepared.labels)
+
+    def is_read(record: Record) -> bool:
+        """Whether arrays are read: not of runs that choose a learning rate, nor of those with a known posterior."""
+        selects = record.fields["config"]["dataset"].get("num_validation") is not None
+        return record.id in read or not (selects or "bayes" in record.fields)
+
+    return pruned.prune(results_dir, lambda record: record.id in read, prepared.labels, is_read)
 
 
 def in_words(done: Pruned) -> str:
