@@ -189,6 +189,7 @@ def test_of_a_run_that_nothing_reads_the_confusion_matrix_stays(tmp_path: Path) 
     run = open_run(made)
     run.start(made)
     whole = arrays(0.8) | {"test_predictions": np.array([0, 1], np.uint8), "test_mean_softmax": np.eye(2)}
+    whole |= {"gradient_norm": np.ones(3)}
     run.finish(result(made, 0.8), whole)
     publish(tmp_path / "out", tmp_path / "results")
     full = committed_records(tmp_path / "results").records[run.id]
@@ -198,10 +199,10 @@ def test_of_a_run_that_nothing_reads_the_confusion_matrix_stays(tmp_path: Path) 
     found = committed_records(tmp_path / "results")
     assert verify(found) == []
     left = found.records[run.id].arrays() or {}
-    assert list(left) == ["confusion_matrix"]
+    assert list(left) == ["confusion_matrix", "gradient_norm"]
     assert np.array_equal(left["confusion_matrix"], whole["confusion_matrix"])
     assert found.records[run.id].fields["pruned"] == {
-        "dropped": ["output_bias", "test_mean_softmax", "test_predictions"],
+        "dropped": ["test_predictions", "output_bias", "test_mean_softmax"],
         "full_sha256": full.fields["arrays_sha256"],
     }
     again = prune(tmp_path / "results", lambda record: False, own_labels, lambda record: record.id != run.id)

@@ -21,8 +21,11 @@ DROPPED = ("test_logits", "test_labels")
 OF_MANY_CLASSES = ("test_predictions", "test_labels")
 """What pruning drops of a run with too many classes for a confusion matrix; `COUNTS` takes their place."""
 
-LEFT = ("confusion_matrix", COUNTS)
-"""What pruning leaves of a run whose arrays nothing reads."""
+UNREAD = (
+    *("test_predictions", "output_bias", "gradient_norms_init"),
+    *("test_mean_softmax", "test_mean_sigmoid", "train_mean_softmax", "train_mean_sigmoid"),
+)
+"""What pruning drops of a run of which nothing reads more than the confusion matrix and traces."""
 
 
 @dataclass
@@ -51,7 +54,7 @@ def prune(
         results_dir: the folder of committed records.
         keeps_logits: whether to keep a run's logits.
         labels_of: true classes of a run's test images, [N], from its record and arrays; None if unknown.
-        is_read: whether anything reads a run's arrays other than `LEFT`; False drops them too.
+        is_read: whether anything reads a run's `UNREAD`; False drops them too.
 
     Raises:
         ValueError: a record or its arrays are damaged or contradictory; nothing is written then.
@@ -80,11 +83,15 @@ def prune(
                 smaller[record.arrays_path] = content
                 done.bytes_saved += record.arrays_path.stat().st_size - len(content)
         for name, record in records.items():
-            if is_read(record) or _has_only_left(record):
+            if is_read(record) or _lacks_unread(record):
                 continue
             path = record.arrays_path
             arrays = _unpacked(smaller[path]) if path in smaller else record.arrays()
-            if arrays is not None and "test_logits" not in arrays and (others := sorted(arrays.keys() - set(LEFT))):
+            if (
+                arrays is not None
+                and "test_logits" not in arrays
+                and (others := [one for one in UNREAD if one in arrays])
+            ):
                 before = len(smaller[path]) if path in smaller else path.stat().st_size
                 records[name], smaller[path] = _without(record, arrays, others)
                 done.bytes_saved += before - len(smaller[path])
@@ -96,8 +103,8 @@ def prune(
     return done
 
 
-def _has_only_left(record: Record) -> bool:
-    """Whether a record's arrays were pruned to `LEFT` before, by one of them that every run writes."""
+def _lacks_unread(record: Record) -> bool:
+    """Whether `UNREAD` was dropped of a record's arrays before, by one of them that every run writes."""
     return "output_bias" in record.fields.get("pruned", {}).get("dropped", ()) and not _is_full(record)
 
 
