@@ -21,6 +21,7 @@ from hypothesis import Phase, settings
 from invented import Known, all_of_cnn2c
 from kinds_of_runs import Invoke, Made, make_all
 from plugin_files import HELPER, MY_FOCAL
+from simulated_hosts import Clock, OnHost, simulated_clock, simulated_host
 from weighted_runs import make_trained
 
 from lossbench.cli.main import lossbench
@@ -162,3 +163,15 @@ def own_files(tmp_path: Path) -> Path:
     (folder / "my_focal.py").write_text(MY_FOCAL)
     (folder / "helper.py").write_text(HELPER)
     return folder
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which leases are measured."""
+    return simulated_clock(monkeypatch)
+
+
+@pytest.fixture
+def on_host(monkeypatch: pytest.MonkeyPatch) -> OnHost:
+    """Makes what follows happen on another host, as far as leases are concerned."""
+    return simulated_host(monkeypatch)

@@ -44,6 +44,7 @@ def finished(folder: Path, seed: int = 0, test_accuracy: float = 0.9, **changes:
     run.start(config(folder, seed))
     lines = [{"epoch": epoch, "test/accuracy": test_accuracy} for epoch in range(1, 21)]
     write_bytes(run.folder / "metrics.jsonl", b"".join(to_json(line) + b"\n" for line in lines))
+    (run.folder / "result.json").unlink(missing_ok=True)  # a record is never replaced
     run.finish(result(config(folder, seed), test_accuracy, **changes), arrays(test_accuracy))
     return run
 
@@ -67,6 +68,7 @@ def diverged(folder: Path, seed: int = 0, **changes: Any) -> Run:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file by its place, without locks, which are empty."""
+    """Every file by its place, without locks and claims, which tell who writes."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    paths = [path for path in paths if path.parent.name != ".claim"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}

@@ -40,6 +40,7 @@ def add(made: Config, accuracy: float, given: Mapping[str, Any] | None = None, *
     run.start(made)
     lines = [{"epoch": epoch, "test/accuracy": accuracy} for epoch in range(1, 21)]
     write_bytes(run.folder / "metrics.jsonl", b"".join(to_json(line) + b"\n" for line in lines))
+    (run.folder / "result.json").unlink(missing_ok=True)  # a record is never replaced
     run.finish(result(made, accuracy, **changes), given or arrays(accuracy))
     return run
 

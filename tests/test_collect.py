@@ -12,9 +12,8 @@ from kinds_of_runs import Invoke
 from made_runs import ARRAYS, config, contents, diverged, finished, result
 from test_travel import flip
 
-from lossbench.runs import archive
 from lossbench.runs.collect import collect
-from lossbench.runs.folder import WEIGHTS, Run, open_run
+from lossbench.runs.folder import WEIGHTS, LockLostError, Run, open_run
 from lossbench.runs.records import own_records, verify
 from lossbench.runs.remote import Remote, remote_of
 from lossbench.system.files import write_bytes
@@ -131,6 +130,7 @@ def test_another_result_than_the_one_here_is_named_and_changes_nothing(
 @pytest.mark.parametrize("source", SOURCES)
 def test_weights_come_if_asked_for_also_later(source: str, server: str, invoke: Invoke) -> None:
     run = finished(Path("a"), 0)
+    (run.folder / "result.json").unlink()
     run.finish(result(config(Path("a"), 0)), ARRAYS, b"weights")
     assert invoke("collect", source).output.startswith("1 run added")
     brought = Path("outputs/runs") / run.id / WEIGHTS
@@ -161,19 +161,32 @@ def test_an_interrupted_collect_leaves_nothing_half_written(
     run = finished(Path("a"), 0)
     count = 0
 
-    def write(path: Path, content: bytes) -> None:
+    def write(run: Run, name: str, content: bytes) -> None:
         nonlocal count
         if count == at:
             raise error
         count += 1
-        write_bytes(path, content)
+        write_bytes(run.folder / name, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "write_bytes", write)
+        patch.setattr(Run, "write", write)
         with pytest.raises((KeyboardInterrupt, OSError)):
             collect("a", "outputs")
     assert not (Path("outputs/runs") / run.id).exists()
     assert collect("a", "outputs").new == [run.id]
+
+
+def test_a_run_that_another_process_takes_over_meanwhile_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished(Path("a"), 0)
+
+    def write(run: Run, name: str, content: bytes) -> None:
+        write_bytes(run.folder / name, b"of the other")
+        raise LockLostError("another process owns it")
+
+    monkeypatch.setattr(Run, "write", write)
+    found = collect("a", "outputs")
+    assert (found.new, found.left_out) == ([], [f"{run.id} is running here; collect it again when it has ended"])
+    assert (Path("outputs/runs") / run.id / "config.json").read_bytes() == b"of the other"
 
 
 def test_a_killed_collect_leaves_an_unfinished_run_that_the_next_one_brings() -> None:

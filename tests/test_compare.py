@@ -114,6 +114,7 @@ def test_a_dry_run_says_how_many_runs_and_writes_nothing(
     assert lines[2] == "all losses at the common learning rate: 10 of 10 runs to do"
     assert lines[3].startswith("known so far: 24 runs, ")
     assert lines[4].startswith("whole, from nothing: at most 54 runs, 27 a loss, ")
+    assert lines[5].endswith("such as an H100: lossbench plan compare with the same options")
     assert list(tmp_path.iterdir()) == []
 
 

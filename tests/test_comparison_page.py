@@ -291,7 +291,7 @@ def test_all_files_are_written(invented: Invented, tmp_path: Path) -> None:
         f"{stem}.{form}" for stem in ("differences", "learning_rates", "pairs", "improvement") for form in FORMS
     }
     texts = {"index.html", "report.md", "summary.md", "table.csv", "probabilities.csv"}
-    assert names - {".lock", ".drawn.json"} == texts | pictures
+    assert names - {".claim", ".drawn.json"} == texts | pictures
     assert (tmp_path / "page" / "summary.md").read_text() == summary
     assert summary.startswith("At their own learning rates, LGL is equivalent to SML within 0.25 points")
     lines = list(csv.DictReader((tmp_path / "page" / "table.csv").open()))

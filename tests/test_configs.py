@@ -127,8 +127,8 @@ def test_the_choices_are_these() -> None:
     assert choices["model"] == set(MODELS)
     others = {"npz", "words", "gaussian_classes"}  # they have test files of their own
     assert choices["dataset"] == choices["schedule"] == {*DATASETS, *others}
-    assert {path.stem for path in (CONF / "launcher").iterdir()} == set(LAUNCHERS)
     assert {path.name for path in CONF.iterdir()} == {"base.yaml", "config.yaml", "reproduce.yaml", "launcher", *KEYS}
+    assert {path.stem for path in (CONF / "launcher").iterdir()} == set(LAUNCHERS)
     for path in CONF.rglob("*.yaml"):
         assert path.read_text().startswith("# "), f"{path.name} does not say what it is"
 

@@ -26,7 +26,7 @@ from lossbench.studies.aaai20.grid import configs
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = ("dataset=digits", "dataset.num_train=64", "schedule.batch_size=32", "runtime.num_threads=1")
-FILES = {"config.json", "metrics.jsonl", "arrays.npz", "result.json", "train.log", ".lock"}
+FILES = {"config.json", "metrics.jsonl", "arrays.npz", "result.json", "train.log", ".claim"}
 
 
 def small(**changes: Any) -> Config:
@@ -65,6 +65,7 @@ def said(folder: Path, name: str, *arguments: str) -> str:
 
 def contents(folder: Path) -> dict[str, bytes]:
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    paths = [path for path in paths if path.parent.name != ".claim"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
@@ -194,7 +195,7 @@ def test_a_sweep_makes_all_runs_and_an_archive_carries_them(tmp_path: Path) -> N
     assert "4 finished runs written to runs.zip" in said(tmp_path, "lossbench", "export", "runs.zip")
     assert "4 runs added to outputs/runs, 0 existed already" in said(there, "lossbench", "import", "../runs.zip")
     assert "0 runs added to outputs/runs, 4 existed already" in said(there, "lossbench", "import", "../runs.zip")
-    carried = {f"outputs/runs/{id_}/{name}" for id_ in ids for name in FILES - {"train.log", ".lock"}}
+    carried = {f"outputs/runs/{id_}/{name}" for id_ in ids for name in FILES - {"train.log", ".claim"}}
     before = contents(tmp_path / "outputs")
     assert contents(there) == {name: before[name.removeprefix("outputs/")] for name in carried}
     output = said(there, "train", "-m", *arguments, "loss=lgl,sml", "seed=0,1")

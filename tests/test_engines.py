@@ -112,6 +112,11 @@ def test_options_of_ray_are_checked() -> None:
         Ray(retries=-1)
     with pytest.raises(ValueError, match=r"^launcher\.memory_gb must be null or > 0, got -2$"):
         Ray(memory_gb=-2)
+    with pytest.raises(ValueError, match=r'^launcher\.resources must be a list such as \["big=1"\], got \[\'big\'\]$'):
+        Ray(resources=["big"])
+    assert Ray(resources=["big=1.5", "x=2"]).amounts() == {"big": 1.5, "x": 2.0}
+    with pytest.raises(ValueError, match=r"^launcher\.sbatch must be a list of options without dashes, such as"):
+        Slurm(sbatch=["--nice=100"])
 
 
 def submitted(sweep: Sweep, some: list[Config], id_: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import secrets
 import shutil
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from lossbench.runs.folder import Run, Status, open_run
 from lossbench.runs.records import own_records
 from lossbench.sweep import run_all as sweep
 from lossbench.sweep.run_all import run_all
+from lossbench.system import files
 from lossbench.system.files import NotAFileError, sha256_of, write_bytes
 
 
@@ -188,10 +190,13 @@ def test_a_link_in_the_place_of_a_file_that_grows_is_not_followed(name: str, tmp
     assert mine.read_bytes() == content
 
 
-def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine = tmp_path / "mine.txt"
     mine.write_bytes(b"mine")
-    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to(mine)
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "0" * 2 * size)
+    (tmp_path / f".file.{files._mark()}-{os.getpid()}-{'0' * 8}.tmp").symlink_to(mine)
     write_bytes(tmp_path / "file", b"other")
     assert (mine.read_bytes(), (tmp_path / "file").read_bytes()) == (b"mine", b"other")
 
@@ -234,9 +239,10 @@ def test_a_run_whose_lock_was_removed_stops_and_writes_nothing_more(
         def watched(epoch: int, fraction: float, line: str) -> None:
             on_step(epoch, fraction, line)
             if line and epoch == 1:
-                (run.folder / ".lock").unlink()
+                shutil.rmtree(run.folder / ".claim")
                 if replaced:
-                    (run.folder / ".lock").touch()
+                    (run.folder / ".claim").mkdir()
+                    (run.folder / ".claim" / "1").touch()
                 kept.append(contents(run.folder))
 
         return fit(config, run, watched)
@@ -244,7 +250,7 @@ def test_a_run_whose_lock_was_removed_stops_and_writes_nothing_more(
     with monkeypatch.context() as patched:
         patched.setattr(sweep, "fit", disturbed)
         summary = run_all([made])
-    assert summary.failed[run.id].startswith(f"{run.folder / '.lock'} was removed or replaced during the run, so ")
+    assert summary.failed[run.id].startswith(f"{run.folder / '.claim'} was removed or replaced during the run, so ")
     assert [contents(run.folder)] == kept  # another process may have gone on
     assert run_all([made]).finished == [run.id]
     assert (run.folder / "train.log").read_text().count(": epoch 2 of 3") == 1

@@ -85,6 +85,7 @@ def give(folder: Path, cell: Cell, seed: int, accuracy: float, num_classes: int,
     config = replace(cell.config, seed=seed, runtime=Runtime(output_dir=str(folder)))
     run = open_run(config)
     run.start(config)
+    (run.folder / "result.json").unlink(missing_ok=True)  # a record is never replaced
     run.finish(fields(config, accuracy, **odd), {"confusion_matrix": confusion(num_classes, accuracy)})
 
 

@@ -85,7 +85,7 @@ def test_a_kill_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.
     assert result_of(BIAS, [tmp_path]) is None
     assert measure_all([measured(Counted())], tmp_path).finished == [BIAS.id]
     folder = store.folder_of(BIAS, tmp_path)
-    assert {path.name for path in folder.iterdir()} - {".lock"} == {"result.json"}
+    assert {path.name for path in folder.iterdir()} - {".claim"} == {"result.json"}
 
 
 @pytest.mark.parametrize("damage", ["", '{"result": {}}', "[]", '{"measurement": {}, "result": {}}'])

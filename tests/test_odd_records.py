@@ -206,13 +206,14 @@ def test_a_folder_that_may_only_be_read_is_listed(made: Made, invoke: Invoke, mo
 
     context = multiprocessing.get_context("spawn")
     ready, done = context.Event(), context.Event()
+    monkeypatch.setenv("LOSSBENCH_LEASE_S", "3600")  # the other process writes nothing meanwhile
     other = context.Process(target=_hold, args=(made["stopped"].folder, ready, done))
     other.start()
     try:
         assert ready.wait(60)
         before = sorted(Path().rglob("*"))
-        monkeypatch.setattr("lossbench.runs.folder.FileLock", read_only)
-        monkeypatch.setattr(Path, "mkdir", read_only)
+        for module, name in ((Path, "mkdir"), (Path, "write_bytes"), (os, "link"), (os, "replace")):
+            monkeypatch.setattr(module, name, read_only)
         shown = {line["run_id"]: line["status"] for line in json.loads(invoke("runs", "--json").stdout)}
         assert shown == {
             made["finished"].id: "finished",

@@ -230,7 +230,8 @@ def test_errors_of_estimates_are_as_the_documentation_says(committed: None, caps
 
 
 def test_a_step_is_measured_without_the_data_set(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (("dataset=fmnist",), ("dataset=words", "model=word2next", "loss=nce")):
+    kinds = (("dataset=fmnist",), ("dataset=words", "model=word2next", "loss=nce"))
+    for words in (*kinds, ("dataset=gaussian_classes", "model=linear")):
         found = facts(capsys, *words, "--measure", "--on", "here", "runtime.device=cpu")
         assert found["machines"][0]["estimated_from"] == {"a training step measured now": 1}
         assert found["machines"][0]["wall_hours"] > 0

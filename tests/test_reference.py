@@ -59,7 +59,8 @@ def test_the_reference_plan_is_listed_and_takes_no_other_options(tmp_path: Path)
         "learning rates of CNN2C on MNIST, on validation images",
         "learning rates of CNN2C on MNIST, one step beyond an edge of the grid",
     ]
-    assert names[-4:-1] == [
+    assert lines[-2].endswith("lossbench plan reference with the same options")
+    assert names[-5:-2] == [
         "learning rates of CNN5C, two steps beyond",
         "class weights on imbalanced data",
         "class weights on other imbalances",

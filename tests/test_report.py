@@ -72,6 +72,7 @@ def finish(folder: Path, config: Config, accuracy: float, **changes: Any) -> Pat
     run = open_run(config)
     run.start(config)
     run.append_metrics({"epoch": 1, "test/accuracy": accuracy})
+    (run.folder / "result.json").unlink(missing_ok=True)  # a record is never replaced
     run.finish(fields(config, accuracy, **changes), confusion(round(1000 * accuracy)))
     return run.folder
 
@@ -101,7 +102,7 @@ def text(folder: Path, table: int, form: str) -> str:
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {".lock"}
+    return {path.name for path in folder.iterdir()} - {".claim"}
 
 
 @pytest.fixture(scope="module")

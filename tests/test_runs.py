@@ -23,11 +23,11 @@ def test_the_record_is_written_last_and_means_done(tmp_path: Path, monkeypatch: 
     run.write_checkpoint(b"state")
     written: list[str] = []
 
-    def spy(path: Path, content: bytes) -> None:
+    def spy(path: Path, content: bytes, *more: Any) -> None:
         written.append(path.name)
         assert not run.finished
         assert run.read_checkpoint() == b"state"
-        write_bytes(path, content)
+        write_bytes(path, content, *more)
 
     monkeypatch.setattr("lossbench.runs.folder.write_bytes", spy)
     assert run.read_checkpoint() == b"state"
@@ -48,10 +48,10 @@ def test_that_a_run_diverged_is_written_last_and_goes_when_it_is_tried_again(
     run.start(config(tmp_path))
     assert run.read_divergence() is None
 
-    def killed(path: Path, content: bytes) -> None:
+    def killed(path: Path, content: bytes, *more: Any) -> None:
         if path.name == "diverged.json":
             raise KeyboardInterrupt
-        write_bytes(path, content)
+        write_bytes(path, content, *more)
 
     monkeypatch.setattr("lossbench.runs.folder.write_bytes", killed)
     with pytest.raises(KeyboardInterrupt):

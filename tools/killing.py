@@ -67,7 +67,7 @@ def _die() -> None:
 def arm(kill: Kill) -> None:
     """Make this process kill itself inside a write, by patching the functions that the writing code calls."""
     left, current = kill.count, ""
-    opened, fsync, replace = Path.open, os.fsync, Path.replace
+    opened, fsync, replace, link = Path.open, os.fsync, Path.replace, os.link
 
     def meant(stage: str) -> bool:
         nonlocal left
@@ -119,7 +119,16 @@ def arm(kill: Kill) -> None:
             _die()
         return done
 
+    def watched_link(source: Any, target: Any) -> None:
+        named = str(source).endswith(".tmp")  # else it is a number of a claim
+        if named and meant("synced"):
+            _die()
+        link(source, target)
+        if named and meant("renamed"):
+            _die()
+
     Path.open, Path.replace, os.fsync = watched_open, watched_replace, watched_fsync  # type: ignore[method-assign,assignment]
+    os.link = watched_link  # type: ignore[assignment]
 
 
 def write_in_place(path: Path, write: Callable[[Any], object]) -> None:

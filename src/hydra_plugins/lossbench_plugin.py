@@ -1,10 +1,11 @@
 """Hydra's `-m` goes through lossbench's own sweep: all runs in one list, several at a time, and no files of Hydra's."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import product
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep, ValueType
@@ -47,9 +48,9 @@ def _numbers(start: Decimal, stop: Decimal, step: Decimal) -> Iterator[Decimal]:
 
 
 class LossbenchSweeper(Sweeper):
-    """Every combination of the values in a command line; all are composed before the task is called with their list.
+    """Every combination of the values in a command line; the task is called once, with the composed jobs in turn.
 
-    So a wrong one is refused before any starts. No launcher and no folder of Hydra's is needed.
+    A job is to be converted before the next one is taken. No launcher and no folder of Hydra's is needed.
     """
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -57,7 +58,7 @@ class LossbenchSweeper(Sweeper):
         self._loader, self._task, self._config = hydra_context.config_loader, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:
-        """Compose all jobs and hand them to the task.
+        """Compose the jobs and hand them to the task.
 
         Raises:
             HydraException: one of them cannot be composed.
@@ -67,11 +68,38 @@ class LossbenchSweeper(Sweeper):
         for override in map(_decimal, parser.parse_overrides(list(map(_single, arguments)))):
             values[override.get_key_element()] = list(_strings(override))
         keys = [[f"{key}={value}" for value in given] for key, given in values.items()]
-        jobs = [self._loader.load_sweep_config(self._config, list(job)) for job in product(*keys)]
-        for job in jobs:
-            with open_dict(job):
-                del job["hydra"]
-        self._task(jobs)
+        parsed = {text: parser.parse_override(text) for texts in keys for text in texts}
+        are_plain = [self._is_plain([parsed[text] for text in texts]) for texts in keys]
+        choosing = [texts if not is_plain else [""] for texts, is_plain in zip(keys, are_plain, strict=True)]
+        composed = {choices: self._composed(filter(None, choices)) for choices in product(*choosing)}
+
+        def jobs() -> Iterator[DictConfig]:
+            for texts in product(*keys):
+                pairs = list(zip(texts, are_plain, strict=True))
+                job = composed[tuple("" if is_plain else text for text, is_plain in pairs)]
+                given = [parsed[text] for text, is_plain in pairs if is_plain]
+                ConfigLoaderImpl._apply_overrides_to_config(given, job)  # those of the job before are overwritten
+                yield job
+
+        self._task(jobs())
+
+    def _composed(self, texts: Iterable[str]) -> DictConfig:
+        job: DictConfig = self._loader.load_sweep_config(self._config, list(texts))
+        with open_dict(job):
+            del job["hydra"]
+        return job
+
+    def _is_plain(self, overrides: Sequence[Override]) -> bool:
+        """Whether the overrides of a key give values to an option that is there, and choose no group.
+
+        Such values are written into what Hydra composes once for the choices of the groups, as it takes long for that.
+        """
+        for one in overrides:
+            changes = one.is_add() or one.is_force_add() or one.is_delete() or one.is_hydra_override()
+            if changes or one.package is not None or isinstance(one.value(), dict):
+                return False
+        key = str(overrides[0].key_or_group) if overrides else ""
+        return "." in key or not self._loader.get_group_options(key)
 
 
 def _strings(override: Override) -> Iterable[str]:

@@ -15,7 +15,7 @@ from lossbench.cli import quick_comparison
 from lossbench.cli.comparing import Asked, asked, comparison_of, launcher_of
 from lossbench.cli.hydra_main import plain_errors
 from lossbench.cli.launching import launched
-from lossbench.cli.printing import num_runs, say_pages, say_summary
+from lossbench.cli.printing import elsewhere, num_runs, say_pages, say_summary
 from lossbench.config.plugins import files_named
 from lossbench.config.registry import LABELS
 from lossbench.config.run import Config, Runtime, run_id
@@ -138,6 +138,7 @@ def _say_cost(comparison: Comparison, known: Results, runtime: Runtime) -> None:
         f"whole, from nothing: at most {num_runs(most)}, {sum(comparison.rules.most_runs)} a loss, "
         f"{hours.in_words([one] * most, measured, device)}"
     )
+    print(elsewhere("compare"))
 
 
 def _train(comparison: Comparison, launcher: Launcher, given: Asked, results: Results) -> tuple[Results, int, bool]:

@@ -78,7 +78,7 @@ def hydra_main(
         with explained(Command(name, CONF, config_name), sys.argv[1:]):
             sys.argv[1:] = job_by_job(sys.argv[1:])
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(keep)()
-            options = [list(map(to_own, one)) if isinstance(one, list) else to_own(one) for one in given]
+            options = [list(map(to_own, one)) if isinstance(one, Iterator) else to_own(one) for one in given]
         for found in options:  # one, or none after --cfg and the like
             if found == []:
                 raise ValueError("the sweep holds no run: one of its ranges or globs is empty")

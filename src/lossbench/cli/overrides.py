@@ -36,6 +36,8 @@ ONE = ("=choice({lossbench_one:", "})")
 
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
 
+LISTED = {int: "whole numbers", float: "numbers", str: "texts"}
+
 
 @dataclass(frozen=True)
 class Command:
@@ -375,7 +377,7 @@ def _kind(kind: Any) -> str:
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(_kind(part) for part in get_args(kind))
     if get_origin(kind) is list:
-        return f"a list of {'whole ' if get_args(kind) == (int,) else ''}numbers in brackets"
+        return f"a list of {LISTED.get(get_args(kind)[0], 'values')} in brackets"
     return KINDS.get(kind) or f"one of {', '.join(_words(kind))}"
 
 

@@ -93,6 +93,11 @@ def num_runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
+def elsewhere(command: str) -> str:
+    """The line of a dry run that names the command for its cost on other machines."""
+    return f"the cost on other machines, such as an H100: lossbench plan {command} with the same options"
+
+
 def say_summary(summary: Any) -> None:
     """Print the outcome of a list of runs: counts, postponed runs, and a line for each failed run."""
     if len(summary.finished) + len(summary.skipped) + len(summary.failed) > 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lossbench.cli import shown
 from lossbench.cli.hydra_main import hydra_main, one_plan
 from lossbench.cli.launching import launched
-from lossbench.cli.printing import say_summary
+from lossbench.cli.printing import elsewhere, say_summary
 from lossbench.config.run import Config, run_id
 from lossbench.engines.options import Launcher
 from lossbench.studies.options import Reproduce
@@ -92,6 +92,7 @@ def _reference(composed: Reproduce | list[Reproduce], launcher: Launcher) -> Non
         if left:
             break
     if plan.dry and planned:
+        print(elsewhere("reference"))
         print(f"in all {len(planned)} runs known so far, {hours.in_words(planned, measured, device)}")
     if not plan.dry and not left:
         for study in studies():

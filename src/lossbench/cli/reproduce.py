@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lossbench.cli import shown
 from lossbench.cli.hydra_main import hydra_main, one_plan
 from lossbench.cli.launching import launched
-from lossbench.cli.printing import say_pages, say_summary
+from lossbench.cli.printing import elsewhere, say_pages, say_summary
 from lossbench.config.run import Config, run_id
 from lossbench.engines.options import Launcher
 from lossbench.studies.options import Profile, Reproduce
@@ -46,6 +46,8 @@ def _reproduce(composed: Reproduce | list[Reproduce], launcher: Launcher) -> Non
     if plan.dry:
         for config in todo:
             print(f"  {run_id(config)}  {shown.flops(flops(config))}")
+        if todo:
+            print(elsewhere("reproduce"))
         return
     if profile == "quick":
         say(WHAT_QUICK_IS)

@@ -54,7 +54,7 @@ def _make(config: DatasetConfig, runtime: Runtime) -> Arrays:
     content = arrays | {"digest": _digest(path.name, arrays)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.parent / ".lock"):
-        remove_leftovers(path.parent)
+        remove_leftovers(path.parent, shared=True)
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **content))
     return arrays
 

@@ -1,5 +1,6 @@
 """Options of `launcher`: where the runs of a command are executed."""
 
+import re
 from dataclasses import dataclass, field
 
 from lossbench.config.options import require
@@ -62,7 +63,7 @@ class Slurm(JobLauncher):
     setup: list[str] = field(
         default_factory=list
     )  # shell lines that come before the program, such as "module load cuda"
-    sbatch: dict[str, str] = field(default_factory=dict)  # further options of sbatch, such as {nice: 100}
+    sbatch: list[str] = field(default_factory=list)  # further options of sbatch, such as "nice=100"
     python: str | None = None  # command that starts Python on a node; None: the program of this environment
     wait: bool = True  # false: the command ends after submitting
 
@@ -72,6 +73,9 @@ class Slurm(JobLauncher):
         valid = self.mem_gb is None or 0 < self.mem_gb < float("inf")
         require(valid, "launcher.mem_gb", "null or > 0", self.mem_gb)
         require(self.requeues >= 0, "launcher.requeues", ">= 0", self.requeues)
+        for text in self.sbatch:
+            valid = re.fullmatch(r"[A-Za-z][\w-]*(=.+)?", text) is not None
+            require(valid, "launcher.sbatch", 'a list of options without dashes, such as ["nice=100"]', self.sbatch)
         require(1 <= self.signal_s <= 65535, "launcher.signal_s", "in 1..65535", self.signal_s)
         least = -(-(self.signal_s + START_S) // 60)
         valid = self.time_min is None or self.time_min >= least
@@ -88,7 +92,7 @@ class Ray(JobLauncher):
     name: str = "ray"
     address: str | None = None  # host:port of an existing cluster, or auto; None: start one here
     memory_gb: float | None = None  # memory that Ray reserves for a job; None: none
-    resources: dict[str, float] = field(default_factory=dict)  # further resources that a job needs, such as {big: 1}
+    resources: list[str] = field(default_factory=list)  # further resources that a job needs, such as "big=1"
     retries: int = 3  # how often a job whose worker or node was lost is executed again
 
     def __post_init__(self) -> None:
@@ -96,6 +100,14 @@ class Ray(JobLauncher):
         valid = self.memory_gb is None or 0 < self.memory_gb < float("inf")
         require(valid, "launcher.memory_gb", "null or > 0", self.memory_gb)
         require(self.retries >= 0, "launcher.retries", ">= 0", self.retries)
+        for text in self.resources:
+            name, _, number = text.partition("=")
+            valid = bool(name) and number.replace(".", "", 1).isdecimal() and float(number) > 0
+            require(valid, "launcher.resources", 'a list such as ["big=1"]', self.resources)
+
+    def amounts(self) -> dict[str, float]:
+        """The amount of each further resource that a job needs."""
+        return {text.partition("=")[0]: float(text.partition("=")[2]) for text in self.resources}
 
 
 LAUNCHERS: dict[str, type[Launcher]] = {"local": Local, "slurm": Slurm, "ray": Ray}

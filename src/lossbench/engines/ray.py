@@ -80,7 +80,7 @@ class Tasks:
             num_cpus=0 if launcher.gpus_per_job else launcher.cpus_per_run * launcher.at_once(runs_per_gpu),
             num_gpus=launcher.gpus_per_job or None,
             memory=None if launcher.memory_gb is None else int(launcher.memory_gb * 1e9),
-            resources=dict(launcher.resources) or None,
+            resources=launcher.amounts() or None,
             max_retries=launcher.retries,
             retry_exceptions=[JobDiedError],
         )(execute)
@@ -185,7 +185,7 @@ def _check_resources(ray: Any, launcher: Ray, runs_per_gpu: int) -> None:
         ValueError: a resource is lacking.
     """
     cpus = 0 if launcher.gpus_per_job else launcher.cpus_per_run * launcher.at_once(runs_per_gpu)
-    needed = {"CPU": cpus, "GPU": launcher.gpus_per_job, **launcher.resources}
+    needed = {"CPU": cpus, "GPU": launcher.gpus_per_job, **launcher.amounts()}
     if launcher.memory_gb is not None:
         needed["memory"] = launcher.memory_gb * 1e9
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

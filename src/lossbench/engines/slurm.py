@@ -99,7 +99,7 @@ def submit(
         "setup": list(launcher.setup) or None,
         "array_parallelism": launcher.jobs_at_once,
         "wckey": None,
-        "additional_parameters": {"requeue": True, **launcher.sbatch},
+        "additional_parameters": {"requeue": True, **_further(launcher.sbatch)},
     }
     parameters = {key: value for key, value in wanted.items() if value is not None or key == "wckey"}
     try:
@@ -115,6 +115,12 @@ def submit(
         for job, path in zip(found, paths, strict=True)
     )
     return [job.job_id for job in found]
+
+
+def _further(options: Iterable[str]) -> dict[str, str | bool]:
+    """Further options of sbatch by name; True: without a value."""
+    pairs = [text.partition("=") for text in options]
+    return {name: value if is_given else True for name, is_given, value in pairs}
 
 
 def _plain(text: str) -> str:

@@ -12,9 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from lossbench.engines.jobs import names_in
+from lossbench.runs import lease
 from lossbench.runs.folder import Mark
 from lossbench.system.files import append_bytes, read_file, write_bytes
 
@@ -70,12 +69,10 @@ class Sweep:
         Raises:
             ValueError: another process does so now.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self.folder / ".lock", timeout=0):
-                yield
-        except Timeout:
-            raise ValueError(f"another process is submitting the sweep {self.name}; wait for it") from None
+        with lease.held(self.folder, wait=True) as mine:
+            if mine is None:
+                raise ValueError(f"another process is submitting the sweep {self.name}; wait for it")
+            yield
 
     def write_job(self, job: Mapping[str, Any]) -> Path:
         """Write a job to a file of its own."""

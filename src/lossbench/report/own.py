@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 
 from lossbench.config.naming import PARTS, options_apart, short
 from lossbench.config.options import LossConfig
@@ -29,6 +28,7 @@ from lossbench.report.own_figures import confusion_matrices, learning_curves, re
 from lossbench.report.style import PALETTE
 from lossbench.report.table import table
 from lossbench.report.wording import NO_NUMBER, counted
+from lossbench.runs import lease
 from lossbench.runs.groups import Group, best_of, grouped, keys_of, moments
 from lossbench.runs.inspect import Entry
 from lossbench.runs.measures import MEASURES, compared_map
@@ -91,7 +91,7 @@ def write_own(folder: Path, entries: Sequence[Entry]) -> None:
         entries: the runs, one at least.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # whoever writes here holds it
+    with lease.awaited(folder):
         remove_leftovers(folder)
         groups = grouped(entries)
         arrangement = arranged(groups, MEASURES["accuracy"])

@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
-
+from lossbench.runs import lease
 from lossbench.runs.checks import (
     DAMAGES,
     FILE_LIMIT,
@@ -24,7 +23,7 @@ from lossbench.runs.checks import (
     check_unpacked,
     content_of,
 )
-from lossbench.runs.folder import DIVERGED_FILES, FILES, WEIGHTS, Run, runs_dir, to_json
+from lossbench.runs.folder import DIVERGED_FILES, FILES, WEIGHTS, LockLostError, Run, runs_dir, to_json
 from lossbench.runs.records import (
     Divergence,
     Found,
@@ -190,9 +189,9 @@ def import_archive(file: Path, output_dir: str | Path) -> Imported:
 
 
 def take(run: Run, contents: Mapping[str, bytes]) -> bool | None:
-    """Write the files of a run, its result last; False: it has a result by now, None: a process here is training it.
+    """Write the files of a run, its result last; False: it has a result by now, None: another process owns it.
 
-    A write that fails or is interrupted leaves none of the files.
+    A write that fails or is interrupted leaves none of the files, unless another process owns the run by then.
     """
     names = tuple(contents)
     is_new = not os.path.lexists(run.folder)
@@ -205,12 +204,15 @@ def take(run: Run, contents: Mapping[str, bytes]) -> bool | None:
             run.restart()  # its checkpoint and metrics belong to another execution
         try:
             for name, content in contents.items():
-                write_bytes(run.folder / name, content)
+                run.write(name, content)
+        except LockLostError:
+            return None
         except BaseException:
-            for name in names:
-                (run.folder / name).unlink(missing_ok=True)
-            if is_new:
-                shutil.rmtree(run.folder, ignore_errors=True)
+            if run.lost() is None:
+                for name in names:
+                    (run.folder / name).unlink(missing_ok=True)
+                if is_new:
+                    shutil.rmtree(run.folder, ignore_errors=True)
             raise
     return True
 
@@ -261,7 +263,7 @@ def _check_sizes(members: Sequence[zipfile.ZipInfo], packed: int) -> None:
 
 @contextmanager
 def held(results_dir: str | Path) -> Iterator[Path]:
-    """Hold the lock of the folder of committed records, so that no other process writes to it; yields the folder.
+    """Own the folder of committed records, so that no other process writes to it; waits for it, and yields it.
 
     Raises:
         ValueError: it belongs to the installed package.
@@ -269,7 +271,7 @@ def held(results_dir: str | Path) -> Iterator[Path]:
     check_not_shipped(results_dir, "the folder of committed records")
     folder = Path(results_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with lease.awaited(folder):
         yield folder
 
 

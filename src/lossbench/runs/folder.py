@@ -3,7 +3,8 @@
 The run's record is `result.json`, which is written last: the run is finished if it exists.
 """
 
-import fcntl
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from lossbench.config.run import Config, run_id
+from lossbench.runs import lease
+from lossbench.runs.lease import Lease
 from lossbench.system.files import append_bytes, append_line, open_file, read_file, remove_leftovers, write_bytes
 
 FORMAT = 2
@@ -46,11 +48,14 @@ LONGEST_REASON = 2**16
 """Only this many bytes at the end of `failure.txt` are read for the reason of a failure."""
 
 
+_LOST = "this one writes nothing more; run the same command again to continue"
+
+
 class Status(StrEnum):
     """State of a run."""
 
     finished = "finished"
-    running = "running"  # a process holds its lock
+    running = "running"  # a process owns it
     failed = "failed"  # running the same command tries it again
     stopped = "stopped"  # running the same command continues it after its last finished epoch
 
@@ -60,7 +65,7 @@ Mark = tuple[int, int] | None
 
 
 class LockLostError(RuntimeError):
-    """The lock that this process held is gone from the run's folder: another process may now execute the run."""
+    """This process no longer owns the run's folder: another process may now execute the run."""
 
 
 class Run:
@@ -69,7 +74,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.id = folder.name
-        self._held: int | None = None  # the inode of the lock, while this process holds it
+        self._lease: Lease | None = None  # while this process owns the folder
 
     @property
     def finished(self) -> bool:
@@ -80,51 +85,52 @@ class Run:
         """The run's present state; determined without writing anything."""
         if self.finished:
             return Status.finished
-        if self._is_held():
+        if lease.is_held(self.folder):
             return Status.running
         return Status.failed if self.failure() is not None else Status.stopped
 
-    def _is_held(self) -> bool:
-        """Whether a process holds the run's lock; False if the lock does not exist or cannot be read."""
-        try:
-            with (self.folder / ".lock").open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # released when the file is closed
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
     @contextmanager
-    def held(self) -> Iterator[bool]:
-        """Hold the run's lock in the block; yields False if another process holds it. It ends with the process."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
-        self._held = _inode(self.folder / ".lock")
-        try:
-            yield True
-        finally:
-            self._held = None
-            lock.release()
+    def held(self, wait: bool = False) -> Iterator[bool]:
+        """Own the run in the block; yields False if another process does. It ends with the process.
+
+        Args:
+            wait: wait for an owner on another host that may be dead, at most for the time of its lease.
+        """
+        with lease.held(self.folder, wait) as mine:
+            if mine is None:
+                yield False
+                return
+            with contextlib.suppress(OSError):
+                (self.folder / ".lock").unlink(missing_ok=True)  # of older versions
+            self._lease = mine
+            try:
+                yield True
+            finally:
+                self._lease = None
 
     def lost(self) -> str | None:
-        """A sentence if this process has lost the lock that it held; None: it still holds it, or never did."""
-        path = self.folder / ".lock"
-        if self._held is None or _inode(path) == self._held:
-            return None
-        return (
-            f"{path} was removed or replaced during the run, so another process may execute it now; this one writes "
-            f"nothing more; run the same command again to continue"
-        )
+        """A sentence if this process no longer owns the run as it did; None: it does, or never did."""
+        why = self._lease.lost() if self._lease is not None else None
+        return f"{why}; {_LOST}" if why else None
 
     def _check_held(self) -> None:
-        if sentence := self.lost():
-            raise LockLostError(sentence)
+        if self._lease is not None and (why := self._lease.renew()):
+            raise LockLostError(f"{why}; {_LOST}")
+
+    def write(self, name: str, content: bytes, once: bool = False) -> None:
+        """Write a file atomically; a lost lease is noticed before, and again before the file gets its name.
+
+        Args:
+            name: name of the file.
+            content: its content.
+            once: never replace a file of this name.
+
+        Raises:
+            FileExistsError: there is a file of this name, and `once` is true.
+            LockLostError: this process no longer owns the run.
+        """
+        self._check_held()
+        write_bytes(self.folder / name, content, self._check_held, once)
 
     def record(self) -> dict[str, Any]:
         """The record of a finished run."""
@@ -132,8 +138,9 @@ class Run:
 
     def start(self, config: Config) -> None:
         """Create the folder with the run's config, and remove what an earlier failure left in it."""
+        self._check_held()
         remove_leftovers(self.folder)
-        write_bytes(self.folder / "config.json", to_json(asdict(config), indent=2))
+        self.write("config.json", to_json(asdict(config), indent=2))
         for name in ("diverged.json", "failure.txt"):
             (self.folder / name).unlink(missing_ok=True)
 
@@ -146,13 +153,13 @@ class Run:
         """Write the state after an epoch atomically, replacing that of the epoch before.
 
         Raises:
-            LockLostError: this process no longer holds the run's lock.
+            LockLostError: this process no longer owns the run.
         """
-        self._check_held()
-        write_bytes(self.folder / "checkpoint.pt", state)
+        self.write("checkpoint.pt", state)
 
     def restart(self) -> None:
         """Remove checkpoint, metrics and weights, so that the run begins again."""
+        self._check_held()
         for name in ("checkpoint.pt", "metrics.jsonl", WEIGHTS):
             (self.folder / name).unlink(missing_ok=True)
 
@@ -172,7 +179,7 @@ class Run:
         if epochs != list(range(1, last_epoch + 1)):
             raise ValueError(f"{path} lacks some of the epochs 1 to {last_epoch}")
         if kept != lines:
-            write_bytes(path, b"".join(kept))
+            self.write(path.name, b"".join(kept))
         return metrics
 
     def metrics_sha256(self) -> str:
@@ -218,13 +225,18 @@ class Run:
         """Append the line of an epoch.
 
         Raises:
-            LockLostError: this process no longer holds the run's lock.
+            LockLostError: this process no longer owns the run.
         """
         self._check_held()
         append_bytes(self.folder / "metrics.jsonl", to_json(line) + b"\n")
 
     def log(self, text: str) -> None:
-        """Append a line to the run's log."""
+        """Append a line to the run's log.
+
+        Raises:
+            LockLostError: this process no longer owns the run.
+        """
+        self._check_held()
         append_line(self.folder / "train.log", text)
 
     def finish(
@@ -241,18 +253,21 @@ class Run:
             The record with the digests of both files.
 
         Raises:
-            LockLostError: this process no longer holds the run's lock.
+            LockLostError: this process no longer owns the run.
         """
-        self._check_held()
         content = packed(arrays)
         written = dict(record) | {"arrays_sha256": hashlib.sha256(content).hexdigest()}
-        write_bytes(self.folder / "arrays.npz", content)
+        self.write("arrays.npz", content)
         if weights is None:
             (self.folder / WEIGHTS).unlink(missing_ok=True)  # left by a process killed before it wrote the record
         else:
             written["weights"] = {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}
-            write_bytes(self.folder / WEIGHTS, weights)
-        write_bytes(self.folder / "result.json", to_json(written))
+            self.write(WEIGHTS, weights)
+        try:
+            self.write("result.json", to_json(written), once=True)
+        except FileExistsError:
+            path = self.folder / "result.json"
+            raise LockLostError(f"{path} was written by another process meanwhile; {_LOST}") from None
         self.tidy()
         return written
 
@@ -281,25 +296,38 @@ class Run:
         if record.is_dir() and not record.is_symlink():
             shutil.rmtree(record)
         record.unlink(missing_ok=True)
-        shutil.rmtree(self.folder)
+        if self._lease is None:
+            shutil.rmtree(self.folder)
+            return
+        for path in self.folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                if path.name != lease.CLAIM:
+                    shutil.rmtree(path)
+            else:
+                path.unlink()
+        self._lease.remove()  # last, so that no other process begins in a folder that is being removed
+        try:
+            self.folder.rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else another process has begun in it since
+                raise
 
     def fail(self, reason: str) -> None:
         """Write the reason why the run stopped: a traceback or a sentence.
 
         Raises:
-            LockLostError: this process no longer holds the run's lock.
+            LockLostError: this process no longer owns the run.
         """
-        self._check_held()
-        write_bytes(self.folder / "failure.txt", reason.encode(errors="backslashreplace"))
+        self.write("failure.txt", reason.encode(errors="backslashreplace"))
 
     def diverge(self, divergence: Mapping[str, Any]) -> None:
         """Write the facts about a diverged run, whose loss is no longer finite, and their `reason` as a failure's.
 
         Raises:
-            LockLostError: this process no longer holds the run's lock.
+            LockLostError: this process no longer owns the run.
         """
         self.fail(divergence["reason"])
-        write_bytes(self.folder / "diverged.json", to_json(divergence))
+        self.write("diverged.json", to_json(divergence))
 
     def read_divergence(self) -> bytes | None:
         """The facts about a run that diverged when it was last tried, or None."""
@@ -336,12 +364,6 @@ def _identity(path: Path) -> Mark:
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_mtime_ns
-
-
-def _inode(path: Path) -> int | None:
-    """Inode of a lock; its time is no use, as it changes whenever a process tries to take the lock."""
-    found = _identity(path)
-    return found[0] if found else None
 
 
 def _whole(lines: Iterable[bytes]) -> list[bytes]:

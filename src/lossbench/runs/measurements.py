@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from lossbench.config.run import canonical
+from lossbench.runs import lease
 from lossbench.runs.folder import to_json
 from lossbench.system.files import read_file, remove_leftovers, write_bytes
 
@@ -95,20 +94,12 @@ def read(identity: Identity, place: str | Path) -> dict[str, Any] | None:
 
 @contextmanager
 def held(identity: Identity, place: str | Path) -> Iterator[bool]:
-    """Hold the measurement's lock in the block; yields False if another process holds it. It ends with the process."""
+    """Own the measurement in the block; yields False if another process does. It ends with the process."""
     folder = folder_of(identity, place)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        remove_leftovers(folder)
-        yield True
-    finally:
-        lock.release()
+    with lease.held(folder) as mine:
+        if mine is not None:
+            remove_leftovers(folder)
+        yield mine is not None
 
 
 def write(identity: Identity, place: str | Path, result: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def remove(chosen: Iterable[Entry]) -> tuple[list[str], dict[str, str]]:
     gone, kept = [], {}
     for entry in chosen:
         assert entry.run is not None
-        with entry.run.held() as free:
+        with entry.run.held(wait=True) as free:
             if not free:
                 kept[entry.id] = "it is running"
             elif _changed(entry, entry.run):

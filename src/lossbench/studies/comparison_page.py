@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from lossbench.config.registry import LABELS
 from lossbench.config.run import Runtime
 from lossbench.report.blocks import Block, Items, Page, Paragraph, Picture, Section, Tiles, plain_page
@@ -18,6 +16,7 @@ from lossbench.report.markdown import blocks_to_markdown, to_markdown
 from lossbench.report.table import table
 from lossbench.report.tone import toned
 from lossbench.report.wording import MISSING, NO_NUMBER, counted, plain
+from lossbench.runs import lease
 from lossbench.studies import provenance
 from lossbench.studies.compared import Compared
 from lossbench.studies.comparison import Comparison
@@ -74,7 +73,7 @@ def write_comparison(folder: Path, compared: Compared, facts: Facts | None = Non
     """
     known = facts or Facts()
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # whoever writes here holds it
+    with lease.awaited(folder):
         remove_leftovers(folder)
         scores = all_scores(compared, shown_condition(compared))
         page = _page(compared, known, scores)

@@ -80,13 +80,15 @@ def fix_rules(output_dir: str | Path, name: str, comparison: Comparison, results
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".rules.lock"):
         known = read_rules(output_dir, name)
-        if known is not None:
-            _refuse_others(folder / RULES, known, wanted)
-            return known
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        found = FixedRules(name, now, _num_known(comparison, results), wanted, __version__, commit())
-        write_bytes(folder / RULES, (json.dumps(asdict(found), indent=1) + "\n").encode())
-        return found
+        if known is None:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            known = FixedRules(name, now, _num_known(comparison, results), wanted, __version__, commit())
+            try:
+                write_bytes(folder / RULES, (json.dumps(asdict(known), indent=1) + "\n").encode(), once=True)
+            except FileExistsError:  # by another host, which this one's lock may not reach
+                known = read_rules(output_dir, name) or known
+        _refuse_others(folder / RULES, known, wanted)
+        return known
 
 
 def read_rules(output_dir: str | Path, name: str) -> FixedRules | None:

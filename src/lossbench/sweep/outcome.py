@@ -15,7 +15,7 @@ class Ended(StrEnum):
     finished = "finished"
     failed = "failed"
     postponed = "postponed"  # `runtime.budget_min` is spent
-    busy = "busy"  # another process holds the run's lock
+    busy = "busy"  # another process owns the run
 
 
 @dataclass(frozen=True)

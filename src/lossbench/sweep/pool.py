@@ -20,7 +20,7 @@ from lossbench.sweep.outcome import Attempt, Ended, Outcome
 from lossbench.system.stops import end_on_stops, end_with_parent, importable_main, stops_blocked, stops_held
 
 UNGUARDED = 79  # exit code of a worker that would start the sweep again, on importing the calling script
-BUSY_WAIT_S = 0.2  # between two attempts at a run whose lock another process holds
+BUSY_WAIT_S = 0.2  # between two attempts at a run that another process owns
 
 AHEAD = 4  # runs handed out for each worker; every wait goes through those handed out
 
@@ -54,10 +54,11 @@ def run_in_processes(todo: Sequence[Config], parallel: int, work: Work) -> None:
         # which shows whether it is the cause or only needed the memory that the others used.
         for name in list(waiting)[: parallel + 1]:
             if not _run_pool(waiting, [name], 1, work):
-                run = open_run(waiting[name])
-                if not run.failed_since(work.marks[name]):  # it could not write the reason itself
-                    run.fail("its process died (killed, or out of memory)")
-                work.note(waiting.pop(name), Outcome(Ended.failed, reason=run.failure() or ""))
+                run, reason = open_run(waiting[name]), "its process died (killed, or out of memory)"
+                with run.held() as mine:
+                    if mine and not run.failed_since(work.marks[name]):  # it could not write the reason itself
+                        run.fail(reason)
+                work.note(waiting.pop(name), Outcome(Ended.failed, reason=run.failure() or reason))
 
 
 def _run_pool(waiting: dict[str, Config], names: Sequence[str], parallel: int, work: Work) -> bool:

@@ -1,7 +1,7 @@
 """Executing lists of runs: finished ones are skipped, several run in parallel, and no failure stops the others.
 
 A single run, Hydra's `-m` and `reproduce` all call `run_all`. Several processes may be given the same runs: each run
-is executed by the process that holds its lock, and the others wait for it.
+is executed by the process that owns it, on this host or another, and the others wait for it.
 """
 
 import contextlib
@@ -190,7 +190,7 @@ def attempt(
     mark: Mark,
     around: Callable[[Run], contextlib.AbstractContextManager[None]] = lambda run: contextlib.nullcontext(),
 ) -> Outcome:
-    """Execute a run, unless its next epoch would not end before the deadline or another process holds its lock.
+    """Execute a run, unless its next epoch would not end before the deadline or another process owns it.
 
     If another process has finished the run, or failed at it, since `mark` was taken at the start of the sweep, that is
     the outcome. Tracebacks are written to the run's folder. `around` makes a context in which the run is trained.
@@ -263,12 +263,15 @@ def _run_here(
     marks: Mapping[str, Mark],
     do: Attempt,
 ) -> None:
-    waiting = deque(todo)
+    waiting, num_busy = deque(todo), 0
     while waiting and time.monotonic() < deadline:
         config = waiting.popleft()
         outcome = do(config, partial(progress.step, config), deadline, marks[run_id(config)])
+        num_busy = num_busy + 1 if outcome.ended is Ended.busy else 0
         if outcome.ended is Ended.busy:
             waiting.append(config)
+        if num_busy >= len(waiting) > 0:  # a whole round
+            num_busy = 0
             time.sleep(BUSY_WAIT_S)
         _note(summary, progress, config, outcome)
         if outcome.broken:

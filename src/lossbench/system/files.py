@@ -1,14 +1,24 @@
 """Files: safe reading, atomic writing, and digests."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Callable
 from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import IO
+
+from lossbench.system.host import this_process
+
+WITHOUT_LINKS = {
+    errno.EPERM,  # also what sshfs says of any failure
+    *(errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL),
+}
+"""Errors of making a hard link where the file system has none, or has made as many as it can."""
 
 
 class NotAFileError(OSError):
@@ -44,19 +54,37 @@ def read_file(path: str | Path) -> bytes:
         return file.read()
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to disk, and rename it to `path`."""
+def write_atomically(
+    path: Path,
+    write: Callable[[IO[bytes]], object],
+    check: Callable[[], object] = lambda: None,
+    once: bool = False,
+) -> None:
+    """Let `write` fill a temporary file beside `path`, flush it to disk, and rename it to `path`.
+
+    Args:
+        path: the file.
+        write: writes its content.
+        check: called immediately before the file gets its name; an error that it raises prevents that.
+        once: never replace a file.
+
+    Raises:
+        FileExistsError: with `once`, there is a file already; where the file system has no hard links, one that is
+            written at the same moment is not noticed.
+    """
     if os.path.exists(path) and not path.is_file():
         check_file(path, "what is written")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_mark()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         temporary.unlink(missing_ok=True)  # a link of this name is removed, not followed
         with temporary.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        check()
+        if not once or not _linked(temporary, path):
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -78,6 +106,30 @@ def sizes_below(folder: str | Path) -> dict[str, int]:
                     elif entry.is_file():
                         sizes[*inner, entry.name] = entry.stat().st_size
     return {"/".join(parts): sizes[parts] for parts in sorted(sizes)}
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Link a file to a new name, which must be free; False: the file system has no hard links.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if os.path.lexists(path):
+            if os.path.samefile(temporary, path):  # it was linked, and the server's answer was lost
+                return True
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        if error.errno not in WITHOUT_LINKS:
+            raise
+        return False
+    return True
+
+
+def _mark() -> str:
+    """Eight digits for the place where this process's number is valid."""
+    return hashlib.sha256(repr(this_process().place()).encode()).hexdigest()[:8]
 
 
 def expanded(path: str, key: str) -> str:
@@ -133,9 +185,9 @@ def check_file(path: Path, name: str) -> None:
         raise ValueError(f"{name} must be a regular file or a new path, got {path}, which is {kind}; choose another")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically."""
-    write_atomically(path, lambda file: file.write(content))
+def write_bytes(path: Path, content: bytes, check: Callable[[], object] = lambda: None, once: bool = False) -> None:
+    """Write `content` to `path` atomically; the other arguments are those of `write_atomically`."""
+    write_atomically(path, lambda file: file.write(content), check, once)
 
 
 def append_bytes(path: Path, content: bytes) -> None:
@@ -174,10 +226,34 @@ def _check_appendable(path: Path) -> None:
         raise NotAFileError(path)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files left by killed processes; only for a folder in which no other process is writing."""
+def remove_leftovers(folder: Path, shared: bool = False) -> None:
+    """Remove temporary files left by killed processes.
+
+    Args:
+        folder: the folder.
+        shared: processes of other hosts may be writing in it, so only files of this host's dead processes go, and those
+            of older versions. False: no other process is writing in it.
+    """
     for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
+        if not shared or _is_left(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _is_left(name: str) -> bool:
+    """Whether the process of this host that made a temporary file is dead."""
+    mark, _, rest = name.split(".")[-2].partition("-")
+    number = rest.partition("-")[0]
+    if not number.isdecimal():
+        return True
+    if mark != _mark():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
 
 
 def sha256_of(path: Path) -> str:

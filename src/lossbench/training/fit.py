@@ -82,11 +82,7 @@ def check(config: Config) -> torch.device:
 
 
 def check_fits(config: Config) -> None:
-    """Check everything in a config but the device, which may be another machine's.
-
-    Raises:
-        ValueError: as `check`.
-    """
+    """Check everything in a config but the device, which may be another machine's; raises as `check`."""
     check_folder(Path(config.runtime.output_dir), "runtime.output_dir")
     known = sizes(config.dataset)
     check_shape(config.model, known.shape, config.dataset.gives)

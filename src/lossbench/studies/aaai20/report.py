@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock
-
 from lossbench import NUMERICS
 from lossbench.config.run import run_id
 from lossbench.report.blocks import Page, Part, Picture, Table
@@ -13,6 +11,7 @@ from lossbench.report.drawing import Gallery
 from lossbench.report.files import write_text
 from lossbench.report.html import to_html
 from lossbench.report.markdown import to_markdown
+from lossbench.runs import lease
 from lossbench.runs.records import committed_records, merge, outdated, own_records
 from lossbench.studies.aaai20 import grid, quick, table1
 from lossbench.studies.aaai20.keys import LITERAL
@@ -62,7 +61,7 @@ def write_report(profile: str, plan: Reproduce) -> Path:
     """
     folder = Path(plan.runtime.output_dir) / "report" / profile
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # whoever writes here holds it
+    with lease.awaited(folder):
         remove_leftovers(folder)
         _write_all(folder, profile, plan)
     return folder
