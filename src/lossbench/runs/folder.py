@@ -22,6 +22,7 @@ import numpy as np
 from lossbench.config.run import Config, run_id
 from lossbench.runs import lease
 from lossbench.runs.lease import Lease
+from lossbench.runs.lines import last_line, whole_lines
 from lossbench.system.files import append_bytes, append_line, open_file, read_file, remove_leftovers, write_bytes
 
 FORMAT = 2
@@ -38,10 +39,6 @@ JOB_LOG = "job.log"
 
 DIVERGED_FILES = ("config.json", "failure.txt", "diverged.json")
 """Files of a diverged run that are exported; `diverged.json` comes last."""
-
-
-LONGEST_LINE = 2**24
-"""Longest line of `metrics.jsonl` that is read, in bytes."""
 
 
 LONGEST_REASON = 2**16
@@ -187,35 +184,12 @@ class Run:
         return hashlib.sha256(b"".join(self._lines())).hexdigest()
 
     def whole_metrics(self) -> Iterator[bytes]:
-        """The lines of `metrics.jsonl`, one at a time, without an incomplete last one.
-
-        Raises:
-            ValueError: a line is longer than any run writes.
-        """
-        path = self.folder / "metrics.jsonl"
-        if not os.path.lexists(path):
-            return
-        with open_file(path) as file:
-            while (line := file.readline(LONGEST_LINE)).endswith(b"\n"):
-                yield line
-        if len(line) == LONGEST_LINE:
-            raise ValueError(f"a line of more than {LONGEST_LINE} bytes")
+        """The lines of `metrics.jsonl`; see `whole_lines`."""
+        return whole_lines(self.folder / "metrics.jsonl")
 
     def last_metrics(self) -> bytes | None:
-        """The last complete line of `metrics.jsonl`, read from the end of the file; None: there is none."""
-        path = self.folder / "metrics.jsonl"
-        if not os.path.lexists(path):
-            return None
-        with open_file(path) as file:
-            size, block = file.seek(0, os.SEEK_END), 2**14
-            while True:
-                file.seek(max(0, size - block))
-                parts = file.read(block).rsplit(b"\n", 2)  # before the last complete line, that line, after it
-                if len(parts) == 3 or (len(parts) == 2 and block >= size):
-                    return parts[-2]
-                if block >= min(size, LONGEST_LINE):
-                    return None
-                block *= 4
+        """The last complete line of `metrics.jsonl`; None: there is none."""
+        return last_line(self.folder / "metrics.jsonl")
 
     def _lines(self) -> list[bytes]:
         path = self.folder / "metrics.jsonl"
