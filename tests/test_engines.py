@@ -9,6 +9,8 @@ from typing import Any
 import made_runs
 import pytest
 
+from lossbench.config.plugins import load_plugin
+from lossbench.config.registry import LOSSES
 from lossbench.config.run import Config, run_id
 from lossbench.engines.jobs import grouped, here_or_there, job_of, names_in, runs_of
 from lossbench.engines.options import Ray, Slurm
@@ -252,3 +254,17 @@ def test_a_job_without_progress_is_not_continued_for_ever(tmp_path: Path) -> Non
     assert epochs_done(job.job) == 1
     assert job.checkpoint().function == SlurmJob(job.path, 60)
     assert isinstance(run, Run)
+
+
+def test_a_plugin_edited_after_submission_is_refused(tmp_path: Path, fresh_plugins: None) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\nfrom lossbench import LossConfig, register_loss\n\n\n"
+        "@register_loss(label='Mine', probabilities='softmax')\n@dataclass\nclass Mine(LossConfig):\n    name: str = 'mine'\n"
+    )
+    load_plugin(tmp_path / "mine.py")
+    config = made_runs.config(tmp_path)
+    job = job_of([replace(config, loss=LOSSES["mine"].options(), plugins=None)], {})
+    assert runs_of(job)[0][0].loss.name == "mine"
+    job["runs"][0]["config"]["plugins"]["loss"] = "0" * 64  # what an edit after it was loaded here looks like there
+    with pytest.raises(ValueError, match=r"needs loss=mine of the plugin mine\.py with the SHA-256 000000000000"):
+        runs_of(job)
