@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from enum import Enum
 from typing import Any
 
@@ -157,8 +157,10 @@ def test_a_name_changes_with_every_field(first: Config, second: Config, data: st
 @given(configs)
 @settings(max_examples=40)
 def test_yaml_and_json_and_back_is_the_same_run(config_: Config) -> None:
-    written = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(config_)))
-    defaults = Config(*(type(getattr(config_, group))() for group in ("dataset", "model", "loss", "schedule")))
+    own = {part.name: getattr(config_, part.name) for part in fields(Config)}
+    written = OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(schemas.RunOptions(**own))))
+    parts = (type(getattr(config_, group))() for group in ("dataset", "model", "loss", "schedule"))
+    defaults = schemas.RunOptions(*parts)
     read = schemas.to_config(OmegaConf.merge(OmegaConf.structured(defaults), written))
     assert read == config_
     assert run_id(read) == run_id(config_)

@@ -106,6 +106,7 @@ def test_nothing_waits_for_the_device(name: str, options: dict[str, float]) -> N
         assert (value.shape, logits.grad.shape) == ((), logits.shape)
 
 
+@pytest.mark.long
 @every_case
 def test_it_compiles_as_one_graph(name: str, options: dict[str, float]) -> None:
     torch.compiler.reset()

@@ -72,10 +72,10 @@ def test_a_kill_between_weights_and_record_leaves_an_unfinished_run(
 
     made, write = config(tmp_path), folder.write_bytes
 
-    def killed(path: Path, content: bytes) -> None:
+    def killed(path: Path, content: bytes, *others: Any) -> None:
         if path.name == "result.json":
             raise KeyboardInterrupt
-        write(path, content)
+        write(path, content, *others)
 
     with monkeypatch.context() as patch:
         patch.setattr(folder, "write_bytes", killed)
