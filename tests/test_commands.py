@@ -284,7 +284,7 @@ def test_help_names_every_command_and_those_that_train_first(capsys: pytest.Capt
     ]
     first = "train compare reproduce reference report profile"
     others = (
-        "evaluate runs table show diff remove verify losses models datasets check-loss studies export import publish "
+        "evaluate runs table tensorboard show diff remove verify losses models datasets check-loss studies export import publish "
         "prune simulate"
     )
     assert " ".join(shown) == f"{first} {others}"
