@@ -111,7 +111,7 @@ def made(count: int, templates: Sequence[Template], output_dir: Path) -> Iterato
         if number % DIVERGED_ONE_IN == 7:
             reason = "the training loss is nan in epoch 3, step 11, with lr 0.1"
             keys = ("numerics", "device", "device_name", "num_threads", "precision", "deterministic", "versions")
-            facts = {key: template.record[key] for key in (*keys, "commit", "sessions")}
+            facts = {key: template.record[key] for key in (*keys, "commit", "sessions") if key in template.record}
             fields = {"format": 2, "run_id": name, "config": config, "epoch": 3, "step": 11, "reason": reason, **facts}
             yield name, {"config.json": written, "failure.txt": reason.encode(), "diverged.json": to_json(fields)}
         elif number % STOPPED_ONE_IN == 13:
@@ -211,22 +211,26 @@ def measured(count: int, folder: Path, names: Sequence[str], limit_s: float, rep
         if name == PLAN and not costs[-1].code:
             took = [float(word) for word in (work / "log.txt").read_text().split()[-2:]]
             costs = [Cost(took[0], took[1], one.peak_mb, one.code) for one in costs]
-        found[name] = sorted(costs, key=lambda one: one.wall_s)
+        found[name] = sorted(costs, key=lambda one: one.cpu_s)
     return found
 
 
 def table(found: Mapping[int, Mapping[str, Sequence[Cost]]]) -> str:
-    """Median seconds, peak memory and the growth from each count to the next, per decade, as Markdown."""
+    """Processor and wall time, peak memory, and growth from each count to the next per decade, as Markdown.
+
+    Growth is that of the processor time, which other work on the machine changes less than the wall time.
+    """
     counts = sorted(found)
-    heads = [f"{count:,} runs: s, MB" for count in counts]
+    heads = [f"{count:,} runs: s (wall), MB" for count in counts]
     heads += [f"growth to {count:,}" for count in counts[1:]]
     lines = [["command", *heads], ["---"] * (1 + len(heads))]
     for name in found[counts[0]]:
         costs = [found[count][name][len(found[count][name]) // 2] for count in counts]
-        cells = [f"{one.wall_s:.2f}, {one.peak_mb:.0f}" if not one.code else f"exit code {one.code}" for one in costs]
+        texts = [f"{one.cpu_s:.2f} ({one.wall_s:.1f}), {one.peak_mb:.0f}" for one in costs]
+        cells = [f"exit code {one.code}" if one.code else text for one, text in zip(costs, texts, strict=True)]
         for place in range(1, len(counts)):
             decades = math.log10(counts[place] / counts[place - 1])
-            ratio = (costs[place].wall_s / costs[place - 1].wall_s) ** (1 / decades)
+            ratio = (costs[place].cpu_s / costs[place - 1].cpu_s) ** (1 / decades)
             cells.append("-" if costs[place].code or costs[place - 1].code else f"{ratio:.1f}")
         lines.append([name if name == PLAN else f"`{name}`", *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -2,8 +2,7 @@
 
     python benchmarks/many_tensorboard.py --counts 10,100,1000 --folder FOLDER
 
-A few short runs are trained with events; the others are copies under other names. The page is opened in headless
-Chromium.
+A few short runs are trained with events; the others are copies under other names. Headless Chromium opens the page.
 """
 
 import argparse

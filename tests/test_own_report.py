@@ -12,6 +12,7 @@ from tables_of_runs import OUTPUTS, add, config, make_table, stop
 
 from lossbench.cli.report import _report
 from lossbench.config.run import Runtime
+from lossbench.data.digits import Digits
 from lossbench.data.mnist_type import MnistType
 from lossbench.losses.lgl import Lgl
 from lossbench.losses.lgl_inr import LglInr
@@ -270,3 +271,23 @@ def test_runs_that_have_not_begun_to_finish_have_a_page_without_figures() -> Non
     write_own(OUTPUTS / "report" / "own", entries(OUTPUTS))
     assert page().texts("h2") == ["Test accuracy", "What failed or is not finished"]
     assert "– (1 unfinished)" in page().texts("td")
+
+
+def test_of_very_many_rows_and_runs_the_page_has_some_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, most in (("MOST_ROWS", 4), ("MOST_LINES", 2), ("MOST_PARTS", 1), ("MOST_BEST", 1)):
+        monkeypatch.setattr(own, name, most)
+    for number in range(6):
+        add(config(LglInr(beta=float(number))), 0.8 + number / 100)
+        add(config(LglInr(beta=float(number)), dataset=Digits(num_train=100)), 0.5)
+        stop(config(Sml(), number))
+    write_own(OUTPUTS / "report" / "own", entries(OUTPUTS))
+    tree = page()
+    paragraphs, items = " ".join(tree.texts("p")), tree.texts("li")
+    assert "4 of 13 rows are shown, the best ones of each data set; table.csv has all." in paragraphs
+    assert "No figures are drawn of 1 more data set." in paragraphs
+    assert any(item.startswith("and 4 more, which lossbench runs") for item in items)
+    cells = tree.texts("td")
+    assert sum("85.00 (n=1)" in cell for cell in cells) == 1  # the best of a data set
+    assert not any("80.00 (n=1)" in cell for cell in cells)
+    assert len((OUTPUTS / "report" / "own" / "table.csv").read_text().splitlines()) == 14
+    assert len(tree.texts("svg")) == 2  # curves and confusion matrices of one data set

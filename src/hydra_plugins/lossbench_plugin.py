@@ -5,14 +5,13 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import product
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep, ValueType
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lossbench.cli.overrides import ONE
 
@@ -77,8 +76,8 @@ class LossbenchSweeper(Sweeper):
             for texts in product(*keys):
                 pairs = list(zip(texts, are_plain, strict=True))
                 job = composed[tuple("" if is_plain else text for text, is_plain in pairs)]
-                given = [parsed[text] for text, is_plain in pairs if is_plain]
-                ConfigLoaderImpl._apply_overrides_to_config(given, job)  # those of the job before are overwritten
+                for override in (parsed[text] for text, is_plain in pairs if is_plain):
+                    OmegaConf.update(job, override.key_or_group, override.value())  # over that of the job before
                 yield job
 
         self._task(jobs())

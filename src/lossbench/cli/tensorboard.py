@@ -13,8 +13,8 @@ from lossbench.runs.folder import runs_dir
 from lossbench.runs.inspect import Filter
 from lossbench.runs.linked import has_events, linked
 
-MANY = 40
-"""Runs up to which TensorBoard ticks all of them at first; a run has two rows in its list."""
+MANY = 250
+"""Runs up to which TensorBoard ticks all of them at first: it does up to 500 rows of its list, and a run has two."""
 
 
 @click.command()
@@ -27,7 +27,7 @@ def tensorboard(options: Sequence[str], port: int, link_only: bool, output_dir: 
     """Show chosen runs in TensorBoard.
 
     OPTION=VALUE and the filters choose runs as in lossbench runs; without them all runs are shown. TensorBoard reads a
-    folder of links to them; it lists all runs that it reads, and with hundreds it is slow and hard to read.
+    folder of links to them; it lists all runs that it reads, two rows each, and ticks none of more than 250.
     """
     every = inspect.entries(output_dir)
     facts = [choose.facts_of(entry) for entry in every] if options else []
