@@ -284,8 +284,8 @@ def test_help_names_every_command_and_those_that_train_first(capsys: pytest.Capt
     ]
     first = "train compare reproduce reference report profile"
     others = (
-        "evaluate runs table tensorboard show diff remove verify losses models datasets check-loss studies export import "
-        "publish prune simulate"
+        "evaluate runs table tensorboard show diff remove verify losses models datasets check-loss studies export "
+        "import publish prune simulate"
     )
     assert " ".join(shown) == f"{first} {others}"
     without_runs = ("losses", "models", "datasets", "check-loss")
