@@ -42,10 +42,10 @@ class Level:
 USUAL_FACTOR = 1.2
 """Half of the estimates from measured runs are wrong by less than this factor."""
 
-SAME = Level("the same network, data set, loss and precision", 2.5)
-LOSS = Level("the same network, loss and precision", 2.5)
-NETWORK = Level("the same network and precision", 2.6)
-PRECISION = Level("other networks in the same precision", 3.0)
+SAME = Level("the same network, data set, loss and precision", 2.8)
+LOSS = Level("the same network, loss and precision", 2.8)
+NETWORK = Level("the same network and precision", 2.8)
+PRECISION = Level("other networks in the same precision", 3.5)
 KIND = Level("runs in another precision", 4.0)
 PROBED = Level("a training step measured now", 2.0)
 COUNTED = Level("no measured run", 3.0)
