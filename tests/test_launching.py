@@ -3,15 +3,20 @@
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import made_runs
 import pytest
+import yaml
 from click.testing import Result
 
 from lossbench.cli import main as cli
+from lossbench.cli.hydra_main import composed_options
 from lossbench.engines import slurm
+from lossbench.engines.options import LAUNCHERS
 from lossbench.engines.sweeps import all_sweeps
+from lossbench.system.shipped import CONF
 
 SBATCH = "cat $1 > {folder}/script.sh; echo Submitted batch job 40"
 OTHERS = {"srun": "true", "squeue": "cat {folder}/queue", "scancel": "echo $@ >> {folder}/cancelled", "sacct": "exit 1"}
@@ -194,6 +199,14 @@ def test_without_slurm_a_sentence_says_what_is_missing(
     err = capsys.readouterr().err
     assert "launcher=slurm needs Slurm's commands, and sbatch is not on this machine; use a login node" in err
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_the_file_of_a_launcher_has_the_defaults_of_its_class(name: str) -> None:
+    _, launcher = composed_options([f"launcher={name}"], {})
+    assert launcher == LAUNCHERS[name]()
+    shown = yaml.safe_load((CONF / "launcher" / f"{name}.yaml").read_text())
+    assert {key: value for key, value in shown.items() if key != "defaults"} == asdict(launcher), "each option is shown"
 
 
 def test_finished_runs_are_not_submitted(
