@@ -21,6 +21,7 @@ from lossbench.sweep.progress import Progress
 from lossbench.sweep.run_all import Summary
 from lossbench.system.machine import num_cores
 from lossbench.system.screen import say
+from lossbench.system.spelling import counted
 from lossbench.system.stops import stops_interrupt
 
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -103,7 +104,9 @@ class Tasks:
         runs = {name: "" for names in self._names.values() for name in names}
         runs |= {run_id(config): "" for job, _ in self._waiting for config in job.configs}
         nodes = sum(node["Alive"] for node in self._ray.nodes())
-        return Live(runs, f"{len(self._names)} jobs on {nodes} nodes, {len(self._waiting)} waiting")
+        return Live(
+            runs, f"{counted(len(self._names), 'job')} on {counted(nodes, 'node')}, {len(self._waiting)} waiting"
+        )
 
     def _take(self, reference: Any, names: Sequence[str]) -> None:
         try:
@@ -133,7 +136,7 @@ def run_on_ray(
         jobs = [(job, json.dumps(job_of(job.configs, marks))) for job in grouped(todo, launcher, seconds)]
         tasks = Tasks(ray, launcher, jobs, runs_per_gpu)
         nodes = sum(node["Alive"] for node in ray.nodes())
-        say(f"{len(todo)} runs in {len(jobs)} jobs on a Ray cluster of {nodes} nodes")
+        say(f"{counted(len(todo), 'run')} in {counted(len(jobs), 'job')} on a Ray cluster of {counted(nodes, 'node')}")
         by_name = configs_by_name(todo)
         costs = {name: flops(config) for name, config in by_name.items()}
         with stops_interrupt(), Progress(costs, len(by_name), words) as progress:
