@@ -2,6 +2,7 @@
 
 import json
 import math
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from lossbench.config.run import Config, run_id
 from lossbench.engines.jobs import grouped, here_or_there, job_of, names_in, runs_of
 from lossbench.engines.options import Ray, Slurm
+from lossbench.engines.ray import check_answers
 from lossbench.engines.slurm import Queued, in_words, last_words, limit_min, never_start
 from lossbench.engines.sweeps import Submitted, Sweep, all_sweeps, find_sweep, sweep_of
 from lossbench.engines.watch import Ended, Live, Watched, watch
@@ -233,6 +235,18 @@ def test_jobs_in_words() -> None:
     jobs = [Queued("1_0", "s", "RUNNING", "None", "n1"), Queued("1_1", "s", "PENDING", "Priority", "")]
     assert in_words({job.id: job for job in jobs}) == "1 job running, 1 waiting (Priority)"
     assert in_words({}) == "no jobs in the queue"
+
+
+def test_an_address_at_which_nothing_answers_is_refused_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        check_answers(address)
+        check_answers("auto")
+    with pytest.raises(ValueError, match=f"nothing answers at launcher.address={address} "):
+        check_answers(address)
+    for wrong in ("first", "first:", ":6379", "first:x", "first:70000"):
+        with pytest.raises(ValueError, match=f"must be host:port, such as first:6379, or auto, got {wrong}$"):
+            check_answers(wrong)
 
 
 def test_jobs_that_may_never_start_are_told_from_those_that_wait() -> None:

@@ -28,6 +28,10 @@ OBJECT_STORE_BYTES = 80 * 2**20
 """Object store of a cluster that is started here: Ray's minimum, as nothing large goes through it."""
 
 
+ANSWER_S = 10.0
+"""Longest time that a cluster's address may take to answer, in s."""
+
+
 class JobDiedError(RuntimeError):
     """The process of a job was killed, so that Ray executes the job again."""
 
@@ -169,6 +173,7 @@ def _started(launcher: Ray) -> Any:
     if launcher.address is None:
         options |= {"num_cpus": num_cores(), "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     else:
+        check_answers(launcher.address)
         options["address"] = launcher.address
     try:
         ray.init(**options)
@@ -179,6 +184,26 @@ def _started(launcher: Ray) -> Any:
             hint = "; is it running, and if it has a token: export RAY_AUTH_MODE=token and the token here too?"
         raise ValueError(f"Ray cannot use {where}: {_said(error)}{hint}") from error
     return ray
+
+
+def check_answers(address: str) -> None:
+    """Refuse an address at which nothing answers; Ray would try for minutes.
+
+    Raises:
+        ValueError: nothing does, or it is no host and port.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal() or int(port) >= 2**16:
+        raise ValueError(f"launcher.address must be host:port, such as first:6379, or auto, got {address}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+    except OSError as error:
+        raise ValueError(
+            f"nothing answers at launcher.address={address} ({error}); start Ray there with: ray start --head "
+            f"--port={port}"
+        ) from error
 
 
 def _check_resources(ray: Any, launcher: Ray, runs_per_gpu: int) -> None:
