@@ -159,6 +159,17 @@ def test_what_slurm_refuses_is_one_sentence(
     )
 
 
+def test_a_run_that_no_job_began_has_no_files_to_name(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lossbench.engines.watch.LEAST_S", 0.01)
+    with pytest.raises(SystemExit):
+        train(monkeypatch, "train", "dataset=digits", "loss=sml", "launcher=slurm")
+    out = capsys.readouterr().out
+    assert "Slurm job 40 was taken out of the queue before it started" in out
+    assert "files:" not in out
+
+
 def test_a_stopped_command_says_that_its_jobs_go_on(
     stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

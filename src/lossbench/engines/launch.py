@@ -103,7 +103,7 @@ def _on_slurm(
         if new:
             _submit(sweep, new, launcher, seconds())
     if held := len(todo) - len(new):
-        say(f"{held} of {len(todo)} runs are in jobs that were submitted before")
+        say(f"{held} of {len(todo)} runs are in jobs that were submitted before, with the options launcher.* of then")
     say(f"lossbench sweep status {sweep.name} shows how they stand; wait and cancel likewise")
     if not launcher.wait:
         return None
