@@ -235,6 +235,7 @@ def test_runs_that_diverged_are_listed_and_shown(made: Made, invoke: Invoke) -> 
     run = diverged(Path("outputs"), seed=7)
     invoke("publish", "results")
     assert invoke("export", "runs.zip").output == "3 finished runs and 1 that diverged written to runs.zip\n"
+    assert "runs.csv would be an archive; name a .zip" in str(invoke("export", "runs.csv", code=1).exception)
     (line,) = json.loads(invoke("runs", "--seed", "7", "--json").stdout)
     assert (line["status"], line["epoch"], line["committed"]) == ("failed", 2, False)
     assert invoke("verify").output == "6 runs, all intact\n"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from lossbench.config.registry import LOSSES
 from lossbench.config.run import Config, run_id
 from lossbench.engines.jobs import grouped, here_or_there, job_of, names_in, runs_of
 from lossbench.engines.options import Ray, Slurm
-from lossbench.engines.slurm import Queued, in_words, last_words, limit_min
+from lossbench.engines.ray import check_answers
+from lossbench.engines.slurm import Queued, in_words, last_words, limit_min, never_start
 from lossbench.engines.sweeps import Submitted, Sweep, all_sweeps, find_sweep, sweep_of
 from lossbench.engines.watch import Ended, Live, Watched, watch
 from lossbench.engines.worker import NoProgressError, SlurmJob, epochs_done
@@ -233,8 +235,31 @@ def test_the_last_words_of_a_job_are_its_reason(tmp_path: Path) -> None:
 
 def test_jobs_in_words() -> None:
     jobs = [Queued("1_0", "s", "RUNNING", "None", "n1"), Queued("1_1", "s", "PENDING", "Priority", "")]
-    assert in_words({job.id: job for job in jobs}) == "1 jobs running, 1 waiting (Priority)"
+    assert in_words({job.id: job for job in jobs}) == "1 job running, 1 waiting (Priority)"
     assert in_words({}) == "no jobs in the queue"
+
+
+def test_an_address_at_which_nothing_answers_is_refused_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        check_answers(address)
+        check_answers("auto")
+    with pytest.raises(ValueError, match=f"nothing answers at launcher.address={address} "):
+        check_answers(address)
+    for wrong in ("first", "first:", ":6379", "first:x", "first:70000"):
+        with pytest.raises(ValueError, match=f"must be host:port, such as first:6379, or auto, got {wrong}$"):
+            check_answers(wrong)
+
+
+def test_jobs_that_may_never_start_are_told_from_those_that_wait() -> None:
+    reasons = ["PartitionConfig", "Resources", "QOSMaxCpuPerJobLimit", "PartitionConfig"]
+    jobs = [Queued(str(place), "s", "PENDING", reason, "") for place, reason in enumerate(reasons)]
+    jobs += [Queued("8", "another", "PENDING", "BadConstraints", ""), Queued("9", "s", "RUNNING", "InvalidQOS", "n1")]
+    rest = "; to change their options launcher.*, first lossbench sweep cancel s"
+    assert never_start(jobs, "s") == [
+        f"Slurm may never start the jobs that wait for the reason {reason}{rest}"
+        for reason in ("PartitionConfig", "QOSMaxCpuPerJobLimit")
+    ]
 
 
 def test_a_job_without_progress_is_not_continued_for_ever(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_the_same_command_submits_only_what_has_no_job(
     queued(stand_in, ["40_0"])
     train(monkeypatch, *line)
     out = capsys.readouterr().out
-    assert "2 runs in 1 jobs submitted as Slurm job 40" in out
+    assert "2 runs in 1 job submitted as Slurm job 40" in out
     assert "2 of 4 runs are in jobs that were submitted before" in out
     queued(stand_in, ["40_0", "40"])
     (stand_in / "script.sh").unlink()
@@ -133,6 +133,8 @@ def test_a_sweep_says_how_it_stands(stand_in: Path, monkeypatch: pytest.MonkeyPa
         "slurmstepd: error: Detected 1 oom_kill event in StepId=40.2.\nsrun: error: n1: task 0: Out Of Memory\n"
     )
     told = invoke_sweep("status").output
+    assert "lost: digits-cnn2c-lgl-s1-" in told
+    assert ": Slurm job 40_3 was taken out of the queue before it started\n" in told
     assert told.startswith(f"{sweep.name}: 4 runs, 2 waiting, 2 lost\n")
     assert (
         f"Slurm job 40_2 ended without it: slurmstepd: error: Detected 1 oom_kill event in StepId=40.2. ({log})" in told
@@ -143,7 +145,49 @@ def test_a_sweep_says_how_it_stands(stand_in: Path, monkeypatch: pytest.MonkeyPa
     assert (stand_in / "cancelled").read_text() == "40_0 40_1\n"
     listed = json.loads(invoke_sweep("list", "--json").output)
     assert [(one["sweep"], one["runs"], one["finished"]) for one in listed] == [(sweep.name, 4, 0)]
-    assert "loss=sml,lgl" in listed[0]["command"]
+    command = " ".join(["lossbench", *SWEEP, "launcher=slurm", "launcher.runs_per_job=1", "launcher.wait=false"])
+    assert listed[0]["command"] == command
+    assert told.endswith(f"\nthe same command submits them again: {command}\n")
+
+
+def test_what_slurm_refuses_is_one_sentence(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = ["invalid partition specified: no", "Batch job submission failed: Invalid partition"]
+    lines = [f"echo 'sbatch: error: {line}' >&2" for line in said]
+    (stand_in / "bin" / "sbatch").write_text("\n".join(["#!/bin/sh", *lines, "exit 1"]))
+    with pytest.raises(SystemExit):
+        train(monkeypatch, *SWEEP, "launcher=slurm", "launcher.partition=no")
+    assert capfd.readouterr().err == (
+        "lossbench: Slurm refuses the jobs: invalid partition specified: no; Batch job submission failed: Invalid "
+        "partition; change the options launcher.*\n"
+    )
+
+
+def test_a_run_that_no_job_began_has_no_files_to_name(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lossbench.engines.watch.LEAST_S", 0.01)
+    with pytest.raises(SystemExit):
+        train(monkeypatch, "train", "dataset=digits", "loss=sml", "launcher=slurm")
+    out = capsys.readouterr().out
+    assert "Slurm job 40 was taken out of the queue before it started" in out
+    assert "files:" not in out
+
+
+def test_a_stopped_command_says_that_its_jobs_go_on(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lossbench.engines.launch.watch", stop)
+    with pytest.raises(SystemExit) as stopped:
+        train(monkeypatch, *SWEEP, "launcher=slurm")
+    assert stopped.value.code == 130
+    [sweep] = all_sweeps("outputs")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"stopped; the jobs go on: lossbench sweep wait {sweep.name} waits for them, cancel stops them"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +228,7 @@ def test_other_commands_refuse_a_launcher_or_use_it(
         train(monkeypatch, "compare", "loss=sml,lgl", "dataset=digits", "launcher=slurm", "launcher.wait=false")
     assert "launcher.wait=false: a comparison's later runs depend on its first ones" in capsys.readouterr().err
     train(monkeypatch, "reproduce", "profile=quick", "seeds=1", "tables=[5]", "launcher=slurm", "launcher.wait=false")
-    assert "3 runs in 1 jobs submitted" in capsys.readouterr().out
+    assert "3 runs in 1 job submitted" in capsys.readouterr().out
     train(monkeypatch, "plan", *SWEEP[1:], "launcher=slurm")
     assert "4 runs" in capsys.readouterr().out
 

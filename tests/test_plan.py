@@ -11,6 +11,7 @@ from conftest import RESULTS
 from made_runs import config, contents, diverged, finished
 
 from lossbench.cli import main as cli
+from lossbench.cli.plan import at_a_time
 from lossbench.config.run import Config, Precision, run_id
 from lossbench.runs.folder import open_run, to_json
 from lossbench.sweep.estimate import Estimates, Place, place_of
@@ -116,6 +117,15 @@ def test_threads_and_places_are_those_of_a_sweep() -> None:
     assert slots(10, 8, parallel=3) == (3, 2)
     assert slots(10, 8, nodes=2) == (10, 1)
     assert slots(3, 8, nodes=2) == (4, 4)
+
+
+def test_runs_at_a_time_are_never_more_threads_than_cores() -> None:
+    target = Target("cpu", Place(CORE), 4, 64)
+    one = cost([[]], target, Hundred(), Power())
+    assert [
+        at_a_time(target, replace(one, parallel=parallel, threads=threads))
+        for parallel, threads in ((256, 1), (8, 32), (91, 64))
+    ] == ["256", "8 x 32 threads", "91, or 64 threads"]
 
 
 def test_tf32_needs_a_gpu() -> None:

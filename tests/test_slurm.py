@@ -110,7 +110,7 @@ def test_a_job_that_dies_says_why_in_a_line_and_the_same_command_continues(clust
     assert "1 running" in told.stdout
     assert "1 lost" in told.stdout
     assert "Killed" in told.stdout
-    assert lossbench(cluster, "sweep", "cancel", "--output-dir", str(tmp_path / "out")).stdout.startswith("1 jobs of")
+    assert lossbench(cluster, "sweep", "cancel", "--output-dir", str(tmp_path / "out")).stdout.startswith("1 job of")
     cluster.wait_until(lambda: not cluster.states(), 60)
 
     again = start(cluster, tmp_path / "log.txt", [*sweep[:-1], "launcher.wait=true"], slow_s=0)
@@ -128,6 +128,9 @@ def test_what_slurm_refuses_is_one_sentence(cluster: Cluster, tmp_path: Path) ->
     done = start(cluster, tmp_path / "log.txt", engine_runs.command(tmp_path / "out", 2, EPOCHS, *options))
     assert done.wait(timeout=120) == 1
     last = (tmp_path / "log.txt").read_text().splitlines()[-1]
-    assert last == "lossbench: Slurm refuses the jobs: Batch job submission failed: Invalid partition name specified"
+    assert last == (
+        "lossbench: Slurm refuses the jobs: invalid partition specified: nowhere; Batch job submission failed: Invalid "
+        "partition name specified; change the options launcher.*"
+    )
     assert not engine_runs.finished(tmp_path / "out")
     assert time.monotonic() - began < 120

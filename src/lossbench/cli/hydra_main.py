@@ -30,8 +30,9 @@ def plain_errors() -> Iterator[None]:
     try:
         with stops_interrupt():
             yield
-    except KeyboardInterrupt:
-        say("stopped; run the same command again to continue every run after its last finished epoch")
+    except KeyboardInterrupt as stop:
+        what = str(stop) or "run the same command again to continue every run after its last finished epoch"
+        say(f"stopped; {what}")
         sys.exit(130)
     except BrokenPipeError:  # the reader of a pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,7 +72,8 @@ def hydra_main(
         from lossbench.cli.schemas import register_schemas, to_options
         from lossbench.system.shipped import CONF
 
-        sys.argv[1:] = without_plugins(sys.argv[1:])
+        typed = without_plugins(sys.argv[1:])
+        sys.argv[1:] = typed
         register_schemas()
         to_own = partial(to_options, schema=Config if config_name == "config" else Reproduce)
         sys.argv[1:] = with_launcher(with_homes(sys.argv[1:]))
@@ -79,6 +81,7 @@ def hydra_main(
             sys.argv[1:] = job_by_job(sys.argv[1:])
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(keep)()
             options = [list(map(to_own, one)) if isinstance(one, Iterator) else to_own(one) for one in given]
+        sys.argv[1:] = [name, *typed]  # a sweep notes the command
         for found in options:  # one, or none after --cfg and the like
             if found == []:
                 raise ValueError("the sweep holds no run: one of its ranges or globs is empty")

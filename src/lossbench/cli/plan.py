@@ -145,9 +145,9 @@ def _print(costs: Mapping[str, Any], power: Any) -> None:
     rows, lines = [], []
     for word, (target, cost) in costs.items():
         unit = "GPU-hours" if target.is_gpu else "core-hours"
-        at_a_time = str(cost.parallel) + (f" x {cost.threads} threads" if cost.threads > 1 else "")
         spent = [f"{two_figures(cost.device_hours)} {unit}", two_figures(cost.wall_hours), two_figures(cost.kwh)]
-        rows.append([_named(word, target), str(len(cost.estimates)), at_a_time, *spent, f"{cost.factor:.1f}"])
+        named = [_named(word, target), str(len(cost.estimates)), at_a_time(target, cost)]
+        rows.append([*named, *spent, f"{cost.factor:.1f}"])
         label = word if word in ("here", "cpu") else target.place.device_name or target.place.machine.name
         lines += _basis(label, target, cost)
     print_table(head, rows, right=head[1:])
@@ -159,6 +159,15 @@ def _print(costs: Mapping[str, Any], power: Any) -> None:
     for is_gpu, sentence in _energy(power).items():
         if any(target.is_gpu == is_gpu for target, _ in costs.values()):
             echo(sentence)
+
+
+def at_a_time(target: Any, cost: Any) -> str:
+    """Runs at a time and threads of each; some blocks have more runs at a time, others more threads."""
+    if cost.threads == 1:
+        return str(cost.parallel)
+    if cost.parallel * cost.threads <= target.nodes * target.devices:
+        return f"{cost.parallel} x {cost.threads} threads"
+    return f"{cost.parallel}, or {cost.threads} threads"
 
 
 def _how_sure() -> str:

@@ -1,13 +1,18 @@
 """`lossbench sweep`: the sweeps on an engine, how they stand, waiting for them and cancelling them."""
 
+import shlex
 import sys
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import click
 
 from lossbench.cli.parameters import JSON, OUTPUT_DIR
 from lossbench.cli.printing import echo, num_runs, print_json, print_table
-from lossbench.system.spelling import spelled
+from lossbench.system.spelling import counted, spelled
+
+if TYPE_CHECKING:
+    from lossbench.engines.sweeps import Sweep
 
 
 @click.group()
@@ -38,9 +43,13 @@ def status(name: str | None, output_dir: str, as_json: bool) -> None:
     _print_counts(found.name, Counter(run.state for run in standing.runs.values()))
     if standing.words:
         echo(standing.words)
+    for sentence in standing.never_start:
+        echo(sentence)
     for run, how in standing.runs.items():
         if how.reason:
             echo(f"{how.state}: {spelled(run)}: {spelled(how.reason)}")
+    if any(how.state in ("failed", "lost") for how in standing.runs.values()):
+        echo(f"the same command submits them again: {spelled(_command(found))}")
 
 
 @sweep.command("list")
@@ -55,9 +64,7 @@ def list_(output_dir: str, as_json: bool) -> None:
     for one in all_sweeps(output_dir):
         names = one.runs
         done = sum(Run(runs_dir(output_dir) / run).finished for run in names)
-        rows.append(
-            {"sweep": one.name, "runs": len(names), "finished": done, "command": " ".join(one.facts["command"])}
-        )
+        rows.append({"sweep": one.name, "runs": len(names), "finished": done, "command": _command(one)})
     if as_json:
         print_json(rows)
     elif rows:
@@ -98,7 +105,12 @@ def cancel(name: str | None, output_dir: str) -> None:
     found = find_sweep(output_dir, name)
     ids = {job.id for job in slurm.queue() if job.sweep == found.name}
     slurm.cancel(ids)
-    echo(f"{len(ids)} jobs of {found.name} cancelled" if ids else f"{found.name} has no jobs in the queue")
+    echo(f"{counted(len(ids), 'job')} of {found.name} cancelled" if ids else f"{found.name} has no jobs in the queue")
+
+
+def _command(sweep: "Sweep") -> str:
+    """The command line that submitted a sweep, as a shell reads it."""
+    return shlex.join(["lossbench", *sweep.facts["command"]])
 
 
 def _print_counts(name: str, counts: Counter[str]) -> None:

@@ -44,9 +44,9 @@ def _train_all(configs: Sequence[Config], launcher: Launcher) -> None:
     say_summary(summary)
     if len(configs) == 1 and not summary.failed and not summary.postponed:
         _print_bayes(configs[0])
-    if len(configs) == 1:
+    if len(configs) == 1 and open_run(configs[0]).folder.exists():  # no job may have begun it
         print(f"files: {open_run(configs[0]).folder}")
-    else:
+    elif len(configs) > 1:
         print_sweep(configs[0].runtime.output_dir, list(known))
     if summary.failed:
         sys.exit(1)

@@ -12,6 +12,9 @@ from lossbench.runs import archive, inspect
 from lossbench.runs.flat_rows import SUFFIX, write_parquet
 from lossbench.system.spelling import spelled
 
+TABLES = (".csv", ".feather", ".json", ".jsonl", ".tsv", ".txt", ".xlsx")
+"""Ends of names that no archive has; who writes one expects a table."""
+
 
 @click.command()
 @click.argument("file", type=GivenPath(dir_okay=False, path_type=Path))
@@ -33,6 +36,11 @@ def export(file: Path, weights: bool, committed: bool, results_dir: str | None, 
             raise ValueError(f"--weights is for archives, and {file} is a table; name a .zip, or leave it out")
         _export_table(file, output_dir, folder)
         return
+    if file.suffix.lower() in TABLES:
+        raise ValueError(
+            f"{file} would be an archive; name a .zip, or for a table a {SUFFIX}, or write it with: "
+            "lossbench table --format csv"
+        )
     if folder is not None:
         raise ValueError(f"{file} is an archive of own runs; committed records are exported to a {SUFFIX} alone")
     found = archive.export_archive(file, output_dir, weights)

@@ -5,8 +5,10 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from lossbench.config.naming import told_apart
+from lossbench.config.plugins import files_named
 from lossbench.config.run import Config, run_id
 from lossbench.data.prepared import prepare
 from lossbench.engines import slurm
@@ -20,6 +22,7 @@ from lossbench.sweep.cost import flops
 from lossbench.sweep.progress import Progress, duration
 from lossbench.sweep.run_all import Summary, remaining, run_all
 from lossbench.system.screen import say
+from lossbench.system.spelling import counted
 from lossbench.system.stops import stops_interrupt
 from lossbench.training.fit import check_fits
 
@@ -94,12 +97,13 @@ def _on_slurm(
         covered = _covered(output_dir)
         new = [config for config in todo if run_id(config) not in covered]
         known = sweep.runs if (sweep.folder / "sweep.json").exists() else []
-        facts = {"engine": "slurm", "command": sys.argv[1:], "launcher": asdict(launcher)}
+        command = [*sys.argv[1:], *(f"--plugin={file}" for file in files_named())]
+        facts = {"engine": "slurm", "command": command, "launcher": asdict(launcher)}
         sweep.write(facts | {"runs": [*known, *(name for name in names if name not in set(known))]})
         if new:
             _submit(sweep, new, launcher, seconds())
     if held := len(todo) - len(new):
-        say(f"{held} of {len(todo)} runs are in jobs that were submitted before")
+        say(f"{held} of {len(todo)} runs are in jobs that were submitted before, with the options launcher.* of then")
     say(f"lossbench sweep status {sweep.name} shows how they stand; wait and cancel likewise")
     if not launcher.wait:
         return None
@@ -128,7 +132,7 @@ def _covered(output_dir: str) -> dict[str, str]:
         found |= dict.fromkeys(sweep.runs_of(ids), sweep.name)
     if unknown:
         slurm.cancel(unknown)
-        say(f"{len(unknown)} jobs were being submitted when the command was killed; they are cancelled")
+        say(f"cancelled: {counted(len(unknown), 'job')} that the command was submitting when it was killed")
     return found
 
 
@@ -141,8 +145,8 @@ def _submit(sweep: Sweep, configs: Sequence[Config], launcher: Slurm, seconds: S
     where = f" to the partition {launcher.partition}" if launcher.partition else ""
     longest = duration(max(job.seconds for job in jobs))
     say(
-        f"{len(configs)} runs in {len(jobs)} jobs submitted{where} as Slurm job {first}: each takes about {longest} or "
-        f"less, and may take {slurm.limit_min(launcher, jobs)} min"
+        f"{counted(len(configs), 'run')} in {counted(len(jobs), 'job')} submitted{where} as Slurm job {first}: each "
+        f"takes about {longest} or less, and may take {slurm.limit_min(launcher, jobs)} min"
     )
 
 
@@ -154,8 +158,13 @@ def watch_slurm(sweep: Sweep, configs: Sequence[Config], summary: Summary, words
         found: dict[str, str] = {}
         for name, one in sweeps.items():
             found |= one.runs_of({job.id for job in queued if job.sweep == name})
+        for sentence in slurm.never_start(queued, sweep.name):
+            if sentence not in said:
+                said.add(sentence)
+                say(sentence)
         return Live(found, slurm.in_words({job.id: job for job in queued}))
 
+    said: set[str] = set()
     sweeps = {one.name: one for one in all_sweeps(configs[0].runtime.output_dir)}
     marks = {name: mark for one in reversed(sweeps.values()) for name, mark in one.marks().items()}
     by_name = configs_by_name(configs)
@@ -165,8 +174,9 @@ def watch_slurm(sweep: Sweep, configs: Sequence[Config], summary: Summary, words
         try:
             watch(watched, summary, progress, math.inf)
         except KeyboardInterrupt:
-            say(f"the jobs go on; lossbench sweep wait {sweep.name} waits for them, cancel stops them")
-            raise
+            raise KeyboardInterrupt(
+                f"the jobs go on: lossbench sweep wait {sweep.name} waits for them, cancel stops them"
+            ) from None
 
 
 def why_lost(sweep: Sweep, name: str) -> str:
@@ -175,6 +185,8 @@ def why_lost(sweep: Sweep, name: str) -> str:
     id_ = sweep.runs_of(submitted.keys()).get(name)
     if id_ is None:
         return "it was never submitted; run the same command again"
+    if not any(Path(log).exists() for log in submitted[id_].logs):
+        return f"Slurm job {id_} was taken out of the queue before it started"
     said, state = slurm.last_words(submitted[id_].logs), slurm.ended_as(id_)
     how = f" as {state}" if state else ""
     return f"Slurm job {id_} ended{how} without it: {said or 'its log is empty'} ({submitted[id_].logs[0]})"

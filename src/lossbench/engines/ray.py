@@ -21,10 +21,15 @@ from lossbench.sweep.progress import Progress
 from lossbench.sweep.run_all import Summary
 from lossbench.system.machine import num_cores
 from lossbench.system.screen import say
+from lossbench.system.spelling import counted
 from lossbench.system.stops import stops_interrupt
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Object store of a cluster that is started here: Ray's minimum, as nothing large goes through it."""
+
+
+ANSWER_S = 10.0
+"""Longest time that a cluster's address may take to answer, in s."""
 
 
 class JobDiedError(RuntimeError):
@@ -103,7 +108,9 @@ class Tasks:
         runs = {name: "" for names in self._names.values() for name in names}
         runs |= {run_id(config): "" for job, _ in self._waiting for config in job.configs}
         nodes = sum(node["Alive"] for node in self._ray.nodes())
-        return Live(runs, f"{len(self._names)} jobs on {nodes} nodes, {len(self._waiting)} waiting")
+        return Live(
+            runs, f"{counted(len(self._names), 'job')} on {counted(nodes, 'node')}, {len(self._waiting)} waiting"
+        )
 
     def _take(self, reference: Any, names: Sequence[str]) -> None:
         try:
@@ -133,7 +140,7 @@ def run_on_ray(
         jobs = [(job, json.dumps(job_of(job.configs, marks))) for job in grouped(todo, launcher, seconds)]
         tasks = Tasks(ray, launcher, jobs, runs_per_gpu)
         nodes = sum(node["Alive"] for node in ray.nodes())
-        say(f"{len(todo)} runs in {len(jobs)} jobs on a Ray cluster of {nodes} nodes")
+        say(f"{counted(len(todo), 'run')} in {counted(len(jobs), 'job')} on a Ray cluster of {counted(nodes, 'node')}")
         by_name = configs_by_name(todo)
         costs = {name: flops(config) for name, config in by_name.items()}
         with stops_interrupt(), Progress(costs, len(by_name), words) as progress:
@@ -166,6 +173,7 @@ def _started(launcher: Ray) -> Any:
     if launcher.address is None:
         options |= {"num_cpus": num_cores(), "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     else:
+        check_answers(launcher.address)
         options["address"] = launcher.address
     try:
         ray.init(**options)
@@ -176,6 +184,26 @@ def _started(launcher: Ray) -> Any:
             hint = "; is it running, and if it has a token: export RAY_AUTH_MODE=token and the token here too?"
         raise ValueError(f"Ray cannot use {where}: {_said(error)}{hint}") from error
     return ray
+
+
+def check_answers(address: str) -> None:
+    """Refuse an address at which nothing answers; Ray would try for minutes.
+
+    Raises:
+        ValueError: nothing does, or it is no host and port.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal() or int(port) >= 2**16:
+        raise ValueError(f"launcher.address must be host:port, such as first:6379, or auto, got {address}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+    except OSError as error:
+        raise ValueError(
+            f"nothing answers at launcher.address={address} ({error}); start Ray there with: ray start --head "
+            f"--port={port}"
+        ) from error
 
 
 def _check_resources(ray: Any, launcher: Ray, runs_per_gpu: int) -> None:

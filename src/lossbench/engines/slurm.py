@@ -1,9 +1,11 @@
 """Jobs on a Slurm cluster: submitting by submitit, and asking Slurm how they stand."""
 
+import io
 import os
 import shutil
 import subprocess
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,16 @@ from lossbench.engines.jobs import Planned
 from lossbench.engines.options import Slurm
 from lossbench.engines.sweeps import Submitted, Sweep
 from lossbench.engines.worker import SlurmJob
+from lossbench.system.spelling import counted
+
+NEVER = (
+    *("PartitionConfig", "BadConstraints", "PartitionTimeLimit", "PartitionNodeLimit", "InvalidAccount", "InvalidQOS"),
+    *("AccountNotAllowed", "QOSNotAllowed", "MaxMemPerLimit", "JobHeldAdmin", "JobHeldUser"),
+)
+"""Slurm's reasons for which a job waits until its options or those of the cluster change."""
+
+PER_JOB = "PerJobLimit"
+"""Ends further such reasons."""
 
 PREFIX = "lossbench-"
 """Begins the names of the jobs in the queue; the sweep's name follows."""
@@ -105,11 +117,12 @@ def submit(
     try:
         executor.update_parameters(**{key: value for key, value in parameters.items() if key not in ("time", "mem")})
         executor.parameters |= {key: parameters[key] for key in ("time", "mem") if key in parameters}
-        with executor.batch():
+        with redirect_stderr(io.StringIO()), executor.batch():  # submitit prints what sbatch says, and raises it
             found = [executor.submit(SlurmJob(str(path), minutes)) for path in paths]
     except (FailedJobError, subprocess.SubprocessError, OSError) as error:
         said = str(getattr(error, "stderr", None) or error).strip().splitlines()
-        raise ValueError(f"Slurm refuses the jobs: {_plain(said[-1] if said else '')}") from error
+        what = "; ".join(dict.fromkeys(map(_plain, said[-3:]))) or "no reason is given"
+        raise ValueError(f"Slurm refuses the jobs: {what}; change the options launcher.*") from error
     sweep.add(
         Submitted(job.job_id, path, (str(job.paths.stderr), str(job.paths.stdout)))
         for job, path in zip(found, paths, strict=True)
@@ -203,11 +216,22 @@ def last_words(logs: Iterable[str]) -> str:
     return ""
 
 
+def never_start(jobs: Iterable[Queued], sweep: str) -> list[str]:
+    """A sentence for each reason for which jobs of a sweep may wait for ever."""
+    waiting = [job.reason for job in jobs if job.sweep == sweep and not job.runs]
+    stuck = sorted({reason for reason in waiting if reason in NEVER or reason.endswith(PER_JOB)})
+    return [
+        f"Slurm may never start the jobs that wait for the reason {reason}; to change their options launcher.*, first "
+        f"lossbench sweep cancel {sweep}"
+        for reason in stuck
+    ]
+
+
 def in_words(jobs: Mapping[str, Queued]) -> str:
     """How many jobs are executed and how many wait, with Slurm's reasons."""
     running = [job for job in jobs.values() if job.runs]
     waiting = [job for job in jobs.values() if not job.runs]
-    parts = [f"{len(running)} jobs running"] if running else []
+    parts = [f"{counted(len(running), 'job')} running"] if running else []
     reasons = sorted({job.reason for job in waiting if job.reason not in ("", "None")})
     if waiting:
         parts.append(f"{len(waiting)} waiting" + (f" ({', '.join(reasons[:3])})" if reasons else ""))

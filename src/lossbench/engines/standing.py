@@ -32,6 +32,7 @@ class Standings:
 
     runs: Mapping[str, Standing]
     words: str  # how many jobs run and wait; empty if there are none
+    never_start: list[str]  # a sentence for each reason for which jobs may wait for ever
 
     def as_json(self) -> dict[str, dict[str, object]]:
         """The runs as JSON has them."""
@@ -59,7 +60,7 @@ def standing_of(sweep: Sweep) -> Standings:
             found[name] = Standing(state, id_, last_epoch(run))
         else:
             found[name] = Standing("lost", None, last_epoch(run), why_lost(sweep, name))
-    return Standings(found, slurm.in_words(queued) if queued else "")
+    return Standings(found, slurm.in_words(queued) if queued else "", slurm.never_start(queued.values(), sweep.name))
 
 
 def wait_for(sweep: Sweep) -> Summary:

@@ -17,6 +17,11 @@ def spelled_lines(text: object) -> str:
     return "\n".join(map(spelled, str(text).split("\n")))
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things in words, such as "1 job" or "2 jobs"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def csv_cell(value: object) -> object:
     """A cell that no spreadsheet reads as a formula: text that begins like one gets an apostrophe; numbers do not."""
     if not isinstance(value, str):
