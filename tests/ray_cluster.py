@@ -27,7 +27,8 @@ class Cluster:
 
     def start_node(self, name: str) -> None:
         """Start a node in a process group of its own."""
-        port = self.address.partition(":")[2]
+        port, log = self.address.partition(":")[2], self.folder / f"{name}.log"
+        before = log.read_text().count("Ray runtime started.") if log.exists() else 0
         head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self.folder}"]
         place = head if name == "head" else [f"--address={self.address}"]
         self._nodes[name] = subprocess.Popen(
@@ -36,10 +37,15 @@ class Cluster:
                 *(f"--num-cpus={self.cpus}", f"--object-store-memory={STORE}"),
             ],
             env=self.env,
-            stdout=(self.folder / f"{name}.log").open("a"),
+            stdout=log.open("a"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        deadline = time.monotonic() + 120
+        while log.read_text().count("Ray runtime started.") <= before:
+            if time.monotonic() > deadline or self._nodes[name].poll() is not None:
+                raise RuntimeError(f"the node {name} does not start: {log.read_text()[-1000:]}")
+            time.sleep(0.2)
 
     def kill_node(self, name: str) -> None:
         """Kill everything that belongs to a node."""
@@ -57,9 +63,8 @@ def ray(folder: Path, cpus: int = 4, token: str | None = None) -> Iterator[Clust
     """A cluster of two nodes with `cpus` cores each, as Ray sees it; with a token only who knows it may use it."""
     cluster = Cluster(folder, cpus, token)
     try:
-        cluster.start_node("head")
-        time.sleep(3)
-        cluster.start_node("second")
+        for name in ("head", "second"):
+            cluster.start_node(name)
         yield cluster
     finally:
         cluster.stop()

@@ -248,6 +248,7 @@ def test_reproduce_does_what_is_missing_and_report_shows_it_again(tmp_path: Path
     assert lines[0].startswith("profile quick (as chosen): 20 of 22 runs to do, ")
     assert lines[0].endswith("profile=paper selects the other")
     ids = [run_id(config) for config in configs([5, 3], "quick", 2, Runtime())]
+    assert lines.pop().startswith("the cost on other machines: lossbench plan reproduce ")
     assert [line.split()[0] for line in lines[1:]] == [id_ for id_ in ids if id_ not in map(run_id, wanted[:2])]
     assert all(line.endswith("FLOP") for line in lines[1:])
     assert contents(tmp_path) == before

@@ -164,7 +164,7 @@ class Shown:
         self.steps: list[tuple[str, int]] = []
         self.words: list[str] = []
 
-    def done(self, name: str, accuracy: float | None, reason: str, is_held_out: bool = False) -> None:
+    def done(self, name: str, accuracy: float | None, reason: str, *others: object) -> None:
         self.ended[name] = accuracy
 
     def step(self, config: Config, epoch: int, fraction: float, line: str) -> None:
@@ -291,6 +291,8 @@ def test_a_plugin_edited_after_submission_is_refused(tmp_path: Path, fresh_plugi
     config = made_runs.config(tmp_path)
     job = job_of([replace(config, loss=LOSSES["mine"].options(), plugins=None)], {})
     assert runs_of(job)[0][0].loss.name == "mine"
-    job["runs"][0]["config"]["plugins"]["loss"] = "0" * 64  # what an edit after it was loaded here looks like there
-    with pytest.raises(ValueError, match=r"needs loss=mine of the plugin mine\.py with the SHA-256 000000000000"):
+    job["plugins"][0]["sha256"] = "0" * 64  # what an edit after it was loaded here looks like there
+    with pytest.raises(
+        ValueError, match=r"^the plugin mine\.py has changed since its runs were submitted .000000000000"
+    ):
         runs_of(job)

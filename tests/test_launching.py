@@ -265,3 +265,23 @@ def test_finished_runs_are_not_submitted(
 
 
 _SAME = ["schedule.epochs=20", "schedule.batch_size=64"]
+
+
+def test_a_plan_counts_the_threads_that_the_launcher_gives(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--on", "cpu", "--nodes", "2", "--cores-per-node", "8", "--json"]
+    at_a_time = []
+    for launcher in (["launcher=slurm"], ["launcher=slurm", "launcher.cpus_per_run=4"]):
+        train(monkeypatch, "plan", *options, "-m", *SWEEP[2:4], "seed=range(20)", *launcher)
+        [machine] = json.loads(capsys.readouterr().out)["machines"]
+        at_a_time.append((machine["parallel"], machine["threads"]))
+    assert at_a_time == [(16, 1), (4, 4)]
+
+
+def test_a_refused_submission_leaves_no_sweep(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing = stand_in / "bin" / "sbatch"
+    refusing.write_text("#!/bin/sh\necho 'sbatch: error: Batch job submission failed: no' >&2\nexit 1\n")
+    with pytest.raises(SystemExit):
+        train(monkeypatch, *SWEEP, "launcher=slurm", "launcher.wait=false")
+    assert all_sweeps("outputs") == []

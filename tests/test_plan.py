@@ -168,7 +168,7 @@ def test_the_table_says_what_it_rests_on(committed: None, capsys: pytest.Capture
     head, cpu, gpu = lines[1:4]
     assert re.split(" {2,}", head) == [
         *("machine", "runs", "at a time", "device hours"),
-        *("hours", "kWh", "sure to a factor of"),
+        *("hours", "kWh", "within a factor of"),
     ]
     assert re.search(r"^cpu, .*2 x 2 cores  +4 +4 +[\d.]+ core-hours +[\d.]+ +[\d.]+ +[23]\.\d$", cpu)
     assert re.search(r"^H100, 2 x 1 GPU  +4 +2 +[\d.]+ GPU-hours +[\d.]+ +[\d.]+ +3\.0$", gpu)

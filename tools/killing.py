@@ -131,7 +131,7 @@ def arm(kill: Kill) -> None:
     os.link = watched_link  # type: ignore[assignment]
 
 
-def write_in_place(path: Path, write: Callable[[Any], object]) -> None:
+def write_in_place(path: Path, write: Callable[[Any], object], *others: object) -> None:
     """A deliberate fault: the file is not written atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:

@@ -141,7 +141,7 @@ def _say_runs(found: Planned, blocks: Sequence[Sequence[Any]]) -> None:
 def _print(costs: Mapping[str, Any], power: Any) -> None:
     from lossbench.sweep.plan import two_figures
 
-    head = ["machine", "runs", "at a time", "device hours", "hours", "kWh", "sure to a factor of"]
+    head = ["machine", "runs", "at a time", "device hours", "hours", "kWh", "within a factor of"]
     rows, lines = [], []
     for word, (target, cost) in costs.items():
         unit = "GPU-hours" if target.is_gpu else "core-hours"

@@ -3,11 +3,12 @@
 import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lossbench.cli.hydra_main import hydra_main, one_plan
 from lossbench.config.run import Config, Runtime, run_id
+from lossbench.engines.options import JobLauncher, Launcher
 from lossbench.runs.folder import open_run
 from lossbench.runs.records import Record, all_records
 
@@ -75,8 +76,21 @@ def planned(command: str, words: Sequence[str], has_gpu: bool | None) -> Planned
     config_name, task = of[command]
     found: list[Planned] = []
     sys.argv[1:] = words
-    hydra_main(command, lambda composed, launcher: found.append(task(composed)), config_name, launches=True)
+
+    def plan(composed: Any, launcher: Launcher) -> None:
+        found.append(task(_as_launched(composed, launcher)))
+
+    hydra_main(command, plan, config_name, launches=True)
     return found[0] if found else None
+
+
+def _as_launched(composed: Any, launcher: Launcher) -> Any:
+    """The composed options with as many threads as the launcher gives to a run, if they name none."""
+    if isinstance(composed, list):
+        return [_as_launched(one, launcher) for one in composed]
+    if not isinstance(launcher, JobLauncher) or composed.runtime.num_threads is not None:
+        return composed
+    return replace(composed, runtime=replace(composed.runtime, num_threads=launcher.cpus_per_run))
 
 
 def share_left(config: Config) -> float:
@@ -106,7 +120,7 @@ def _of_train(composed: Config | list[Config]) -> Planned:
     records = all_records(runtime.output_dir, shipped.RESULTS).records
     block = _block("", configs, ())
     committed = sum(name in records for name in block.configs.keys() - set(block.finished))
-    note = f"{committed} of the runs to do are in the committed records, and train does them all the same"
+    note = f"in the committed records: {committed} of the runs to do; lossbench train does not use them"
     return Planned("train", runtime, [block], records, [note] if committed else [])
 
 

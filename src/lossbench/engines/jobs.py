@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lossbench import NUMERICS
-from lossbench.config.plugins import load_plugin, loaded_plugins
+from lossbench.config.plugins import Source, load_plugin, load_plugins, loaded_plugins
 from lossbench.config.registry import sources
 from lossbench.config.run import Config, Runtime, run_id
 from lossbench.engines.options import JobLauncher
@@ -175,9 +175,19 @@ def runs_of(job: Mapping[str, Any]) -> tuple[list[Config], dict[str, Mark]]:
     """
     if job["format"] != FORMAT:
         raise ValueError(f"the job has the format {job['format']}, and this lossbench reads {FORMAT}; submit it again")
+    load_plugins()
     for plugin in job["plugins"]:
         if plugin["is_file"]:
             load_plugin(plugin["place"])
+    here = {source.place: source for source in loaded_plugins()}
+    for plugin in job["plugins"]:
+        source = here.get(plugin["place"])
+        if source is None or source.sha256 != plugin["sha256"]:
+            now = "it is not installed here" if source is None else f"and is {source.sha256[:12]}... now"
+            raise ValueError(
+                f"the plugin {Source(**plugin).name} has changed since its runs were submitted "
+                f"({plugin['sha256'][:12]}... then, {now}); the same command submits the runs of its present version"
+            )
     known = {field.name for field in fields(Runtime)}
     configs, marks = [], {}
     for run in job["runs"]:

@@ -96,12 +96,14 @@ def _on_slurm(
     with sweep.held():
         covered = _covered(output_dir)
         new = [config for config in todo if run_id(config) not in covered]
-        known = sweep.runs if (sweep.folder / "sweep.json").exists() else []
-        command = [*sys.argv[1:], *(f"--plugin={file}" for file in files_named())]
-        facts = {"engine": "slurm", "command": command, "launcher": asdict(launcher)}
-        sweep.write(facts | {"runs": [*known, *(name for name in names if name not in set(known))]})
         if new:
-            _submit(sweep, new, launcher, seconds())
+            _note(sweep, names, launcher)
+            try:
+                _submit(sweep, new, launcher, seconds())
+            except ValueError:
+                if not sweep.submitted():  # the first submission, and it was refused
+                    (sweep.folder / "sweep.json").unlink(missing_ok=True)
+                raise
     if held := len(todo) - len(new):
         say(f"{held} of {len(todo)} runs are in jobs that were submitted before, with the options launcher.* of then")
     say(f"lossbench sweep status {sweep.name} shows how they stand; wait and cancel likewise")
@@ -109,6 +111,14 @@ def _on_slurm(
         return None
     watch_slurm(sweep, todo, summary, words)
     return summary
+
+
+def _note(sweep: Sweep, names: Sequence[str], launcher: Slurm) -> None:
+    """Write what is being submitted, so that the jobs are found if the command is killed meanwhile."""
+    known = sweep.runs if (sweep.folder / "sweep.json").exists() else []
+    command = [*sys.argv[1:], *(f"--plugin={file}" for file in files_named())]
+    runs = [*known, *(name for name in names if name not in set(known))]
+    sweep.write({"engine": "slurm", "command": command, "launcher": asdict(launcher), "runs": runs})
 
 
 def _sweep_that_has(output_dir: str, names: Sequence[str]) -> Sweep | None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -172,12 +173,19 @@ def _started(launcher: Ray) -> Any:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if launcher.address is None:
         options |= {"num_cpus": num_cores(), "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+        # A token of its own: Ray would write one to the home folder, which other clusters then ask for.
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     else:
         check_answers(launcher.address)
         options["address"] = launcher.address
     try:
         ray.init(**options)
     except Exception as error:  # of many kinds
+        if launcher.address == "auto":
+            raise ValueError(
+                f"launcher.address=auto finds no Ray cluster on this machine ({_said(error)}); start one with: ray "
+                "start --head, or leave launcher.address out"
+            ) from error
         where = "a cluster here" if launcher.address is None else f"launcher.address={launcher.address}"
         hint = ""
         if launcher.address is not None:

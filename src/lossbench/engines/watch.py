@@ -104,7 +104,8 @@ def _ask(watched: Watched) -> Live | None:
 
 def _finished(config: Config, run: Run, summary: Summary, progress: Progress) -> None:
     summary.finished.append(run.id)
-    progress.done(run.id, float(run.record()["test_accuracy"]), "", config.dataset.num_validation is not None)
+    record, is_held_out = run.record(), config.dataset.num_validation is not None
+    progress.done(run.id, float(record["test_accuracy"]), "", is_held_out, record.get("wall_s"))
 
 
 def _ended(config: Config, ended: Ended, summary: Summary, progress: Progress) -> None:

@@ -69,7 +69,9 @@ class Progress:
         """Show words about all runs beside their bar, such as how many jobs wait."""
         self._bars.update(self._all, detail=f"{self._outlook()}; {words}")
 
-    def done(self, name: str, accuracy: float | None, reason: str, is_held_out: bool = False) -> None:
+    def done(
+        self, name: str, accuracy: float | None, reason: str, is_held_out: bool = False, took_s: float | None = None
+    ) -> None:
         """Show the end of a run: its accuracy, or, if that is None, the reason why it failed.
 
         Args:
@@ -77,10 +79,11 @@ class Progress:
             accuracy: after the last epoch, a fraction.
             reason: why it failed.
             is_held_out: whether the accuracy is one on held-out training samples.
+            took_s: time that it took elsewhere, in s; None: since its first step that was shown.
         """
         self._num_done += 1
         self._advance(name, 1.0)
-        took = time.monotonic() - self._began.get(name, time.monotonic())
+        took = time.monotonic() - self._began.get(name, time.monotonic()) if took_s is None else took_s
         said = f"{name} ({spelled(self._words[name])})" if name in self._words else name
         what = "held-out" if is_held_out else "test"
         result = f"FAILED {said}: {spelled(reason)}" if accuracy is None else f"{said}: {what} accuracy {accuracy:.4f}"
