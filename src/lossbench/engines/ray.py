@@ -166,15 +166,16 @@ def _started(launcher: Ray) -> Any:
         ValueError: it is missing, or the cluster cannot be reached.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if launcher.address is None:  # a token of its own: Ray would write one to the home folder, for all later clusters
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         import ray
     except ImportError:
         raise ValueError('launcher=ray needs the package ray; install it with: pip install "lossbench[ray]"') from None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     if launcher.address is None:
-        options |= {"num_cpus": num_cores(), "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-        # A token of its own: Ray would write one to the home folder, which other clusters then ask for.
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        options |= {"address": "local", "num_cpus": num_cores(), "include_dashboard": False}
+        options["object_store_memory"] = OBJECT_STORE_BYTES
     else:
         check_answers(launcher.address)
         options["address"] = launcher.address
