@@ -51,7 +51,7 @@ test: setup  ## run the tests except the long ones; a few minutes (ARGS="-k npz"
 	$(BIN)/python -m pytest -m "not long" $(at_a_time) --no-loadscope-reorder $(ARGS)
 
 long: setup  ## run the long tests: killed sweeps, complete commands, fuzzing, pages in a browser, LaTeX
-	$(BIN)/python -m pytest -m long $(at_a_time) $(ARGS)
+	$(BIN)/python -m pytest -m long $(at_a_time) --no-loadscope-reorder $(ARGS)
 
 lint: setup  ## check style and format
 	$(BIN)/ruff check .

@@ -56,6 +56,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
+FIRST = ("test_slurm.py", "test_ray.py", "test_hosts.py", "test_faults.py")
+"""Files whose tests wait for other programs for minutes; begun first, they do not keep one core waiting at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first; the order is otherwise kept."""
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
 @pytest.fixture(autouse=True)
 def results_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no folder of committed records is named, it is `results` of the present folder, not the repository's."""
