@@ -27,7 +27,7 @@ ALLOWED = {
     "sweep": "config data models runs system training",
     "report": "config runs statistics system",
     "studies": "config data losses models report runs statistics system training",
-    "engines": "config data runs sweep system training",
+    "engines": "config runs sweep system training",
     "cli": "config data engines properties report runs studies sweep system training",
 }
 """What a package may import of the others, now or later in a function; every one may import the package's own numbers.

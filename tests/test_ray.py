@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +21,9 @@ TOKEN = "a-token-of-the-tests-0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = Path(os.path.realpath(tmp_path_factory.mktemp("r"))) / "c"  # Ray's sockets need a short path
-    with ray(folder, token=TOKEN) as running:
-        yield running
+def cluster() -> Iterator[Cluster]:
+    with tempfile.TemporaryDirectory(prefix="ray") as folder, ray(Path(folder) / "c", token=TOKEN) as running:
+        yield running  # the folders of pytest have names too long for Ray's sockets
 
 
 def start(cluster: Cluster, log: Path, command: list[str], slow_s: float) -> subprocess.Popen[str]:

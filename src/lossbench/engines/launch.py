@@ -10,17 +10,15 @@ from pathlib import Path
 from lossbench.config.naming import told_apart
 from lossbench.config.plugins import files_named
 from lossbench.config.run import Config, run_id
-from lossbench.data.prepared import prepare
 from lossbench.engines import slurm
 from lossbench.engines.jobs import grouped, here_or_there, job_of
 from lossbench.engines.options import JobLauncher, Launcher, Ray, Slurm
 from lossbench.engines.sweeps import Sweep, all_sweeps, sweep_of
 from lossbench.engines.watch import Live, Seconds, Watched, configs_by_name, watch
 from lossbench.runs.folder import open_run
-from lossbench.runs.versions import versions_sentence
 from lossbench.sweep.cost import flops
 from lossbench.sweep.progress import Progress, duration
-from lossbench.sweep.run_all import Summary, remaining, run_all
+from lossbench.sweep.run_all import Summary, prepare_all, remaining, run_all
 from lossbench.system.screen import say
 from lossbench.system.spelling import counted
 from lossbench.system.stops import stops_interrupt
@@ -63,7 +61,9 @@ def run_on(
         return summary
     if isinstance(launcher, Slurm):
         slurm.check()
-    _prepare(todo)
+    for config in todo:
+        check_fits(config)
+    prepare_all(todo)  # here, as nodes may have no network
     todo = [
         here_or_there(config, launcher, config.runtime.data_dir or os.environ.get("LOSSBENCH_DATA")) for config in todo
     ]
@@ -77,16 +77,6 @@ def run_on(
     return run_on_ray(launcher, todo, summary, seconds(), words)
 
 
-def _prepare(todo: Sequence[Config]) -> None:
-    """Check all runs and prepare their data sets here, as nodes may have no network."""
-    for config in todo:
-        check_fits(config)
-    if sentence := versions_sentence(todo):
-        say(sentence)
-    for config in {repr(config.dataset): config for config in todo}.values():
-        prepare(config.dataset, config.runtime)
-
-
 def _on_slurm(
     launcher: Slurm, todo: Sequence[Config], summary: Summary, seconds: Callable[[], Seconds], words: Mapping[str, str]
 ) -> Summary | None:
@@ -96,8 +86,9 @@ def _on_slurm(
     with sweep.held():
         covered = _covered(output_dir)
         new = [config for config in todo if run_id(config) not in covered]
-        if new:
+        if new or not (sweep.folder / "sweep.json").exists():
             _note(sweep, names, launcher)
+        if new:
             try:
                 _submit(sweep, new, launcher, seconds())
             except ValueError:

@@ -124,10 +124,7 @@ def run_all(
         return summary
     for config in todo:
         check(config)
-    if sentence := versions_sentence(todo):
-        say(sentence)
-    for config in {repr(config.dataset): config for config in todo}.values():
-        prepare(config.dataset, config.runtime)
+    prepare_all(todo)
     if crawling := len(todo) - len(with_kernels(todo)):
         say(
             f"{crawling} of {len(todo)} runs use schedule.precision=bf16, for which this device has no kernels: "
@@ -158,6 +155,18 @@ def _tidy(run: Run) -> None:
         with contextlib.suppress(OSError), run.held() as mine:
             if mine:
                 run.tidy()
+
+
+def prepare_all(todo: Sequence[Config]) -> None:
+    """Prepare the data sets of some runs, and say which of their plugins have changed since other runs.
+
+    Raises:
+        ValueError: a data set is not available.
+    """
+    if sentence := versions_sentence(todo):
+        say(sentence)
+    for config in {repr(config.dataset): config for config in todo}.values():
+        prepare(config.dataset, config.runtime)
 
 
 def _deadline(budget_min: float | None) -> float:
