@@ -107,7 +107,7 @@ WORKERS = """
         if not kernel:
             stops.ctypes.CDLL = lambda name: None  # the thread alone has to see it
         _start_worker(print, messages, devices, ())
-        print(os.getpid(), flush=True)
+        os.write(1, f"{os.getpid()}\\n".encode())  # at once, as two workers write to the same pipe
 
     if __name__ == "__main__":
         context = get_context("spawn")
@@ -126,8 +126,10 @@ def test_workers_end_with_their_parent_busy_or_idle(kernel: int, tmp_path: Path)
     script.write_text(textwrap.dedent(WORKERS))
     with subprocess.Popen([sys.executable, str(script), str(kernel)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        workers = {int(process.stdout.readline()) for _ in range(2)}
-        process.kill()
+        try:
+            workers = {int(process.stdout.readline()) for _ in range(2)}
+        finally:
+            process.kill()
         process.wait()
         deadline = time.monotonic() + 10
         while (left := {worker for worker in workers if _lives(worker)}) and time.monotonic() < deadline:
