@@ -13,7 +13,7 @@ import pytest
 from lossbench.config.plugins import load_plugin
 from lossbench.config.registry import LOSSES
 from lossbench.config.run import Config, run_id
-from lossbench.engines.jobs import grouped, here_or_there, job_of, names_in, runs_of
+from lossbench.engines.jobs import grouped, in_a_job, job_of, names_in, runs_of
 from lossbench.engines.options import Ray, Slurm
 from lossbench.engines.ray import check_answers
 from lossbench.engines.slurm import Queued, in_words, last_words, limit_min, never_start
@@ -62,7 +62,7 @@ def test_a_run_that_begins_with_anothers_weights_stands_behind_it(tmp_path: Path
 
 
 def test_a_job_is_the_same_runs_after_json(tmp_path: Path) -> None:
-    given = [here_or_there(config, Slurm(cpus_per_run=3), "data") for config in configs(tmp_path, 2)]
+    given = [in_a_job(config, Slurm(cpus_per_run=3), "data") for config in configs(tmp_path, 2)]
     failed = open_run(given[1])
     failed.folder.mkdir(parents=True)
     with failed.held():
@@ -82,10 +82,10 @@ def test_a_job_is_the_same_runs_after_json(tmp_path: Path) -> None:
 def test_gpus_decide_how_many_runs_a_job_executes(tmp_path: Path) -> None:
     config = made_runs.config(tmp_path)
     config = replace(config, runtime=replace(config.runtime, runs_per_gpu=3))
-    there = here_or_there(config, Slurm(gpus_per_job=2, runs_at_once=9), None)
+    there = in_a_job(config, Slurm(gpus_per_job=2, runs_at_once=9), None)
     assert there.runtime.parallel == 6
     assert there.runtime.device == "cuda"
-    assert here_or_there(config, Slurm(runs_at_once=9), None).runtime.parallel == 9
+    assert in_a_job(config, Slurm(runs_at_once=9), None).runtime.parallel == 9
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_jobs_that_may_never_start_are_told_from_those_that_wait() -> None:
 
 def test_a_job_without_progress_is_not_continued_for_ever(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
-    [config] = [here_or_there(config, Slurm(), None) for config in configs(tmp_path, 1)]
+    [config] = [in_a_job(config, Slurm(), None) for config in configs(tmp_path, 1)]
     sweep = sweep_of(tmp_path, "slurm", ["a"])
     job = SlurmJob(str(sweep.write_job(job_of([config], {}))), 60)
     run = open_run(config)

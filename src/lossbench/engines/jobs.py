@@ -126,7 +126,7 @@ def _chains(configs: Sequence[Config]) -> list[list[Config]]:
     return list({id(chain): chain for chain in chains.values()}.values())
 
 
-def here_or_there(config: Config, launcher: JobLauncher, data_dir: str | None) -> Config:
+def in_a_job(config: Config, launcher: JobLauncher, data_dir: str | None) -> Config:
     """The run as a job executes it: absolute folders, threads and number of parallel runs fixed, no download.
 
     Args:

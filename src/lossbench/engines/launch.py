@@ -11,7 +11,7 @@ from lossbench.config.naming import told_apart
 from lossbench.config.plugins import files_named
 from lossbench.config.run import Config, run_id
 from lossbench.engines import slurm
-from lossbench.engines.jobs import grouped, here_or_there, job_of
+from lossbench.engines.jobs import grouped, in_a_job, job_of
 from lossbench.engines.options import JobLauncher, Launcher, Ray, Slurm
 from lossbench.engines.sweeps import Sweep, all_sweeps, sweep_of
 from lossbench.engines.watch import Live, Seconds, Watched, configs_by_name, watch
@@ -64,9 +64,7 @@ def run_on(
     for config in todo:
         check_fits(config)
     prepare_all(todo)  # here, as nodes may have no network
-    todo = [
-        here_or_there(config, launcher, config.runtime.data_dir or os.environ.get("LOSSBENCH_DATA")) for config in todo
-    ]
+    todo = [in_a_job(config, launcher, config.runtime.data_dir or os.environ.get("LOSSBENCH_DATA")) for config in todo]
     if words is None:
         words = told_apart({run_id(config): asdict(config) for config in configs})
     if isinstance(launcher, Slurm):
